@@ -1,0 +1,1 @@
+"""imagelab: why a container image is big, slow to build or full of findings."""
