@@ -1,0 +1,102 @@
+"""What the tests run against: the corpus, real engines, a real browser. Missing parts skip and say why;
+under CI they fail."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+CI = os.environ.get("CI") == "true"
+
+
+def missing(reason: str) -> None:
+    """Skip, or fail where CI promises the part."""
+    (pytest.fail if CI else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Tests neither read nor fill the user's layer cache."""
+    os.environ["IMAGELAB_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    path = SHARED / "corpus"
+    if not path.is_dir():
+        missing("the corpus of real files (../shared/corpus) is not on this machine")
+    return path
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A running engine: ``env`` for subprocesses, ``host`` for the SDK."""
+
+    kind: str
+    env: dict[str, str]
+
+    @property
+    def host(self) -> str:
+        return self.env["DOCKER_HOST"]
+
+    def docker(self, *args: str, input: str | bytes | None = None, **env: str) -> str:
+        """The Docker CLI's standard output; its standard error is in the exception."""
+        data = input.encode() if isinstance(input, str) else input
+        done = subprocess.run(["docker", *args], input=data, capture_output=True, env=self.env | env)
+        if done.returncode:
+            raise RuntimeError(f"docker {' '.join(args)}\n{done.stderr.decode(errors='replace')}")
+        return done.stdout.decode(errors="replace")
+
+
+def start_engine(kind: str) -> Engine:
+    script = SHARED / "engine" / "up"
+    if not script.is_file() or os.geteuid() != 0:
+        missing(f"no throw-away {kind} engine: ../shared/engine is not here, or this is not root")
+    lines = subprocess.run([script, kind], capture_output=True, text=True)
+    if lines.returncode:
+        missing(f"the {kind} engine did not start: {lines.stderr[-300:]}")
+    shown = subprocess.run(["bash", "-c", lines.stdout + "env -0"], capture_output=True, text=True).stdout
+    env = dict(entry.split("=", 1) for entry in shown.split("\0") if "=" in entry)
+    subprocess.run([SHARED / "engine" / "base", "busybox"], env=env, check=True, capture_output=True)
+    return Engine(kind, env)
+
+
+@pytest.fixture(scope="session")
+def modern() -> Engine:
+    """Engine 28, containerd image store, buildx."""
+    return start_engine("modern")
+
+
+@pytest.fixture(scope="session")
+def classic() -> Engine:
+    """Engine 20.10, overlay2, BuildKit without buildx."""
+    return start_engine("classic")
+
+
+@pytest.fixture(scope="session", params=["modern", "classic"])
+def engine(request) -> Engine:
+    """Each engine in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium, driven by Playwright."""
+    path = Path("/usr/bin/chromium")
+    if not path.exists():
+        missing("Chromium (/usr/bin/chromium) is not on this machine")
+    from playwright.sync_api import sync_playwright
+
+    flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(path), args=[*flags.split(), "--disable-component-update", "--disable-sync"]
+        )
+        yield browser
+        browser.close()
