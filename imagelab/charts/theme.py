@@ -1,0 +1,156 @@
+"""One look for every chart: template, colours with one meaning each, decimal megabytes, folding, safe text."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from imagelab.display import clean, escape
+from imagelab.frames import format_bytes
+
+# Contrast 4.3 : 1 on white and 4.4 : 1 on JupyterLab's dark ground, so that one figure reads on both.
+INK = "#757b84"
+OUTLINE = "rgba(117,123,132,0.55)"
+FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', 'DejaVu Sans', sans-serif"
+
+# Okabe and Ito's colours, greys for what is inherited or unknown; every pair stays apart in simulated protan,
+# deutan and tritan vision (tests/charts/test_theme.py, after Machado, Oliveira and Fernandes, 2009).
+INSTRUCTION_COLOURS = {
+    "FROM": "#5b6472",
+    "RUN": "#0072b2",
+    "COPY": "#e69f00",
+    "ADD": "#d55e00",
+    "WORKDIR": "#009e73",
+    "other": "#cc79a7",
+    "unknown": "#c9ced6",
+}
+# From light to dark, so that the order survives a black and white print.
+SEVERITY_COLOURS = {
+    "unknown": "#9aa1ac",
+    "negligible": "#a6c8e4",
+    "low": "#f2d15c",
+    "medium": "#f08a3c",
+    "high": "#d0343a",
+    "critical": "#8e1055",
+}
+REASON_COLOURS = {"deleted": "#b2182b", "overwritten": "#ef8a62", "rewritten_unchanged": "#67a9cf"}
+NODE_COLOURS = {"directory": "#7b8494", "file": "#56b4e9", "other": "#c9ced6"}
+
+# DESIGN, "Three sizes, never mixed": the first that every row knows is shown, under its name.
+SIZES = {
+    "size": "bytes of files, uncompressed",
+    "content_size": "bytes as stored and sent, usually compressed",
+    "disk_usage": "bytes on the engine's disk",
+}
+
+TEMPLATE = go.layout.Template(
+    layout={
+        "autosize": True,
+        "bargap": 0.28,
+        "colorway": list(INSTRUCTION_COLOURS.values()),
+        "font": {"family": FONT, "size": 13, "color": INK},
+        "hoverlabel": {"align": "left", "bgcolor": "#20242c", "font": {"color": "#f4f5f7", "family": FONT, "size": 13}},
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.02, "yanchor": "top", "traceorder": "normal"},
+        "margin": {"l": 8, "r": 24, "t": 84, "b": 48, "autoexpand": True},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "separators": ".,",
+        "title": {
+            "x": 0, "xref": "container", "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
+            "pad": {"t": 12, "l": 8}, "font": {"size": 17}, "subtitle": {"font": {"size": 13}},
+        },
+        "xaxis": {"automargin": True, "gridcolor": "rgba(128,128,128,0.25)", "linecolor": INK, "zeroline": False},
+        "yaxis": {"automargin": True, "gridcolor": "rgba(128,128,128,0.25)", "zeroline": False},
+        "uniformtext": {"minsize": 10, "mode": "hide"},
+    }
+)  # fmt: skip
+
+
+def instruction_kind(instruction: Any) -> str:
+    """The key of an instruction in ``INSTRUCTION_COLOURS``."""
+    if instruction is None or pd.isna(instruction) or not str(instruction).strip():
+        return "unknown"
+    word = str(instruction).split(maxsplit=1)[0].upper()
+    return word if word in INSTRUCTION_COLOURS else "other"
+
+
+def text_on(colour: str) -> str:
+    """Near-black or white, whichever reads better on a hexadecimal colour (WCAG 2 relative luminance)."""
+    red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    return "#111111" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.2 else "#ffffff"
+
+
+def known_size(frame: pd.DataFrame) -> tuple[str, str]:
+    """The first of the three sizes that all rows know, else the one that most rows know; and how it is named."""
+    present = [name for name in SIZES if name in frame]
+    if not present:
+        raise ValueError(f"expected a frame with one of the columns {', '.join(SIZES)}, got {', '.join(frame.columns)}")
+    chosen = min(present, key=lambda name: frame[name].isna().sum())
+    return chosen, SIZES[chosen]
+
+
+def step_label(created_by: Any, width: int = 46) -> str:
+    """A step in one safe line, as its Dockerfile had it: without the builders' shell, arguments and marks."""
+    words = "" if created_by is None or pd.isna(created_by) else " ".join(str(created_by)[:4000].split())
+    run = re.fullmatch(r"(?:RUN )?(?:\|\d+ .*?)?/bin/sh -c (.*?)(?: # buildkit)?", words)
+    if run:
+        words = run[1].removeprefix("#(nop) ").strip() if run[1].startswith("#(nop)") else f"RUN {run[1]}"
+    return escape(words.removesuffix(" # buildkit") or "(no history)", width)
+
+
+def hover(heading: Any, *lines: str) -> str:
+    """Hover text: a heading from an image, made safe and wrapped, then our own lines."""
+    wrapped = textwrap.wrap(clean(heading, 320), 72, break_long_words=True) or [""]
+    return "<br>".join(["<b>" + "<br>".join(escape(line) for line in wrapped[:5]) + "</b>", *lines])
+
+
+def titled(figure: go.Figure, finding: str, measure: str, *, height: int, bytes_axis: str = "", top: float = 0) -> go.Figure:
+    """Give a figure the template, the finding as its title, what is measured as its subtitle, and a bytes axis."""
+    lines = textwrap.wrap(finding, 84)[:3]
+    figure.update_layout(
+        template=TEMPLATE,
+        title={"text": "<b>" + "<br>".join(lines) + "</b>", "subtitle": {"text": measure}},
+        height=height + 22 * (len(lines) - 1),
+        margin_t=64 + 22 * len(lines),
+        title_pad_t=12 + 11 * (len(lines) - 1),
+    )
+    if bytes_axis:
+        figure.update_layout({f"{bytes_axis}axis": bytes_ticks(top)})
+    return figure
+
+
+def bytes_ticks(top: float, bottom: float = 0) -> dict[str, Any]:
+    """Axis ticks at round decimal sizes from ``bottom`` to ``top`` bytes."""
+    span = max(top - min(bottom, 0), 1.0)
+    magnitude = 10 ** (len(str(int(span))) - 1)
+    step = next(part * magnitude for part in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if span / (part * magnitude) <= 6.5)
+    at = [step * count for count in range(int(bottom // step), int(top / step) + 2) if step * count <= top * 1.02]
+    return {"tickvals": at, "ticktext": [format_bytes(value) for value in at], "range": [bottom * 1.12, top * 1.08 or 1]}
+
+
+def share(part: float, whole: float) -> str:
+    """``part`` of ``whole`` in per cent, in words that stay true near 0 and 100."""
+    per_cent = 100 * part / whole if whole else 0.0
+    return "under 1%" if 0 < per_cent < 1 else "over 99%" if 99 < per_cent < 100 else f"{per_cent:.0f}%"
+
+
+def quoted(names: Iterable[Any], most: int = 3, width: int = 40) -> str:
+    """A few names for a sentence: ``a, b and 3 more``."""
+    shown = [escape(name, width) for name in names]
+    if len(shown) > most:
+        return f"{', '.join(shown[:most])} and {len(shown) - most} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def legend_swatches(figure: go.Figure, colours: Sequence[tuple[str, str]]) -> None:
+    """A legend for charts whose own traces have none (treemaps, icicles)."""
+    for name, colour in colours:
+        figure.add_trace(
+            go.Scatter(x=[None], y=[None], mode="markers", name=name, marker={"color": colour, "symbol": "square", "size": 11})
+        )
+    figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False}, showlegend=True)

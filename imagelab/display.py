@@ -1,0 +1,151 @@
+"""Text and tables as people see them: nothing that an image holds is markup, and no text breaks a page."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pandas as pd
+
+from imagelab.frames import format_bytes
+
+# Sizes under any of these names are bytes (DESIGN: three sizes, the ledger, comparisons).
+BYTE_COLUMN = re.compile(r"(^|_)(size|bytes|disk_usage|saving|savings)($|_)|_(usage|bytes)$")
+# Control characters, bidirectional controls (Unicode UAX #9), line separators, lone surrogates.
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]")
+
+_MEGABYTES = "function (data, type) { if (type !== 'display' || data === null || data === '') return data; \
+const size = Math.abs(data), text = size < 1000 ? data + ' B' : size < 1e5 ? (data / 1e3).toFixed(1) + ' kB' \
+: (data / 1e6).toFixed(size < 1e7 ? 2 : 1) + ' MB'; return text; }"
+_page_has_bundle = False
+
+
+def clean(text: Any, width: int = 400) -> str:
+    """``text`` in one line of at most ``width`` characters: shortened in the middle, where names differ least.
+
+    Control, bidirectional and undecodable characters are shown as escapes, so that they cannot reorder or
+    hide what stands beside them.
+
+    >>> clean("a" * 50 + "z", 11)
+    'aaaaa…aaaaz'
+    >>> clean("evil\\x1b[2J")
+    'evil\\\\x1b[2J'
+    """
+    if text is None or text is pd.NA:
+        return ""
+    text = str(text)
+    if len(text) > width:
+        head = (width - 1) // 2
+        text = text[: width - 1 - head] + "…" + text[-head:]
+    return UNSEEN.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def escape(text: Any, width: int = 400) -> str:
+    """`clean`, and safe in HTML and in plotly's texts (which read some markup, entities and ``$TeX$``)."""
+    text = clean(text, width)
+    for mark, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("$", "&#36;"), ('"', "&#34;"), ("'", "&#39;")):
+        text = text.replace(mark, entity)
+    return text
+
+
+def table_options(frame: pd.DataFrame, *, rows: int = 1000, page: int = 10) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """What itables is given: a safe copy of the first ``rows``, and the options of every table in imagelab.
+
+    Bytes are sorted as numbers and shown in decimal units; text is cleaned; markup is never read as such.
+    """
+    from itables import JavascriptFunction
+
+    shown = frame.head(rows).copy()
+    shown.columns = [clean(name, 60) for name in frame.columns]
+    numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
+    for position, dtype in enumerate(frame.dtypes):
+        column = shown.iloc[:, position]
+        if isinstance(dtype, pd.DatetimeTZDtype):
+            column = column.dt.strftime("%Y-%m-%d %H:%M:%S")
+        if pd.api.types.is_bool_dtype(dtype):
+            column = column.map({True: "yes", False: "no"})
+        elif numeric[position]:
+            # An object column keeps <NA> as an empty cell that sorts apart from 0.
+            shown.isetitem(position, column.astype(object).where(column.notna(), None))
+            continue
+        elif isinstance(dtype, pd.CategoricalDtype):
+            shown.isetitem(position, column.cat.rename_categories(lambda value: clean(value, 160)))
+            continue
+        shown.isetitem(position, column.astype(object).map(lambda value: clean(value, 160), na_action="ignore").fillna(""))
+    sizes = [at for at, name in enumerate(frame.columns) if numeric[at] and BYTE_COLUMN.search(str(name))]
+    options: dict[str, Any] = {
+        "allow_html": False,
+        "classes": "display compact",
+        "columnDefs": [{"targets": sizes, "render": JavascriptFunction(_MEGABYTES), "className": "dt-right"}],
+        "lengthMenu": [10, 25, 100],
+        "maxBytes": 0,
+        "maxColumns": 0,
+        "pageLength": page,
+        "scrollX": True,
+        "showIndex": False,
+        "style": "table-layout:auto;width:100%;margin:0;caption-side:top",
+    }
+    if not sizes:
+        del options["columnDefs"]
+    if len(frame) <= page:
+        options |= {"layout": {"topStart": None, "topEnd": None, "bottomStart": None, "bottomEnd": None}, "paging": False}
+    return shown, options
+
+
+class Table:
+    """A frame shown as a table that sorts, searches and pages with no network; made by `show`."""
+
+    def __init__(self, frame: pd.DataFrame, caption: str | None, rows: int, page: int) -> None:
+        self.frame, self.caption, self.rows, self.page = frame, caption, rows, page
+
+    def to_html(self) -> str:
+        """The table's HTML; it needs `bundle` once in the page."""
+        from itables import to_html_datatable
+
+        caption = self.caption or ""
+        if len(self.frame) > self.rows:
+            caption += f" (the first {self.rows:,} of {len(self.frame):,} rows)"
+        shown, options = table_options(self.frame, rows=self.rows, page=self.page)
+        return to_html_datatable(
+            shown, escape(caption.strip()) or None, connected=False, display_logo_when_loading=False, **options
+        )
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        global _page_has_bundle
+        head = "" if _page_has_bundle else bundle()
+        _page_has_bundle = True
+        return {"text/html": head + self.to_html(), "text/plain": repr(self.frame)}
+
+
+def show(frame: pd.DataFrame, caption: str | None = None, *, rows: int = 1000, page: int = 10) -> Table:
+    """Show a frame as a table that sorts, searches and pages, in JupyterLab and in a report, offline.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Columns of bytes are shown in decimal units and sort by bytes; unknown is an empty cell.
+    caption : str, optional
+    rows : int
+        At most so many rows are put into the page, the first ones: sort the frame by what matters.
+    page : int
+        Rows to a page.
+    """
+    return Table(frame, caption, rows, page)
+
+
+def bundle() -> str:
+    """The tables' code and style, once for a page: DataTables as itables carries it, nothing from a network."""
+    from itables.javascript import generate_init_offline_itables_html
+    from itables.options import dt_bundle
+
+    # Its second part is a note with a link for pages without scripts; the table's own fallback is enough.
+    return generate_init_offline_itables_html(dt_bundle).partition("</script>")[0] + "</script>"
+
+
+def page_has_bundle() -> None:
+    """Tell that the page brings `bundle` itself, as a report does."""
+    global _page_has_bundle
+    _page_has_bundle = True
+
+
+__all__ = ["Table", "bundle", "clean", "escape", "format_bytes", "page_has_bundle", "show", "table_options"]
