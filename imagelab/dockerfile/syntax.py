@@ -1,0 +1,303 @@
+"""A Dockerfile's text → stages and instructions, with ARG and ENV as BuildKit scopes them.
+
+The grammar and the word expansion are e2b-dockerfile-utils' (a port of BuildKit's parser and shell lexer);
+scoping, numbering and the stage graph follow BuildKit's ``dockerfile2llb``, as its logs show them.
+"""
+
+from __future__ import annotations
+
+import os
+import platform as machine
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from e2b_dockerfile_utils import (
+    DockerfileHeredoc,
+    DockerfileInstruction,
+    DockerfileSyntaxError,
+    ShellLex,
+    chomp_heredoc_content,
+    parse_dockerfile_ast,
+)
+
+from imagelab.errors import DockerfileError
+
+_DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*$")
+STEPS = ("RUN", "COPY", "ADD", "WORKDIR")
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "AMD64": "amd64"}
+_MOUNT_ALIASES = {"dst": "target", "destination": "target", "src": "source", "ro": "readonly", "readwrite": "rw"}
+
+
+@dataclass(frozen=True)
+class State:
+    """What an instruction sees of those before it."""
+
+    # A base image's PATH is not known here; what is built upon it is shown as such.
+    env: Mapping[str, str] = field(default_factory=lambda: {"PATH": "${PATH}"})
+    user: str = ""
+    workdir: str = "/"
+    shell: tuple[str, ...] = ("/bin/sh", "-c")
+
+
+@dataclass(frozen=True)
+class Step:
+    """An instruction in its stage; ``state`` is the one before it."""
+
+    instruction: str
+    node: DockerfileInstruction
+    stage: str
+    step: int | None  # BuildKit's number within the stage ("[builder 2/5]"); None where no step is made
+    words: tuple[str, ...]  # the arguments, expanded where BuildKit expands them
+    flags: tuple[tuple[str, str], ...]  # expanded; a flag without value has ""
+    heredocs: tuple[tuple[str, str], ...]  # name, content (expanded for COPY and ADD)
+    state: State
+    line: int
+    onbuild: bool = False
+    error: str = ""  # why the words could not be expanded: BuildKit refuses the build, not the file
+
+    def flag(self, name: str) -> str | None:
+        return next((value for key, value in self.flags if key == name), None)
+
+    @property
+    def mounts(self) -> list[dict[str, str]]:
+        """The ``--mount`` flags as dicts, names in their long form."""
+        return [_mount(value) for key, value in self.flags if key == "mount"]
+
+
+@dataclass
+class Stage:
+    """A build stage: it continues the stage ``parent``, or else the image ``base``."""
+
+    index: int
+    name: str  # as BuildKit's log calls it: its name in lower case, or "stage-2"
+    base: str
+    platform: str
+    parent: str | None
+    line: int
+    state: State
+    count: int  # steps so far
+    steps: list[Step] = field(default_factory=list)
+    onbuild: list[DockerfileInstruction] = field(default_factory=list)
+    #: What is read from elsewhere: (stage or image, "copy" or "mount", whether it is a stage, line).
+    sources: list[tuple[str, str, bool, int]] = field(default_factory=list)
+
+    @property
+    def needs(self) -> set[str]:
+        """Names of the stages this one is built from."""
+        return {name for name, _, is_stage, _ in self.sources if is_stage} | ({self.parent} if self.parent else set())
+
+
+@dataclass(frozen=True)
+class Build:
+    """A parsed Dockerfile. ``before`` holds the instructions that stand above the first FROM."""
+
+    directives: Mapping[str, str]
+    before: tuple[Step, ...]
+    stages: tuple[Stage, ...]
+
+    def needed(self, target: str | None = None) -> list[Stage]:
+        """The stages that a build of ``target`` (a name or number; the last if None) runs, in file order."""
+        if not self.stages:
+            raise DockerfileError("The Dockerfile has no FROM, so there is nothing to build; begin a stage with FROM.")
+        by_name = {stage.name: stage for stage in self.stages}
+        wanted = self.stages[-1].name if target is None else str(target).lower()
+        if wanted.isdecimal() and int(wanted) < len(self.stages):
+            wanted = self.stages[int(wanted)].name
+        if wanted not in by_name:
+            raise DockerfileError(f"No stage is called {target!r}; this Dockerfile has {', '.join(by_name)}.")
+        todo, seen = [wanted], set()
+        while todo:
+            if (name := todo.pop()) not in seen:
+                seen.add(name)
+                todo += by_name[name].needs
+        return [stage for stage in self.stages if stage.name in seen]
+
+
+def read_text(source: str | os.PathLike[str]) -> str:
+    """The text of a Dockerfile: ``source`` itself if it has a line break, else the file of that name."""
+    if isinstance(source, str) and ("\n" in source or not source.strip()):
+        return source.encode("utf-8", "replace").decode()
+    try:
+        return Path(source).read_bytes().decode("utf-8", "replace")
+    except (OSError, ValueError, TypeError) as error:
+        raise DockerfileError(
+            f"{str(source)[:200]!r} cannot be read as a Dockerfile ({error}); give a file's path, or text with a line break."
+        ) from error
+
+
+def parse(text: str, args: Mapping[str, str] | None = None) -> Build:
+    """Stages and steps of a Dockerfile's text, under these build arguments.
+
+    Raises
+    ------
+    DockerfileError
+        With the line: unknown instructions, wrong forms, an unset ``${NAME:?}``; empty and comment-only files.
+    """
+    nodes, escape = _nodes(text)
+    reader = _Reader(escape, {**_platform_args(args or {}), **(args or {})})
+    for node in nodes:
+        try:
+            reader.read(node)
+        except (ValueError, RecursionError, IndexError) as error:
+            raise DockerfileError(f"Dockerfile line {node.start_line}: {str(error)[:300]}.") from error
+    return Build(_directives(text), tuple(reader.before), tuple(reader.stages))
+
+
+def _nodes(text: str) -> tuple[list[DockerfileInstruction], str]:
+    try:
+        tree = parse_dockerfile_ast(text)
+    except DockerfileSyntaxError as error:
+        message = str(error).removeprefix("Dockerfile parse error ").removeprefix(f"on line {error.line}: ")
+        raise DockerfileError(f"Dockerfile line {error.line or 1}: {message[:300]}.") from error
+    except (ValueError, RecursionError, IndexError) as error:
+        raise DockerfileError(f"The Dockerfile cannot be parsed: {str(error)[:300]}.") from error
+    if not tree.instructions:
+        what = "only comments" if text.strip() else "nothing"
+        raise DockerfileError(f"Dockerfile line 1: the file holds {what}; it needs one instruction, FROM, at least.")
+    return tree.instructions, tree.escape_token
+
+
+def _directives(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in text.removeprefix("\ufeff").split("\n"):
+        match = _DIRECTIVE.match(line.strip())
+        if not match or match[1].lower() not in ("syntax", "escape", "check"):
+            break
+        found[match[1].lower()] = match[2]
+    return found
+
+
+def _platform_args(args: Mapping[str, str]) -> dict[str, str]:
+    """BuildKit's automatic arguments, for the platform given or this machine's."""
+    native = "linux/" + _ARCHITECTURES.get(machine.machine(), machine.machine().lower())
+    found = {}
+    for kind in ("TARGET", "BUILD"):
+        platform = args.get(f"{kind}PLATFORM", native)
+        system, architecture, variant = [*platform.split("/"), "", ""][:3]
+        found |= {f"{kind}PLATFORM": platform, f"{kind}OS": system, f"{kind}ARCH": architecture, f"{kind}VARIANT": variant}
+    return found
+
+
+def _mount(text: str) -> dict[str, str]:
+    fields = dict(part.partition("=")[::2] for part in text.split(","))
+    mount = {_MOUNT_ALIASES.get(key.strip().lower(), key.strip().lower()): value for key, value in fields.items()}
+    return {"type": "bind", "target": "", **mount}
+
+
+class _Reader:
+    """Reads instructions downwards; ARG and ENV as they stand at each."""
+
+    def __init__(self, escape: str, args: Mapping[str, str]) -> None:
+        self.escape, self.args = escape, args
+        self.top = State(env=_platform_args(args))
+        self.before: list[Step] = []
+        self.stages: list[Stage] = []
+
+    def read(self, node: DockerfileInstruction) -> None:
+        if node.name == "FROM":
+            self.begin(node)
+        elif not self.stages:
+            step, state = self.make(node, "", self.top, None)
+            self.before.append(step)
+            if node.name == "ARG":
+                self.top = state
+        elif node.name == "ONBUILD":
+            self.add(node)
+            # BuildKit runs the trigger in the stages that continue this one.
+            trigger = re.sub(r"^\s*\S+\s+", "", node.original)
+            nodes, _ = _nodes(f"# escape={self.escape}\n{trigger}")
+            self.stages[-1].onbuild += [replace(node, name=n.name, flags=n.flags, args=n.args, json=n.json) for n in nodes]
+        else:
+            self.add(node)
+
+    def begin(self, node: DockerfileInstruction) -> None:
+        if len(node.args) not in (1, 3) or (len(node.args) == 3 and node.args[1].lower() != "as"):
+            raise ValueError("FROM takes an image, and optionally AS with a name")
+        step, _ = self.make(node, "", self.top, None)
+        if not step.words[0]:
+            step = replace(step, words=tuple(node.args), error=f"{node.args[0]} is empty; give the ARG in it a value")
+        base = step.words[0]
+        name = node.args[2].lower() if len(node.args) == 3 else f"stage-{len(self.stages)}"
+        parent = self.find(base, numbers=False)
+        count = 0 if parent or base == "scratch" else 1
+        stage = Stage(
+            index=len(self.stages),
+            name=name,
+            base=base,
+            platform=step.flag("platform") or "",
+            parent=parent.name if parent else None,
+            line=node.start_line,
+            state=parent.state if parent else State(),
+            count=count,
+        )
+        stage.steps.append(replace(step, stage=name, step=count or None))
+        self.stages.append(stage)
+        for trigger in parent.onbuild if parent else ():
+            self.add(trigger, onbuild=True)
+
+    def find(self, name: str, numbers: bool = True) -> Stage | None:
+        if numbers and name.isdecimal() and int(name) < len(self.stages):
+            return self.stages[int(name)]
+        return next((stage for stage in reversed(self.stages) if stage.name == name.lower()), None)
+
+    def add(self, node: DockerfileInstruction, onbuild: bool = False) -> None:
+        stage = self.stages[-1]
+        made = node.name in STEPS
+        step, state = self.make(node, stage.name, stage.state, stage.count + 1 if made else None)
+        if node.name == "WORKDIR" and state.workdir.strip("/") == "":
+            step = replace(step, step=None)  # "/" is always there: BuildKit makes and counts no step
+        stage.count += step.step is not None
+        stage.state = state
+        stage.steps.append(replace(step, onbuild=onbuild, line=stage.line if onbuild else step.line))
+        read = [("copy", step.flag("from"))] + [("mount", mount.get("from")) for mount in step.mounts]
+        for kind, source in read:
+            if source:
+                found = self.find(source)
+                stage.sources.append((found.name if found else source, kind, found is not None, step.line))
+
+    def make(self, node: DockerfileInstruction, stage: str, state: State, number: int | None) -> tuple[Step, State]:
+        """The step and the state after it."""
+        flags = [flag.removeprefix("--").partition("=")[::2] for flag in node.flags]
+        plain = Step(node.name, node, stage, number, tuple(node.args), tuple(flags), (), state, node.start_line)
+        try:
+            words, after = self.expand_words(node, state)
+            expanded = tuple((key.lower(), self.expand(value, state.env, quotes=False)) for key, value in flags)
+            docs = tuple((doc.name, self.heredoc(doc, state.env, node.name != "RUN")) for doc in node.heredocs)
+        except ValueError as error:
+            return replace(plain, error=str(error)), state
+        return replace(plain, words=tuple(words), flags=expanded, heredocs=docs), after
+
+    def expand(self, word: str, env: Mapping[str, str], quotes: bool = True) -> str:
+        return ShellLex(self.escape, env=env, skip_unset_env=False, skip_process_quotes=not quotes).process_word(word)
+
+    def expand_words(self, node: DockerfileInstruction, state: State) -> tuple[list[str], State]:
+        name, env, words = node.name, state.env, node.args
+        if name in ("ENV", "LABEL"):
+            keys, values = ([self.expand(word, env) for word in words[start::3]] for start in (0, 1))
+            pairs = dict(zip(keys, values, strict=True))
+            after = replace(state, env={**env, **pairs}) if name == "ENV" else state
+            return [f"{key}={value}" for key, value in pairs.items()], after
+        if name == "ARG":
+            scope, shown = dict(env), []
+            for word in words:
+                key, equals, default = word.partition("=")
+                key = self.expand(key, scope)
+                value = self.args.get(key, self.expand(default, scope) if equals else self.top.env.get(key))
+                if value is not None:
+                    scope[key] = value
+                shown.append(key if value is None else f"{key}={value}")
+            return shown, replace(state, env=scope)
+        if name in ("FROM", "COPY", "ADD", "WORKDIR", "USER", "EXPOSE", "VOLUME", "STOPSIGNAL"):
+            words = [self.expand(word, env) for word in words]
+        if name == "WORKDIR":
+            return words, replace(state, workdir=posixpath.join(state.workdir, "".join(words) or "/"))
+        if name == "USER":
+            return words, replace(state, user="".join(words))
+        return words, replace(state, shell=tuple(words)) if name == "SHELL" else state
+
+    def heredoc(self, doc: DockerfileHeredoc, env: Mapping[str, str], in_copy: bool) -> str:
+        content = chomp_heredoc_content(doc.content) if doc.chomp else doc.content
+        return self.expand(content, env, quotes=False) if in_copy and doc.expand else content
