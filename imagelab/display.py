@@ -14,9 +14,16 @@ BYTE_COLUMN = re.compile(r"(^|_)(size|bytes|disk_usage|saving|savings)($|_)|_(us
 # Control characters, bidirectional controls (Unicode UAX #9), line separators, lone surrogates.
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]")
 
-_MEGABYTES = "function (data, type) { if (type !== 'display' || data === null || data === '') return data; \
-const size = Math.abs(data), text = size < 1000 ? data + ' B' : size < 1e5 ? (data / 1e3).toFixed(1) + ' kB' \
-: (data / 1e6).toFixed(size < 1e7 ? 2 : 1) + ' MB'; return text; }"
+# DataTables' renderers: unknown (NaN) is an empty cell that sorts below 0; what is sorted stays a number.
+_NUMBER = """function (data, type) {
+  if (data === null || Number.isNaN(data)) return type === 'sort' || type === 'type' ? -1 : '';
+  return type === 'display' && !Number.isInteger(data) ? +data.toPrecision(4) : data; }"""
+_BYTES = """function (data, type) {
+  if (data === null || Number.isNaN(data)) return type === 'sort' || type === 'type' ? -1 : '';
+  if (type !== 'display') return data;
+  const size = Math.abs(data);
+  return size < 1e3 ? data + ' B' : size < 1e5 ? (data / 1e3).toFixed(1) + ' kB'
+    : (data / 1e6).toFixed(size < 1e7 ? 2 : 1) + ' MB'; }"""
 _page_has_bundle = False
 
 
@@ -57,38 +64,39 @@ def table_options(frame: pd.DataFrame, *, rows: int = 1000, page: int = 10) -> t
 
     shown = frame.head(rows).copy()
     shown.columns = [clean(name, 60) for name in frame.columns]
-    numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
-    for position, dtype in enumerate(frame.dtypes):
-        column = shown.iloc[:, position]
-        if isinstance(dtype, pd.DatetimeTZDtype):
-            column = column.dt.strftime("%Y-%m-%d %H:%M:%S")
+    sizes, numbers = [], []
+    for place, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
+        column = shown.iloc[:, place]
         if pd.api.types.is_bool_dtype(dtype):
             column = column.map({True: "yes", False: "no"})
-        elif numeric[position]:
-            # An object column keeps <NA> as an empty cell that sorts apart from 0.
-            shown.isetitem(position, column.astype(object).where(column.notna(), None))
+        elif pd.api.types.is_numeric_dtype(dtype):
+            (sizes if BYTE_COLUMN.search(str(name)) else numbers).append(place)
+            shown.isetitem(place, column.astype("float64" if column.isna().any() else column.dtype))
             continue
-        elif isinstance(dtype, pd.CategoricalDtype):
-            shown.isetitem(position, column.cat.rename_categories(lambda value: clean(value, 160)))
-            continue
-        shown.isetitem(position, column.astype(object).map(lambda value: clean(value, 160), na_action="ignore").fillna(""))
-    sizes = [at for at, name in enumerate(frame.columns) if numeric[at] and BYTE_COLUMN.search(str(name))]
+        elif pd.api.types.is_datetime64_any_dtype(dtype):
+            column = column.dt.strftime("%Y-%m-%d %H:%M:%S")
+        if isinstance(dtype, pd.CategoricalDtype):  # itables sorts it by its order
+            shown.isetitem(place, column.cat.rename_categories(lambda value: clean(value, 90)))
+        else:
+            shown.isetitem(place, [clean(value, 90) for value in column.astype(object).where(column.notna(), "")])
     options: dict[str, Any] = {
         "allow_html": False,
-        "classes": "display compact",
-        "columnDefs": [{"targets": sizes, "render": JavascriptFunction(_MEGABYTES), "className": "dt-right"}],
+        "classes": "display compact nowrap",
+        "columnDefs": [
+            {"targets": places, "render": JavascriptFunction(script), "className": "dt-right"}
+            for places, script in ((sizes, _BYTES), (numbers, _NUMBER))
+            if places
+        ],
         "lengthMenu": [10, 25, 100],
         "maxBytes": 0,
         "maxColumns": 0,
         "pageLength": page,
         "scrollX": True,
         "showIndex": False,
-        "style": "table-layout:auto;width:100%;margin:0;caption-side:top",
+        "style": "table-layout:auto;width:100%;margin:0",
     }
-    if not sizes:
-        del options["columnDefs"]
     if len(frame) <= page:
-        options |= {"layout": {"topStart": None, "topEnd": None, "bottomStart": None, "bottomEnd": None}, "paging": False}
+        options |= {"layout": dict.fromkeys(("topStart", "topEnd", "bottomStart", "bottomEnd")), "paging": False}
     return shown, options
 
 
@@ -106,9 +114,9 @@ class Table:
         if len(self.frame) > self.rows:
             caption += f" (the first {self.rows:,} of {len(self.frame):,} rows)"
         shown, options = table_options(self.frame, rows=self.rows, page=self.page)
-        return to_html_datatable(
-            shown, escape(caption.strip()) or None, connected=False, display_logo_when_loading=False, **options
-        )
+        table = to_html_datatable(shown, connected=False, display_logo_when_loading=False, **options)
+        # Not DataTables' own caption: with sideways scrolling it would stand between header and rows.
+        return f"<p><strong>{escape(caption.strip())}</strong></p>{table}" if caption else table
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         global _page_has_bundle

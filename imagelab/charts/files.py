@@ -30,10 +30,16 @@ def file_tree(files: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
     if not total:
         return nothing(f"{escape(reference, 60)} holds no bytes in files")
     rows = [
-        (node["id"], node["parent"], escape(node["label"], 48), node["bytes"],
-         hover(node["path"], "1 file" if node["files"] == 1 else f"{node['files']:,} files"), node["kind"])
+        (
+            node["id"],
+            node["parent"],
+            escape(node["label"], 48),
+            node["bytes"],
+            hover(node["path"], "1 file" if node["files"] == 1 else f"{node['files']:,} files"),
+            node["kind"],
+        )
         for node in nodes.to_dict("records")
-    ]  # fmt: skip
+    ]
     directories = nodes[nodes["kind"].eq("directory")].iloc[1:]
     finding = f"{escape(reference, 44)}: {len(shown):,} files, {format_bytes(total)}"
     if len(directories):
@@ -43,8 +49,13 @@ def file_tree(files: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
         finding += f", {share(pick['bytes'], total)} of it under {escape(pick['path'], 50)}"
     figure = go.Figure(_tree_trace(rows, shape, [NODE_COLOURS[row[5]] for row in rows]))
     figure.update_traces(maxdepth=5)
-    legend_swatches(figure, [(name, NODE_COLOURS[key]) for key, name in
-                             (("directory", "directory"), ("file", "one file"), ("other", "smaller ones, together"))])  # fmt: skip
+    legend_swatches(
+        figure,
+        [
+            (name, NODE_COLOURS[key])
+            for key, name in (("directory", "directory"), ("file", "one file"), ("other", "smaller ones, together"))
+        ],
+    )
     return titled(figure, finding, "Final filesystem; area is bytes of files, uncompressed. Click to zoom", height=580)
 
 
@@ -64,10 +75,15 @@ def fold(paths: pd.Series, sizes: pd.Series, smallest: float = SMALLEST, deepest
     big = sizes.ge(least)
     folder = paths[~big].str.replace(r"/[^/]*$", "", regex=True)
     summed = sizes[~big].groupby(folder).agg(["sum", "size"])
-    entries = pd.concat([
-        pd.DataFrame({"rest": paths[big], "bytes": sizes[big], "files": 1, "leaf": True}),
-        pd.DataFrame({"rest": summed.index.astype("str"), "bytes": summed["sum"], "files": summed["size"], "leaf": False}),
-    ], ignore_index=True)  # fmt: skip
+    entries = pd.concat(
+        [
+            pd.DataFrame({"rest": paths[big], "bytes": sizes[big], "files": 1, "leaf": True}),
+            pd.DataFrame(
+                {"rest": summed.index.astype("str"), "bytes": summed["sum"], "files": summed["size"], "leaf": False}
+            ),
+        ],
+        ignore_index=True,
+    )
     entries["rest"] = entries["rest"].str.strip("/")
     entries["node"] = "/"
     columns = ["id", "parent", "label", "path", "bytes", "files", "kind"]
@@ -92,5 +108,7 @@ def fold(paths: pd.Series, sizes: pd.Series, smallest: float = SMALLEST, deepest
     folders = tree[tree["kind"].eq("directory")].set_index("id")
     rest = folders[["bytes", "files"]].sub(inside.reindex(folders.index).fillna(0)).astype("int64")
     rest = rest[rest["bytes"].gt(0) & rest.index.isin(inside.index)]
-    other = rest.assign(id=rest.index + "/\0", parent=rest.index, label="other", path=rest.index + " (other)", kind="other")
+    other = rest.assign(
+        id=rest.index + "/\0", parent=rest.index, label="other", path=rest.index + " (other)", kind="other"
+    )
     return pd.concat([tree, other.reset_index(drop=True)[columns]], ignore_index=True)

@@ -61,7 +61,9 @@ def layer_bars(layers: pd.DataFrame) -> go.Figure:
     plotly.graph_objects.Figure
     """
     column, measure = known_size(layers)
-    rows = layers.assign(bytes=layers[column].fillna(0).astype("int64"), kind=layers["instruction"].map(instruction_kind))
+    rows = layers.assign(
+        bytes=layers[column].fillna(0).astype("int64"), kind=layers["instruction"].map(instruction_kind)
+    )
     rows["start"] = rows.groupby("reference", sort=False)["bytes"].cumsum() - rows["bytes"]
     key = next((name for name in ("chain_id", "diff_id", "digest") if rows[name].notna().all()), "chain_id")
     holders = rows.groupby(key)["reference"].nunique()
@@ -92,9 +94,17 @@ def layer_bars(layers: pd.DataFrame) -> go.Figure:
                     "color": colour,
                     "line": {"color": "rgba(255,255,255,0.85)", "width": 1},
                     # Lines over the colour, so that shared layers show without colour vision and in print.
-                    "pattern": {"shape": "/" if shared else "", "bgcolor": colour, "fgcolor": "rgba(255,255,255,0.4)", "size": 8},
+                    "pattern": {
+                        "shape": "/" if shared else "",
+                        "bgcolor": colour,
+                        "fgcolor": "rgba(255,255,255,0.4)",
+                        "size": 8,
+                    },
                 },
-                text=[f"<b>{row.letter}</b>" if row.letter else format_bytes(row.bytes) if alone else "" for row in part.itertuples()],
+                text=[
+                    f"<b>{row.letter}</b>" if row.letter else format_bytes(row.bytes) if alone else ""
+                    for row in part.itertuples()
+                ],
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,
@@ -103,9 +113,15 @@ def layer_bars(layers: pd.DataFrame) -> go.Figure:
                 hoverinfo="text",
             )
     figure.add_scatter(
-        y=[ticks[reference] for reference in totals.index], x=totals, mode="text", showlegend=False, hoverinfo="skip",
-        text=[f" <b>{format_bytes(total)}</b>" for total in totals], textposition="middle right", cliponaxis=False,
-    )  # fmt: skip
+        y=[ticks[reference] for reference in totals.index],
+        x=totals,
+        mode="text",
+        showlegend=False,
+        hoverinfo="skip",
+        text=[f" <b>{format_bytes(total)}</b>" for total in totals],
+        textposition="middle right",
+        cliponaxis=False,
+    )
     common = rows[rows["shared"]].drop_duplicates(key)["bytes"].sum()
     if alone:
         largest = rows.loc[rows["bytes"].idxmax()]
@@ -120,7 +136,14 @@ def layer_bars(layers: pd.DataFrame) -> go.Figure:
         )
     same = f"; the same letter is the same layer (by {key})" if letters else ""
     figure.update_layout(barmode="overlay", yaxis={"autorange": "reversed"}, legend={"y": 1, "yanchor": "bottom"})
-    titled(figure, finding, f"Layers, base first, in {measure}{same}", height=170 + 46 * len(totals), bytes_axis="x", top=top)
+    titled(
+        figure,
+        finding,
+        f"Layers, base first, in {measure}{same}",
+        height=170 + 46 * len(totals),
+        bytes_axis="x",
+        top=top,
+    )
     figure.update_xaxes(range=[0, top * 1.14])
     return figure.update_layout(margin_t=figure.layout.margin.t + 26)
 
@@ -130,7 +153,10 @@ def _letter(place: int) -> str:
 
 
 def _layer_hover(row: dict[str, Any], holders: pd.Series, key: str, measure: str) -> str:
-    lines = [f"{format_bytes(row['bytes'])} ({measure})", f"layer {row['layer_index']} of {escape(row['reference'], 60)}"]
+    lines = [
+        f"{format_bytes(row['bytes'])} ({measure})",
+        f"layer {row['layer_index']} of {escape(row['reference'], 60)}",
+    ]
     if row["shared"]:
         lines.append(f"layer {row['letter']}: in {holders[row[key]]} of these images (same {key})")
     return hover(row["created_by"] if pd.notna(row["created_by"]) else "unknown instruction", *lines)
@@ -171,12 +197,20 @@ def size_tree(history: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
         finding = f"{share(by_origin['own'], total)} of {format_bytes(total)} is the image's own, the rest is its base"
     else:
         biggest = rows.groupby("kind")["bytes"].sum()
-        finding = f"{share(biggest.max(), total)} of {format_bytes(total)} was brought by {biggest.idxmax()} instructions"
+        finding = (
+            f"{share(biggest.max(), total)} of {format_bytes(total)} was brought by {biggest.idxmax()} instructions"
+        )
     if images == 1:
         finding = f"{escape(rows['reference'].iloc[0], 44)}: {finding}"
-    figure = go.Figure(_tree_trace(nodes, shape, [INSTRUCTION_COLOURS.get(node[5]) or NODE_COLOURS[node[5]] for node in nodes]))
-    legend_swatches(figure, [(kind, colour) for kind, colour in INSTRUCTION_COLOURS.items() if kind in set(rows["kind"])])
-    return titled(figure, finding, f"Image, base or own, instruction, layer; area is {measure}. Click to zoom", height=540)
+    figure = go.Figure(
+        _tree_trace(nodes, shape, [INSTRUCTION_COLOURS.get(node[5]) or NODE_COLOURS[node[5]] for node in nodes])
+    )
+    legend_swatches(
+        figure, [(kind, colour) for kind, colour in INSTRUCTION_COLOURS.items() if kind in set(rows["kind"])]
+    )
+    return titled(
+        figure, finding, f"Image, base or own, instruction, layer; area is {measure}. Click to zoom", height=540
+    )
 
 
 def _tree_trace(nodes: list[tuple[str, str, str, int, str, str]], shape: Shape, colours: list[str]) -> Any:
@@ -236,7 +270,9 @@ def growth(history: pd.DataFrame) -> go.Figure:
         text = hover(row["created_by"] or "no history", f"step {row['step']}")
         steps.append((step_label(row["created_by"]), row["bytes"], instruction_kind(row["instruction"]), text))
     if len(small):
-        steps.append((f"{len(small)} smaller steps", int(small["bytes"].sum()), "unknown", hover(f"{len(small)} smaller steps")))
+        steps.append(
+            (f"{len(small)} smaller steps", int(small["bytes"].sum()), "unknown", hover(f"{len(small)} smaller steps"))
+        )
     biggest = own.loc[own["bytes"].idxmax()] if len(own) else None
     finding = f"{escape(reference, 44)} is {format_bytes(total)}"
     if base:
@@ -253,25 +289,38 @@ def waterfall(steps: list[tuple[str, int, str, str]], last: str, *, signed_first
     sizes = [size for _, size, *_ in steps]
     ends = [sum(sizes[: place + 1]) for place in range(len(sizes))]
     starts = [0, *ends[:-1]]
-    words = [f"{size:+d}" and ("" if not place and not signed_first else "+" if size >= 0 else "−") + format_bytes(abs(size))
-             for place, size in enumerate(sizes)]  # fmt: skip
+    words = [
+        f"{size:+d}" and ("" if not place and not signed_first else "+" if size >= 0 else "−") + format_bytes(abs(size))
+        for place, size in enumerate(sizes)
+    ]
     low, top = min(0, *ends), max(*ends, *starts, 1)
     figure = go.Figure()
     figure.add_bar(
-        y=[*labels, f"<b>{last}</b>"], x=[*(abs(size) for size in sizes), ends[-1]],
-        base=[*(min(pair) for pair in zip(starts, ends, strict=True)), 0], orientation="h", showlegend=False,
+        y=[*labels, f"<b>{last}</b>"],
+        x=[*(abs(size) for size in sizes), ends[-1]],
+        base=[*(min(pair) for pair in zip(starts, ends, strict=True)), 0],
+        orientation="h",
+        showlegend=False,
         marker={
             "color": [*(INSTRUCTION_COLOURS[kind] for *_, kind, _ in steps), INK],
             "line": {"color": OUTLINE, "width": 1},
         },
-        hovertext=[*(f"{text}<br>{word}" for (*_, text), word in zip(steps, words, strict=True)), format_bytes(ends[-1])],
+        hovertext=[
+            *(f"{text}<br>{word}" for (*_, text), word in zip(steps, words, strict=True)),
+            format_bytes(ends[-1]),
+        ],
         hoverinfo="text",
-    )  # fmt: skip
+    )
     figure.add_scatter(
-        y=[*labels, f"<b>{last}</b>"], x=[*(max(pair) for pair in zip(starts, ends, strict=True)), ends[-1]], mode="text",
-        text=[*(f" {word}" for word in words), f" <b>{format_bytes(ends[-1])}</b>"], textposition="middle right",
-        showlegend=False, hoverinfo="skip", cliponaxis=False,
-    )  # fmt: skip
+        y=[*labels, f"<b>{last}</b>"],
+        x=[*(max(pair) for pair in zip(starts, ends, strict=True)), ends[-1]],
+        mode="text",
+        text=[*(f" {word}" for word in words), f" <b>{format_bytes(ends[-1])}</b>"],
+        textposition="middle right",
+        showlegend=False,
+        hoverinfo="skip",
+        cliponaxis=False,
+    )
     figure.update_layout(yaxis={"autorange": "reversed", "showgrid": False}, bargap=0.35)
     figure.update_xaxes(bytes_ticks(float(top), float(low)))
     return figure.update_xaxes(range=[low * 1.12, top * 1.16])

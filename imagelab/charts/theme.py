@@ -61,14 +61,21 @@ TEMPLATE = go.layout.Template(
         "plot_bgcolor": "rgba(0,0,0,0)",
         "separators": ".,",
         "title": {
-            "x": 0, "xref": "container", "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
-            "pad": {"t": 12, "l": 8}, "font": {"size": 17}, "subtitle": {"font": {"size": 13}},
+            "x": 0,
+            "xref": "container",
+            "xanchor": "left",
+            "y": 1,
+            "yref": "container",
+            "yanchor": "top",
+            "pad": {"t": 12, "l": 8},
+            "font": {"size": 17},
+            "subtitle": {"font": {"size": 13}},
         },
         "xaxis": {"automargin": True, "gridcolor": "rgba(128,128,128,0.25)", "linecolor": INK, "zeroline": False},
         "yaxis": {"automargin": True, "gridcolor": "rgba(128,128,128,0.25)", "zeroline": False},
         "uniformtext": {"minsize": 10, "mode": "hide"},
     }
-)  # fmt: skip
+)
 
 
 def instruction_kind(instruction: Any) -> str:
@@ -109,7 +116,9 @@ def hover(heading: Any, *lines: str) -> str:
     return "<br>".join(["<b>" + "<br>".join(escape(line) for line in wrapped[:5]) + "</b>", *lines])
 
 
-def titled(figure: go.Figure, finding: str, measure: str, *, height: int, bytes_axis: str = "", top: float = 0) -> go.Figure:
+def titled(
+    figure: go.Figure, finding: str, measure: str, *, height: int, bytes_axis: str = "", top: float = 0
+) -> go.Figure:
     """Give a figure the template, the finding as its title, what is measured as its subtitle, and a bytes axis."""
     lines = textwrap.wrap(finding, 84)[:3]
     figure.update_layout(
@@ -130,7 +139,11 @@ def bytes_ticks(top: float, bottom: float = 0) -> dict[str, Any]:
     magnitude = 10 ** (len(str(int(span))) - 1)
     step = next(part * magnitude for part in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if span / (part * magnitude) <= 6.5)
     at = [step * count for count in range(int(bottom // step), int(top / step) + 2) if step * count <= top * 1.02]
-    return {"tickvals": at, "ticktext": [format_bytes(value) for value in at], "range": [bottom * 1.12, top * 1.08 or 1]}
+    return {
+        "tickvals": at,
+        "ticktext": [format_bytes(value) for value in at],
+        "range": [bottom * 1.12, top * 1.08 or 1],
+    }
 
 
 def share(part: float, whole: float) -> str:
@@ -151,6 +164,8 @@ def legend_swatches(figure: go.Figure, colours: Sequence[tuple[str, str]]) -> No
     """A legend for charts whose own traces have none (treemaps, icicles)."""
     for name, colour in colours:
         figure.add_trace(
-            go.Scatter(x=[None], y=[None], mode="markers", name=name, marker={"color": colour, "symbol": "square", "size": 11})
+            go.Scatter(
+                x=[None], y=[None], mode="markers", name=name, marker={"color": colour, "symbol": "square", "size": 11}
+            )
         )
     figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False}, showlegend=True)
