@@ -64,19 +64,20 @@ def table_options(frame: pd.DataFrame, *, rows: int = 1000, page: int = 10) -> t
 
     shown = frame.head(rows).copy()
     shown.columns = [clean(name, 60) for name in frame.columns]
-    sizes, numbers = [], []
+    sizes: list[int] = []
+    numbers: list[int] = []
     for place, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
         column = shown.iloc[:, place]
         if pd.api.types.is_bool_dtype(dtype):
             column = column.map({True: "yes", False: "no"})
         elif pd.api.types.is_numeric_dtype(dtype):
             (sizes if BYTE_COLUMN.search(str(name)) else numbers).append(place)
-            shown.isetitem(place, column.astype("float64" if column.isna().any() else column.dtype))
+            shown.isetitem(place, column.astype("float64").array if column.isna().any() else column.array)
             continue
         elif pd.api.types.is_datetime64_any_dtype(dtype):
             column = column.dt.strftime("%Y-%m-%d %H:%M:%S")
         if isinstance(dtype, pd.CategoricalDtype):  # itables sorts it by its order
-            shown.isetitem(place, column.cat.rename_categories(lambda value: clean(value, 90)))
+            shown.isetitem(place, column.cat.rename_categories(lambda value: clean(value, 90)).array)
         else:
             shown.isetitem(place, [clean(value, 90) for value in column.astype(object).where(column.notna(), "")])
     options: dict[str, Any] = {

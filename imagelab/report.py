@@ -237,7 +237,7 @@ def begin_page() -> None:
     pio.renderers.default = "imagelab_page"
     page_has_bundle()
     shell = get_ipython()
-    if shell is not None:
+    if shell is not None and shell.display_formatter is not None:
         formatter = shell.display_formatter.formatters["text/html"]
         formatter.for_type(
             pd.DataFrame, lambda frame: show(frame.reset_index() if frame.index.name else frame).to_html()

@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from imagelab.display import clean, escape
+from imagelab.errors import ImagelabError
 from imagelab.frames import format_bytes
 
 # Contrast 4.3 : 1 on white and 4.4 : 1 on JupyterLab's dark ground, so that one figure reads on both.
@@ -72,7 +73,12 @@ TEMPLATE = go.layout.Template(
             "subtitle": {"font": {"size": 13}},
         },
         "xaxis": {"automargin": True, "gridcolor": "rgba(128,128,128,0.25)", "linecolor": INK, "zeroline": False},
-        "yaxis": {"automargin": True, "gridcolor": "rgba(128,128,128,0.25)", "zeroline": False},
+        "yaxis": {
+            "automargin": True,
+            "gridcolor": "rgba(128,128,128,0.25)",
+            "zeroline": False,
+            "ticklabelstandoff": 6,
+        },
         "uniformtext": {"minsize": 10, "mode": "hide"},
     }
 )
@@ -96,7 +102,9 @@ def known_size(frame: pd.DataFrame) -> tuple[str, str]:
     """The first of the three sizes that all rows know, else the one that most rows know; and how it is named."""
     present = [name for name in SIZES if name in frame]
     if not present:
-        raise ValueError(f"expected a frame with one of the columns {', '.join(SIZES)}, got {', '.join(frame.columns)}")
+        raise ImagelabError(
+            f"expected a frame with one of the columns {', '.join(SIZES)}, got {', '.join(frame.columns)}"
+        )
     chosen = min(present, key=lambda name: frame[name].isna().sum())
     return chosen, SIZES[chosen]
 
@@ -158,6 +166,22 @@ def quoted(names: Iterable[Any], most: int = 3, width: int = 40) -> str:
     if len(shown) > most:
         return f"{', '.join(shown[:most])} and {len(shown) - most} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def one_image(frame: pd.DataFrame) -> str:
+    """The frame's only reference; an error that names them where it holds several."""
+    references = list(frame["reference"].unique())
+    if len(references) != 1:
+        raise ImagelabError(
+            f"this chart shows one image and was given {len(references)} ({', '.join(map(str, references[:5]))}): "
+            "keep one with frame[frame.reference == ...]"
+        )
+    return references[0]
+
+
+def nothing(finding: str) -> go.Figure:
+    """An empty figure whose title says why."""
+    return titled(go.Figure(), finding, "", height=150).update_layout(xaxis_visible=False, yaxis_visible=False)
 
 
 def legend_swatches(figure: go.Figure, colours: Sequence[tuple[str, str]]) -> None:

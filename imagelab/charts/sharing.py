@@ -1,0 +1,69 @@
+"""How much images have in common, as a heat map."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from imagelab.charts.theme import known_size, nothing, quoted, titled
+from imagelab.display import escape
+from imagelab.errors import ImagelabError
+from imagelab.frames import format_bytes
+
+# One hue from the ground to RUN's blue: more is darker, on paper too.
+SCALE = [[0, "#eef3f8"], [0.5, "#6baed6"], [1, "#08519c"]]
+
+
+def sharing_heatmap(layers: pd.DataFrame) -> go.Figure:
+    """For each pair of images, the bytes of the layers that both have; on the diagonal an image's own total.
+
+    Parameters
+    ----------
+    layers : pandas.DataFrame
+        `imagelab.layers` of several images. The same layer means chain_id (storage in an engine), or diff_id or
+        digest where that is all that every row has; the subtitle says which.
+    """
+    references = list(layers["reference"].unique())
+    if len(references) < 2:
+        raise ImagelabError(f"sharing is between images, and the frame holds {len(references)}: give at least two")
+    column, measure = known_size(layers)
+    key = next((name for name in ("chain_id", "diff_id", "digest") if layers[name].notna().all()), "diff_id")
+    held = layers.assign(bytes=layers[column].fillna(0).astype("int64")).dropna(subset=[key])
+    held = held.drop_duplicates(["reference", key])[["reference", key, "bytes"]]
+    pairs = held.merge(held[["reference", key]], on=key).groupby(["reference_x", "reference_y"])["bytes"].sum()
+    common = [[int(pairs.get((one, other), 0)) for other in references] for one in references]
+    if not any(map(any, common)):
+        return nothing(f"No layer of {quoted(references)} has a known size above zero")
+    names = [escape(reference, 34) for reference in references]
+    most, one, other = max((common[up][left], up, left) for up in range(len(names)) for left in range(up))
+    finding = f"{quoted(references)} share no layer"
+    if most:
+        finding = f"{names[other]} and {names[one]} share {format_bytes(most)} of layers"
+    places = list(range(len(names)))
+    figure = go.Figure(
+        go.Heatmap(
+            z=common,
+            x=places,
+            y=places,
+            colorscale=SCALE,
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            text=[[format_bytes(size) for size in row] for row in common],
+            texttemplate="%{text}",
+            hovertext=[
+                [
+                    f"<b>{names[down]}</b><br>{format_bytes(size)}"
+                    if down == over
+                    else f"<b>{names[down]}</b><br><b>{names[over]}</b><br>both have {format_bytes(size)}"
+                    for over, size in enumerate(row)
+                ]
+                for down, row in enumerate(common)
+            ],
+            hoverinfo="text",
+        )
+    )
+    subtitle = f"Layers that both have (same {key}), on the diagonal all of an image's, in {measure}"
+    titled(figure, finding, subtitle, height=210 + 44 * len(names))
+    ticks = {"tickvals": places, "ticktext": names, "showgrid": False}
+    return figure.update_xaxes(ticks).update_yaxes(ticks | {"autorange": "reversed"})

@@ -1,0 +1,218 @@
+"""Trees whose area is bytes: the size hierarchy, and the files, folded so that a million draw at once."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any, Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from imagelab.charts.theme import (
+    INK,
+    INSTRUCTION_COLOURS,
+    NODE_COLOURS,
+    hover,
+    instruction_kind,
+    known_size,
+    legend_swatches,
+    nothing,
+    one_image,
+    quoted,
+    share,
+    step_label,
+    text_on,
+    titled,
+)
+from imagelab.display import escape
+from imagelab.errors import ImagelabError
+from imagelab.frames import format_bytes
+
+Shape = Literal["treemap", "icicle"]
+SMALLEST = 1 / 300  # of the whole: what is smaller is folded into its directory's "other"
+DEEPEST = 8
+
+
+def size_tree(history: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
+    """The size hierarchy: image, base or own, instruction, layer; area is bytes.
+
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        `imagelab.history` of one or many images.
+    shape : {"treemap", "icicle"}
+    """
+    column, measure = known_size(history)
+    rows = history.assign(bytes=history[column].fillna(0).astype("int64"))
+    rows = rows[rows["bytes"] > 0]
+    if rows.empty:
+        return nothing(f"No step of {quoted(history['reference'].unique())} has a known size above zero")
+    rows["kind"] = rows["instruction"].map(instruction_kind)
+    rows["origin"] = rows["from_base"].map({True: "base", False: "own"}).astype(object).fillna("base or own unknown")
+    total = int(rows["bytes"].sum())
+    images = rows["reference"].nunique()
+    nodes = [("", "", f"{images} images", total, hover(f"{images} images"), "directory")] if images > 1 else []
+    for depth, keys in enumerate((["reference"], ["reference", "origin"], ["reference", "origin", "kind"])):
+        for names, size in rows.groupby(keys, sort=False)["bytes"].sum().items():
+            parts = names if isinstance(names, tuple) else (names,)
+            words = escape(parts[-1], 60)
+            kind = "FROM" if depth == 1 and parts[-1] == "base" else parts[-1] if depth == 2 else "directory"
+            nodes.append(("\n".join(parts), "\n".join(parts[:-1]), words, size, hover(parts[-1]), kind))
+    for row in rows.to_dict("records"):
+        parent = "\n".join((row["reference"], row["origin"], row["kind"]))
+        words = step_label(row["created_by"], 66)
+        text = hover(row["created_by"] or row["comment"] or "no history", f"step {row['step']}")
+        nodes.append((f"{parent}\n{row['step']}", parent, words, row["bytes"], text, row["kind"]))
+    by_origin = rows.groupby("origin")["bytes"].sum()
+    if "own" in by_origin and "base" in by_origin:
+        finding = f"{share(by_origin['own'], total)} of {format_bytes(total)} is the image's own, the rest is its base"
+    else:
+        biggest = rows.groupby("kind")["bytes"].sum()
+        finding = (
+            f"{share(biggest.max(), total)} of {format_bytes(total)} was brought by {biggest.idxmax()} instructions"
+        )
+    if images == 1:
+        finding = f"{escape(rows['reference'].iloc[0], 44)}: {finding}"
+    figure = go.Figure(
+        _tree_trace(nodes, shape, [INSTRUCTION_COLOURS.get(node[5]) or NODE_COLOURS[node[5]] for node in nodes])
+    )
+    legend_swatches(
+        figure, [(kind, colour) for kind, colour in INSTRUCTION_COLOURS.items() if kind in set(rows["kind"])]
+    )
+    return titled(
+        figure, finding, f"Image, base or own, instruction, layer; area is {measure}. Click to zoom", height=540
+    )
+
+
+def file_tree(files: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
+    """The final filesystem as a tree of directories; area is bytes of files.
+
+    Parameters
+    ----------
+    files : pandas.DataFrame
+        `imagelab.files` of one image; files that a higher layer hides are left out.
+    shape : {"treemap", "icicle"}
+    """
+    reference = one_image(files)
+    shown = files[files["kind"].eq("file") & files["visible"].fillna(True).astype(bool)]
+    nodes = fold(shown["path"], shown["size"])
+    total = int(nodes["bytes"].iloc[0])
+    if not total:
+        return nothing(f"{escape(reference, 60)} holds no bytes in files")
+    rows = [
+        (
+            node["id"],
+            node["parent"],
+            escape(node["label"], 48),
+            node["bytes"],
+            hover(node["path"], "1 file" if node["files"] == 1 else f"{node['files']:,} files"),
+            node["kind"],
+        )
+        for node in nodes.to_dict("records")
+    ]
+    directories = nodes[nodes["kind"].eq("directory")].iloc[1:]
+    finding = f"{escape(reference, 44)}: {len(shown):,} files, {format_bytes(total)}"
+    if len(directories):
+        # The deepest directory that still holds over half, or the largest: the one that says most.
+        heavy = directories[directories["bytes"].gt(total / 2)]
+        pick = heavy.iloc[-1] if len(heavy) else directories.nlargest(1, "bytes").iloc[0]
+        finding += f", {share(pick['bytes'], total)} of it under {escape(pick['path'], 50)}"
+    figure = go.Figure(_tree_trace(rows, shape, [NODE_COLOURS[row[5]] for row in rows]))
+    figure.update_traces(maxdepth=5)
+    legend_swatches(
+        figure,
+        [
+            (name, NODE_COLOURS[key])
+            for key, name in (("directory", "directory"), ("file", "one file"), ("other", "smaller ones, together"))
+        ],
+    )
+    return titled(figure, finding, "Final filesystem; area is bytes of files, uncompressed. Click to zoom", height=580)
+
+
+def fold(paths: pd.Series, sizes: pd.Series, smallest: float = SMALLEST, deepest: int = DEEPEST) -> pd.DataFrame:
+    """A tree of what is big enough to see, from paths and sizes; the rest of a directory is one node.
+
+    Returns
+    -------
+    pandas.DataFrame
+        id, parent (of the root: ""), label, path, bytes, files, kind (``directory``, ``file``, ``other``);
+        parents stand before their children, and a directory's bytes are the sum of its children's.
+    """
+    sizes = sizes.fillna(0).astype("int64").reset_index(drop=True)
+    paths = paths.astype("str").reset_index(drop=True)
+    total = int(sizes.sum())
+    least = max(total * smallest, 1)
+    big = sizes.ge(least)
+    folder = paths[~big].str.replace(r"/[^/]*$", "", regex=True)
+    summed = sizes[~big].groupby(folder).agg(["sum", "size"])
+    entries = pd.concat(
+        [
+            pd.DataFrame({"rest": paths[big], "bytes": sizes[big], "files": 1, "leaf": True}),
+            pd.DataFrame(
+                {"rest": summed.index.astype("str"), "bytes": summed["sum"], "files": summed["size"], "leaf": False}
+            ),
+        ],
+        ignore_index=True,
+    )
+    entries["rest"] = entries["rest"].str.strip("/")
+    entries["node"] = "/"
+    columns = ["id", "parent", "label", "path", "bytes", "files", "kind"]
+    nodes = [pd.DataFrame([["/", "", "/", "/", total, len(paths), "directory"]], columns=columns)]
+    for _ in range(deepest):
+        entries = entries[entries["rest"].ne("")]
+        if entries.empty:
+            break
+        split = entries["rest"].str.partition("/")
+        entries = entries.assign(head=split[0], rest=split[2], last=entries["leaf"] & split[2].eq(""))
+        level = entries.groupby(["node", "head"], sort=False, as_index=False).agg(
+            bytes=("bytes", "sum"), files=("files", "sum"), last=("last", "all")
+        )
+        level = level[level["bytes"].ge(least)]
+        level["id"] = level["node"].str.rstrip("/") + "/" + level["head"]
+        level["kind"] = level["last"].map({True: "file", False: "directory"})
+        nodes.append(level.assign(parent=level["node"], label=level["head"], path=level["id"])[columns])
+        entries = entries.merge(level[["node", "head", "id"]], on=["node", "head"])
+        entries = entries.assign(node=entries["id"]).drop(columns=["id", "head"])
+    tree = pd.concat(nodes, ignore_index=True)
+    inside = tree.groupby("parent")[["bytes", "files"]].sum()
+    folders = tree[tree["kind"].eq("directory")].set_index("id")
+    rest = folders[["bytes", "files"]].sub(inside.reindex(folders.index).fillna(0)).astype("int64")
+    rest = rest[rest["bytes"].gt(0) & rest.index.isin(inside.index)]
+    other = rest.assign(
+        id=rest.index + "/\0", parent=rest.index, label="other", path=rest.index + " (other)", kind="other"
+    )
+    return pd.concat([tree, other.reset_index(drop=True)[columns]], ignore_index=True)
+
+
+def _tree_trace(nodes: list[tuple[str, str, str, int, str, str]], shape: Shape, colours: list[str]) -> Any:
+    """A treemap or icicle of (id, parent, label, bytes, hover, kind)."""
+    if shape not in ("treemap", "icicle"):
+        raise ImagelabError(f"a tree is drawn as 'treemap' or 'icicle', not {shape!r}")
+    ids = {node[0]: str(place) for place, node in enumerate(nodes)}
+    whole = nodes[0][3] or 1
+    parents = {node[1] for node in nodes}
+    trace: dict[str, Any] = {
+        "ids": [ids[node[0]] for node in nodes],
+        "parents": [ids.get(node[1], "") if node[0] != nodes[0][0] else "" for node in nodes],
+        "labels": ["<br>".join(_lines(node[2], shape, node[0] not in parents)) for node in nodes],
+        "values": [node[3] for node in nodes],
+        "text": [format_bytes(node[3]) for node in nodes],
+        "hovertext": [f"{node[4]}<br>{format_bytes(node[3])}, {share(node[3], whole)}" for node in nodes],
+        "hoverinfo": "text",
+        "textinfo": "label+text",
+        "branchvalues": "total",
+        "sort": True,
+        "textfont": {"color": [text_on(colour) for colour in colours]},
+        "pathbar": {"visible": True, "thickness": 22, "textfont": {"color": INK}},
+        "marker": {"colors": colours, "line": {"width": 1, "color": "rgba(255,255,255,0.7)"}},
+        "domain": {"x": [0, 1], "y": [0, 1]},
+    }
+    if shape == "icicle":
+        return go.Icicle(**trace, leaf={"opacity": 1})
+    trace["marker"]["pad"] = {"t": 22, "l": 3, "r": 3, "b": 3}
+    return go.Treemap(**trace, tiling={"packing": "squarify", "pad": 2})
+
+
+def _lines(label: str, shape: Shape, leaf: bool) -> list[str]:
+    """A leaf's label in lines that a rectangle can hold; entities stay whole."""
+    return textwrap.wrap(label, 22, break_long_words=False)[: 3 if shape == "treemap" else 2] if leaf else [label]

@@ -1,0 +1,179 @@
+"""Waterfalls: from base to final image, and from one image to another, an instruction at a time."""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher
+from itertools import accumulate
+from typing import NamedTuple
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from imagelab.charts.theme import (
+    INSTRUCTION_COLOURS,
+    OUTLINE,
+    bytes_ticks,
+    hover,
+    instruction_kind,
+    known_size,
+    nothing,
+    one_image,
+    step_label,
+    titled,
+)
+from imagelab.display import escape
+from imagelab.errors import ImagelabError
+from imagelab.frames import format_bytes
+
+
+class Step(NamedTuple):
+    """A bar of a waterfall: the command, its bytes, its kind's colour, a word for the hover."""
+
+    command: str
+    bytes: int
+    kind: str
+    note: str
+
+
+def growth(history: pd.DataFrame) -> go.Figure:
+    """A waterfall from the base to the final image, a bar for each instruction; small steps are added up.
+
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        `imagelab.history` of one image.
+    """
+    reference = one_image(history)
+    column, measure = known_size(history)
+    rows = history.assign(bytes=history[column].fillna(0).astype("int64"))
+    total, name = int(rows["bytes"].sum()), escape(reference, 44)
+    if not total:
+        return nothing(f"No step of {name} has a known size above zero")
+    inherited = rows["from_base"].fillna(False).astype(bool)
+    base = int(rows.loc[inherited, "bytes"].sum())
+    own = [
+        Step(
+            row["created_by"] or row["comment"] or "",
+            row["bytes"],
+            instruction_kind(row["instruction"]),
+            f"step {row['step']}",
+        )
+        for row in rows[~inherited & rows["bytes"].gt(0)].fillna({"created_by": "", "comment": ""}).to_dict("records")
+    ]
+    finding = (
+        f"{name} grows from {format_bytes(base)} to {format_bytes(total)}"
+        if base
+        else f"{name} is {format_bytes(total)}"
+    )
+    if own:
+        most = max(own, key=lambda step: step.bytes)
+        finding += f"; most is {step_label(most.command, 50)}: {signed(most.bytes)}"
+    first = [Step("base image", base, "FROM", "what the image was built on")] if base else []
+    last = Step("final image", total, "FROM", "all layers")
+    return draw_waterfall([*first, *shorten(own)], last, finding, f"Steps from base to final image, in {measure}")
+
+
+def size_difference(history: pd.DataFrame) -> go.Figure:
+    """A waterfall from one image to another: what each instruction made bigger or smaller.
+
+    Steps are matched in order by their command (`difflib`): one in both images counts by its difference, one in
+    a single image by its whole size.
+
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        `imagelab.history` of two images, the earlier first.
+    """
+    column, measure = known_size(history)
+    references = list(history["reference"].unique())
+    if len(references) != 2:
+        raise ImagelabError(f"a difference is between two images, and the frame holds {len(references)}")
+    before, after = (
+        history[history["reference"].eq(reference)].assign(bytes=lambda rows: rows[column].fillna(0).astype("int64"))
+        for reference in references
+    )
+    commands = [[str(command) for command in rows["created_by"].fillna("")] for rows in (before, after)]
+    sizes = [list(rows["bytes"]) for rows in (before, after)]
+    kinds = [[instruction_kind(instruction) for instruction in rows["instruction"]] for rows in (before, after)]
+    changes: list[Step] = []
+    for verb, b0, b1, a0, a1 in SequenceMatcher(None, commands[0], commands[1], autojunk=False).get_opcodes():
+        if verb == "equal":
+            pairs = zip(range(b0, b1), range(a0, a1), strict=True)
+            changes += [
+                Step(
+                    commands[1][new], sizes[1][new] - sizes[0][old], kinds[1][new], f"was {format_bytes(sizes[0][old])}"
+                )
+                for old, new in pairs
+            ]
+        else:
+            changes += [Step(commands[0][at], -sizes[0][at], kinds[0][at], "gone") for at in range(b0, b1)]
+            changes += [Step(commands[1][at], sizes[1][at], kinds[1][at], "new") for at in range(a0, a1)]
+    first, last = sum(sizes[0]), sum(sizes[1])
+    names = [escape(reference, 34) for reference in references]
+    if first == last and not any(step.bytes for step in changes):
+        return nothing(f"{names[0]} and {names[1]} are the same in size, step by step: {format_bytes(last)}")
+    most = max(changes, key=lambda step: abs(step.bytes))
+    finding = (
+        f"{names[1]} is {format_bytes(abs(last - first))} {'bigger' if last >= first else 'smaller'} than {names[0]}"
+    )
+    if last == first:
+        finding = f"{names[1]} is as big as {names[0]}"
+    finding += f"; most is {step_label(most.command, 46)}: {signed(most.bytes)}"
+    steps = [Step(references[0], first, "FROM", "before"), *shorten([step for step in changes if step.bytes])]
+    return draw_waterfall(
+        steps, Step(references[1], last, "FROM", "after"), finding, f"Differences by step, in {measure}"
+    )
+
+
+def shorten(steps: list[Step], most: int = 14) -> list[Step]:
+    """The biggest ``most`` steps in their order; the others added up at the end."""
+    least = sorted((abs(step.bytes) for step in steps), reverse=True)[most - 1] if len(steps) > most else 0
+    # What would be under a pixel or two is added up as well.
+    least = max(least, max((abs(step.bytes) for step in steps), default=0) // 200)
+    small = [step for step in steps if abs(step.bytes) < least]
+    if len(small) < 2:
+        return steps
+    rest = Step(f"{len(small)} smaller steps", sum(step.bytes for step in small), "unknown", "")
+    return [*(step for step in steps if abs(step.bytes) >= least), rest]
+
+
+def signed(size: int) -> str:
+    """A difference in bytes with its sign."""
+    return ("−" if size < 0 else "+") + format_bytes(abs(size))
+
+
+def draw_waterfall(steps: list[Step], total: Step, finding: str, measure: str) -> go.Figure:
+    """Bars that start where the one above ends, and a total; the first stands for itself where it is ``FROM``."""
+    ends = list(accumulate(step.bytes for step in steps))
+    starts = [0, *ends[:-1], 0]
+    ends.append(total.bytes)
+    rows = [*steps, total]
+    words = [format_bytes(step.bytes) if step.kind == "FROM" else signed(step.bytes) for step in rows]
+    lefts = [min(pair) for pair in zip(starts, ends, strict=True)]
+    rights = [max(pair) for pair in zip(starts, ends, strict=True)]
+    places = list(range(len(rows)))
+    figure = go.Figure()
+    figure.add_bar(
+        y=places,
+        x=[right - left for left, right in zip(lefts, rights, strict=True)],
+        base=lefts,
+        orientation="h",
+        marker={"color": [INSTRUCTION_COLOURS[step.kind] for step in rows], "line": {"color": OUTLINE, "width": 1}},
+        hovertext=[hover(step.command, word, step.note) for step, word in zip(rows, words, strict=True)],
+        hoverinfo="text",
+    )
+    figure.add_scatter(
+        y=places,
+        x=rights,
+        mode="text",
+        text=[f" {word}" for word in words],
+        textposition="middle right",
+        hoverinfo="skip",
+    )
+    labels = [step_label(step.command) for step in rows]
+    labels[-1] = f"<b>{labels[-1]}</b>"
+    titled(figure, finding, measure, height=130 + 32 * len(rows))
+    low, top = min(lefts), max(rights) or 1
+    figure.update_xaxes(bytes_ticks(top, low) | {"range": [low * 1.12, top * 1.18]})
+    figure.update_yaxes(tickvals=places, ticktext=labels, range=[len(rows) - 0.4, -0.6], showgrid=False)
+    return figure.update_layout(showlegend=False)
