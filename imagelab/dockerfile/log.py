@@ -1,0 +1,198 @@
+"""Build logs → one frame of steps, whichever builder and progress form wrote them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from imagelab.dockerfile.log_raw import is_event, read_events
+from imagelab.dockerfile.log_text import CLASSIC_STEP, PLAIN_LINE, Vertex, read_classic, read_plain
+from imagelab.errors import DockerfileError
+from imagelab.frames import make_frame
+from imagelab.redact import mask
+
+LOG_COLUMNS = {
+    "vertex": "string",
+    "stage": "string",
+    "step": "Int64",
+    "instruction": "string",
+    "arguments": "string",
+    "platform": "string",
+    "started": "datetime64[us, UTC]",
+    "completed": "datetime64[us, UTC]",
+    "duration": "Float64",
+    "cached": "boolean",
+    "status": "string",
+    "error": "string",
+    "bytes": "Int64",
+    "name": "string",
+    "inputs": "string",
+    "masked": "string",
+}
+#: A log is text; more than this, unpacked, is refused.
+MAX_LOG = 512_000_000
+
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z ", re.M)  # CI services put it before each line
+_NAME = re.compile(
+    r"\[(?:(?P<platform>[a-z0-9]+/[a-z0-9_]+(?:/v\d+)?(?:->[a-z0-9/]+)?) )?(?:(?P<stage>[^\]\s][^\]]*?) +)?(?P<step>\d+)/\d+\] "
+    r"(?:ONBUILD )?(?P<instruction>[A-Z]+)(?: (?P<arguments>.*))?$",
+    re.S,
+)
+_TERMINAL = re.compile(r"^\[\+\] (?:Building|Running) |^ => ", re.M)
+_DOCUMENTS = (
+    ({"buildx.build.ref", "buildx.build.provenance", "containerimage.digest"}, "the metadata of a build (--metadata-file)"),
+    ({"predicateType", "buildType", "dsseEnvelope", "buildDefinition"}, "a provenance attestation"),
+    ({"FrontendAttrs", "Frontend", "BuildRef", "ExternalError"}, "a build history record"),
+    ({"layers", "config", "rootfs", "manifests"}, "an image's manifest or config"),
+)
+_RECORD = "`docker buildx build --progress=rawjson . 2> build.rawjson` records one that can."
+
+
+def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a build's log into a frame of steps.
+
+    Read are BuildKit's ``--progress=rawjson`` (also the older ``--trace``, and one SolveStatus as a JSON document),
+    ``--progress=plain`` in its forms since 2018, and the classic builder's text; gzip'd too, with other text around.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    DataFrame
+        `LOG_COLUMNS`, a row per step in the order of their start. ``stage`` and ``step`` are the log's ("[builder
+        2/5]"), the key that joins with `read_dockerfile` and `plan_build`; ``stage`` is ``<NA>`` where a build has one
+        only. ``instruction`` is ``internal`` for the builder's own work, ``LINK`` for the merge after ``COPY --link``.
+        ``duration`` in seconds, from timestamps or as printed; ``started`` and ``completed`` where the log has
+        timestamps. ``cached`` is ``<NA>`` for what did not end. ``status``: done, cached, error, canceled, unfinished,
+        or gap (the log is cut off there). ``bytes`` transferred: context sent, layers pulled. ``inputs``: the vertices
+        it was made from, where the log says so. ``masked``: the kinds of secret hidden in the row.
+
+    Raises
+    ------
+    DockerfileError
+        Not a build log (the message says what it looks like), or a damaged one (with the line).
+    """
+    name = Path(path).name
+    text = _read(Path(path))
+    objects = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.startswith("{")]
+    document = _json(text)
+    if is_event(document):
+        return _frame(read_events([(1, document)], name))
+    if any(is_event(_json(line)) for _, line in objects[:20]):
+        return _frame(read_events(_decoded(objects, name), name))
+    plain, classic = PLAIN_LINE.search(text), CLASSIC_STEP.search(text)
+    if plain and not (classic and classic.start() < plain.start()):
+        return _frame(read_plain(text.split("\n")))
+    if classic:
+        return _frame(read_classic(text.split("\n")))
+    raise DockerfileError(f"{name} is no build log that can be read: it is {_kind(text, document, objects)}; {_RECORD}")
+
+
+def _read(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            with gzip.open(path) as stream:
+                data = stream.read(MAX_LOG + 1)
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise DockerfileError(f"{str(path)[:200]!r} cannot be read as a build log: {error}.") from error
+    if len(data) > MAX_LOG:
+        raise DockerfileError(f"{path.name} unpacks to more than {MAX_LOG:,} bytes; no build log is so long.")
+    if data[257:262] == b"ustar":
+        what = "a build record (.dockerbuild)" if b"historyrecord" in data[:1_000_000] or path.suffix == ".dockerbuild" else "a tar"
+        raise DockerfileError(
+            f"{path.name} is no build log that can be read: it is {what}; `docker buildx history import` it, then "
+            "`docker buildx history logs --progress=rawjson` writes its log."
+        )
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # as PowerShell redirects
+        text = data.decode("utf-16", "replace")
+    else:
+        text = data.decode("utf-8-sig", "replace")
+    text = re.sub(r"\r*\n|\r", "\n", text)
+    return _STAMP.sub("", _ANSI.sub("", text) if "\x1b" in text else text)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text) if text.lstrip()[:1] in ("{", "[") else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _decoded(lines: list[tuple[int, str]], name: str) -> list[tuple[int, Any]]:
+    decoded: list[tuple[int, Any]] = []
+    for n, line in lines:
+        value = _json(line)
+        if is_event(value):
+            decoded.append((n, value))
+        elif value is not None:
+            continue
+        elif n == lines[-1][0]:
+            decoded.append((n, None))  # cut off: the reader marks the gap
+        else:
+            raise DockerfileError(f"{name} line {n}: broken JSON in the middle of the log ({line[:60]!r}).")
+    return decoded
+
+
+def _kind(text: str, document: Any, objects: list[tuple[int, str]]) -> str:
+    for keys, what in _DOCUMENTS if isinstance(document, dict) else ():
+        if keys & document.keys():
+            return what
+    if document is not None:
+        return "a JSON document of another kind"
+    if objects:
+        keys = list(_json(objects[0][1]) or {})[:4]
+        return f"JSON lines without BuildKit's vertexes or statuses (they have {', '.join(map(str, keys)) or 'no keys'})"
+    if _TERMINAL.search(text):
+        return "progress as drawn for a terminal, redrawn in place and cut to its width"
+    first = mask(next((line.strip() for line in text.split("\n") if line.strip()), "")).text
+    return f"other text ({first[:120]!r})" if first else "empty"
+
+
+def _frame(vertices: list[Vertex]) -> pd.DataFrame:
+    columns: dict[str, list[Any]] = {column: [] for column in LOG_COLUMNS}
+    for vertex in vertices:
+        name, error = mask(vertex.name), mask(vertex.error)
+        stage, step, instruction, arguments, platform = _parts(name.text)
+        row = {
+            "vertex": vertex.id,
+            "stage": vertex.stage or stage,
+            "step": vertex.step or step,
+            "instruction": instruction,
+            "arguments": arguments,
+            "platform": platform,
+            "started": vertex.started,
+            "completed": vertex.completed,
+            "duration": vertex.duration,
+            "cached": vertex.cached,
+            "status": vertex.status,
+            "error": error.text or None,
+            "bytes": sum(vertex.transfers.values()) if vertex.transfers else None,
+            "name": name.text or None,
+            "inputs": " ".join(vertex.inputs) or None,
+            "masked": " ".join(dict.fromkeys(name.kinds + error.kinds)) or None,
+        }
+        for column, value in row.items():
+            columns[column].append(value)
+    return make_frame(columns, LOG_COLUMNS)
+
+
+def _parts(name: str) -> tuple[str | None, int | None, str | None, str | None, str | None]:
+    """Stage, step, instruction, arguments and platform of a vertex's name."""
+    if match := _NAME.match(name):
+        return match["stage"], int(match["step"][:9]), match["instruction"], match["arguments"], match["platform"]
+    if match := re.match(r"(?:Step \d+/\d+ : )?([A-Z]+) (.*)", name, re.S):
+        return None, None, match[1], match[2], None
+    if match := re.match(r"\[(?:[^\]]* )?(?:internal|auth)\] (.*)", name, re.S):
+        return None, None, "internal", match[1], None
+    return None, None, None, None, None
