@@ -7,8 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from imagelab.frames import format_bytes
-
 # Sizes under any of these names are bytes (DESIGN: three sizes, the ledger, comparisons).
 BYTE_COLUMN = re.compile(r"(^|_)(size|bytes|disk_usage|saving|savings)($|_)|_(usage|bytes)$")
 # Control characters, bidirectional controls (Unicode UAX #9), line separators, lone surrogates.
@@ -24,7 +22,8 @@ _BYTES = """function (data, type) {
   const size = Math.abs(data);
   return size < 1e3 ? data + ' B' : size < 1e5 ? (data / 1e3).toFixed(1) + ' kB'
     : (data / 1e6).toFixed(size < 1e7 ? 2 : 1) + ' MB'; }"""
-_page_has_bundle = False
+_bundled = False
+_report = False
 
 
 def clean(text: Any, width: int = 400) -> str:
@@ -120,9 +119,9 @@ class Table:
         return f"<p><strong>{escape(caption.strip())}</strong></p>{table}" if caption else table
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        global _page_has_bundle
-        head = "" if _page_has_bundle else bundle()
-        _page_has_bundle = True
+        global _bundled
+        head = "" if _bundled else bundle()
+        _bundled = True
         return {"text/html": head + self.to_html(), "text/plain": repr(self.frame)}
 
 
@@ -151,10 +150,12 @@ def bundle() -> str:
     return generate_init_offline_itables_html(dt_bundle).partition("</script>")[0] + "</script>"
 
 
-def page_has_bundle() -> None:
-    """Tell that the page brings `bundle` itself, as a report does."""
-    global _page_has_bundle
-    _page_has_bundle = True
+def begin_report() -> None:
+    """Tell that what is shown goes into a report's page, which brings `bundle` and plotly's code itself."""
+    global _bundled, _report
+    _bundled = _report = True
 
 
-__all__ = ["Table", "bundle", "clean", "escape", "format_bytes", "page_has_bundle", "show", "table_options"]
+def in_report() -> bool:
+    """Whether what is shown goes into a report's page."""
+    return _report

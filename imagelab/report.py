@@ -15,12 +15,12 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from imagelab.display import bundle, clean, page_has_bundle
+from imagelab.display import begin_report, bundle, clean
 from imagelab.errors import ImagelabError
 from imagelab.model import Image
+from imagelab.resources import notebooks_path
 
 TEMPLATE = Path(__file__).with_name("report_template")
-PLOTLY_CONFIG = {"responsive": True, "displaylogo": False, "showTips": False}
 IMAGES_MIME = "application/vnd.imagelab.images+json"
 # What a page shows of an output, best first. Live views and scripts of their own are not among them.
 OUTPUTS = ("text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/plain")
@@ -127,13 +127,11 @@ def render_all(notebooks: Iterable[str | Path], folder: str | Path) -> Path:
 
 def find_notebook(notebook: str | Path) -> Path:
     """A notebook's path from a path or from the name of one in the package or checkout."""
-    here = Path(__file__).parent
-    shelves = [shelf for shelf in (here / "notebooks", here.parent / "notebooks") if shelf.is_dir()]
-    given = Path(notebook)
-    for path in (given, *(shelf / f"{given.name.removesuffix('.ipynb')}.ipynb" for shelf in shelves)):
+    given, shelf = Path(notebook), notebooks_path()
+    for path in (given, shelf / f"{given.name.removesuffix('.ipynb')}.ipynb"):
         if path.suffix == ".ipynb" and path.is_file():
             return path
-    known = sorted({path.stem for shelf in shelves for path in shelf.glob("*.ipynb")})
+    known = sorted(path.stem for path in shelf.glob("*.ipynb"))
     raise ImagelabError(f"no notebook {str(notebook)!r}: give a path to an .ipynb file, or one of {', '.join(known)}")
 
 
@@ -219,23 +217,16 @@ def begin_page() -> None:
     from IPython.core.getipython import get_ipython
     from plotly.io.base_renderers import MimetypeRenderer
 
+    from imagelab.charts.theme import figure_html
     from imagelab.display import show
 
     class Page(MimetypeRenderer):
         def to_mimebundle(self, fig_dict: dict[str, Any]) -> dict[str, str]:
-            html = pio.to_html(
-                fig_dict,
-                config=PLOTLY_CONFIG,
-                include_plotlyjs=False,
-                include_mathjax=False,
-                full_html=False,
-                validate=False,
-            )
-            return {"text/html": html}
+            return {"text/html": figure_html(fig_dict)}
 
     pio.renderers["imagelab_page"] = Page()
     pio.renderers.default = "imagelab_page"
-    page_has_bundle()
+    begin_report()
     shell = get_ipython()
     if shell is not None and shell.display_formatter is not None:
         formatter = shell.display_formatter.formatters["text/html"]

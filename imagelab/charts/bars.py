@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from imagelab.charts.theme import (
+    INK,
     INSTRUCTION_COLOURS,
     OUTLINE,
     REASON_COLOURS,
@@ -27,13 +28,15 @@ from imagelab.display import escape
 from imagelab.frames import format_bytes
 
 
-def layer_bars(layers: pd.DataFrame) -> go.Figure:
+def layer_bars(layers: pd.DataFrame, mark: str | None = None) -> go.Figure:
     """Layers of one or several images as stacked bars, base first; a layer in several images has one letter.
 
     Parameters
     ----------
     layers : pandas.DataFrame
         `imagelab.layers` of one or many images. Of the three sizes the first that all rows know is drawn.
+    mark : str, optional
+        A diff_id: its layer is framed wherever it stands.
 
     Returns
     -------
@@ -49,6 +52,7 @@ def layer_bars(layers: pd.DataFrame) -> go.Figure:
     rows["shared"] = rows[key].map(holders).fillna(1).gt(1)
     names = rows.loc[rows["shared"] & rows["bytes"].gt(0), key].drop_duplicates()
     letters = dict(zip(names, (_letter(place) for place in range(len(names))), strict=True))
+    rows["marked"] = rows["diff_id"].eq(mark or "").fillna(False)
     rows["letter"] = [letters.get(name, "") for name in rows[key]]
     totals = rows.groupby("reference", sort=False)["bytes"].sum()
     top = float(totals.max()) if len(totals) else 0.0
@@ -71,7 +75,10 @@ def layer_bars(layers: pd.DataFrame) -> go.Figure:
                 name=f"{kind}, in several images" if shared else kind,
                 marker={
                     "color": colour,
-                    "line": {"color": "rgba(255,255,255,0.85)", "width": 1},
+                    "line": {
+                        "color": [INK if marked else "rgba(255,255,255,0.85)" for marked in part["marked"]],
+                        "width": [4 if marked else 1 for marked in part["marked"]],
+                    },
                     # Lines over the colour, so that shared layers show without colour vision and in print.
                     "pattern": {
                         "shape": "/" if shared else "",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+import plotly.io as pio
 
 from imagelab.display import clean, escape
 from imagelab.errors import ImagelabError
@@ -193,3 +194,11 @@ def legend_swatches(figure: go.Figure, colours: Sequence[tuple[str, str]]) -> No
             )
         )
     figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False}, showlegend=True)
+
+
+def figure_html(figure: go.Figure | dict[str, Any]) -> str:
+    """A figure's HTML for a page that holds plotly's code already; it asks nothing of a network."""
+    config = {"responsive": True, "displaylogo": False, "showTips": False}
+    return pio.to_html(
+        figure, config=config, include_plotlyjs=False, include_mathjax=False, full_html=False, validate=False
+    )

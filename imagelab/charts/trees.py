@@ -84,21 +84,28 @@ def size_tree(history: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
     )
 
 
-def file_tree(files: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
-    """The final filesystem as a tree of directories; area is bytes of files.
+def file_tree(files: pd.DataFrame, shape: Shape = "treemap", layer_index: int | None = None) -> go.Figure:
+    """The final filesystem, or what one layer stored, as a tree of directories; area is bytes of files.
 
     Parameters
     ----------
     files : pandas.DataFrame
-        `imagelab.files` of one image; files that a higher layer hides are left out.
+        `imagelab.files` of one image.
     shape : {"treemap", "icicle"}
+    layer_index : int, optional
+        Show what this layer stored instead, hidden by a higher one or not.
     """
-    reference = one_image(files)
-    shown = files[files["kind"].eq("file") & files["visible"].fillna(True).astype(bool)]
+    name = escape(one_image(files), 44)
+    stored = files["kind"].eq("file")
+    if layer_index is None:
+        shown, measure = files[stored & files["visible"].fillna(True).astype(bool)], "Final filesystem"
+    else:
+        shown, measure = files[stored & files["layer_index"].eq(layer_index)], f"Files that layer {layer_index} stored"
+        name = f"Layer {layer_index}"
     nodes = fold(shown["path"], shown["size"])
     total = int(nodes["bytes"].iloc[0])
     if not total:
-        return nothing(f"{escape(reference, 60)} holds no bytes in files")
+        return nothing(f"{name} holds no bytes in files")
     rows = [
         (
             node["id"],
@@ -111,7 +118,7 @@ def file_tree(files: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
         for node in nodes.to_dict("records")
     ]
     directories = nodes[nodes["kind"].eq("directory")].iloc[1:]
-    finding = f"{escape(reference, 44)}: {len(shown):,} files, {format_bytes(total)}"
+    finding = f"{name}: {len(shown):,} files, {format_bytes(total)}"
     if len(directories):
         # The deepest directory that still holds over half, or the largest: the one that says most.
         heavy = directories[directories["bytes"].gt(total / 2)]
@@ -126,7 +133,7 @@ def file_tree(files: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
             for key, name in (("directory", "directory"), ("file", "one file"), ("other", "smaller ones, together"))
         ],
     )
-    return titled(figure, finding, "Final filesystem; area is bytes of files, uncompressed. Click to zoom", height=580)
+    return titled(figure, finding, f"{measure}; area is bytes of files, uncompressed. Click to zoom", height=580)
 
 
 def fold(paths: pd.Series, sizes: pd.Series, smallest: float = SMALLEST, deepest: int = DEEPEST) -> pd.DataFrame:
