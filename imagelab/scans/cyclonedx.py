@@ -1,0 +1,163 @@
+"""CycloneDX JSON, 1.2 to 1.7: components as packages, and vulnerabilities (since 1.4) with what they affect.
+
+Fields as in CycloneDX's JSON schemas; layers and paths from the properties that Trivy and Syft add.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+from imagelab.scans.findings import (
+    SEVERITIES,
+    Report,
+    cvss,
+    first_match,
+    mapping,
+    newest_cvss,
+    number,
+    parse_purl,
+    sequence,
+    severity,
+    text,
+    texts,
+)
+
+PACKAGE_TYPES = (
+    "application",
+    "container",
+    "device",
+    "device-driver",
+    "firmware",
+    "framework",
+    "library",
+    "operating-system",
+    "platform",
+)
+_CVSS_METHODS = ("CVSSv2", "CVSSv3", "CVSSv31", "CVSSv4")
+#: Analysis states that say: not a problem here (schema: impactAnalysisState).
+_HARMLESS = ("not_affected", "false_positive", "resolved", "resolved_with_pedigree")
+
+
+def read_cyclonedx(document: dict[str, Any]) -> Report:
+    """One row per component (finding ``package``) and one per vulnerability and component that it affects."""
+    metadata = mapping(document.get("metadata"))
+    root = mapping(metadata.get("component"))
+    report = Report(
+        _tool(metadata.get("tools")) or "cyclonedx",
+        f"CycloneDX {text(document.get('specVersion')) or ''} JSON".replace("  ", " "),
+    )
+    report.reference = text(root.get("name"))
+    properties = _properties(root)
+    report.attrs = {
+        "scanner_version": _tool(metadata.get("tools"), "version"),
+        "scanned": text(metadata.get("timestamp")),
+        "image_id": properties.get("aquasecurity:trivy:ImageID"),
+        "digests": texts([properties.get("aquasecurity:trivy:RepoDigest"), root.get("version")]),
+    }
+    components: dict[str, dict[str, Any]] = {str(root.get("bom-ref")): _package(root)} if root else {}
+    pending = [document.get("components"), root.get("components")]
+    while pending:
+        for component in report.objects(pending.pop(0), "package"):
+            pending.append(component.get("components"))
+            row = _package(component)
+            components[str(component.get("bom-ref"))] = row
+            if component.get("type") in PACKAGE_TYPES:
+                licenses = [mapping(one) for one in sequence(component.get("licenses"))]
+                names = texts(
+                    [
+                        mapping(one.get("license")).get("id")
+                        or mapping(one.get("license")).get("name")
+                        or one.get("expression")
+                        for one in licenses
+                    ]
+                )
+                report.add("package", row["purl"] or row["package"], title=", ".join(names), **row)
+            else:
+                report.skip(
+                    f"a component of type {text(component.get('type'))}, not a package",
+                    finding="package",
+                    id=component.get("name"),
+                )
+    for item in report.objects(document.get("vulnerabilities"), "vulnerability"):
+        affected = [mapping(one).get("ref") for one in sequence(item.get("affects"))] or [None]
+        for ref in affected:
+            _vulnerability(report, item, components.get(str(ref)) or components.get(_local(ref)) or {})
+    return report
+
+
+def _local(ref: Any) -> str:
+    """The bom-ref at the end of a BOM-Link (``urn:cdx:serial/version#ref``)."""
+    return unquote(str(ref).rpartition("#")[2])
+
+
+def _tool(tools: Any, key: str = "name") -> str | None:
+    """Of a list (before 1.5) or of ``tools.components``."""
+    listed = sequence(tools) or sequence(mapping(tools).get("components")) or sequence(mapping(tools).get("services"))
+    found = text(mapping(next(iter(listed), None)).get(key))
+    return found.lower() if found and key == "name" else found
+
+
+def _properties(component: dict[str, Any]) -> dict[str, str | None]:
+    pairs = [mapping(one) for one in sequence(component.get("properties"))]
+    return {str(pair.get("name")): text(pair.get("value")) for pair in reversed(pairs)}
+
+
+def _package(component: dict[str, Any]) -> dict[str, Any]:
+    properties, purl = _properties(component), text(component.get("purl"))
+    parsed = parse_purl(purl)
+    name, group = text(component.get("name")), text(component.get("group"))
+    return {
+        "package": f"{group}/{name}" if group and name else name,
+        "version": component.get("version"),
+        "purl": purl,
+        "type": properties.get("syft:package:type")
+        or properties.get("aquasecurity:trivy:PkgType")
+        or (parsed.type if parsed else component.get("type")),
+        "path": properties.get("aquasecurity:trivy:FilePath") or properties.get("syft:location:0:path"),
+        "diff_id": properties.get("aquasecurity:trivy:LayerDiffID") or properties.get("syft:location:0:layerID"),
+        "layer_digest": properties.get("aquasecurity:trivy:LayerDigest"),
+    }
+
+
+def _vulnerability(report: Report, item: dict[str, Any], package: dict[str, Any]) -> None:
+    analysis, source = mapping(item.get("analysis")), mapping(item.get("source"))
+    ratings = [mapping(one) for one in sequence(item.get("ratings"))]
+    scored = [one for one in ratings if one.get("method") in _CVSS_METHODS]
+    epss = [
+        one.get("score")
+        for one in ratings
+        if mapping(one.get("source")).get("name") in ("FIRST", "EPSS") and one not in scored
+    ]
+    said = [one for one in ratings if one.get("severity")]
+    said.sort(
+        key=lambda one: (
+            mapping(one.get("source")).get("name") != source.get("name"),
+            -SEVERITIES.index(severity(one.get("severity"))),
+        )
+    )
+    rating = said[0] if said else {}
+    state = text(analysis.get("state"))
+    if state in _HARMLESS:
+        why = ", ".join(texts([state, analysis.get("justification"), analysis.get("detail")]))
+        report.skip(
+            f"analysis in the report: {why}", finding="vulnerability", id=item.get("id"), package=package.get("package")
+        )
+        return
+    references = [mapping(one) for one in sequence(item.get("references"))]
+    advisories = [mapping(one) for one in sequence(item.get("advisories"))]
+    report.add(
+        "vulnerability",
+        item.get("id"),
+        aliases=texts([one.get("id") for one in references]),
+        fixed_version=first_match(r"\bto (?:version )?(\S.*?)\.?$", item.get("recommendation")),
+        status=state,
+        severity=severity(rating.get("severity")),
+        severity_source=mapping(rating.get("source")).get("name") or source.get("name"),
+        epss=number(next(iter(epss), None)),
+        title=item.get("description") or item.get("detail"),
+        url=source.get("url") or next(iter(texts([one.get("url") for one in advisories])), None),
+        published=item.get("published"),
+        **package,
+        **newest_cvss([cvss(one.get("vector"), one.get("score")) for one in scored]),
+    )

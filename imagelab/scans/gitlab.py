@@ -1,0 +1,56 @@
+"""GitLab's container-scanning report (security-report-schemas 2 to 15, container-scanning-report-format.json)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from imagelab.scans.findings import Report, cvss, first_match, mapping, newest_cvss, sequence, severity, text, texts
+
+
+def read_gitlab(document: dict[str, Any]) -> Report:
+    """Rows of the vulnerabilities."""
+    scan = mapping(document.get("scan"))
+    scanner = mapping(scan.get("scanner"))
+    report = Report("gitlab", "GitLab container scanning JSON")
+    report.attrs = {"scanner_version": text(scanner.get("version")), "scanned": text(scan.get("end_time"))}
+    own = mapping(mapping(next(iter(sequence(document.get("vulnerabilities"))), None)).get("scanner"))
+    report.scanner = (text(scanner.get("id") or scanner.get("name") or own.get("id")) or "gitlab").lower()
+    for item in report.objects(document.get("vulnerabilities"), "vulnerability"):
+        location = mapping(item.get("location"))
+        dependency = mapping(location.get("dependency"))
+        identifiers = [mapping(one) for one in sequence(item.get("identifiers"))]
+        identifiers.sort(key=lambda one: one.get("type") != "cve")
+        names = texts([one.get("value") or one.get("name") for one in identifiers])
+        urls = texts([one.get("url") for one in [*identifiers, *map(mapping, sequence(item.get("links")))]])
+        solution = first_match(r"^Upgrade .+? to (?:version )?(.+)$", item.get("solution"))
+        report.add(
+            "vulnerability",
+            next(iter(names), None) or item.get("cve") or item.get("id"),
+            aliases=[name for name in names if re.fullmatch(r"[A-Z]+-[\w:.-]+", name)],
+            reference=text(location.get("image")),
+            target=location.get("operating_system"),
+            package=mapping(dependency.get("package")).get("name"),
+            version=dependency.get("version"),
+            path=location.get("file"),
+            fixed_version=solution,
+            severity=severity(item.get("severity")),
+            severity_source="report",
+            title=item.get("name") or item.get("message") or item.get("description"),
+            url=next(iter(urls), None),
+            **newest_cvss([cvss(mapping(one).get("vector")) for one in sequence(item.get("cvss_vectors"))]),
+        )
+    return report
+
+
+def is_gitlab(document: dict[str, Any]) -> bool:
+    """Whether the document is a GitLab report of packages in images."""
+    kind = mapping(document.get("scan")).get("type")
+    if kind is not None:
+        return kind in ("container_scanning", "cluster_image_scanning", "dependency_scanning")
+    first = mapping(next(iter(sequence(document.get("vulnerabilities"))), None))
+    return (
+        "version" in document
+        and ("remediations" in document or "identifiers" in first)
+        and "dependency" in mapping(first.get("location"))
+    )

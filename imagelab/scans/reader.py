@@ -1,0 +1,149 @@
+"""``read_scan``: looks at a file, picks its reader, makes one tidy frame."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from imagelab.errors import ScanFormatError
+from imagelab.scans import cyclonedx, gitlab, grype, hadolint, refused, sarif, spdx, trivy
+from imagelab.scans.findings import Report, make_findings, mapping
+
+MAX_BYTES = 512 * 1024 * 1024
+KNOWN = (
+    "Trivy JSON, Grype JSON, SARIF (Docker Scout, Trivy, Grype and others), GitLab container scanning, "
+    "CycloneDX JSON, SPDX JSON, hadolint JSON; each also gzip'd"
+)
+
+
+def read_scan(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, max_bytes: int = MAX_BYTES
+) -> pd.DataFrame:
+    """Read scanners' reports into one tidy frame, told apart by looking at them.
+
+    Parameters
+    ----------
+    paths : path, or several
+        Files in any of the formats of ``KNOWN``.
+    max_bytes : int
+        Files that are larger, unpacked, are refused.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``FINDINGS_COLUMNS``, one row per finding: scanner, reference (the image, as the report calls it), target
+        (the part of it), finding (vulnerability, misconfiguration, secret, license; package for an SBOM's
+        components, which have no severity), id, aliases (comma-separated), package, version, purl, type, path
+        (``file:line`` where the line is known), fixed_version, status (fixed: a fix exists; affected, will_not_fix,
+        fix_deferred, end_of_life, under_investigation), severity (ordered categorical), severity_source,
+        cvss_version, cvss_score, cvss_vector, epss (probability), known_exploited, title, url, published (UTC),
+        diff_id, layer_digest. Unknown is ``<NA>``.
+        ``attrs``: ``reports`` (per file: file, format, scanner, scanner_version, database_built, image_id, digests
+        … as far as the report has them), ``set_aside`` (a list of dicts: file, reason, finding, id …: what the file
+        holds and makes no row). Both are plain data, so that frames with them concatenate and save.
+
+    Raises
+    ------
+    ScanFormatError
+        Damaged, too large, unknown, or of a kind that is recognised and not read: the message names the export to
+        ask for instead.
+    """
+    listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not listed:
+        raise ScanFormatError("No file was given; read_scan expects the path of a report, or several.")
+    reports = [(os.fspath(path), parse_report(_read(Path(path), max_bytes), os.fspath(path))) for path in listed]
+    return make_scan(reports)
+
+
+def make_scan(reports: list[tuple[str, Report]]) -> pd.DataFrame:
+    """The frame of read reports, each under the name of its file."""
+    frame = make_findings([row for _, report in reports for row in report.rows])
+    frame.attrs = {
+        "reports": [
+            {"file": name, "format": report.format, "scanner": report.scanner, "reference": report.reference}
+            | report.attrs
+            for name, report in reports
+        ],
+        "set_aside": [{"file": name} | one for name, report in reports for one in report.set_aside],
+    }
+    return frame
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            data = gzip.GzipFile(fileobj=file).read(limit + 1) if packed else file.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ScanFormatError(
+            f"{path}: cannot be read: {error}. Expected a scanner's report, gzip'd or not."
+        ) from error
+    if len(data) > limit:
+        raise ScanFormatError(f"{path}: more than {limit} bytes unpacked. Raise max_bytes if you trust the file.")
+    return data
+
+
+def parse_report(data: bytes, name: str) -> Report:
+    """The report in ``data``; ``name`` is for messages."""
+    try:
+        document = json.loads(data)
+    except RecursionError:
+        raise ScanFormatError(f"{name}: JSON nested too deeply; no scanner writes that.") from None
+    except ValueError as error:
+        known = refused.name_text(data[:20_000].decode("utf-8", "replace"))
+        if known:
+            raise _refusal(name, known) from None
+        raise ScanFormatError(f"{name}: neither JSON nor a text that is known: {error}. Known: {KNOWN}.") from None
+    try:
+        return _dispatch(document, name)
+    except RecursionError:
+        raise ScanFormatError(f"{name}: nested too deeply; no scanner writes that.") from None
+
+
+def _dispatch(document: Any, name: str) -> Report:
+    if document == [] and isinstance(document, list):
+        return Report("unknown", "empty list (hadolint, or Trivy before SchemaVersion 2)")
+    if document is None or trivy.is_trivy(document):
+        return trivy.read_trivy(document)
+    if hadolint.is_hadolint(document):
+        return hadolint.read_hadolint(document)
+    if isinstance(document, dict):
+        if isinstance(document.get("matches"), list) or {"matches", "descriptor"} <= document.keys():
+            return grype.read_grype(document)
+        if isinstance(document.get("runs"), list):
+            return sarif.read_sarif(document)
+        if document.get("bomFormat") == "CycloneDX":
+            return cyclonedx.read_cyclonedx(document)
+        if str(document.get("spdxVersion", "")).startswith("SPDX-2"):
+            return spdx.read_spdx(document)
+        if isinstance(document.get("@graph"), list) and "spdx.org" in str(document.get("@context")):
+            return spdx.read_spdx3(document)
+        if gitlab.is_gitlab(document):
+            return gitlab.read_gitlab(document)
+        if mapping(document.get("predicate")):
+            return _dispatch(document["predicate"], name)  # an in-toto statement, as attestations hold it
+    known = refused.name_document(document)
+    if known is None and refused.is_twistlock(document):
+        known = "a Prisma Cloud (Twistlock) report", "the image scanned with Trivy or Grype as JSON"
+    if known:
+        raise _refusal(name, known)
+    shape = (
+        f"an object with {', '.join(map(str, list(document)[:8]))}"
+        if isinstance(document, dict)
+        else f"a {type(document).__name__}"
+    )
+    raise ScanFormatError(f"{name}: JSON, but no scanner's report that is known: {shape[:300]}. Known: {KNOWN}.")
+
+
+def _refusal(name: str, known: tuple[str, str]) -> ScanFormatError:
+    return ScanFormatError(
+        f"{name}: this is {known[0]}, which is not read. Ask for {known[1]} instead. Known: {KNOWN}."
+    )

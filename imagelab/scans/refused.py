@@ -1,0 +1,129 @@
+"""Formats that are known by sight and not read, each with the export to ask for instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imagelab.scans.findings import mapping
+
+_TRIVY = "Trivy's own JSON of the image (`trivy image --format json`)"
+_GRYPE = "Grype's JSON (`grype -o json`)"
+
+
+def name_text(head: str) -> tuple[str, str] | None:
+    """What a text that is no JSON looks like, and what to ask for; None where it is unknown."""
+    start = head.lstrip("\ufeff \t\r\n")
+    if start.startswith("<"):
+        if "cyclonedx.org/schema/bom" in head:
+            return (
+                "CycloneDX XML",
+                "CycloneDX as JSON (`-o cyclonedx-json` with Syft or Grype, `--format cyclonedx` with Trivy)",
+            )
+        if "<testsuite" in head:
+            return "JUnit XML", _TRIVY
+        if "docker scout" in head.lower() or "scout.docker.com" in head:
+            return "Docker Scout's Markdown", "SARIF (`docker scout cves --format sarif`)"
+        return "XML or HTML", "the scanner's JSON or SARIF"
+    if start.startswith("SPDXVersion:"):
+        return "SPDX tag-value", "SPDX as JSON (`-o spdx-json` with Syft, `--format spdx-json` with Trivy)"
+    lowered = head.lower()
+    if any(
+        word in lowered
+        for word in (
+            "docker scout",
+            "scout.docker.com",
+            "base image  │",
+            "target     ",
+            "digest    ",
+            "packages indexed",
+            "quickview",
+        )
+    ) or ("│" in head and "target" in lowered):
+        return "Docker Scout's text or Markdown", "SARIF (`docker scout cves --format sarif`)"
+    if "│" in head or "┌" in head or "Total: " in head:
+        return "a scanner's table for people", "the scanner's JSON (`--format json` with Trivy, `-o json` with Grype)"
+    if start.startswith("NAME") and "INSTALLED" in head:
+        return "Grype's table", _GRYPE
+    return None
+
+
+def name_document(document: Any) -> tuple[str, str] | None:
+    """What a JSON document that no reader takes looks like, and what to ask for; None where it is unknown."""
+    if isinstance(document, list):
+        first = mapping(document[0]) if document else {}
+        for keys, answer in _LISTS:
+            if keys <= first.keys():
+                return answer
+        return None
+    if not isinstance(document, dict):
+        return None
+    kind, group = str(document.get("kind", "")), str(document.get("apiVersion", ""))
+    if group.startswith("aquasecurity.github.io/") or (
+        kind == "List" and "aquasecurity" in str(document.get("items"))[:2000]
+    ):
+        return f"a trivy-operator report ({kind})", _TRIVY
+    if group and kind:
+        return f"a Kubernetes object ({kind})", _TRIVY
+    for keys, answer in _OBJECTS:
+        if keys <= document.keys():
+            return answer
+    if any(str(key).startswith("application/vnd.") and "harbor" in str(key) for key in document):
+        return "a Harbor report", "the report of Harbor's scanner itself: " + _TRIVY
+    scan = mapping(document.get("scan"))
+    if "type" in scan and "vulnerabilities" in document:
+        return (
+            f"a GitLab report of type {scan['type']}",
+            "GitLab's container-scanning report (gl-container-scanning-report.json)",
+        )
+    return None
+
+
+_SNYK = ("Snyk's JSON", "SARIF (`snyk container test IMAGE --sarif`)")
+_ANCHORE = ("an Anchore Enterprise or Anchore Engine report", f"{_GRYPE}, which has the same database")
+_CLAIR = ("a Clair report", "the image scanned with Trivy or Grype as JSON")
+_LISTS: list[tuple[set[str], tuple[str, str]]] = [
+    ({"vulnerabilities", "packageManager"}, _SNYK),
+    ({"vuln", "feed"}, _ANCHORE),
+    ({"check_name", "fingerprint", "location"}, ("GitLab's code-quality report", _TRIVY)),
+    ({"scan_id", "component_id"}, ("a JFrog Xray report", "SARIF (`jf docker scan --format sarif`)")),
+    ({"Id", "RepoTags"}, ("the output of `docker inspect`", "a scanner's report")),
+    ({"Config", "Layers"}, ("an image's manifest.json", "a scanner's report")),
+]
+_OBJECTS: list[tuple[set[str], tuple[str, str]]] = [
+    ({"ClusterName"}, ("Trivy's Kubernetes report", _TRIVY)),
+    ({"SummaryControls"}, ("Trivy's compliance report", _TRIVY)),
+    ({"ID", "Title", "Results"}, ("Trivy's compliance report", _TRIVY)),
+    ({"detector", "manifests"}, ("a GitHub dependency snapshot", _TRIVY)),
+    ({"vulnerabilities", "packageManager"}, _SNYK),
+    ({"vulnerabilities", "ok", "dependencyCount"}, _SNYK),
+    (
+        {"artifacts", "artifactRelationships"},
+        ("Syft's own JSON (packages, no findings)", "CycloneDX (`syft -o cyclonedx-json`), or Grype's JSON"),
+    ),
+    ({"imageDigest", "vulnerability_type"}, _ANCHORE),
+    ({"imageDigest", "vulnerabilities"}, _ANCHORE),
+    ({"securityEvaluation"}, _ANCHORE),
+    ({"unapproved", "vulnerabilities"}, _CLAIR),
+    ({"LayerCount", "Vulnerabilities"}, _CLAIR),
+    ({"manifest_hash", "vulnerabilities"}, _CLAIR),
+    ({"Layer"}, _CLAIR),
+    ({"dockerbenchsecurity"}, ("a docker-bench-security report", "`imagelab harden`, which checks the image itself")),
+    ({"summary", "details"}, ("dockle's JSON", "SARIF (`dockle -f sarif`)")),
+    ({"image_assurance_results"}, ("an Aqua report", _TRIVY)),
+    ({"resources", "vulnerability_summary"}, ("an Aqua report", _TRIVY)),
+    ({"panels", "schedule"}, ("a Sysdig report", "the image scanned with Trivy or Grype as JSON")),
+    (
+        {"data", "page"},
+        ("a page of an API (Sysdig, Quay or Docker Hub)", "the image scanned with Trivy or Grype as JSON"),
+    ),
+    ({"imageScanFindings"}, ("an Amazon ECR report", "the image scanned with Trivy or Grype as JSON")),
+    ({"consoleURL", "results"}, ("a Prisma Cloud (Twistlock) report", "the image scanned with Trivy or Grype as JSON")),
+    ({"@context", "statements"}, ("an OpenVEX document", "`il.suppress(scan, file)`, which applies it to a scan")),
+    ({"document", "product_tree"}, ("a CSAF advisory", "OpenVEX for `il.suppress`, or a scanner's report")),
+]
+
+
+def is_twistlock(document: Any) -> bool:
+    """twistcli's JSON has only a list, told by what is in it."""
+    results = mapping(document).get("results")
+    return isinstance(results, list) and bool(results) and "vulnerabilityDistribution" in mapping(results[0])

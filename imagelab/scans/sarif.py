@@ -1,0 +1,201 @@
+"""SARIF 2.1.0 as Docker Scout, Trivy, Grype, Dockle and others write it.
+
+The results are read, not the rules: one rule can stand for several packages. What the three scanners
+put only into their messages (package, version, fix) is read from there; the places are those of Scout's
+output and of Trivy's ``pkg/report/sarif.go`` and Grype's ``grype/presenter/sarif``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from imagelab.scans.findings import (
+    Report,
+    cvss,
+    first_match,
+    mapping,
+    number,
+    parse_purl,
+    score_severity,
+    sequence,
+    severity,
+    text,
+    texts,
+)
+
+VULNERABILITY_ID = (
+    r"\b((?:CVE-\d{4}-\d{4,}|GHSA(?:-\w{4}){3}|(?:PYSEC|GO|RUSTSEC|OSV|ALPINE|DEBIAN|UBUNTU|MAL)-[\w-]*\d))\b"
+)
+#: SARIF's levels, where nothing finer is said (section 3.27.10).
+_LEVELS = {"error": "high", "warning": "medium", "note": "low", "none": "negligible"}
+_FINDINGS = {"misconfiguration": "misconfiguration", "secret": "secret", "license": "license"}
+
+
+def read_sarif(document: dict[str, Any]) -> Report:
+    """Rows of every run's results; passed, suppressed and absent ones are set aside."""
+    report = Report("", "SARIF")
+    scanners = []
+    for run in report.objects(document.get("runs"), "run"):
+        driver = mapping(mapping(run.get("tool")).get("driver"))
+        properties = mapping(run.get("properties"))
+        name = text(driver.get("name")) or "unknown"
+        report.scanner = _scanner(name)
+        report.reference = text(properties.get("imageName"))
+        scanners.append(report.scanner)
+        report.attrs = report.attrs or {
+            "scanner_version": text(driver.get("version") or driver.get("semanticVersion")),
+            "image_id": text(properties.get("imageID")),
+            "digests": texts(properties.get("repoDigests")),
+            "tags": texts(properties.get("repoTags")),
+        }
+        rules = [mapping(rule) for rule in sequence(driver.get("rules"))]
+        for extension in sequence(mapping(run.get("tool")).get("extensions")):
+            rules += [mapping(rule) for rule in sequence(mapping(extension).get("rules"))]
+        by_id = {rule["id"]: rule for rule in reversed(rules) if isinstance(rule.get("id"), str)}
+        for result in report.objects(run.get("results"), "result"):
+            _result(report, run, result, _rule(result, rules, by_id), suppressible=not name.startswith("Anchore"))
+    report.scanner = " + ".join(dict.fromkeys(scanners)) or "unknown"
+    return report
+
+
+def _scanner(name: str) -> str:
+    known = {"scout": "scout", "trivy": "trivy", "grype": "grype", "anchore container": "grype"}
+    return next((short for part, short in known.items() if part in name.lower()), name.lower())
+
+
+def _rule(result: dict[str, Any], rules: list[dict[str, Any]], by_id: dict[str, Any]) -> dict[str, Any]:
+    reference = mapping(result.get("rule"))
+    name = result.get("ruleId") or reference.get("id")
+    if isinstance(name, str) and name in by_id:
+        return by_id[name]
+    index = result.get("ruleIndex", reference.get("index"))
+    return rules[index] if isinstance(index, int) and 0 <= index < len(rules) else {}
+
+
+def _message(result: dict[str, Any], rule: dict[str, Any]) -> str:
+    message = mapping(result.get("message"))
+    template = mapping(mapping(rule.get("messageStrings")).get(str(message.get("id")))).get("text")
+    for line in (message.get("text"), message.get("markdown"), template):
+        if isinstance(line, str):
+            for n, argument in enumerate(sequence(message.get("arguments"))[:20]):
+                line = line.replace(f"{{{n}}}", text(argument) or "")
+            return line
+    return ""
+
+
+def _path(run: dict[str, Any], result: dict[str, Any]) -> str | None:
+    physical = mapping(mapping(next(iter(sequence(result.get("locations"))), None)).get("physicalLocation"))
+    artifact = mapping(physical.get("artifactLocation"))
+    index, known = artifact.get("index"), sequence(run.get("artifacts"))
+    if "uri" not in artifact and isinstance(index, int) and 0 <= index < len(known):
+        artifact = mapping(mapping(known[index]).get("location"))
+    return text(artifact.get("uri"))
+
+
+def _result(
+    report: Report, run: dict[str, Any], result: dict[str, Any], rule: dict[str, Any], suppressible: bool
+) -> None:
+    properties = mapping(rule.get("properties"))
+    help_text = mapping(rule.get("help")).get("text")
+    message = _message(result, rule)
+    rule_id = text(result.get("ruleId")) or text(mapping(result.get("rule")).get("id")) or text(rule.get("id"))
+    rule_name, tags = (text(rule.get("name")) or "").lower(), texts(properties.get("tags"))
+    # Grype's rule ids add the package to the vulnerability's.
+    vulnerability = first_match(VULNERABILITY_ID, rule_id or "", message if rule_id is None else "")
+    finding = next((kind for word, kind in _FINDINGS.items() if word in rule_name or word in tags), None)
+    finding = finding or ("vulnerability" if vulnerability or "vulnerability" in rule_name else "misconfiguration")
+    why = _set_aside(result, suppressible)
+    if why:
+        report.skip(why, finding=finding, id=rule_id, title=message)
+        return
+    purls = texts(properties.get("purls"))
+    package, version, kind = _package(message, help_text)
+    purl = first_match(r"^\s*Package\s*:\s*(pkg:\S+)", message) or next(
+        (one for one in purls if (parsed := parse_purl(one)) and (len(purls) == 1 or parsed.version == version)), None
+    )
+    parsed = parse_purl(purl)
+    score = number(properties.get("security-severity"))
+    said = (
+        first_match(r"^\s*Severity\s*:\s*(\w+)", message, help_text)
+        or first_match(r"^A (\w+) vulnerability in", message)
+        or text(properties.get("cvssV3_severity"))
+    )
+    level = result.get("level") or mapping(rule.get("defaultConfiguration")).get("level") or "warning"
+    vectors = [properties.get(f"cvssV{n}_vector") or properties.get(f"cvssv{n}_vector") for n in (4, 3)]
+    vectors.append(first_match(r"^\s*CVSS Vector\s*:\s*(\S+)", message))
+    measured = cvss(
+        next((one for one in vectors if one), None), properties.get("cvssV3") or properties.get("cvssv3_baseScore")
+    )
+    if measured["cvss_score"] is None and finding == "vulnerability" and report.scanner != "trivy":
+        measured["cvss_score"] = score  # Trivy's is a stand-in for its severity
+    fixed = first_match(r"^\s*Fix(?:ed)? Version\s*:[ \t]*([^\n]+)", message, help_text) or text(
+        properties.get("fixed_version")
+    )
+    fixed = None if fixed and fixed.lower() in ("not fixed", "none") else fixed
+    location, start = _path(run, result), mapping(mapping(_first_location(result)).get("region")).get("startLine")
+    if location and finding != "vulnerability" and isinstance(start, int):
+        location = f"{location}:{start}"
+    report.add(
+        finding,
+        vulnerability if finding == "vulnerability" and vulnerability else rule_id,
+        reference=report.reference or first_match(r"was found in image (.+?) at: ", message),
+        package=(parsed.name if parsed and not package else package),
+        version=(parsed.version if parsed and not version else version),
+        purl=purl,
+        type=kind or (parsed.type if parsed else None),
+        path=location,
+        fixed_version=fixed,
+        severity=severity(said)
+        if said
+        else score_severity(score)
+        if score is not None
+        else _LEVELS.get(str(level), "unknown"),
+        severity_source=None if said else "security-severity" if score is not None else "level",
+        epss=first_match(r"^\s*EPSS Score\s*:\s*([\d.]+)", message),
+        title=_title(finding, rule, message),
+        url=rule.get("helpUri"),
+        **measured,
+    )
+
+
+def _first_location(result: dict[str, Any]) -> dict[str, Any]:
+    return mapping(mapping(next(iter(sequence(result.get("locations"))), None)).get("physicalLocation"))
+
+
+def _package(message: str, help_text: Any) -> tuple[str | None, str | None, str | None]:
+    """Package, version and type, out of Grype's two sentences, Trivy's lines, or the rule's help."""
+    head = message[:2000]
+    grype = re.search(r"vulnerability in (.+?) package: (.+?), version (.+?) was found", head)
+    if grype:
+        return grype[2], grype[3], grype[1]
+    old = re.search(r"reports (.+?) at version (.+?)\s+which .*?vulnerable \((.+?)\) package", head)
+    if old:
+        return old[1], old[2], old[3]
+    package = first_match(r"^\s*(?:Package|PkgName)\s*:[ \t]*([^\n]+)", message, help_text)
+    if package and package.startswith("pkg:"):
+        package = None
+    version = first_match(r"^\s*(?:Installed )?Version\s*:[ \t]*([^\n]+)", message, help_text)
+    return package, version, first_match(r"^Type\s*:[ \t]*([^\n]+)", help_text)
+
+
+def _title(finding: str, rule: dict[str, Any], message: str) -> str | None:
+    short = text(mapping(rule.get("shortDescription")).get("text"))
+    if finding == "misconfiguration" and message:
+        found = first_match(r"^Message\s*:\s*([^\n]+)", message) or message
+        return f"{short}: {found}" if short and short != found else found
+    return short or text(mapping(rule.get("fullDescription")).get("text")) or message
+
+
+def _set_aside(result: dict[str, Any], suppressible: bool) -> str | None:
+    """Why a result is no finding of this run (SARIF 3.27.9, 3.27.23, 3.27.24), or None."""
+    kind = result.get("kind", "fail")
+    if kind in ("pass", "notApplicable", "informational"):
+        return f"SARIF kind: {kind}"
+    if result.get("baselineState") == "absent":
+        return "absent from this run (SARIF baseline)"
+    suppressions = [mapping(one) for one in sequence(result.get("suppressions"))]
+    # Grype's first SARIF marked every result as suppressed.
+    if suppressible and suppressions and all(one.get("status", "accepted") == "accepted" for one in suppressions):
+        return "suppressed: " + (text(suppressions[0].get("justification")) or text(suppressions[0].get("kind")) or "")
+    return None

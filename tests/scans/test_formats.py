@@ -1,0 +1,375 @@
+"""Corners of the formats that the corpus does not show, and what hostile or damaged files do."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imagelab.errors import ScanFormatError
+from imagelab.scans.findings import cvss, severity, text
+from imagelab.scans.reader import make_scan, parse_report, read_scan
+
+
+@pytest.fixture
+def scan_of(tmp_path):
+    def read(document, **options):
+        path = tmp_path / "report.json"
+        path.write_bytes(document if isinstance(document, bytes) else json.dumps(document).encode())
+        return read_scan(path, **options)
+
+    return read
+
+
+def test_trivy_damaged_and_passed_are_set_aside(scan_of):
+    result = {
+        "Target": "image",
+        "Misconfigurations": [{"ID": "DS001", "Status": "PASS"}, {"ID": "DS002", "Status": "FAIL", "Severity": "LOW"}],
+        "Vulnerabilities": [{"PkgName": "no-id"}, "text", None],
+    }
+    scan = scan_of({"SchemaVersion": 2, "ArtifactName": "a", "Results": [result, "nonsense"]})
+    assert list(scan["id"]) == ["DS002"]
+    reasons = [one["reason"] for one in scan.attrs["set_aside"]]
+    assert len(reasons) == 5 and any("PASS" in reason for reason in reasons)
+
+
+def test_grype_ignored_and_known_exploited(scan_of):
+    match = {
+        "vulnerability": {
+            "id": "GHSA-aaaa-bbbb-cccc",
+            "severity": "Critical",
+            "fix": {"versions": [], "state": "wont-fix"},
+            "knownExploited": [{"cve": "CVE-2024-1"}],
+            "risk": 9.1,
+        },
+        "relatedVulnerabilities": [{"id": "CVE-2024-1", "epss": [{"epss": 0.5}]}],
+        "artifact": {"name": "x", "version": "1", "type": "npm", "purl": "pkg:npm/x@1"},
+    }
+    ignored = match | {"appliedIgnoreRules": [{"vulnerability": "CVE-2024-1", "reason": "tested"}]}
+    scan = scan_of({"matches": [match], "ignoredMatches": [ignored], "descriptor": {"name": "grype"}})
+    row = scan.iloc[0]
+    assert (
+        row["known_exploited"]
+        and row["epss"] == 0.5
+        and row["status"] == "will_not_fix"
+        and row["aliases"] == "CVE-2024-1"
+    )
+    assert "tested" in scan.attrs["set_aside"][0]["reason"]
+
+
+def test_one_scout_rule_of_two_packages_makes_two_rows(scan_of):
+    rule = {
+        "id": "CVE-2024-1234",
+        "name": "OsPackageVulnerability",
+        "properties": {"purls": ["pkg:deb/debian/a@1", "pkg:deb/debian/b@2"]},
+    }
+    results = [
+        {
+            "ruleId": "CVE-2024-1234",
+            "ruleIndex": 0,
+            "message": {
+                "text": f"  Severity : HIGH \n  Package : pkg:deb/debian/{name} \n  Fixed version : not fixed \n"
+            },
+        }
+        for name in ("a@1", "b@2")
+    ]
+    scan = scan_of(
+        {
+            "version": "2.1.0",
+            "runs": [{"tool": {"driver": {"name": "docker scout", "rules": [rule]}}, "results": results}],
+        }
+    )
+    assert list(scan["package"]) == ["a", "b"] and list(scan["version"]) == ["1", "2"]
+    assert scan["fixed_version"].isna().all() and set(scan["severity"]) == {"high"}
+
+
+def test_sarif_generalities(scan_of):
+    driver = {
+        "name": "Tool",
+        "rules": [
+            {"id": "R1", "defaultConfiguration": {"level": "note"}, "messageStrings": {"m": {"text": "bad {0}"}}}
+        ],
+    }
+    results = [
+        {"ruleIndex": 0, "message": {"id": "m", "arguments": ["port"]}},
+        {
+            "ruleId": "R2",
+            "level": "error",
+            "message": {"text": "x"},
+            "locations": [{"physicalLocation": {"artifactLocation": {"index": 0}, "region": {"startLine": 7}}}],
+        },
+        {"ruleId": "R3", "kind": "pass"},
+        {"ruleId": "R4", "suppressions": [{"kind": "external", "justification": "fine"}]},
+        {"ruleId": "R5", "baselineState": "absent"},
+    ]
+    run = {"tool": {"driver": driver}, "artifacts": [{"location": {"uri": "Dockerfile"}}], "results": results}
+    scan = scan_of({"version": "2.1.0", "runs": [run]})
+    assert list(scan["id"]) == ["R1", "R2"] and list(scan["severity"]) == ["low", "high"]
+    assert scan["title"].iloc[0] == "bad port" and scan["path"].iloc[1] == "Dockerfile:7"
+    assert [one["reason"] for one in scan.attrs["set_aside"]] == [
+        "SARIF kind: pass",
+        "suppressed: fine",
+        "absent from this run (SARIF baseline)",
+    ]
+
+
+def test_cyclonedx_vex_links_and_files(scan_of):
+    scan = scan_of(
+        {
+            "bomFormat": "CycloneDX",
+            "specVersion": "1.5",
+            "metadata": {"tools": [{"name": "Tool"}], "component": {"bom-ref": "root", "name": "app"}},
+            "components": [
+                {"bom-ref": "p", "type": "library", "group": "@a", "name": "p", "version": "1"},
+                {"type": "file", "name": "/x"},
+            ],
+            "vulnerabilities": [
+                {
+                    "id": "CVE-2024-1",
+                    "affects": [{"ref": "urn:cdx:1/1#p"}, {"ref": "root"}],
+                    "ratings": [{"severity": "info"}],
+                    "recommendation": "Upgrade p to version 2.0",
+                },
+                {"id": "CVE-2024-2", "analysis": {"state": "false_positive", "detail": "not ours"}},
+            ],
+        }
+    )
+    assert list(scan["finding"]) == ["package", "vulnerability", "vulnerability"]
+    assert list(scan["package"]) == ["@a/p", "@a/p", "app"] and scan["fixed_version"].iloc[1] == "2.0"
+    assert len(scan.attrs["set_aside"]) == 2
+
+
+def test_spdx3_security_profile(scan_of):
+    graph = [
+        {"type": "SpdxDocument", "spdxId": "d", "name": "image"},
+        {
+            "type": "software_Package",
+            "spdxId": "p",
+            "name": "openssl",
+            "software_packageVersion": "1",
+            "software_packageUrl": "pkg:apk/alpine/openssl@1",
+        },
+        {
+            "type": "security_Vulnerability",
+            "spdxId": "v",
+            "externalIdentifier": [{"externalIdentifierType": "cve", "identifier": "CVE-2024-1"}],
+        },
+        {"type": "security_Vulnerability", "spdxId": "w", "name": "CVE-2024-2"},
+        {"type": "Relationship", "relationshipType": "hasAssociatedVulnerability", "from": "p", "to": ["v", "w"]},
+        {
+            "type": "security_CvssV3VulnAssessmentRelationship",
+            "from": "v",
+            "to": ["p"],
+            "security_score": 7.5,
+            "security_severity": "high",
+            "security_vectorString": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H",
+        },
+        {
+            "type": "security_VexNotAffectedVulnAssessmentRelationship",
+            "from": "w",
+            "to": ["p"],
+            "security_justificationType": "componentNotPresent",
+        },
+    ]
+    scan = scan_of({"@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld", "@graph": graph})
+    assert list(scan["id"]) == ["pkg:apk/alpine/openssl@1", "CVE-2024-1"] and scan["severity"].iloc[1] == "high"
+    assert scan["package"].iloc[1] == "openssl" and "componentNotPresent" in scan.attrs["set_aside"][0]["reason"]
+
+
+def test_gitlab_15_with_vectors(scan_of):
+    item = {
+        "id": "1",
+        "name": "CVE-2024-1",
+        "severity": "Info",
+        "solution": "Upgrade libssl to 1.2.3",
+        "location": {"dependency": {"package": {"name": "libssl"}, "version": "1.2"}, "image": "app:1"},
+        "identifiers": [
+            {"type": "ghsa", "value": "GHSA-aaaa-bbbb-cccc"},
+            {"type": "cve", "value": "CVE-2024-1", "url": "https://example.com"},
+        ],
+        "cvss_vectors": [{"vendor": "NVD", "vector": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H"}],
+    }
+    scan = scan_of(
+        {
+            "version": "15.0.7",
+            "vulnerabilities": [item],
+            "scan": {"type": "container_scanning", "scanner": {"id": "trivy"}},
+        }
+    )
+    row = scan.iloc[0]
+    assert (row["id"], row["aliases"], row["fixed_version"], row["severity"]) == (
+        "CVE-2024-1",
+        "GHSA-aaaa-bbbb-cccc",
+        "1.2.3",
+        "negligible",
+    )
+    assert row["cvss_score"] == 7.5 and row["reference"] == "app:1"
+    with pytest.raises(ScanFormatError, match="GitLab report of type sast"):
+        scan_of({"version": "15", "vulnerabilities": [], "scan": {"type": "sast"}})
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (b"", "neither JSON"),
+        (b"\xff\xfe\x00\xd8", "neither JSON"),
+        (b"[" * 100_000, "nested"),
+        (b'{"a":' * 50_000, "nested|neither"),
+        (b"hello", "neither JSON"),
+        (b"3", "a int"),
+        (b"{}", "an object with"),
+        (b'{"kind": "Pod", "apiVersion": "v1"}', "Kubernetes object"),
+        (b"SPDXVersion: SPDX-2.3\n", "SPDX tag-value"),
+        (b"NAME   INSTALLED  FIXED-IN\n", "Grype's table"),
+        (b"<html><body>", "XML or HTML"),
+        (gzip.compress(b"x" * 100)[:20], "cannot be read"),
+        (b'{"@context": "https://openvex.dev/ns/v0.2.0", "statements": []}', "OpenVEX"),
+    ],
+)
+def test_what_is_no_report_is_refused(scan_of, document, message):
+    with pytest.raises(ScanFormatError, match=message):
+        scan_of(document)
+
+
+def test_missing_files_and_bombs(tmp_path, scan_of):
+    with pytest.raises(ScanFormatError, match="cannot be read"):
+        read_scan(tmp_path / "nothing.json")
+    with pytest.raises(ScanFormatError, match="No file"):
+        read_scan([])
+    with pytest.raises(ScanFormatError, match="max_bytes"):
+        scan_of(gzip.compress(b" " * 5_000_000), max_bytes=1_000_000)
+
+
+def test_byte_order_marks_and_utf_16_read(scan_of):
+    document = json.dumps({"SchemaVersion": 2, "ArtifactName": "ä", "Results": []})
+    for encoding in ("utf-8-sig", "utf-16", "utf-16-le"):
+        assert scan_of(document.encode(encoding)).attrs["reports"][0]["reference"] == "ä"
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "\x1b[31mred\x07",
+    "a\ud800b",
+    "\u202etxt.exe",
+    "x" * 1_000_000,
+    None,
+    True,
+    12,
+    10**400,
+    float("nan"),
+    [],
+    {},
+    [[{}]],
+    "line\nbreak",
+]
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize(
+    "path",
+    [
+        "trivy/alpine-310.json",
+        "grype/dd-many_vulns_with_epss_values.json",
+        "scout/pygoat-scout-report.sarif",
+        "grype/TestCycloneDxPresenterImage.golden",
+        "trivy/conda-spdx.json",
+        "other/gitlab_container_scan-gl-container-scanning-report-5-vuln_v15.json",
+        "other/hadolint-many_dockerfile.json",
+    ],
+)
+def test_hostile_values_in_every_field(corpus, path, value, tmp_path):
+    document = json.loads((corpus / "scans" / path).read_bytes())
+    marks = {"SchemaVersion", "bomFormat", "specVersion", "spdxVersion", "version", "scan", "type"}
+
+    def poison(node, depth=0):
+        if isinstance(node, dict):
+            return {
+                key: inner if key in marks and depth < 2 else poison(inner, depth + 1) for key, inner in node.items()
+            }
+        if isinstance(node, list):
+            return [poison(inner, depth + 1) for inner in node[:3]]
+        return value
+
+    try:
+        report = parse_report(json.dumps(poison(document)).encode(), "hostile")
+    except ScanFormatError:
+        return
+    scan = make_scan([("hostile", report)])
+    scan.to_parquet(tmp_path / "x.parquet")
+    for column in scan.select_dtypes("string"):
+        for line in scan[column].dropna():
+            assert "\x1b" not in line and "\n" not in line and "\u202e" not in line and len(line) <= 10_001
+
+
+KEYS = [
+    "matches",
+    "vulnerability",
+    "runs",
+    "results",
+    "tool",
+    "driver",
+    "rules",
+    "bomFormat",
+    "components",
+    "vulnerabilities",
+    "affects",
+    "SchemaVersion",
+    "Results",
+    "Vulnerabilities",
+    "CVSS",
+    "@graph",
+    "@context",
+    "spdxVersion",
+    "packages",
+    "externalRefs",
+    "scan",
+    "type",
+    "location",
+    "identifiers",
+    "code",
+    "level",
+    "line",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(KEYS),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_any_json_is_read_or_refused(document):
+    with contextlib.suppress(ScanFormatError):
+        make_scan([("any", parse_report(json.dumps(document).encode(), "any"))])
+
+
+def test_words_and_vectors():
+    assert [severity(word) for word in ("CRITICAL", "Important", "moderate", "Info", "", None, 3)] == [
+        "critical",
+        "high",
+        "medium",
+        "negligible",
+        "unknown",
+        "unknown",
+        "unknown",
+    ]
+    assert text("  a\tb ") == "a b" and text("") is None and text(False) is None
+    assert cvss("nonsense", 5)["cvss_vector"] is None and cvss("nonsense", "5")["cvss_score"] == 5.0
+    assert cvss("AV:N/AC:L/Au:N/C:P/I:N/A:N") == {
+        "cvss_version": "2.0",
+        "cvss_score": 5.0,
+        "cvss_vector": "AV:N/AC:L/Au:N/C:P/I:N/A:N",
+    }
