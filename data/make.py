@@ -1,0 +1,212 @@
+"""Makes what `data/` holds: builds the recipes on a real engine and records each image as a snapshot.
+
+    python data/make.py --local             # base images: stand-ins of this machine, no registry
+    python data/make.py --network host      # base images: python:3.10 and its family, from a registry
+    python data/make.py whiteout labels     # these alone
+    python data/make.py registry            # nothing but the list of checksums
+
+The engine is the one that DOCKER_HOST or the current Docker context names. A recipe is
+`recipes/TECHNIQUE/VARIANT/Dockerfile`; its build context is `recipes/TECHNIQUE/context/`, the variant's own files
+over it, and the files that `recipes/TECHNIQUE/generated.csv` describes (too many or too big to keep). What stands in
+`recipes/TECHNIQUE/secrets/` is given as build secrets of the same names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import imagelab as il
+from imagelab.model import HistoryEntry, Image, Layer
+
+DATA = Path(__file__).resolve().parent
+
+STAND_INS = {
+    "python:3.10": "localhost/python:full",
+    "python:3.10-slim": "localhost/python:minbase",
+    "debian:bookworm-slim": "localhost/debian:minbase",
+    "busybox": "localhost/busybox:static",
+    "/usr/local/lib/python3.10/site-packages": "/usr/local/lib/python3.11/dist-packages",
+}
+"""What `--local` puts in place of a build argument's default: images, and where their Python keeps packages."""
+
+BASES = {
+    "base-python-full": "python:3.10",
+    "base-python-slim": "python:3.10-slim",
+    "base-debian": "debian:bookworm-slim",
+    "base-busybox": "busybox",
+}
+"""Base images recorded by themselves: snapshot name → the recipes' name for it."""
+
+WITH_DIGESTS = {"chmod-in-layer", "chown-in-layer"}
+"""Techniques whose waste is the same content stored again: only digests can tell."""
+
+NOT_LISTED = {"registry.txt", "README.md", "make.py"}
+FIXED_TIME = 1_767_225_600  # 2026-01-01, so that a generated context is the same everywhere
+
+
+def recipe_tag(dockerfile: Path) -> str:
+    """`recipe/TECHNIQUE:VARIANT`; the stand-in for the full base has its own name."""
+    technique, variant = dockerfile.parts[-3:-1]
+    return STAND_INS["python:3.10"] if technique == "stand-ins" else f"recipe/{technique}:{variant}"
+
+
+def snapshot_name(tag: str) -> str:
+    """`TECHNIQUE-before`, `TECHNIQUE-after`, or the variant's own name where it has one."""
+    technique, variant = tag.removeprefix("recipe/").split(":")
+    return f"{technique}-{variant}" if variant in ("before", "after") else variant
+
+
+def make_context(dockerfile: Path, folder: Path) -> None:
+    """Put the recipe's build context together in an empty folder."""
+    variant, technique = dockerfile.parent, dockerfile.parent.parent
+    for part in (technique / "context", variant):
+        if part.is_dir():
+            shutil.copytree(part, folder, dirs_exist_ok=True)
+    generated = technique / "generated.csv"
+    for row in csv.DictReader(generated.open()) if generated.exists() else ():
+        for number in range(int(row["files"])):
+            path = folder / row["path"].format(number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(random.Random(f"{row['path']} {number}").randbytes(int(row["bytes"])))
+            os.utime(path, (FIXED_TIME, FIXED_TIME))
+
+
+def build(dockerfile: Path, network: str, bases: dict[str, str]) -> None:
+    """Build one recipe with BuildKit, through the Docker CLI, on whatever engine it talks to."""
+    command = ["docker", "build", "--network", network, "-t", recipe_tag(dockerfile)]
+    for name, default in re.findall(r"^ARG (\w+)=(\S+)$", dockerfile.read_text(), re.MULTILINE):
+        command += ["--build-arg", f"{name}={bases[default]}"] if default in bases else []
+    for secret in sorted((dockerfile.parent.parent / "secrets").glob("*")):
+        command += ["--secret", f"id={secret.name},src={secret}"]
+    with tempfile.TemporaryDirectory() as folder:
+        make_context(dockerfile, Path(folder))
+        # Attestations would make an index of each image, which not every engine can hold.
+        environment = os.environ | {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+        subprocess.run([*command, folder], check=True, env=environment)
+
+
+def record(name: str, reference: str, *, digests: bool = False) -> None:
+    """One image of the engine → `snapshots/NAME.parquet`."""
+    path = DATA / "snapshots" / f"{name}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    il.save_snapshot(il.load_image(reference), path, digests=digests)
+    print(f"{path.name}  {path.stat().st_size:,} bytes")
+
+
+def parse_megabytes(text: str) -> int:
+    """`"923.11 MB"` → 923110000: as exact as it was published."""
+    number, unit = text.split()
+    return round(float(number) * {"MB": 10**6, "GB": 10**9}[unit])
+
+
+def select_facts(image_facts: Path) -> None:
+    """Collected registry facts → `facts/published.json`: what the snapshots need, with where it was published.
+
+    A total of uncompressed bytes is taken only where the page that has it is about the very same image.
+    """
+    collected = json.loads(image_facts.read_text())
+    facts = []
+    for fact in collected:
+        repository, path, commit = fact["source"].replace("@", "").split()
+        same = fact["virtual_of"] == "same image id"
+        kept = ("image", "platform", "index_digest", "manifest_digest", "image_id", "docker_version", "history")
+        facts.append(
+            {key: fact[key] for key in kept}
+            | {
+                # A commit shows several images: all of them stood so when the youngest was made.
+                "published": max(other["variant"][-7:] for other in collected if other["source"].endswith(commit)),
+                "layers": [{key: layer[key] for key in ("digest", "media_type", "size")} for layer in fact["layers"]],
+                "virtual_size": parse_megabytes(fact["virtual_size_text"]) if same else None,
+                "virtual_size_source": fact["virtual_source"] if same else None,
+                "source": {"repository": repository, "path": path, "commit": commit, "licence": "Apache-2.0"},
+            }
+        )
+    (DATA / "facts" / "published.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def published_image(fact: dict) -> Image:
+    """What is published of an official image, as an Image: content sizes, history, no diff_ids, no listing."""
+    return Image(
+        reference=f"{fact['image']} ({fact['published']})",
+        transport="docker",
+        layers=tuple(
+            Layer(None, digest=layer["digest"], media_type=layer["media_type"], content_size=layer["size"])
+            for layer in fact["layers"]
+        ),
+        history=tuple(HistoryEntry(step["created"], step["instruction"]) for step in fact["history"]),
+        image_id=fact["image_id"],
+        manifest_digest=fact["manifest_digest"],
+        index_digest=fact["index_digest"],
+        platform=fact["platform"],
+        tags=(fact["image"],),
+        provenance=fact["source"]
+        | {key: fact[key] for key in ("published", "docker_version", "virtual_size", "virtual_size_source")},
+    )
+
+
+def record_published() -> None:
+    """`facts/published.json` → one snapshot per image and year, named after both."""
+    for fact in json.loads((DATA / "facts" / "published.json").read_text()):
+        name = f"published-{fact['image'].replace(':', '-')}-{fact['published'][:4]}"
+        il.save_snapshot(published_image(fact), DATA / "snapshots" / f"{name}.parquet")
+
+
+def write_registry() -> None:
+    """`registry.txt`: path and sha256 of every file of `data/` that others read."""
+    files = (path for path in DATA.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    lines = [
+        f"{path.relative_to(DATA).as_posix()} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+        for path in sorted(files)
+        if str(path.relative_to(DATA)) not in NOT_LISTED
+    ]
+    (DATA / "registry.txt").write_text("\n".join(lines) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="techniques, `published` or `registry` (default: everything)")
+    parser.add_argument("--network", default="host", help="network of RUN steps (default: host)")
+    parser.add_argument("--local", action="store_true", help="stand-ins for the base images, by their names here")
+    parser.add_argument("--base", action="append", default=[], metavar="NAME=OTHER", help="another image for one base")
+    parser.add_argument("--no-build", action="store_true", help="record what is built already")
+    parser.add_argument("--no-record", action="store_true", help="build only")
+    parser.add_argument("--facts", type=Path, help="take facts/published.json out of this file of registry facts first")
+    args = parser.parse_args()
+
+    bases = (STAND_INS if args.local else {}) | dict(base.split("=", 1) for base in args.base)
+    recipes = sorted((DATA / "recipes").glob("*/*/Dockerfile"), key=lambda path: (path.parts[-3] != "stand-ins", path))
+    known = {path.parts[-3] for path in recipes} | {"published", "registry"}
+    if unknown := set(args.names) - known:
+        parser.error(f"no recipe {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+    wanted = set(args.names) or known
+
+    if args.facts:
+        select_facts(args.facts)
+    for dockerfile in recipes:
+        technique, tag = dockerfile.parts[-3], recipe_tag(dockerfile)
+        if technique not in wanted or (technique == "stand-ins" and not args.local):
+            continue
+        if not args.no_build:
+            build(dockerfile, args.network, bases)
+        if not args.no_record and technique != "stand-ins":
+            record(snapshot_name(tag), tag, digests=technique in WITH_DIGESTS)
+    if "stand-ins" in wanted and not args.no_record:
+        for name, base in BASES.items():
+            record(name, bases.get(base, base))
+    if "published" in wanted:
+        record_published()
+    write_registry()
+
+
+if __name__ == "__main__":
+    main()
