@@ -109,8 +109,8 @@ def parse_megabytes(text: str) -> int:
     return round(float(number) * {"MB": 10**6, "GB": 10**9}[unit])
 
 
-def select_facts(image_facts: Path) -> None:
-    """Collected registry facts → `facts/published.json`: what the snapshots need, with where it was published.
+def select_facts(image_facts: Path) -> list[dict]:
+    """Collected registry facts → the content of `facts/published.json`: what snapshots need, with its source.
 
     A total of uncompressed bytes is taken only where the page that has it is about the very same image.
     """
@@ -131,7 +131,7 @@ def select_facts(image_facts: Path) -> None:
                 "source": {"repository": repository, "path": path, "commit": commit, "licence": "Apache-2.0"},
             }
         )
-    (DATA / "facts" / "published.json").write_text(json.dumps(facts, indent=1) + "\n")
+    return facts
 
 
 def published_image(fact: dict) -> Image:
@@ -191,7 +191,7 @@ def main() -> None:
     wanted = set(args.names) or known
 
     if args.facts:
-        select_facts(args.facts)
+        (DATA / "facts" / "published.json").write_text(json.dumps(select_facts(args.facts), indent=1) + "\n")
     for dockerfile in recipes:
         technique, tag = dockerfile.parts[-3], recipe_tag(dockerfile)
         if technique not in wanted or (technique == "stand-ins" and not args.local):
