@@ -86,12 +86,15 @@ class Redaction:
 class Source(Protocol):
     """Where an image came from, able to read its layers again. Plain data, so that it pickles."""
 
+    #: Whether listing costs no more than reading local files: then tables of layers list them.
+    listing_is_local: bool
+
     def read_layers(self, image: Image, wanted: Iterable[int], *, digests: bool = False) -> Iterator[tuple[int, LayerListing]]:
         """List the wanted layers, each once, in whatever order the source has them."""
         ...
 
-    def read_file(self, image: Image, layer_index: int, path: bytes, limit: int) -> bytes:
-        """Contents of one regular file of one layer, refused above ``limit`` bytes."""
+    def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> bytes:
+        """Bytes of one layer's uncompressed tar."""
         ...
 
 

@@ -1,0 +1,100 @@
+"""Where images come from: ``load_image`` picks the source by transport."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from imagelab.errors import ArchiveError, ImageNotFound
+from imagelab.model import Image
+from imagelab.resources import example_path, examples
+
+TRANSPORTS = ("docker-daemon", "docker-archive", "oci", "oci-archive", "docker", "snapshot", "example")
+_PARQUET = b"PAR1"
+
+
+def load_image(reference: str | os.PathLike[str], *, platform: str | None = None, redact: bool = True) -> Image:
+    """One image, from wherever the reference says.
+
+    Parameters
+    ----------
+    reference : str or path
+        ``docker-daemon:NAME``, ``docker-archive:PATH[:NAME]``, ``oci:DIR[:TAG]``, ``oci-archive:PATH[:TAG]``,
+        ``docker://HOST/REPO:TAG``, ``snapshot:PATH`` (the names of containers-transports(5)), or
+        ``example:NAME`` for the snapshots that come with imagelab. A bare path is looked at; any
+        other bare name is the engine's.
+    platform : str, optional
+        ``os/architecture[/variant]``, where the source holds several.
+    redact : bool
+        Mask what looks like a secret (the default).
+
+    Returns
+    -------
+    Image
+        Reads no layer yet: ``il.files`` does, and then an engine saves the image.
+
+    Raises
+    ------
+    ImagelabError
+        ``DaemonUnavailable``, ``ImageNotFound`` or ``ArchiveError``, with what to do next.
+    """
+    reference = os.fspath(reference)
+    transport, _, rest = reference.partition(":")
+    if transport not in TRANSPORTS or not rest:
+        transport, rest = _looked_at(reference)
+    if transport == "docker-daemon":
+        from imagelab.sources.daemon import load_daemon
+
+        return load_daemon(reference, rest, platform, redact)
+    if transport == "docker":
+        from imagelab.sources.registry import load_registry
+
+        return load_registry(reference, rest, platform, redact)
+    if transport == "example":
+        from imagelab.sources.snapshot import load_snapshot
+
+        return load_snapshot(rest, example_path(rest))
+    path, name = _split(rest)
+    if transport == "snapshot":
+        from imagelab.sources.snapshot import load_snapshot
+
+        return load_snapshot(path.stem if path.suffix == ".parquet" else path.name, _existing(Path(rest)))
+    from imagelab.sources.archive import load_archive
+
+    if transport == "oci" and not path.is_dir():
+        raise ArchiveError(f"{path} is no directory; an OCI layout in a file is oci-archive:{path}")
+    return load_archive(reference, _existing(path), name, platform, redact)
+
+
+def _looked_at(reference: str) -> tuple[str, str]:
+    """Transport and rest of a bare path or name."""
+    path, _ = _split(reference)
+    if path.is_file() and path.open("rb").read(4) == _PARQUET:
+        return "snapshot", reference
+    if path.is_file() or (path / "index.json").is_file() or (path / "oci-layout").is_file():
+        return "docker-archive", reference
+    if reference.startswith(("/", "./", "../", "~")) or path.suffix in (".tar", ".parquet", ".tgz", ".gz", ".zst"):
+        raise ImageNotFound(f"there is no file or layout {path}. Paths are taken from {Path.cwd()}.")
+    if path.is_dir() and os.sep in reference:
+        raise ArchiveError(f"{path} is a directory, but no OCI layout: it has no index.json.")
+    return "docker-daemon", reference
+
+
+def _split(rest: str) -> tuple[Path, str | None]:
+    """PATH[:NAME]: the longest beginning that exists is the path."""
+    end = len(rest)
+    while end > 0:
+        if os.path.exists(rest[:end]):
+            return Path(rest[:end]), rest[end + 1 :] or None
+        end = rest.rfind(":", 0, end)
+    head, _, name = rest.partition(":")
+    return Path(head), name or None
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise ImageNotFound(f"there is no file or layout {path}. Paths are taken from {Path.cwd()}.")
+    return path
+
+
+__all__ = ["TRANSPORTS", "example_path", "examples", "load_image"]

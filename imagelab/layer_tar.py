@@ -1,0 +1,530 @@
+"""A layer's tar → columns. The one place written for speed: headers only, hopping over contents.
+
+Formats: v7, ustar, GNU (long names, base-256 numbers, sparse) and PAX (local and global records), as
+``tar(5)`` of libarchive and POSIX.1-2001 ``pax`` describe them. Whiteouts are the OCI image-spec's
+(``layer.md``, "Whiteouts"). Names are bytes; a whiteout's path is that of the file it removes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import adler32
+
+import pyarrow as pa
+import zstandard
+from isal import isal_zlib
+
+from imagelab import package_files
+from imagelab.errors import ArchiveError
+
+_STEP = 1 << 20  # bytes inflated at a time
+
+KINDS = ("file", "directory", "symlink", "hardlink", "whiteout", "opaque_whiteout", "device", "fifo")
+FILE, DIRECTORY, SYMLINK, HARDLINK, WHITEOUT, OPAQUE, DEVICE, FIFO = range(8)
+
+SCHEMA = pa.schema(
+    {
+        "path": pa.binary(),  # absolute and clean, bytes as in the tar
+        "kind": pa.uint8(),  # index into KINDS
+        "size": pa.int64(),  # of regular files; 0 for everything else
+        "mode": pa.uint32(),
+        "uid": pa.int64(),
+        "gid": pa.int64(),
+        "mtime": pa.timestamp("us", tz="UTC"),
+        "link_target": pa.binary(),  # hardlinks: absolute and clean like path; symlinks: to the letter
+        "xattrs": pa.binary(),  # "name=hex" words
+        "offset": pa.int64(),  # of the contents in the uncompressed tar
+        "digest": pa.binary(32),  # SHA-256 of the contents, where asked for
+        "content": pa.binary(),  # of the few files that package_files wants, reduced to what it needs
+    }
+)
+
+
+@dataclass
+class Limits:
+    """Bounds that stop bombs; raise one by assigning to ``imagelab.LIMITS``."""
+
+    entries: int = 20_000_000
+    name: int = 1 << 16  # bytes of one path
+    record: int = 1 << 20  # bytes of one PAX or GNU long-name record
+    file_size: int = 1 << 42  # bytes that one sparse file may claim
+    ratio: int = 400  # decompressed bytes per compressed byte …
+    slack: int = 1 << 28  # … beyond this many
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class LayerListing:
+    """What one layer's tar holds: a table under ``SCHEMA``, in the tar's own order."""
+
+    table: pa.Table
+    digests: bool = False
+
+    @property
+    def entries(self) -> int:
+        return self.table.num_rows
+
+    @property
+    def size(self) -> int:
+        """Sum of the regular files' bytes."""
+        return pa.compute.sum(self.table["size"]).as_py() or 0
+
+
+class FileWindow:
+    """Random access to a tar in a file (or a part of one) through one fixed buffer."""
+
+    def __init__(self, path: str | Path, start: int, length: int) -> None:
+        self.fd, self.start, self.length = os.open(path, os.O_RDONLY), start, length
+        self._buffer = memoryview(bytearray(1 << 16))
+        self._run, self._jump = [self._buffer], [self._buffer[:4096]]
+        self._end = 0  # where the last fetch ended
+
+    def fetch(self, offset: int) -> tuple[memoryview, int]:
+        """A buffer that starts at ``offset``, and how much of it is filled: more while reading runs on."""
+        into = self._run if offset == self._end else self._jump
+        filled = min(os.preadv(self.fd, into, self.start + offset), max(self.length - offset, 0))
+        self._end = offset + filled
+        return self._buffer, filled
+
+    def contents(self, offset: int, size: int) -> Iterator[bytes]:
+        while size > 0:
+            chunk = os.pread(self.fd, min(size, 1 << 20), self.start + offset)
+            if not chunk:
+                raise EOFError
+            yield chunk
+            offset += len(chunk)
+            size -= len(chunk)
+
+    def reaches(self, offset: int) -> bool:
+        return offset <= self.length
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class StreamWindow:
+    """Forward-only access to a tar that arrives in chunks."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._chunk, self._start = b"", 0  # the chunk at hand, and its place in the stream
+
+    def fetch(self, offset: int) -> tuple[memoryview, int]:
+        if not self.reaches(offset):
+            return memoryview(b""), 0
+        rest = self._chunk[offset - self._start :]
+        while len(rest) < 512 and (more := next(self._chunks, b"")):
+            rest += more
+        self._chunk, self._start = rest, offset
+        return memoryview(rest), len(rest)
+
+    def contents(self, offset: int, size: int) -> Iterator[bytes]:
+        while size > 0:
+            if not self.reaches(offset + 1):
+                raise EOFError
+            at = offset - self._start
+            piece = self._chunk[at : at + size]
+            yield piece
+            offset += len(piece)
+            size -= len(piece)
+
+    def reaches(self, offset: int) -> bool:
+        """Whether the stream holds at least ``offset`` bytes; moves on to there."""
+        while self._start + len(self._chunk) < offset:
+            self._start += len(self._chunk)
+            self._chunk = next(self._chunks, b"")
+            if not self._chunk:
+                return False
+        return True
+
+    def close(self) -> None:
+        """Read to the end: a compressed stream's own checksum stands there."""
+        for _ in self._chunks:
+            pass
+
+
+Window = FileWindow | StreamWindow
+
+
+def decompressed(chunks: Iterable[bytes], name: str = "layer") -> Iterator[bytes]:
+    """The chunks of a gzip or zstd stream (or of a plain one), inflated; sniffed, never trusted by name.
+
+    Raises
+    ------
+    ArchiveError
+        Damaged or truncated data, an unsupported compression, or more output than ``LIMITS`` allow.
+    """
+    chunks = iter(chunks)
+    head = b""
+    while len(head) < 6 and (more := next(chunks, b"")):
+        head += more
+    whole = _chain(head, chunks)
+    what = next((what for magic, what in _MAGICS.items() if head.startswith(magic)), None)
+    if what == "gzip":
+        return _bounded(whole, _gunzip, name)
+    if what == "zstd":
+        return _bounded(whole, _unzstd, name)
+    if what:
+        raise ArchiveError(f"{name} is compressed with {what}; plain, gzip and zstd are read. Recompress it first.")
+    return whole
+
+
+_MAGICS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
+_MAGICS |= {bytes([first, 0x2A, 0x4D, 0x18]): "zstd" for first in range(0x50, 0x60)}  # a skippable frame first
+
+
+def is_compressed(head: bytes) -> bool:
+    """Whether a blob that starts so is compressed in a way that has a name here."""
+    return head.startswith(tuple(_MAGICS))
+
+
+def is_tar(head: bytes) -> bool:
+    """Whether 512 bytes are a tar's first header: zeros (an empty tar), or one whose checksum holds."""
+    if not head.strip(b"\0"):
+        return True
+    field = head[148:156].strip(b" \0")
+    return len(head) == 512 and all(48 <= digit <= 55 for digit in field) and field != b"" and sum(head) - sum(head[148:156]) + 256 == int(field, 8)
+
+
+def chunk_reader(chunks: Iterable[bytes]) -> io.RawIOBase:
+    """Chunks as a file, for libraries that pull."""
+    return _Reader(iter(chunks))
+
+
+def _chain(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    if head:
+        yield head
+    yield from rest
+
+
+def _bounded(chunks: Iterator[bytes], inflate: Callable[[Iterator[bytes]], Iterator[bytes]], name: str) -> Iterator[bytes]:
+    taken = given = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal taken
+        for chunk in chunks:
+            taken += len(chunk)
+            yield chunk
+
+    try:
+        for piece in inflate(counted()):
+            given += len(piece)
+            if given > LIMITS.slack + LIMITS.ratio * taken:
+                raise ArchiveError(
+                    f"{name}: {taken} compressed bytes gave {given} bytes, more than {LIMITS.ratio} for one: "
+                    "a decompression bomb? If you trust it, raise imagelab.LIMITS.ratio."
+                )
+            yield piece
+    except (isal_zlib.error, zstandard.ZstdError, EOFError) as error:
+        raise ArchiveError(f"{name}: damaged or truncated compressed data after {given} bytes ({error})") from error
+
+
+def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    inflater = isal_zlib.decompressobj(wbits=31)
+    for chunk in chunks:
+        full = False  # the output's bound was met: there may be more without more input
+        while chunk or full:
+            if inflater.eof:  # the next member (estargz makes one for each file), or padding
+                chunk = chunk.lstrip(b"\0")
+                if not chunk:
+                    break
+                inflater = isal_zlib.decompressobj(wbits=31)
+            piece = inflater.decompress(chunk, _STEP)
+            full = len(piece) == _STEP and not inflater.eof
+            chunk = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            yield piece
+    if not inflater.eof:
+        raise EOFError("the gzip stream ends early")
+
+
+def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    reader = zstandard.ZstdDecompressor().stream_reader(chunk_reader(chunks), read_across_frames=True)
+    while piece := reader.read(_STEP):
+        yield piece
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._rest = chunks, b""
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._rest:
+            self._rest = next(self._chunks, b"")
+        piece, self._rest = self._rest[:size], self._rest[size:]
+        return piece
+
+
+def clean_path(name: bytes) -> bytes:
+    """``name`` as an absolute path without ``.``, ``..``, doubled or trailing slashes, kept below the root."""
+    parts: list[bytes] = []
+    for part in name.split(b"/"):
+        if part == b"..":
+            if parts:
+                parts.pop()
+        elif part not in (b"", b"."):
+            parts.append(part)
+    return b"/" + b"/".join(parts)
+
+
+def _number(field: bytes) -> int:
+    """A header's number: octal, or base-256 where the first bit is set (GNU)."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, "big", signed=False) & ((1 << (8 * len(field) - 1)) - 1)
+        return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
+    text = field.split(b"\0", 1)[0].strip()
+    return int(text, 8) if text else 0
+
+
+def _pax_records(data: bytes) -> dict[bytes, bytes]:
+    records = {}
+    while data.strip(b"\0"):
+        length_text, _, _ = data.partition(b" ")
+        length = int(length_text)
+        if not len(length_text) + 3 <= length <= len(data) or data[length - 1 : length] != b"\n":
+            raise ValueError("a PAX record's length does not fit")
+        key, equals, value = data[len(length_text) + 1 : length - 1].partition(b"=")
+        if not equals:
+            raise ValueError("a PAX record without '='")
+        records[key] = value
+        data = data[length:]
+    return records
+
+
+def _time(seconds: float) -> int | None:
+    """Microseconds, where a timestamp can hold them: PAX and base-256 allow absurd ones."""
+    return int(seconds * 1_000_000) if -62_135_596_800 <= seconds <= 253_402_300_799 else None
+
+
+# name, mode + uid + gid, size, mtime, checksum, type, link name, magic + version
+_HEADER = struct.Struct("100s24s12s12s8sc100s8s")
+_TYPES = {b"0": FILE, b"\0": FILE, b"7": FILE, b"S": FILE, b"1": HARDLINK, b"2": SYMLINK, b"3": DEVICE}
+_TYPES |= {b"4": DEVICE, b"5": DIRECTORY, b"D": DIRECTORY, b"6": FIFO}
+_HEADER_ONLY = {b"1", b"2", b"3", b"4", b"5", b"6"}
+_EXTENSIONS = {b"x", b"X", b"g", b"L", b"K"}
+
+
+def list_tar(window: Window, *, name: str = "layer", digests: bool = False, capture: bool = True) -> LayerListing:
+    """Every entry of one tar, in its order.
+
+    Parameters
+    ----------
+    window : FileWindow or StreamWindow
+        The uncompressed tar.
+    name : str
+        How errors call it.
+    digests : bool
+        Also hash the regular files' contents.
+    capture : bool
+        Keep the contents of the package managers' own small files (``package_files``).
+
+    Raises
+    ------
+    ArchiveError
+        With ``name`` and the offset, where the tar is corrupt, truncated or beyond ``LIMITS``.
+    """
+    columns: dict[str, list] = {field: [] for field in SCHEMA.names}
+    sparse: dict[str, dict[int, bytes]] = {field: {} for field in ("link_target", "xattrs", "digest", "content")}
+    try:
+        _walk(window, columns, sparse, digests, capture)
+    except _Broken as error:
+        raise ArchiveError(f"{name}: {error.what} at offset {error.offset} of the tar") from None
+    for field, values in sparse.items():
+        columns[field] = list(map(values.get, range(len(columns["path"]))))
+    table = pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+    return LayerListing(table, digests)
+
+
+class _Broken(Exception):
+    def __init__(self, what: str, offset: int) -> None:
+        self.what, self.offset = what, offset
+
+
+def _walk(window: Window, columns: dict[str, list], sparse: dict[str, dict[int, bytes]], digests: bool, capture: bool) -> None:
+    """The loop over headers: what is here, and not in a function, is what every entry needs."""
+    names = ("path", "kind", "size", "mode", "uid", "gid", "mtime", "offset")
+    add_path, add_kind, add_size, add_mode, add_uid, add_gid, add_mtime, add_offset = (columns[name].append for name in names)
+    unpack, fetch, reaches, kind_of = _HEADER.unpack_from, window.fetch, window.reaches, _TYPES.get
+    view, start, end, offset, count = memoryview(b""), 0, 0, 0, 0  # the view holds [start, end) of the tar
+    pax: dict[bytes, bytes] = {}  # records of the next entry
+    pax_global: dict[bytes, bytes] = {}
+    owners: dict[bytes, tuple[int, int, int]] = {}  # few in a layer: parsed once each
+    max_entries, max_name = LIMITS.entries, LIMITS.name
+    while True:
+        if offset + 512 > end or offset < start:
+            view, filled = fetch(offset)
+            start, end = offset, offset + filled
+            if filled < 512:
+                if filled == 0 and not pax:
+                    return  # some writers leave out the closing zero blocks
+                raise _Broken("the archive is cut off in a header", offset)
+        at = offset - start
+        path, owner, size_field, mtime_field, check, flag, link, magic = unpack(view, at)
+        try:
+            # adler32's low half is 1 + the sum of the bytes, modulo 65521: the header's checksum at C speed
+            if ((adler32(view[at : at + 512]) & 0xFFFF) + 255 - sum(check) - int(check.rstrip(b" \0"), 8)) % 65521:
+                raise ValueError
+        except ValueError:
+            if not any(view[at : at + 512]):
+                return
+            raise _Broken("not a tar header (its checksum is wrong)", offset) from None
+        try:
+            if size_field[11] > 32:
+                raise ValueError
+            size = int(size_field[:11], 8)
+        except ValueError:
+            size = _checked(_number, size_field, offset, "a size")
+        if size < 0:
+            raise _Broken(f"a negative size ({size})", offset)
+        data = offset + 512
+
+        if flag in _EXTENSIONS:
+            offset = _extension(window, flag, size, offset, pax, pax_global)
+            continue
+
+        if not path[99]:
+            path = path[: path.index(0)]
+        if magic == b"ustar\x0000" and view[at + 345]:
+            path = bytes(view[at + 345 : at + 500]).split(b"\0", 1)[0] + b"/" + path
+        try:
+            mode, uid, gid = owners[owner]
+        except KeyError:
+            fields = (owner[:8], owner[8:16], owner[16:])
+            mode, uid, gid = owners[owner] = tuple(_checked(_number, field, offset, "a number") for field in fields)
+        try:
+            mtime = int(mtime_field[:11], 8) * 1_000_000
+        except ValueError:
+            mtime = _time(_checked(_number, mtime_field, offset, "a time"))
+        shown = size  # the file's size, where it is not what the tar stores (sparse files)
+        target = None
+        if flag == b"S":
+            shown, data = _sparse(window, bytes(view[at + 482 : at + 495]), data, offset)
+        if pax or pax_global:
+            records = pax_global | pax
+            pax.clear()
+            path, size, shown, uid, gid, mtime, target, xattrs = _overridden(records, path, size, shown, uid, gid, mtime, offset)
+            if xattrs:
+                sparse["xattrs"][count] = xattrs
+
+        if len(path) > max_name or 0 in path:
+            raise _Broken(f"a path of {len(path)} bytes, over imagelab.LIMITS.name, or with a NUL", offset)
+        kind = kind_of(flag, FILE)
+        if path[-1:] == b"/" and (flag == b"0" or flag == b"\0"):
+            kind = DIRECTORY  # v7 has no type for directories
+        if b"/." in path or b"//" in path or path[:1] == b".":
+            path = clean_path(path)
+            folder, _, name = path.rpartition(b"/")
+            if name == b".wh..wh..opq":
+                path, kind = folder or b"/", OPAQUE
+            elif name[:4] == b".wh." and len(name) > 4:
+                path, kind = folder + b"/" + name[4:], WHITEOUT
+        else:
+            path = b"/" + path.strip(b"/")
+        stored = 0 if flag in _HEADER_ONLY else size
+        if kind == FILE:
+            if capture and package_files.wanted(path) and shown <= package_files.MAX_SIZE:
+                content = _contents(window, data, stored, offset)
+                sparse["content"][count] = package_files.reduce(path, content)
+                if digests:
+                    sparse["digest"][count] = hashlib.sha256(content).digest()
+            elif digests:
+                sparse["digest"][count] = _hashed(window, data, stored, offset)
+        else:
+            shown = 0
+            if kind == HARDLINK or kind == SYMLINK:
+                target = link.split(b"\0", 1)[0] if target is None else target
+                sparse["link_target"][count] = clean_path(target) if kind == HARDLINK else target
+        add_path(path)
+        add_kind(kind)
+        add_size(shown)
+        add_mode(mode & 0o7777)
+        add_uid(uid)
+        add_gid(gid)
+        add_mtime(mtime)
+        add_offset(data)
+        count += 1
+        if count > max_entries:
+            raise _Broken(f"more than {max_entries} entries (imagelab.LIMITS.entries)", offset)
+        offset = data + (stored + 511 & ~511)
+        if offset > end and stored and not reaches(data + stored):
+            raise _Broken(f"the archive is cut off in the contents of {path.decode(errors='replace')[:200]!r}", offset)
+
+
+def _extension(
+    window: Window, flag: bytes, size: int, offset: int, pax: dict[bytes, bytes], pax_global: dict[bytes, bytes]
+) -> int:
+    """Take in a header that only describes what follows; where the next header is."""
+    if size > LIMITS.record:
+        raise _Broken(f"a header record of {size} bytes, over imagelab.LIMITS.record", offset)
+    record = _contents(window, offset + 512, size, offset)
+    if flag in b"LK":
+        pax[b"path" if flag == b"L" else b"linkpath"] = record.rstrip(b"\0")
+    else:
+        (pax_global if flag == b"g" else pax).update(_checked(_pax_records, record, offset, "a PAX record"))
+    return offset + 512 + (size + 511 & ~511)
+
+
+def _overridden(
+    records: dict[bytes, bytes], path: bytes, size: int, shown: int, uid: int, gid: int, mtime: int | None, offset: int
+) -> tuple[bytes, int, int, int, int, int | None, bytes | None, bytes]:
+    """What PAX and long-name records say instead of the header."""
+    path = records.get(b"GNU.sparse.name") or records.get(b"path") or path
+    if b"size" in records:
+        size = shown = _checked(int, records[b"size"], offset, "a PAX size")
+    for key in (b"GNU.sparse.size", b"GNU.sparse.realsize"):
+        shown = _checked(int, records.get(key, shown), offset, "a sparse size")
+    if size < 0 or not 0 <= shown <= max(size, LIMITS.file_size):
+        raise _Broken(f"an impossible size ({shown})", offset)
+    uid = _checked(int, records.get(b"uid", uid), offset, "a PAX uid")
+    gid = _checked(int, records.get(b"gid", gid), offset, "a PAX gid")
+    if b"mtime" in records:
+        mtime = _time(_checked(float, records[b"mtime"], offset, "a PAX time"))
+    xattrs = b" ".join(
+        key.removeprefix(b"SCHILY.xattr.") + b"=" + value.hex().encode()
+        for key, value in sorted(records.items())
+        if key.startswith(b"SCHILY.xattr.")
+    )
+    return path, size, shown, uid, gid, mtime, records.get(b"linkpath"), xattrs
+
+
+def _checked(convert: Callable, value: object, offset: int, what: str):
+    try:
+        return convert(value)
+    except (ValueError, TypeError, OverflowError):
+        raise _Broken(f"{what} that cannot be read", offset) from None
+
+
+def _contents(window: Window, data: int, size: int, offset: int) -> bytes:
+    try:
+        return b"".join(window.contents(data, size))
+    except EOFError:
+        raise _Broken("the archive is cut off", offset) from None
+
+
+def _hashed(window: Window, data: int, size: int, offset: int) -> bytes:
+    state = hashlib.sha256()
+    try:
+        for chunk in window.contents(data, size):
+            state.update(chunk)
+    except EOFError:
+        raise _Broken("the archive is cut off", offset) from None
+    return state.digest()
+
+
+def _sparse(window: Window, tail: bytes, data: int, offset: int) -> tuple[int, int]:
+    """An old GNU sparse header's real size, and where the data starts behind its extension blocks."""
+    shown = _checked(_number, tail[1:], offset, "a sparse size")
+    if not 0 <= shown <= LIMITS.file_size:
+        raise _Broken(f"a sparse file that claims {shown} bytes, over imagelab.LIMITS.file_size", offset)
+    extended = tail[0]
+    while extended:
+        block = _contents(window, data, 512, offset)
+        extended, data = block[504], data + 512
+    return shown, data

@@ -1,0 +1,66 @@
+"""Which small files of an image say what packages it holds, and the part of each that is kept.
+
+They are captured while a layer is listed, so that packages are known without the image at hand.
+Where they are: dpkg(1) ``/var/lib/dpkg`` (distroless: ``status.d``), apk's ``lib/apk/db/installed``, Python's
+"Recording installed projects" specification (``.dist-info``) and setuptools' ``.egg-info``, npm's
+``package.json``.
+"""
+
+from __future__ import annotations
+
+import json
+
+MAX_SIZE = 1 << 24  # bytes of one such file; a larger one is listed, not captured
+
+_NAMES = {b"status", b"installed", b"METADATA", b"RECORD", b"PKG-INFO", b"installed-files.txt", b"package.json"}
+_NAMES |= {b"os-release"}
+_ENDINGS = (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-info")
+_STATUS_FIELDS = (b"Package:", b"Version:", b"Status:", b"Architecture:", b"Source:", b"Installed-Size:")
+
+
+def wanted(path: bytes) -> bool:
+    """Whether the contents of ``path`` (absolute) are kept."""
+    if not path.endswith(_ENDINGS) and b"/status.d/" not in path:
+        return False  # nearly every path, decided in one call
+    folder, _, name = path.rpartition(b"/")
+    if name in _NAMES:
+        if name == b"package.json":
+            return b"/node_modules/" in path
+        if name == b"status":
+            return folder == b"/var/lib/dpkg"
+        if name == b"installed":
+            return folder.endswith(b"lib/apk/db")
+        if name == b"os-release":
+            return folder in (b"/etc", b"/usr/lib")
+        return folder.endswith((b".dist-info", b".egg-info"))
+    if folder == b"/var/lib/dpkg/info":
+        return name.endswith(b".list")
+    return folder == b"/var/lib/dpkg/status.d" or (name.endswith(b".egg-info") and b"-packages" in folder)
+
+
+def reduce(path: bytes, content: bytes) -> bytes:
+    """The part of a wanted file that the package tables read."""
+    folder, _, name = path.rpartition(b"/")
+    if name == b"status" or (folder.endswith(b"/status.d") and not name.endswith(b".md5sums")):
+        return b"\n".join(line for line in content.split(b"\n") if not line or line.startswith(_STATUS_FIELDS))
+    if name in (b"METADATA", b"PKG-INFO") or name.endswith(b".egg-info"):
+        head = content.split(b"\n\n", 1)[0].split(b"\n")
+        return b"\n".join(line for line in head if line.startswith((b"Name:", b"Version:")))
+    if name == b"RECORD":  # path,hash,size: the hashes do not compress
+        return b"\n".join(line.rsplit(b",", 2)[0].strip(b'"') for line in content.splitlines())
+    if name.endswith(b".md5sums"):
+        return b"\n".join(line.split(None, 1)[-1] for line in content.splitlines())
+    if name == b"installed":
+        return b"\n".join(line for line in content.split(b"\n") if not line or line[:2] in (b"P:", b"V:", b"F:", b"R:", b"I:"))
+    if name == b"package.json":
+        return _npm(content)
+    return content
+
+
+def _npm(content: bytes) -> bytes:
+    try:
+        package = json.loads(content)
+        kept = {key: package[key] for key in ("name", "version") if isinstance(package.get(key), str)}
+    except (ValueError, RecursionError, AttributeError):
+        kept = {}
+    return json.dumps(kept).encode()

@@ -1,0 +1,269 @@
+"""Where an image's blobs lie: a tar file, a directory, or a tar that streams by. Nothing is extracted.
+
+Each container names its members, reads small ones whole, and lists layers; what they mean is
+``sources.archive``'s business.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from imagelab.errors import ArchiveError
+from imagelab.layer_tar import FileWindow, LayerListing, StreamWindow, chunk_reader, decompressed, is_compressed, is_tar, list_tar
+
+JSON_LIMIT = 1 << 23  # bytes of one manifest, index or config; moby allows 8 MiB too
+_CHUNK = 1 << 18
+
+
+class Container(Protocol):
+    """Members by name, with forward slashes and no leading ``./``."""
+
+    name: str
+    sizes: dict[str, int]  # of every member that is a file; a link has its target's
+
+    def read(self, member: str) -> bytes:
+        """A small member's bytes."""
+        ...
+
+    def list_layers(self, members: Collection[str], *, digests: bool) -> Iterator[tuple[str, LayerListing]]:
+        """List layer tars, whatever their compression, in no particular order."""
+        ...
+
+    def read_range(self, member: str, offset: int, size: int) -> bytes:
+        """Bytes of one layer's uncompressed tar."""
+        ...
+
+
+class _Files:
+    """Members that are regions of files: read in place, several layers at a time."""
+
+    name: str
+    _regions: dict[str, tuple[str, int, int]]  # file, start, length
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {member: length for member, (_, _, length) in self._regions.items()}
+
+    def read(self, member: str) -> bytes:
+        path, start, length = self._region(member)
+        if length > JSON_LIMIT:
+            raise ArchiveError(f"{self.name}: {member} has {length} bytes, too many for a manifest or config.")
+        with open(path, "rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+    def _region(self, member: str) -> tuple[str, int, int]:
+        try:
+            return self._regions[member]
+        except KeyError:
+            raise ArchiveError(f"{self.name} holds no {member}: the image is incomplete. Save or copy it again.") from None
+
+    def read_range(self, member: str, offset: int, size: int) -> bytes:
+        return _read_range(self._window(member), self.name, member, offset, size)
+
+    def _window(self, member: str) -> FileWindow | StreamWindow:
+        path, start, length = self._region(member)
+        if self._is_compressed(member):
+            return StreamWindow(decompressed(_region_chunks(path, start, length), f"{self.name}: {member}"))
+        return FileWindow(path, start, length)
+
+    def _is_compressed(self, member: str) -> bool:
+        path, start, length = self._region(member)
+        with open(path, "rb") as file:
+            file.seek(start)
+            return is_compressed(file.read(min(6, length)))
+
+    def list_layers(self, members: Collection[str], *, digests: bool) -> Iterator[tuple[str, LayerListing]]:
+        def one(member: str) -> tuple[str, LayerListing]:
+            with closing(self._window(member)) as window:
+                return member, list_tar(window, name=f"{self.name}: layer {member}", digests=digests)
+
+        # inflating and hashing let go of the interpreter's lock; hopping over headers does not
+        heavy = [member for member in members if digests or self._is_compressed(member)]
+        yield from map(one, set(members) - set(heavy))
+        if heavy:
+            with ThreadPoolExecutor(min(os.cpu_count() or 1, len(heavy))) as pool:
+                yield from pool.map(one, sorted(heavy, key=lambda member: -self._region(member)[2]))
+
+
+class TarFile(_Files):
+    """An archive in one uncompressed tar."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        with closing(FileWindow(path, 0, path.stat().st_size)) as window:
+            table = list_tar(window, name=self.name, capture=False).table
+        columns = (table[column].to_pylist() for column in ("path", "kind", "size", "offset", "link_target"))
+        links: dict[str, str] = {}
+        self._regions = {}
+        for path_bytes, kind, size, offset, target in zip(*columns, strict=True):
+            member = _text(path_bytes)[1:]
+            if kind == 0:
+                self._regions[member] = (str(path), offset, size)
+            elif kind in (2, 3):
+                links[member] = _link(member, _text(target), hard=kind == 3)
+        for member in links:  # docker save stores a repeated layer as a link to the first
+            if (target := _follow(member, links)) in self._regions:
+                self._regions[member] = self._regions[target]
+
+
+class Directory(_Files):
+    """An OCI image layout, unpacked."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._regions = {}
+        for folder, _, files in os.walk(path):
+            for file in files:
+                full = os.path.join(folder, file)
+                if os.path.isfile(full):
+                    self._regions[Path(full).relative_to(path).as_posix()] = (full, 0, os.path.getsize(full))
+
+
+class Stream:
+    """A tar that can only be read from its start: a compressed archive, or what an engine saves.
+
+    Opening reads it once, for its small members; listing layers reads it again. With ``list_now``
+    both happen in one pass (the engine is asked once).
+    """
+
+    def __init__(self, name: str, chunks: Callable[[], Iterable[bytes]], *, list_now: bool = False, digests: bool = False) -> None:
+        self.name = name
+        self._chunks = chunks
+        self.sizes: dict[str, int] = {}
+        self._small: dict[str, bytes] = {}
+        self._listed: dict[str, LayerListing] = {}
+        links: dict[str, str] = {}
+        for member, entry, read in self._members():
+            if entry.issym() or entry.islnk():
+                links[member] = _link(member, entry.linkname, hard=entry.islnk())
+            elif entry.isfile():
+                self.sizes[member] = entry.size
+                head = read(512)
+                if head[:1] in (b"{", b"["):
+                    if entry.size <= JSON_LIMIT:
+                        self._small[member] = head + read(JSON_LIMIT)
+                elif list_now and (is_compressed(head) or member.endswith(".tar") or head[257:262] == b"ustar"):
+                    self._listed[member] = self._list(member, _joined(head, read), digests)
+        for member in links:
+            if (target := _follow(member, links)) in self.sizes:
+                self.sizes[member] = self.sizes[target]
+                if target in self._listed:
+                    self._listed[member] = self._listed[target]
+        self._links = links
+
+    def read(self, member: str) -> bytes:
+        try:
+            return self._small[member]
+        except KeyError:
+            raise ArchiveError(f"{self.name} holds no readable {member}: the image is incomplete. Save it again.") from None
+
+    def list_layers(self, members: Collection[str], *, digests: bool) -> Iterator[tuple[str, LayerListing]]:
+        wanted: dict[str, list[str]] = {}
+        for member in members:
+            if member in self._listed and (self._listed[member].digests or not digests):
+                yield member, self._listed[member]
+            else:
+                wanted.setdefault(_follow(member, self._links), []).append(member)
+        if not wanted:
+            return
+        for member, _, read in self._members():
+            if member in wanted:
+                listing = self._list(member, _joined(b"", read), digests)
+                for alias in wanted[member]:
+                    yield alias, listing
+
+    def read_range(self, member: str, offset: int, size: int) -> bytes:
+        target = _follow(member, self._links)
+        for name, _, read in self._members():
+            if name == target:
+                window = StreamWindow(decompressed(_joined(b"", read), f"{self.name}: {member}"))
+                return _read_range(window, self.name, member, offset, size)
+        raise ArchiveError(f"{self.name} holds no {member}: the image is incomplete. Save it again.")
+
+    def _list(self, member: str, chunks: Iterator[bytes], digests: bool) -> LayerListing:
+        name = f"{self.name}: layer {member}"
+        with closing(StreamWindow(decompressed(chunks, name))) as window:
+            return list_tar(window, name=name, digests=digests)
+
+    def _members(self) -> Iterator[tuple[str, tarfile.TarInfo, Callable[[int], bytes]]]:
+        # few members, so the standard library's reader will do
+        try:
+            with tarfile.open(fileobj=chunk_reader(self._chunks()), mode="r|", bufsize=_CHUNK) as archive:
+                for entry in archive:
+                    file = archive.extractfile(entry) if entry.isfile() else None
+                    yield _member(entry.name), entry, file.read if file else bytes
+        except (tarfile.TarError, EOFError) as error:
+            raise ArchiveError(f"{self.name} is not a complete tar: {error}. Save or download it again.") from error
+
+
+def _read_range(window: FileWindow | StreamWindow, name: str, member: str, offset: int, size: int) -> bytes:
+    try:
+        return b"".join(window.contents(offset, size))
+    except EOFError:
+        raise ArchiveError(f"{name}: layer {member} is cut off at offset {offset}. Save or copy it again.") from None
+
+
+def _region_chunks(path: str, start: int, length: int) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        file.seek(start)
+        while length > 0 and (chunk := file.read(min(_CHUNK, length))):
+            yield chunk
+            length -= len(chunk)
+
+
+def _joined(head: bytes, read: Callable[[int], bytes]) -> Iterator[bytes]:
+    if head:
+        yield head
+    while chunk := read(_CHUNK):
+        yield chunk
+
+
+def _text(path: bytes) -> str:
+    return path.decode(errors="surrogateescape")
+
+
+def _member(name: str) -> str:
+    return PurePosixPath("/" + name).as_posix().lstrip("/").removeprefix("./")
+
+
+def _link(member: str, target: str, *, hard: bool) -> str:
+    return _member(target if hard else os.path.normpath(os.path.join(os.path.dirname(member), target)))
+
+
+def _follow(member: str, links: dict[str, str]) -> str:
+    for _ in range(40):  # as many as Linux follows
+        if member not in links:
+            break
+        member = links[member]
+    return member
+
+
+def open_archive(path: Path) -> Container:
+    """The archive at ``path``, plain or compressed as a whole.
+
+    Raises
+    ------
+    ArchiveError
+        Unreadable, or not a tar.
+    """
+    try:
+        if path.is_dir():
+            return Directory(path)
+        with path.open("rb") as file:
+            compressed = is_compressed(file.read(6))
+        if compressed:
+            return Stream(str(path), lambda: decompressed(_region_chunks(str(path), 0, path.stat().st_size), str(path)))
+        with path.open("rb") as file:
+            if not is_tar(file.read(512)):
+                raise ArchiveError(f"{path} is not a tar: an image archive is what `docker save` or `skopeo copy` writes.")
+        return TarFile(path)
+    except OSError as error:
+        raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from error
+

@@ -1,0 +1,240 @@
+"""``docker-daemon:``: images of a running engine, over Docker's API (Podman's too). The only importer of the SDK."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import docker
+import docker.context
+import docker.errors
+import requests
+from tqdm.auto import tqdm
+
+from imagelab.errors import ArchiveError, DaemonUnavailable, ImageNotFound
+from imagelab.layer_tar import LayerListing
+from imagelab.model import HistoryEntry, Image, Layer
+from imagelab.sources import archive
+from imagelab.sources.assemble import assemble, mapping, number, sequence, text
+from imagelab.sources.containers import Stream
+
+_CHUNK = 1 << 20
+_CONTAINERD = "io.containerd.snapshotter.v1"
+
+
+def endpoint() -> tuple[str | None, Any]:
+    """Host and TLS settings, found as Docker's CLI finds them: DOCKER_HOST, then DOCKER_CONTEXT, then the
+    current context of the CLI's configuration; None for the default socket."""
+    if os.environ.get("DOCKER_HOST"):
+        return None, None  # the SDK reads it, with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH
+    name = os.environ.get("DOCKER_CONTEXT")
+    try:
+        context = docker.context.ContextAPI.get_context(name)
+    except Exception as error:  # the SDK raises bare Exception for a damaged context file
+        raise DaemonUnavailable(f"the current Docker context cannot be read: {error}. Try `docker context ls`.") from error
+    if context is None:
+        raise DaemonUnavailable(f"there is no Docker context {name or 'of the configured name'}. Try `docker context ls`.")
+    if context.name == "default":
+        return None, None
+    return context.Host, context.TLSConfig
+
+
+@contextmanager
+def client() -> Iterator[docker.DockerClient]:
+    """A connected client; every error of the SDK or the connection leaves as an ImagelabError."""
+    host, tls = endpoint()
+    shown = host or os.environ.get("DOCKER_HOST") or "the default socket"
+    connected = None
+    try:
+        if host:
+            connected = docker.DockerClient(base_url=host, tls=tls, version="auto", timeout=600, use_ssh_client=True)
+        else:
+            connected = docker.from_env(version="auto", timeout=600, use_ssh_client=True)
+        yield connected
+    except docker.errors.NotFound as error:
+        raise ImageNotFound(f"the engine at {shown} says: {error.explanation}") from error
+    except docker.errors.APIError as error:
+        raise DaemonUnavailable(f"the engine at {shown} refused: {error.explanation or error}") from error
+    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        raise DaemonUnavailable(
+            f"no container engine answers at {shown}: {error}\n"
+            "Start one (`sudo systemctl start docker`, Docker Desktop, `podman system service`), or point to one with "
+            "DOCKER_HOST or `docker context use`. Archives work without: `docker save IMAGE -o image.tar` elsewhere, "
+            "then docker-archive:image.tar."
+        ) from error
+    finally:
+        if connected is not None:
+            connected.close()
+
+
+@dataclass(frozen=True)
+class DaemonSource:
+    """Lists the layers of an engine's image by having it saved, once, as a stream."""
+
+    id: str
+    listing_is_local = False
+
+    def read_layers(self, image: Image, wanted: Iterable[int], *, digests: bool = False) -> Iterator[tuple[int, LayerListing]]:
+        wanted = set(wanted)
+        with client() as engine, self._saved(engine, image.reference) as chunks:
+            stream = Stream(f"docker-daemon:{image.reference}", lambda: chunks, list_now=True, digests=digests)
+        saved = archive.load_from(stream, image.reference, "", None, image.platform, mask=False)
+        if [layer.diff_id for layer in saved.layers] != [layer.diff_id for layer in image.layers]:
+            raise ArchiveError(f"{image.reference}: the engine saved other layers than it names. Load the image again.")
+        assert isinstance(saved.source, archive.ArchiveSource)
+        members = saved.source.members
+        for member, listing in stream.list_layers({members[index] for index in wanted}, digests=digests):
+            yield from ((index, listing) for index in sorted(wanted) if members[index] == member)
+
+    def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> bytes:
+        # two passes over what the engine saves: the first says which member the layer is
+        with client() as engine:
+            def chunks() -> Iterator[bytes]:
+                with self._saved(engine, image.reference) as stream:
+                    yield from stream
+
+            stream = Stream(f"docker-daemon:{image.reference}", chunks)
+            saved = archive.load_from(stream, image.reference, "", None, image.platform, mask=False)
+            assert isinstance(saved.source, archive.ArchiveSource)
+            return stream.read_range(saved.source.members[layer_index], offset, size)
+
+    @contextmanager
+    def _saved(self, engine: docker.DockerClient, reference: str) -> Iterator[Iterator[bytes]]:
+        with tqdm(unit="B", unit_scale=True, desc=f"saving {reference}", delay=1, leave=False) as bar:
+            def counted() -> Iterator[bytes]:
+                for chunk in engine.api.get_image(self.id, chunk_size=_CHUNK):
+                    bar.update(len(chunk))
+                    yield chunk
+
+            yield counted()
+
+
+def load_daemon(reference: str, name: str, platform: str | None, mask: bool) -> Image:
+    """The engine's image ``name`` (name, name:tag, digest or id)."""
+    with client() as engine:
+        api = engine.api
+        try:
+            facts = api.inspect_image(name)
+        except docker.errors.NotFound:
+            raise ImageNotFound(_not_found(name, api)) from None
+        facts = mapping(facts, "the engine's answer")
+        version = api.version()
+        in_containerd = _in_containerd(api)
+        rows = api.history(facts["Id"])
+        listed = _listed_manifest(api, facts["Id"]) if in_containerd else {}
+    config = _config(facts)
+    shown = "/".join(filter(None, [text(facts.get("Os")), text(facts.get("Architecture")), text(facts.get("Variant"))]))
+    if platform and platform != shown:
+        raise ImageNotFound(f"{name}: the engine holds it for {shown}, not for {platform}.")
+    history = [_entry(row, in_containerd) for row in reversed(sequence(rows, "the engine's history"))]
+    layers = [Layer(diff_id) for diff_id in config["rootfs"]["diff_ids"]]
+    index = listed.get("index_digest")
+    return assemble(
+        reference,
+        "docker-daemon",
+        config,
+        mask=mask,
+        layers=layers,
+        history=history,
+        source=DaemonSource(facts["Id"]),
+        image_id=None if in_containerd else facts["Id"],
+        manifest_digest=listed.get("manifest_digest"),
+        index_digest=index,
+        tags=tuple(tag for tag in sequence(facts.get("RepoTags"), "RepoTags") if isinstance(tag, str)),
+        content_size=listed.get("content_size"),
+        disk_usage=listed.get("disk_usage"),
+        provenance={
+            "engine": text(version.get("Version")),
+            "store": "containerd" if in_containerd else text(mapping(facts.get("GraphDriver"), "GraphDriver").get("Name")),
+            "size": None if in_containerd else number(facts.get("Size")),
+        },
+    )
+
+
+def _not_found(name: str, api: Any) -> str:
+    names = sorted({tag for entry in api.images() for tag in entry.get("RepoTags") or ()})
+    near = difflib.get_close_matches(name, names, 3, 0.5) or [known for known in names if name in known][:3]
+    hint = f"Near it: {', '.join(near)}." if near else f"It holds {len(names)} named images (il.list_images())."
+    return f"the engine holds no image {name!r}. {hint} Pull or build it first, or give a path to an archive."
+
+
+def _in_containerd(api: Any) -> bool:
+    status = api.info().get("DriverStatus") or []
+    return any(isinstance(pair, list) and _CONTAINERD in pair for pair in status)
+
+
+def _listed_manifest(api: Any, image_id: str) -> dict[str, Any]:
+    """Digests and both sizes, which only the image list of API 1.47 and later tells."""
+    url = api._url("/images/json")
+    for entry in api._result(api._get(url, params={"manifests": 1}), json=True):
+        if entry.get("Id") != image_id:
+            continue
+        kind = mapping(entry.get("Descriptor"), "Descriptor").get("mediaType", "")
+        images = [item for item in sequence(entry.get("Manifests"), "Manifests") if item.get("Kind") == "image" and item.get("Available")]
+        facts: dict[str, Any] = {"index_digest": image_id if "index" in kind or "list" in kind else None}
+        if len(images) == 1:
+            facts["manifest_digest"] = images[0].get("ID")
+            facts["content_size"] = number(images[0].get("Size", {}).get("Content"))
+            facts["disk_usage"] = number(images[0].get("ImageData", {}).get("Size", {}).get("Unpacked"))
+        return facts
+    return {}
+
+
+def _config(facts: dict[str, Any]) -> dict[str, Any]:
+    """What inspect shows, back in the shape of an OCI image config."""
+    layers = sequence(mapping(facts.get("RootFS"), "RootFS").get("Layers"), "RootFS.Layers")
+    config = {
+        "created": text(facts.get("Created")),
+        "author": text(facts.get("Author")),
+        "architecture": text(facts.get("Architecture")),
+        "os": text(facts.get("Os")),
+        "variant": text(facts.get("Variant")),
+        "os.version": text(facts.get("OsVersion")),
+        "config": mapping(facts.get("Config"), "Config"),
+        "rootfs": {"type": "layers", "diff_ids": layers},
+    }
+    return {key: value for key, value in config.items() if value not in (None, "")}
+
+
+def _entry(row: dict[str, Any], in_containerd: bool) -> HistoryEntry:
+    seconds, size = row.get("Created"), number(row.get("Size"))
+    created = None
+    if isinstance(seconds, int) and 0 < seconds < 253_402_300_799:
+        created = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return HistoryEntry(
+        created=created,
+        created_by=text(row.get("CreatedBy")) or "",
+        comment=text(row.get("Comment")) or "",
+        size=None if in_containerd else size,
+        disk_usage=size if in_containerd else None,
+    )
+
+
+def image_rows() -> list[dict[str, Any]]:
+    """One row per image and name that the engine lists; columns as in ``tables.IMAGES_COLUMNS``."""
+    with client() as engine:
+        api = engine.api
+        in_containerd = _in_containerd(api)
+        params = {"manifests": 1} if in_containerd else {}
+        listed = api._result(api._get(api._url("/images/json"), params=params), json=True)
+    rows = []
+    for entry in listed:
+        images = [item for item in entry.get("Manifests") or () if item.get("Kind") == "image" and item.get("Available")]
+        size = number(entry.get("Size"))
+        base = {
+            "image_id": None if in_containerd else entry.get("Id"),
+            "index_digest": entry.get("Id") if in_containerd else None,
+            "created": datetime.fromtimestamp(entry.get("Created") or 0, UTC) if entry.get("Created") else None,
+            "size": None if in_containerd else size,
+            "content_size": sum(number(item["Size"].get("Content")) or 0 for item in images) if images else None,
+            "disk_usage": sum(number(item["ImageData"]["Size"].get("Unpacked")) or 0 for item in images) if images else None,
+            "platforms": " ".join("/".join(filter(None, map(item["ImageData"]["Platform"].get, ("os", "architecture", "variant"))))
+                                  for item in images) or None,
+        }  # fmt: skip
+        rows += [base | {"reference": tag} for tag in entry.get("RepoTags") or [entry.get("Id")]]
+    return rows

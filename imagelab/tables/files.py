@@ -1,0 +1,263 @@
+"""Every file of every layer, and the filesystem that they make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from imagelab.errors import ArchiveError, ImageNotFound
+from imagelab.layer_tar import FILE, HARDLINK, KINDS, SYMLINK, clean_path
+from imagelab.listing import layer_listings
+from imagelab.model import Image
+from imagelab.overlay import ALIVE, DELETED, NOT_WASTED, OVERWRITTEN, UNCHANGED, overlay
+from imagelab.tables.history import Images, load_images
+
+CHANGES = ("added", "modified", "removed")
+REASONS = ("deleted", "overwritten", "rewritten_unchanged")
+
+FILES_COLUMNS = {
+    "reference": "category",
+    "layer_index": "int32",
+    "path": "str",
+    "path_raw": "object",
+    "kind": "category",
+    "size": "int64",
+    "mode": "uint32",
+    "uid": "int64",
+    "gid": "int64",
+    "mtime": "datetime64[us, UTC]",
+    "link_target": "str",
+    "xattrs": "str",
+    "change": "category",
+    "visible": "bool",
+    "reason": "category",
+    "removed_layer_index": "Int32",
+    "inode": "Int64",
+    "digest": "str",
+}
+
+
+def files(images: Images, *, digests: bool = False) -> pd.DataFrame:
+    """Every entry of every layer, in the order of the layers and of their tars.
+
+    An engine saves the image, unless every layer was listed before.
+
+    Parameters
+    ----------
+    images : Image, reference, or iterable of them
+    digests : bool
+        Also hash contents: every file is read.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``FILES_COLUMNS``. ``path`` is absolute, bytes that are no UTF-8 as ``\\xNN`` (then ``path_raw`` has the exact
+        bytes); a whiteout's is that of what it removes, an opaque whiteout's its directory. ``kind``: file,
+        directory, symlink, hardlink, whiteout, opaque_whiteout, device, fifo. ``size``: bytes, of regular files
+        only (a hardlink's bytes stand with its target). ``change``: added, modified, removed. ``visible``: the name is in
+        the final filesystem. ``reason``: why a regular file's bytes are wasted (deleted, overwritten, or
+        rewritten_unchanged where digests were compared), by ``removed_layer_index``; ``<NA>`` where they are not.
+        ``inode``: the row (within the image) of the regular file that a name's bytes are of. ``digest``:
+        ``sha256:…``, ``<NA>`` where it was not asked for.
+
+    Raises
+    ------
+    ArchiveError
+        A damaged, foreign or missing layer.
+    """
+    frames = [_files(image, digests) for image in load_images(images)]
+    if len(frames) == 1:
+        return frames[0]
+    if not frames:
+        return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in FILES_COLUMNS.items()})
+    joined = pd.concat([frame.astype({"reference": "str"}) for frame in frames], ignore_index=True)
+    return joined.astype({"reference": "category"})
+
+
+def _files(image: Image, digests: bool) -> pd.DataFrame:
+    listings = layer_listings(image, digests=digests)
+    counts = [listings[index].entries for index in range(len(image.layers))]
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    tables = [listings[index].table for index in range(len(image.layers))]
+    if not tables:
+        return files([])
+    table = pa.concat_tables(tables).combine_chunks()
+    columns = {name: _single(table[name]) for name in table.column_names if name != "content"}
+    kinds = columns["kind"].to_numpy()
+    state = overlay(columns["path"], kinds, columns["link_target"], starts)
+    size = columns["size"].to_numpy()
+    reason, removed = _wasted(state, kinds, size, columns["digest"])
+    path, raw = _decoded(columns["path"])
+    target, _ = _decoded(columns["link_target"])
+    layer_index = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    has_bytes = state.inode >= 0
+    frame = {
+        "reference": pd.Categorical.from_codes(np.zeros(len(kinds), np.int8), [image.reference]),
+        "layer_index": layer_index,
+        "path": path,
+        "path_raw": raw,
+        "kind": pd.Categorical.from_codes(kinds.astype(np.int8), list(KINDS)),
+        "size": size,
+        "mode": columns["mode"].to_numpy(),
+        "uid": columns["uid"].to_numpy(),
+        "gid": columns["gid"].to_numpy(),
+        "mtime": columns["mtime"].to_pandas(),
+        "link_target": target,
+        "xattrs": columns["xattrs"].cast(pa.string()).to_pandas().astype("str"),
+        "change": pd.Categorical.from_codes(state.change, list(CHANGES)),
+        "visible": state.visible,
+        "reason": pd.Categorical.from_codes(reason, list(REASONS)),
+        "removed_layer_index": pd.array(np.where(reason >= 0, removed, 0), dtype="Int32"),
+        "inode": pd.array(np.where(has_bytes, state.inode, 0), dtype="Int64"),
+        "digest": _hex(columns["digest"]),
+    }
+    frame["removed_layer_index"][reason < 0] = pd.NA
+    frame["inode"][~has_bytes] = pd.NA
+    return pd.DataFrame(frame, copy=False)
+
+
+def _wasted(state: Any, kinds: np.ndarray, size: np.ndarray, digest: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Why and by which layer each regular file's bytes were lost."""
+    removed, last = state.bytes_gone()
+    wasted = (kinds == FILE) & (removed != ALIVE) & (removed >= 0)
+    by_whiteout = state.deleted[np.maximum(last, 0)]
+    reason = np.where(wasted, np.where(by_whiteout, DELETED, OVERWRITTEN), NOT_WASTED).astype(np.int8)
+    if digest.null_count < len(digest):
+        # the same bytes again, under the same name
+        successor = state.inode[np.maximum(state.replaced_by[np.maximum(last, 0)], 0)]
+        rows = np.flatnonzero((reason == OVERWRITTEN) & (state.replaced_by[np.maximum(last, 0)] >= 0) & (successor >= 0))
+        rows = rows[size[rows] == size[successor[rows]]]
+        own, other = digest.take(pa.array(rows)), digest.take(pa.array(successor[rows]))
+        same = pa.compute.equal(own, other).fill_null(False).to_numpy(zero_copy_only=False)
+        reason[rows[same]] = UNCHANGED
+    return reason, removed
+
+
+def squash(images: Images, *, digests: bool = False) -> pd.DataFrame:
+    """The final filesystem of each image: what a container of it sees.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The visible rows of ``il.files``. A file's bytes stand with one of its visible names, so that the
+        sum of ``size`` is what is visible, hardlinks and all.
+    """
+    return squashed(files(images, digests=digests))
+
+
+def squashed(frame: pd.DataFrame) -> pd.DataFrame:
+    """As ``squash``, of the frame that ``il.files`` gave."""
+    first = frame.groupby("reference", observed=True, sort=False).ngroup()
+    offset = first.map(first.value_counts().sort_index().cumsum().shift(fill_value=0)).to_numpy()  # of each image's first row
+    seen = frame[frame["visible"]].copy()
+    holder = seen["inode"] + offset[frame["visible"].to_numpy()]
+    named = holder.notna()
+    bearer = ~holder[named].duplicated()
+    sizes = frame["size"].to_numpy()[holder[named].astype("int64").to_numpy()]
+    seen.loc[named, "size"] = np.where(bearer, sizes, 0)
+    if "digest" in seen:
+        linked = named & (seen["kind"] == KINDS[HARDLINK])
+        seen.loc[linked, "digest"] = frame["digest"].to_numpy()[holder[linked].astype("int64").to_numpy()]
+    return seen.reset_index(drop=True)
+
+
+def read_file(image: Image | str, path: str | bytes, layer_index: int | None = None, *, limit: int = 1 << 24) -> bytes:
+    """The bytes of one regular file, as the container sees it or as one layer stored it.
+
+    Parameters
+    ----------
+    image : Image or reference
+    path : str or bytes
+        Symbolic links are followed in the final filesystem.
+    layer_index : int, optional
+        The copy that this layer stored, wasted or not.
+    limit : int
+        A larger file is refused (bytes).
+
+    Raises
+    ------
+    ImageNotFound
+        No regular file of that name.
+    ArchiveError
+        Too large, or a source without contents (a snapshot).
+    """
+    (image,) = load_images(image)
+    listings = layer_listings(image, None if layer_index is None else [layer_index])
+    wanted = clean_path(path.encode() if isinstance(path, str) else path)
+    if layer_index is None:
+        counts = [listings[index].entries for index in range(len(image.layers))]
+        table = pa.concat_tables([listings[index].table for index in range(len(image.layers))]).combine_chunks()
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        kinds = table["kind"].to_numpy()
+        state = overlay(_single(table["path"]), kinds, _single(table["link_target"]), starts)
+        row = _followed(table, kinds, state, wanted)
+    else:
+        table = listings[layer_index].table
+        starts = np.array([0])
+        same = pa.compute.and_(pa.compute.equal(table["path"], wanted), pa.compute.equal(table["kind"], FILE))
+        rows = np.flatnonzero(same.to_numpy())
+        row = int(rows[-1]) if len(rows) else -1
+    if row < 0:
+        place = "the image" if layer_index is None else f"layer {layer_index}"
+        raise ImageNotFound(f"{place} of {image.reference} holds no regular file {wanted.decode(errors='backslashreplace')}.")
+    layer = layer_index if layer_index is not None else int(np.searchsorted(starts, row, "right")) - 1
+    size, offset = table["size"][row].as_py(), table["offset"][row].as_py()
+    if size > limit:
+        raise ArchiveError(f"{wanted.decode(errors='backslashreplace')} has {size} bytes, over the limit of {limit}. Raise limit=.")
+    if image.source is None:
+        raise ArchiveError(f"{image.reference} has no contents: its source holds only the config and history.")
+    return image.source.read_range(image, layer, offset, size)
+
+
+def _followed(table: pa.Table, kinds: np.ndarray, state: Any, path: bytes) -> int:
+    """The row of the regular file at ``path`` in the final filesystem, symbolic links followed; -1 for none."""
+    seen = np.flatnonzero(state.visible)
+    rows = dict(zip(table["path"].take(pa.array(seen)).to_pylist(), seen.tolist(), strict=True))
+    for _ in range(40):  # as many as Linux follows
+        parts, at = path.strip(b"/").split(b"/"), b""
+        for number, part in enumerate(parts):
+            at += b"/" + part
+            row = rows.get(at)
+            if row is not None and kinds[row] == SYMLINK:
+                target = table["link_target"][row].as_py()
+                start = target if target.startswith(b"/") else at.rpartition(b"/")[0] + b"/" + target
+                path = clean_path(b"/".join([start, *parts[number + 1 :]]))
+                break
+        else:
+            row = rows.get(path)
+            return -1 if row is None else int(state.inode[row])
+    return -1
+
+
+def _single(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _decoded(column: pa.Array) -> tuple[pd.Series, Any]:
+    """Bytes as text, and the exact bytes of those that are no UTF-8."""
+    try:
+        return column.cast(pa.string()).to_pandas().astype("str"), np.full(len(column), pd.NA, object)
+    except pa.ArrowInvalid:
+        values = column.to_pylist()
+        texts = [None if value is None else value.decode(errors="backslashreplace") for value in values]
+        raw = [pd.NA if value is None or value == text.encode() else value for value, text in zip(values, texts, strict=True)]
+        exact = np.empty(len(raw), object)
+        exact[:] = raw
+        return pd.Series(texts, dtype="str"), exact
+
+
+def _hex(column: pa.Array) -> Any:
+    if column.null_count == len(column):
+        return pd.Series(np.full(len(column), None, object), dtype="str")
+    known = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+    flat = np.frombuffer(b"".join(column.drop_null().to_pylist()), np.uint8).reshape(-1, 32)
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
+    text = np.empty((len(flat), 71), np.uint8)
+    text[:, :7] = np.frombuffer(b"sha256:", np.uint8)
+    text[:, 7::2], text[:, 8::2] = digits[flat >> 4], digits[flat & 15]
+    result = np.full(len(column), None, object)
+    result[known] = text.view("S71").ravel().astype("U71")
+    return pd.Series(result, dtype="str")

@@ -1,0 +1,305 @@
+"""Steps, layers and settings of images, from their configs and manifests."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from imagelab.created_by import LAYER_MAKERS, Command, parse_created_by
+from imagelab.errors import ImagelabError
+from imagelab.frames import make_frame
+from imagelab.listing import cached, layer_listings
+from imagelab.model import Image, Layer
+from imagelab.sources import load_image
+
+Reference = Image | str | os.PathLike[str]
+Images = Reference | Iterable[Reference]
+
+HISTORY_COLUMNS = {
+    "reference": "str",
+    "step": "int64",
+    "instruction": "string",
+    "arguments": "string",
+    "created_by": "str",
+    "comment": "str",
+    "builder": "str",
+    "created": "datetime64[us, UTC]",
+    "empty_layer": "boolean",
+    "layer_index": "Int64",
+    "diff_id": "string",
+    "size": "Int64",
+    "content_size": "Int64",
+    "disk_usage": "Int64",
+    "layer_join": "str",
+}
+LAYERS_COLUMNS = {
+    "reference": "str",
+    "layer_index": "int64",
+    "diff_id": "string",
+    "chain_id": "string",
+    "digest": "string",
+    "media_type": "string",
+    "size": "Int64",
+    "content_size": "Int64",
+    "disk_usage": "Int64",
+    "entries": "Int64",
+    "instruction": "string",
+    "created_by": "string",
+}
+SETTINGS_COLUMNS = {"reference": "str", "setting": "str", "name": "string", "value": "string", "redacted": "bool"}
+IMAGES_COLUMNS = {
+    "reference": "str",
+    "image_id": "string",
+    "index_digest": "string",
+    "platforms": "string",
+    "created": "datetime64[us, UTC]",
+    "size": "Int64",
+    "content_size": "Int64",
+    "disk_usage": "Int64",
+}
+
+
+def load_images(images: Images) -> list[Image]:
+    """One image or many, references loaded."""
+    if isinstance(images, Image):
+        return [images]
+    if isinstance(images, (str, os.PathLike)):
+        return [load_image(images)]
+    if not isinstance(images, Iterable):
+        raise ImagelabError(f"expected an image, a reference or a list of them, not {type(images).__name__}.")
+    return [image for item in images for image in load_images(item)]
+
+
+def history(images: Images) -> pd.DataFrame:
+    """What each instruction did, oldest first; joined with the layer it made.
+
+    Parameters
+    ----------
+    images : Image, reference, or iterable of them
+        An engine is not asked to save anything.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``HISTORY_COLUMNS``. ``step`` counts from 0, ``size`` (files' bytes), ``content_size`` (stored or sent)
+        and ``disk_usage`` (in the engine's store) are bytes, ``created`` is UTC. ``builder`` is ``buildkit``,
+        ``classic`` or ``unknown``. ``layer_join`` says how ``layer_index`` is known: ``config`` (the config marks
+        empty layers), ``engine`` (deduced from what the engine's history shows; ``<NA>`` where several joins
+        fit), or ``mismatch`` (history and layers do not add up: nothing is joined).
+        An overlay2 engine's ``size`` is its own count until the layer's listing was read once.
+    """
+    rows: list[dict[str, Any]] = []
+    for image in load_images(images):
+        commands = [parse_created_by(entry.created_by, entry.comment) for entry in image.history]
+        indexes, join = join_layers(image, commands)
+        layers = known_layers(image)
+        for step, (entry, command, index) in enumerate(zip(image.history, commands, indexes, strict=True)):
+            layer = None if index is None or index < 0 else layers[index]
+            empty = True if index == -1 else None if layer is None else False
+            nothing = 0 if empty else None
+            rows.append(
+                {
+                    "reference": image.reference,
+                    "step": step,
+                    "instruction": command.instruction,
+                    "arguments": command.arguments,
+                    "created_by": entry.created_by,
+                    "comment": entry.comment,
+                    "builder": command.builder,
+                    "created": timestamp(entry.created),
+                    "empty_layer": empty if join != "mismatch" else entry.empty_layer,
+                    "layer_index": None if layer is None else index,
+                    "diff_id": layer and layer.diff_id,
+                    "size": nothing if layer is None else _first(layer.size, entry.size),
+                    "content_size": nothing if layer is None else layer.content_size,
+                    "disk_usage": nothing if layer is None else _first(layer.disk_usage, entry.disk_usage),
+                    "layer_join": join,
+                }
+            )
+            if layer is None and empty is None:  # the engine's own figure stands, whichever layer it is
+                rows[-1] |= {"size": entry.size, "disk_usage": entry.disk_usage}
+    return make_frame(rows, HISTORY_COLUMNS)
+
+
+def layers(images: Images) -> pd.DataFrame:
+    """The layers of each image, base first.
+
+    Parameters
+    ----------
+    images : Image, reference, or iterable of them
+        Local archives are listed for their sizes; an engine is not asked to save anything.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``LAYERS_COLUMNS``; sizes in bytes, ``<NA>`` where the source does not know them.
+    """
+    rows: list[dict[str, Any]] = []
+    for image in load_images(images):
+        commands = [parse_created_by(entry.created_by, entry.comment) for entry in image.history]
+        indexes, _ = join_layers(image, commands)
+        made = {index: step for step, index in enumerate(indexes) if index is not None and index >= 0}
+        for index, (layer, chain_id) in enumerate(zip(known_layers(image), image.chain_ids, strict=True)):
+            step = made.get(index)
+            rows.append(
+                {
+                    "reference": image.reference,
+                    "layer_index": index,
+                    "diff_id": layer.diff_id,
+                    "chain_id": chain_id,
+                    "digest": layer.digest,
+                    "media_type": layer.media_type,
+                    "size": layer.size,
+                    "content_size": layer.content_size,
+                    "disk_usage": _first(layer.disk_usage, None if step is None else image.history[step].disk_usage),
+                    "entries": layer.entries,
+                    "instruction": None if step is None else commands[step].instruction,
+                    "created_by": None if step is None else image.history[step].created_by,
+                }
+            )
+            if layer.size is None and step is not None:
+                rows[-1]["size"] = image.history[step].size
+    return make_frame(rows, LAYERS_COLUMNS)
+
+
+def settings(images: Images) -> pd.DataFrame:
+    """The config's settings, one row each.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``SETTINGS_COLUMNS``: ``setting`` is ``user``, ``workdir``, ``entrypoint``, ``cmd``, ``shell``, ``env``, ``label``,
+        ``port``, ``volume``, ``healthcheck``, ``stop_signal``, ``onbuild``, ``architecture`` …; ``name`` is the variable's,
+        label's, port's or volume's; lists are JSON, as in a Dockerfile; ``redacted``: looked like a secret.
+    """
+    rows = []
+    for image in load_images(images):
+        masked = {redaction.where for redaction in image.redactions}
+        for setting, name, value, where in _settings(image):
+            redacted = any(place == where or place.startswith((where + "[", where + ".")) for place in masked)
+            rows.append({"reference": image.reference, "setting": setting, "name": name, "value": value, "redacted": redacted})
+    return make_frame(rows, SETTINGS_COLUMNS)
+
+
+def list_images() -> pd.DataFrame:
+    """The engine's images, newest first: a row for each name.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``IMAGES_COLUMNS``; sizes in bytes. An overlay2 store tells ``size``; the containerd store ``content_size``
+        and ``disk_usage``, without attestations.
+
+    Raises
+    ------
+    DaemonUnavailable
+    """
+    from imagelab.sources.daemon import image_rows
+
+    frame = make_frame(image_rows(), IMAGES_COLUMNS)
+    return frame.sort_values(["created", "reference"], ascending=[False, True], ignore_index=True)
+
+
+def known_layers(image: Image) -> list[Layer]:
+    """The image's layers, with size and entries where a listing is at hand or costs only local reading."""
+    from dataclasses import replace
+
+    if all(layer.size is not None for layer in image.layers):
+        return list(image.layers)
+    try:
+        local = image.source is not None and image.source.listing_is_local
+        listings = layer_listings(image) if local else {n: cached(layer.diff_id) for n, layer in enumerate(image.layers)}
+    except ImagelabError:  # foreign or missing layers: their history is read all the same
+        listings = {}
+    return [
+        layer if not (listing := listings.get(index)) else replace(layer, size=listing.size, entries=listing.entries)
+        for index, layer in enumerate(image.layers)
+    ]
+
+
+def join_layers(image: Image, commands: Sequence[Command]) -> tuple[list[int | None], str]:
+    """Which layer each history entry made: its index, -1 for none, None where unknown; and how it is known.
+
+    The config's ``empty_layer`` decides where it is there (OCI image-spec, config.md). An engine's history API
+    drops it: then bytes prove a layer, BuildKit's RUN, COPY, ADD and WORKDIR always make one, and
+    the classic builder's may have; an index is given where every join that fits the number of layers agrees.
+    """
+    entries, total = image.history, len(image.layers)
+    if any(entry.empty_layer is not None for entry in entries):
+        made = [not entry.empty_layer for entry in entries]
+        if sum(made) != total:
+            return [None] * len(entries), "mismatch"
+        counter = iter(range(total))
+        return [next(counter) if makes else -1 for makes in made], "config"
+    surely, perhaps = [], []
+    for entry, command in zip(entries, commands, strict=True):
+        maker = command.instruction is None or command.instruction in LAYER_MAKERS
+        by_buildkit = command.builder == "buildkit" and command.instruction is not None
+        surely.append(bool(entry.size or entry.disk_usage) or (maker and by_buildkit and entry.disk_usage is None))
+        # the containerd store's disk usage counts directories: there, no bytes is no layer
+        perhaps.append(not surely[-1] and maker and entry.disk_usage is None)
+    spare = total - sum(surely)
+    if not 0 <= spare <= sum(perhaps):
+        return [None] * len(entries), "mismatch" if entries else "engine"
+    indexes: list[int | None] = []
+    sure = maybe = 0
+    for makes, may in zip(surely, perhaps, strict=True):
+        lowest = sure + max(0, spare - (sum(perhaps) - maybe))
+        highest = sure + min(maybe, spare)
+        if makes:
+            indexes.append(lowest if lowest == highest else None)
+        elif may and spare:
+            indexes.append(lowest if spare == sum(perhaps) else None)
+        else:
+            indexes.append(-1)
+        sure, maybe = sure + makes, maybe + may
+    return indexes, "engine"
+
+
+def timestamp(value: str | None) -> pd.Timestamp | None:
+    """An RFC 3339 time; None where it is missing or no time."""
+    stamp = pd.to_datetime(value, utc=True, errors="coerce", format="ISO8601") if value else None
+    return None if stamp is None or stamp is pd.NaT else stamp
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _settings(image: Image) -> Iterable[tuple[str, str | None, str | None, str]]:
+    config = image.config.get("config")
+    config = config if isinstance(config, dict) else {}
+
+    def shown(value: Any) -> str:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+    single = {"User": "user", "WorkingDir": "workdir", "Entrypoint": "entrypoint", "Cmd": "cmd", "Shell": "shell"}
+    single |= {"Healthcheck": "healthcheck", "StopSignal": "stop_signal", "StopTimeout": "stop_timeout"}
+    for key in ("architecture", "os", "variant", "os.version", "author"):
+        if image.config.get(key):
+            yield key, None, shown(image.config[key]), f"config.{key}"
+    for key, setting in single.items():
+        if config.get(key) not in (None, "", [], {}):
+            yield setting, None, shown(config[key]), f"config.config.{key}"
+    for item in _list(config.get("Env")):
+        name, _, value = item.partition("=")
+        yield "env", name, value, f"config.config.Env[{name}]"
+    for name, value in _pairs(config.get("Labels")):
+        yield "label", name, shown(value), f"config.config.Labels.{name}"
+    for key, setting in (("ExposedPorts", "port"), ("Volumes", "volume")):
+        for name, _ in _pairs(config.get(key)):
+            yield setting, name, None, f"config.config.{key}.{name}"
+    for item in _list(config.get("OnBuild")):
+        yield "onbuild", None, item, "config.config.OnBuild"
+
+
+def _list(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _pairs(value: Any) -> list[tuple[str, Any]]:
+    return sorted(value.items()) if isinstance(value, dict) else []

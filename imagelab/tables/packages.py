@@ -1,0 +1,3 @@
+"""What is installed, by the package managers' own records in the image."""
+PACKAGES_COLUMNS = {}
+def packages(images): ...
