@@ -33,7 +33,9 @@ SECRET = "Hunter2-s3cret!"
 
 
 @pytest.mark.parametrize("kind", TOKENS)
-@pytest.mark.parametrize("around", ["{}", "RUN fetch --with {} now", "ENV X={}", '{{"a": "{}"}}', "x={},y=1", "https://{}@example.com/r"])
+@pytest.mark.parametrize(
+    "around", ["{}", "RUN fetch --with {} now", "ENV X={}", '{{"a": "{}"}}', "x={},y=1", "https://{}@example.com/r"]
+)
 def test_known_token_forms_are_masked_anywhere(kind, around):
     masked = mask(around.format(TOKENS[kind]))
     assert TOKENS[kind] not in masked.text and MASK in masked.text
@@ -90,7 +92,19 @@ def test_secrets_in_their_usual_places(text):
     assert mask(masked.text) == (masked.text, ())
 
 
-@pytest.mark.parametrize("name", ["DATABASE_PASSWORD", "API_TOKEN", "apiKey", "client-secret", "AWS_SECRET_ACCESS_KEY", "DB_PASS", "PGPASSWORD", "com.example.password"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DATABASE_PASSWORD",
+        "API_TOKEN",
+        "apiKey",
+        "client-secret",
+        "AWS_SECRET_ACCESS_KEY",
+        "DB_PASS",
+        "PGPASSWORD",
+        "com.example.password",
+    ],
+)
 def test_a_secret_name_masks_its_whole_value(name):
     assert mask("two words", name) == (MASK, ("secret-name",))
     assert mask("", name) == ("", ())
@@ -147,7 +161,7 @@ def test_harmless_values_stay(name, value):
         "LABEL org.opencontainers.image.source=https://github.com/a/b@main",
         "ARG TOKEN",
         "curl -fsSL https://example.com:8443/pkg@1.2/x.tgz",
-        "CMD [\"python\", \"-m\", \"http.server\"]",
+        'CMD ["python", "-m", "http.server"]',
     ],
 )
 def test_ordinary_commands_stay(text):
@@ -159,6 +173,7 @@ def test_official_image_histories_stay(corpus):
 
     texts = []
     for path in sorted((corpus / "history").rglob("*.json")):
+
         def walk(value):
             if isinstance(value, dict):
                 for inner in value.values():
@@ -195,7 +210,13 @@ def test_document_names_the_places():
             "Healthcheck": {"Test": ["CMD-SHELL", f"curl -u a:{SECRET} http://localhost"]},
             "OnBuild": [f"ENV X_TOKEN={SECRET}"],
         },
-        "history": [{"created_by": f"ENV DB_PASSWORD={SECRET}", "comment": f"token={SECRET}", "author": f"a <https://a:{SECRET}@x>"}],
+        "history": [
+            {
+                "created_by": f"ENV DB_PASSWORD={SECRET}",
+                "comment": f"token={SECRET}",
+                "author": f"a <https://a:{SECRET}@x>",
+            }
+        ],
     }
     masked, found = mask_document(config)
     assert SECRET not in repr(masked)
@@ -216,8 +237,39 @@ def test_deep_documents_are_refused():
 
 @pytest.mark.parametrize(
     "piece",
-    ["a", "a_token=", "token='", 'token="', "://", "://a:", "-----BEGIN PRIVATE KEY-----", "eyJ", "eyJaaaaaaaa.", "curl ", "curl -u a:", "--password ",
-     "ENV ", "\nENV A", "|1 ", "K=V ", "Bearer ", "\\", '\\"', "$(", "0123456789:AA", "echo a:", "mysql -p", "A_", "-", " ", "\n", "a@", "hf_", "SG.", "{"],
+    [
+        "a",
+        "a_token=",
+        "token='",
+        'token="',
+        "://",
+        "://a:",
+        "-----BEGIN PRIVATE KEY-----",
+        "eyJ",
+        "eyJaaaaaaaa.",
+        "curl ",
+        "curl -u a:",
+        "--password ",
+        "ENV ",
+        "\nENV A",
+        "|1 ",
+        "K=V ",
+        "Bearer ",
+        "\\",
+        '\\"',
+        "$(",
+        "0123456789:AA",
+        "echo a:",
+        "mysql -p",
+        "A_",
+        "-",
+        " ",
+        "\n",
+        "a@",
+        "hf_",
+        "SG.",
+        "{",
+    ],
 )
 def test_time_grows_with_length_alone(piece):
     text = piece * (100_000 // len(piece))

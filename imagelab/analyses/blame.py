@@ -1,0 +1,170 @@
+"""Which instruction let a finding in, and whether the base or one's own lines must change."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import pandas as pd
+
+from imagelab import tables
+from imagelab.analyses.security import package_key
+from imagelab.dockerfile.read import Dockerfile, read_dockerfile
+from imagelab.model import Image
+
+BLAME_COLUMNS = {
+    "layer_index": "Int64",
+    "how": "string",
+    "instruction": "string",
+    "created_by": "string",
+    "dockerfile_line": "Int64",
+    "origin": "string",
+    "remedy": "string",
+}
+#: Ecosystems, by what scanners call them, in the names of ``il.packages``.
+_MANAGERS = {
+    "dpkg": "deb dpkg debian ubuntu wolfi-deb",
+    "apk": "apk alpine wolfi chainguard",
+    "python": "pypi python python-pkg pip pipenv poetry uv conda-pkg",
+    "npm": "npm node-pkg yarn pnpm",
+}
+_MANAGER = {word: manager for manager, words in _MANAGERS.items() for word in words.split()}
+
+
+def blame(
+    scan: pd.DataFrame,
+    image: Image | str,
+    *,
+    base: Image | str | None = None,
+    dockerfile: Dockerfile | str | os.PathLike[str] | None = None,
+) -> pd.DataFrame:
+    """Join each finding with its layer, the layer's instruction, and what would make it go away.
+
+    Parameters
+    ----------
+    scan : pandas.DataFrame
+        From `read_scan` or `run_scan`, of this image.
+    image : Image or reference
+        Its files are listed only if a finding needs them: an engine then saves it.
+    base : Image or reference, optional
+        The image it is built on; its layers, as far as they are this image's first, are the base. Without it,
+        ``from_base`` of the history decides where that is known, else the Dockerfile's length.
+    dockerfile : Dockerfile, path or text, optional
+        What it was built from: adds lines.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The scan's columns and ``BLAME_COLUMNS``. ``how`` the layer is known: diff_id or layer_digest (the report says
+        it), package (by name, version and the layer that ``il.packages`` gives), path (the file's layer), ``<NA>``
+        where nothing tells. ``origin``: base or own. ``remedy``: update the base, change own lines, no fix known (for a
+        vulnerability that nobody has fixed yet), or ``<NA>`` where the origin is unknown.
+        ``groupby("remedy").size()`` says how much goes away by which work.
+    """
+    (image,) = tables.load_images(image)
+    layers, history = tables.layers(image), tables.history(image)
+    joined = scan.copy()
+    joined["layer_index"] = pd.Series(pd.NA, index=scan.index, dtype="Int64")
+    joined["how"] = pd.Series(pd.NA, index=scan.index, dtype="string")
+    for column, key in (("diff_id", "diff_id"), ("layer_digest", "digest"), ("diff_id", "digest")):
+        known = layers.dropna(subset=[key]).drop_duplicates(key).set_index(key)["layer_index"]
+        _fill(joined, joined[column].map(known), column)
+    if joined["layer_index"].isna().any() and joined["package"].notna().any():
+        _fill(joined, _by_package(joined, tables.packages(image)), "package")
+    unknown = joined["layer_index"].isna() & joined["path"].notna()
+    if unknown.any():
+        visible = tables.squash(image).drop_duplicates("path", keep="last").set_index("path")["layer_index"]
+        paths = "/" + joined["path"].str.replace(r":\d+$", "", regex=True).str.lstrip("/")
+        _fill(joined, paths.map(visible.astype("Int64")), "path")
+    steps = history.dropna(subset=["layer_index"]).drop_duplicates("layer_index", keep="last").set_index("layer_index")
+    made = layers.set_index("layer_index")
+    for column in ("instruction", "created_by"):
+        joined[column] = joined["layer_index"].map(made[column]).astype("string")
+    lines = _lines(history, dockerfile) if dockerfile is not None else pd.Series(dtype="Int64")
+    joined["dockerfile_line"] = joined["layer_index"].map(steps["step"].map(lines)).astype("Int64")
+    joined["origin"] = joined["layer_index"].map(_origins(layers, history, base, lines)).astype("string")
+    joined["remedy"] = joined["origin"].map({"base": "update the base", "own": "change own lines"}).astype("string")
+    unfixed = (
+        (joined["finding"] == "vulnerability")
+        & joined["fixed_version"].isna()
+        & (joined["status"] != "fixed").fillna(True)
+    )
+    joined.loc[unfixed, "remedy"] = "no fix known"
+    return joined
+
+
+def _fill(joined: pd.DataFrame, found: pd.Series, how: str) -> None:
+    """Take the layers found for the rows that have none yet."""
+    new = joined["layer_index"].isna() & found.notna()
+    joined.loc[new, "layer_index"] = found[new].astype("Int64")
+    joined.loc[new, "how"] = how
+
+
+def _by_package(scan: pd.DataFrame, packages: pd.DataFrame) -> pd.Series:
+    """The layer of a package of that name and version; of that name alone where it is there once."""
+    exact: dict[tuple[Any, ...], Any] = {}
+    named: dict[tuple[Any, ...], set[Any]] = {}
+    rows: Any = packages.astype(object)
+    for row in rows.itertuples():
+        for manager in (row.manager, None):
+            key = (manager, package_key(None, row.name))
+            exact.setdefault((*key, _version(row.version)), row.layer_index)
+            named.setdefault(key, set()).add(row.layer_index)
+    found = []
+    findings: Any = scan[["type", "purl", "package", "version"]].astype(object)
+    for row in findings.itertuples():
+        kind = "" if row.purl is pd.NA else row.purl.removeprefix("pkg:").partition("/")[0]
+        manager = _MANAGER.get(kind) or (None if row.type is pd.NA else _MANAGER.get(row.type.lower()))
+        key = (manager, package_key(row.purl, row.package))
+        alone = named.get(key, set())
+        found.append(exact.get((*key, _version(row.version)), next(iter(alone)) if len(alone) == 1 else pd.NA))
+    return pd.Series(found, index=scan.index, dtype="Int64")
+
+
+def _version(version: Any) -> str:
+    """Without Debian's epoch, which a purl keeps apart."""
+    return "" if version is None or version is pd.NA else re.sub(r"^\d+:", "", str(version))
+
+
+def _origins(layers: pd.DataFrame, history: pd.DataFrame, base: Image | str | None, lines: pd.Series) -> pd.Series:
+    """layer_index → base or own, as far as it is known."""
+    index = layers["layer_index"]
+    if base is not None:
+        theirs = list(tables.layers(base)["diff_id"])
+        shared = 0
+        for ours, other in zip(layers["diff_id"], theirs, strict=False):
+            if pd.isna(ours) or ours != other:
+                break
+            shared += 1
+        return pd.Series(["base" if n < shared else "own" for n in index], index=index)
+    made = history.dropna(subset=["layer_index"])
+    if "from_base" in history and made["from_base"].notna().any():
+        return made.set_index("layer_index")["from_base"].map({True: "base", False: "own"})
+    if not lines.empty:
+        return made.set_index("layer_index")["step"].map(lambda step: "own" if step in lines.index else "base")
+    return pd.Series(dtype="string")
+
+
+def _lines(history: pd.DataFrame, dockerfile: Dockerfile | str | os.PathLike[str]) -> pd.Series:
+    """history step → line, by pairing the last stage's instructions with the newest steps, as long as they agree.
+
+    A stage that begins with another stage's result goes on with that stage's instructions.
+    """
+    read = dockerfile if isinstance(dockerfile, Dockerfile) else read_dockerfile(dockerfile)
+    stages = read.stages.set_index("stage")
+    stage = read.stages["stage"].iloc[-1]
+    wanted: list[tuple[str, int]] = []
+    while True:
+        inside = read.instructions[(read.instructions["stage"] == stage) & (read.instructions["instruction"] != "FROM")]
+        wanted = [*inside[["instruction", "line"]].itertuples(index=False, name=None), *wanted]
+        if not bool(stages.loc[stage, "base_is_stage"]):
+            break
+        stage = stages.loc[stage, "base"]
+    pairs: dict[int, int] = {}
+    steps = list(history[["step", "instruction"]].itertuples(index=False, name=None))
+    for (step, instruction), (name, line) in zip(reversed(steps), reversed(wanted), strict=False):
+        if instruction != name:
+            break
+        pairs[int(step)] = int(line)
+    return pd.Series(pairs, dtype="Int64")

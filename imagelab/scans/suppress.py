@@ -1,0 +1,215 @@
+"""What people have decided about findings: OpenVEX documents and Trivy's ignore files, applied to a scan."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from packageurl import PackageURL
+
+from imagelab.errors import ScanFormatError
+from imagelab.frames import make_frame
+from imagelab.scans.findings import mapping, parse_purl, sequence, text, texts
+
+SET_ASIDE_COLUMNS = dict.fromkeys(("file", "finding", "id", "package", "severity", "reason"), "string")
+_SECTIONS = {
+    "vulnerabilities": "vulnerability",
+    "misconfigurations": "misconfiguration",
+    "secrets": "secret",
+    "licenses": "license",
+}
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """One decision: which findings it is about, and what it says of them."""
+
+    id: str
+    finding: str | None = None
+    aliases: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
+    purls: tuple[PackageURL, ...] = ()
+    paths: tuple[re.Pattern[str], ...] = ()
+    status: str = "ignored"
+    statement: str = ""
+
+    def covers(self, row: Any, images: set[str]) -> bool:
+        names = {row.id, *(() if row.aliases is pd.NA else row.aliases.split(", "))}
+        if not names & {self.id, *self.aliases} or (self.finding and self.finding != row.finding):
+            return False
+        path = "" if row.path is pd.NA else re.sub(r":\d+$", "", row.path)
+        if self.paths and not any(
+            pattern.fullmatch(path.lstrip("/")) or pattern.fullmatch(path) for pattern in self.paths
+        ):
+            return False
+        purl = parse_purl(row.purl)
+        if self.products and not any(_is_product(product, purl, images) for product in self.products):
+            return False
+        return not self.purls or (purl is not None and any(_matches(rule, purl) for rule in self.purls))
+
+
+def suppress(scan: pd.DataFrame, *files: str | os.PathLike[str], on: date | None = None) -> pd.DataFrame:
+    """Apply OpenVEX documents, ``.trivyignore`` and ``.trivyignore.yaml`` files to a scan.
+
+    Parameters
+    ----------
+    scan : pandas.DataFrame
+        From `read_scan`.
+    *files : path
+        A later file, and in a VEX document a later statement, speaks over an earlier one.
+    on : datetime.date, optional
+        The day that expiry dates are compared with; today by default.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Without what was ignored, ``not_affected`` or ``fixed``: those are in ``attrs["set_aside"]`` (see `set_aside`)
+        with file, status and statement. ``affected`` and ``under_investigation`` set ``status``.
+
+    Raises
+    ------
+    ScanFormatError
+        A file that is none of these.
+    """
+    on = on or datetime.now(UTC).date()
+    rules = [(os.fspath(file), rule) for file in files for rule in _read_rules(Path(file), on)]
+    images: set[str] = set()
+    for report in scan.attrs.get("reports", []):
+        images |= {*report.get("digests", ()), *report.get("tags", ()), report.get("image_id") or ""} - {""}
+    keep, statuses, hidden = [], [], []
+    rows: Any = scan.astype(object)
+    for row in rows.itertuples():
+        own = images | ({row.reference} if row.reference is not pd.NA else set())
+        file, rule = next(((file, rule) for file, rule in reversed(rules) if rule.covers(row, own)), ("", None))
+        hide = rule is not None and rule.status in ("ignored", "not_affected", "fixed")
+        keep.append(not hide)
+        statuses.append(rule.status if rule and not hide else row.status)
+        if rule and hide:
+            facts = {"finding": row.finding, "id": row.id, "package": row.package, "severity": row.severity}
+            reason = f"{rule.status}: {rule.statement}" if rule.statement else rule.status
+            hidden.append({key: text(value) for key, value in facts.items()} | {"file": file, "reason": reason})
+    result = scan.assign(status=pd.Series(statuses, index=scan.index, dtype="string"))
+    result = result[pd.Series(keep, index=scan.index, dtype=bool)].reset_index(drop=True)
+    result.attrs = scan.attrs | {"set_aside": [*scan.attrs.get("set_aside", ()), *hidden]}
+    return result
+
+
+def set_aside(scan: pd.DataFrame) -> pd.DataFrame:
+    """What a scan's files hold and its rows do not, and why: ``SET_ASIDE_COLUMNS``."""
+    return make_frame(scan.attrs.get("set_aside", []), SET_ASIDE_COLUMNS)
+
+
+def _read_rules(path: Path, on: date) -> Iterator[_Rule]:
+    try:
+        content = path.read_text("utf-8-sig")
+        if path.suffix in (".yaml", ".yml"):
+            yield from _yaml_rules(yaml.safe_load(content), on)
+        elif content.lstrip().startswith("{"):
+            yield from _vex_rules(json.loads(content), path)
+        else:
+            yield from _lines(content, on)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ScanFormatError(
+            f"{path}: {error}. Expected an OpenVEX document (JSON), a .trivyignore or a .trivyignore.yaml."
+        ) from error
+
+
+def _lines(content: str, on: date) -> Iterator[_Rule]:
+    """Trivy's list: an id, perhaps ``exp:YYYY-MM-DD``; a line with a wrong date ignores nothing (pkg/result/ignore.go)."""
+    for line in content.splitlines():
+        fields = line.split()
+        if not fields or fields[0].startswith("#"):
+            continue
+        until = next((field.removeprefix("exp:") for field in fields[1:] if field.startswith("exp:")), None)
+        if until is None or (re.fullmatch(r"\d{4}-\d\d-\d\d", until) and date.fromisoformat(until) >= on):
+            yield _Rule(fields[0])
+
+
+def _yaml_rules(document: Any, on: date) -> Iterator[_Rule]:
+    for section, finding in _SECTIONS.items():
+        for item in map(mapping, sequence(mapping(document).get(section))):
+            name, until = text(item.get("id")), item.get("expired_at")
+            until = until.date() if isinstance(until, datetime) else until
+            if not name or (isinstance(until, date) and until < on):
+                continue
+            purls = tuple(purl for one in sequence(item.get("purls")) if (purl := parse_purl(one)))
+            paths = tuple(_glob(one) for one in texts(item.get("paths")))
+            yield _Rule(name, finding, purls=purls, paths=paths, statement=text(item.get("statement")) or "")
+
+
+def _vex_rules(document: Any, path: Path) -> Iterator[_Rule]:
+    """OpenVEX 0.0.1 (texts) to 0.2.0 (objects); statements in the order of their times (spec, "Data inheritance")."""
+    document = mapping(document)
+    if "openvex" not in str(document.get("@context")) or not isinstance(document.get("statements"), list):
+        raise ScanFormatError(f"{path}: JSON, but no OpenVEX document: it has no statements under OpenVEX's @context.")
+    statements = [mapping(one) for one in document["statements"]]
+    statements.sort(key=lambda one: str(one.get("timestamp") or document.get("timestamp") or ""))
+    for one in statements:
+        named = one.get("vulnerability")
+        vulnerability = {"name": named} if isinstance(named, str) else mapping(named)
+        names = texts([vulnerability.get("name"), vulnerability.get("@id"), *sequence(vulnerability.get("aliases"))])
+        names = [name.rpartition("/")[2] if "://" in name else name for name in names]
+        why = texts([one.get("justification"), one.get("impact_statement") or one.get("action_statement")])
+        for product in sequence(one.get("products")) or [None]:
+            inside = [each for part in sequence(mapping(product).get("subcomponents")) for each in _product_names(part)]
+            inside += texts(one.get("subcomponents"))
+            parts = [purl for each in inside if (purl := parse_purl(each))]
+            if names:
+                yield _Rule(
+                    names[0],
+                    "vulnerability",
+                    aliases=tuple(names[1:]),
+                    products=tuple(_product_names(product)),
+                    purls=tuple(parts),
+                    status=text(one.get("status")) or "under_investigation",
+                    statement=", ".join(why),
+                )
+
+
+def _product_names(product: Any) -> list[str]:
+    if isinstance(product, str):
+        return [product]
+    return texts([mapping(product).get("@id"), *mapping(mapping(product).get("identifiers")).values()])
+
+
+def _is_product(product: str, package: PackageURL | None, images: set[str]) -> bool:
+    """A product is the package itself, or the image: by name, by digest, or as ``pkg:oci`` by its last part."""
+    purl = parse_purl(product)
+    if purl is None:
+        return product in images
+    if purl.type not in ("oci", "docker"):
+        return package is not None and _matches(purl, package)
+    digest = purl.version if purl.version and ":" in purl.version else None
+    known = {image.rpartition("@")[2] for image in images if "sha256:" in image}
+    if digest and known:
+        return digest in known
+    return any(re.split(r"[:@]", image.rpartition("/")[2])[0] == purl.name for image in images)
+
+
+def _matches(rule: PackageURL, package: PackageURL) -> bool:
+    """As Trivy and OpenVEX match: what the rule leaves open fits anything."""
+    if (rule.type, rule.name) != (package.type, package.name) or (rule.namespace or "") not in (
+        "",
+        package.namespace or "",
+    ):
+        return False
+    qualifiers = package.qualifiers if isinstance(package.qualifiers, dict) else {}
+    wanted = rule.qualifiers if isinstance(rule.qualifiers, dict) else {}
+    return rule.version in (None, "", package.version) and all(
+        qualifiers.get(key) == value for key, value in wanted.items()
+    )
+
+
+def _glob(pattern: str) -> re.Pattern[str]:
+    """A path pattern where ``**`` crosses folders and ``*`` does not."""
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", pattern.lstrip("/"))
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts), re.S)
