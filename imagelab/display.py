@@ -14,10 +14,10 @@ UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\
 
 # DataTables' renderers: unknown (NaN) is an empty cell that sorts below 0; what is sorted stays a number.
 _NUMBER = """function (data, type) {
-  if (data === null || Number.isNaN(data)) return type === 'sort' || type === 'type' ? -1 : '';
+  if (typeof data !== 'number' || Number.isNaN(data)) return type === 'sort' || type === 'type' ? -1 : '';
   return type === 'display' && !Number.isInteger(data) ? +data.toPrecision(4) : data; }"""
 _BYTES = """function (data, type) {
-  if (data === null || Number.isNaN(data)) return type === 'sort' || type === 'type' ? -1 : '';
+  if (typeof data !== 'number' || Number.isNaN(data)) return type === 'sort' || type === 'type' ? -1 : '';
   if (type !== 'display') return data;
   const size = Math.abs(data);
   return size < 1e3 ? data + ' B' : size < 1e5 ? (data / 1e3).toFixed(1) + ' kB'
@@ -67,11 +67,14 @@ def table_options(frame: pd.DataFrame, *, rows: int = 1000, page: int = 10) -> t
     numbers: list[int] = []
     for place, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
         column = shown.iloc[:, place]
-        if pd.api.types.is_bool_dtype(dtype):
+        if name == "mode":
+            column = column.map(lambda bits: f"{bits:04o}", na_action="ignore")
+        elif pd.api.types.is_bool_dtype(dtype):
             column = column.map({True: "yes", False: "no"})
         elif pd.api.types.is_numeric_dtype(dtype):
             (sizes if BYTE_COLUMN.search(str(name)) else numbers).append(place)
-            shown.isetitem(place, column.astype("float64").array if column.isna().any() else column.array)
+            whole = pd.api.types.is_integer_dtype(dtype) and not column.isna().any()
+            shown.isetitem(place, column.astype("int64" if whole else "float64").array)
             continue
         elif pd.api.types.is_datetime64_any_dtype(dtype):
             column = column.dt.strftime("%Y-%m-%d %H:%M:%S")
@@ -86,7 +89,8 @@ def table_options(frame: pd.DataFrame, *, rows: int = 1000, page: int = 10) -> t
             {"targets": places, "render": JavascriptFunction(script), "className": "dt-right"}
             for places, script in ((sizes, _BYTES), (numbers, _NUMBER))
             if places
-        ],
+        ]
+        + [{"targets": "_all", "className": "dt-left"}],
         "lengthMenu": [10, 25, 100],
         "maxBytes": 0,
         "maxColumns": 0,

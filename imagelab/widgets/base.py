@@ -1,0 +1,160 @@
+"""What every widget is: one look, one way to choose images, errors shown in place, and a static sibling."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from typing import Any
+
+import ipywidgets
+import pandas as pd
+import plotly.graph_objects as go
+import traitlets
+from itables.widget import ITable
+
+import imagelab as il
+from imagelab.charts.theme import figure_html
+from imagelab.display import clean, escape, in_report, show, table_options
+from imagelab.errors import ImagelabError
+from imagelab.model import Image
+
+WIDE = {"width": "100%"}
+
+
+class Panel(ipywidgets.VBox):
+    """Base of the widgets: controls above, what they show below.
+
+    Attributes
+    ----------
+    images : list of Image
+        What is shown. Takes references too (`imagelab.load_image`); one that does not load is named in the
+        widget, and the others stay.
+    diff_id : str
+        The layer chosen, empty where none is. `link` carries it from widget to widget.
+    busy : bool
+        True while images are read.
+    error : str
+        What went wrong last, shown in the widget; empty where nothing did.
+    selected : pandas.DataFrame
+        What the widget shows now, as a frame (a property).
+    """
+
+    images: Any = traitlets.List()
+    diff_id = traitlets.Unicode()
+    busy = traitlets.Bool()
+    error = traitlets.Unicode()
+
+    def __init__(self, images: Any = (), **traits: Any) -> None:
+        self.status = ipywidgets.HTML()
+        super().__init__(layout=WIDE, **traits)
+        self.add_class("imagelab")
+        self.images = images
+
+    @property
+    def selected(self) -> pd.DataFrame:
+        raise NotImplementedError
+
+    def parts(self) -> Iterable[tuple[str, go.Figure | pd.DataFrame]]:
+        """What the static sibling shows: (caption, figure or frame)."""
+        raise NotImplementedError
+
+    def refresh(self) -> None:
+        """Draw again what depends on ``images``."""
+        raise NotImplementedError
+
+    @traitlets.validate("images")
+    def _load(self, proposal: Any) -> list[Image]:
+        given = [proposal["value"]] if isinstance(proposal["value"], str | Image) else list(proposal["value"])
+        known = {image.reference: image for image in self.images}
+        loaded, failed = [], []
+        with self.working("Reading " + ", ".join(clean(item, 60) for item in given if isinstance(item, str))):
+            for item in given:
+                try:
+                    loaded.append(
+                        known[item] if item in known else item if isinstance(item, Image) else il.load_image(item)
+                    )
+                except ImagelabError as error:
+                    failed.append(str(error))
+        self.error = "\n".join(failed)
+        return loaded
+
+    @traitlets.observe("images")
+    def _shown(self, change: Any = None) -> None:
+        with self.working("Reading layers"):
+            self.guarded(self.refresh)
+
+    def on(self, control: Any, name: str, action: Callable[[], Any]) -> None:
+        """Do it when a control changes by someone's hand: not while the widget itself sets its controls."""
+        control.observe(lambda change: None if self.busy else self.guarded(action), name)
+
+    def guarded(self, action: Callable[[], Any]) -> None:
+        """Do it; an error of imagelab's is shown in the widget."""
+        try:
+            action()
+        except ImagelabError as error:
+            self.error = str(error)
+
+    @contextmanager
+    def working(self, words: str) -> Any:
+        """Show ``words`` and that the widget is busy."""
+        outer, self.busy = self.busy, True
+        self.status.value = f'<p role="status">⏳ {escape(words)} …</p>'
+        try:
+            yield
+        finally:
+            self.busy = outer
+            self._tell()
+
+    @traitlets.observe("error")
+    def _tell(self, change: Any = None) -> None:
+        words = escape(self.error, 1200).replace("\\n", "<br>")
+        self.status.value = f'<p role="alert"><strong>⚠ {words}</strong></p>' if words else ""
+
+    def static_html(self) -> str:
+        """The sibling for a page without a kernel: the same default view, as a chart and tables."""
+        html = []
+        for caption, part in self.parts():
+            if isinstance(part, go.Figure):
+                html.append(figure_html(part) if in_report() else "")
+            elif in_report():
+                html.append(show(part, caption).to_html())
+            else:
+                html.append(f"<p>{escape(caption)}</p>{table_options(part, rows=20)[0].to_html(index=False)}")
+        return "".join(html)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        return {**data, "text/html": self.static_html()}
+
+
+class Chart(ipywidgets.Output):
+    """A figure inside a widget, drawn by JupyterLab's own plotly renderer."""
+
+    def draw(self, figure: go.Figure) -> None:
+        data = json.loads(figure.to_json()) | {"config": {"responsive": True, "displaylogo": False}}
+        mime = {"application/vnd.plotly.v1+json": data, "text/plain": "a chart"}
+        self.outputs = ({"output_type": "display_data", "data": mime, "metadata": {}},)
+
+
+class Rows(ipywidgets.VBox):
+    """A frame inside a widget: sorts, searches, pages; a chosen row calls back with its place in the frame."""
+
+    def __init__(self, chosen: Callable[[int], Any] | None = None) -> None:
+        self.heading = ipywidgets.HTML()
+        self.table = ITable(pd.DataFrame({"": []}), select="single" if chosen else False, allow_html=False)
+        super().__init__([self.heading, self.table], layout=WIDE)
+        if chosen:
+            self.table.observe(lambda change: [chosen(row) for row in change["new"][:1]], "selected_rows")
+
+    def fill(self, frame: pd.DataFrame, caption: str, rows: int = 1000) -> None:
+        shown, options = table_options(frame, rows=rows)
+        self.heading.value = f"<p><strong>{escape(caption)}</strong></p>"
+        self.table.update(shown, selected_rows=[], **options)
+
+
+def link(*panels: Panel) -> None:
+    """Choosing a layer in one of the widgets chooses it in the others, wherever they hold its diff_id."""
+    for panel in panels[1:]:
+        traitlets.link((panels[0], "diff_id"), (panel, "diff_id"))

@@ -1,0 +1,164 @@
+"""What each layer added, changed and removed, and which instruction stored what is in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import ipywidgets
+import pandas as pd
+import plotly.graph_objects as go
+
+import imagelab as il
+from imagelab.charts import file_tree
+from imagelab.charts.theme import step_label
+from imagelab.display import clean
+from imagelab.frames import format_bytes
+from imagelab.widgets.base import Chart, Panel, Rows
+
+CHANGES = ("added", "modified", "removed")
+SIZES = (0, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
+SHOWN = ["path", "change", "kind", "size", "mode", "uid", "gid", "link_target", "visible"]
+
+
+class LayerExplorer(Panel):
+    """Dive into an image in a notebook: a layer's tree and table, filters, and the waste with who stored it.
+
+    Parameters
+    ----------
+    images : references or images
+        The first is shown at first.
+
+    Attributes
+    ----------
+    images, diff_id, busy, error
+        As in `Panel`.
+    layer_index : int
+        The layer shown (a property that can be set).
+    selected : pandas.DataFrame
+        `imagelab.files` of this layer that pass the filters, biggest first.
+    """
+
+    def __init__(self, images: Any = ()) -> None:
+        wide = {"width": "26rem", "max_width": "100%"}
+        self.image = ipywidgets.Dropdown(options=[], description="Image", layout=wide)
+        self.layer = ipywidgets.IntSlider(0, 0, 0, description="Layer", continuous_update=False, layout=wide)
+        self.text = ipywidgets.Text(description="Path holds", placeholder="text", continuous_update=True, layout=wide)
+        self.least = ipywidgets.Dropdown(
+            options=[("any size", 0), *((f"at least {format_bytes(size)}", size) for size in SIZES[1:])],
+            description="Size",
+            layout={"width": "15rem"},
+        )
+        self.kind = ipywidgets.Dropdown(options=["all kinds"], description="Kind", layout={"width": "15rem"})
+        self.change = ipywidgets.Dropdown(
+            options=["all changes", *CHANGES], description="Change", layout={"width": "15rem"}
+        )
+        self.step = ipywidgets.HTML()
+        self.chart, self.table, self.vain = Chart(), Rows(), Rows(self._blame)
+        self._files = self._waste = pd.DataFrame()
+        super().__init__(images)
+        row = {"flex_flow": "row wrap", "width": "100%"}
+        self.children = [
+            ipywidgets.HBox([self.image, self.layer], layout=row),
+            self.step,
+            self.status,
+            self.chart,
+            ipywidgets.HBox([self.text, self.least, self.kind, self.change], layout=row),
+            self.table,
+            self.vain,
+        ]
+        self.on(self.image, "index", self._open)
+        self.on(self.layer, "value", self._layer_chosen)
+        self.on(self, "diff_id", self._follow)
+        for control in (self.text, self.least, self.kind, self.change):
+            self.on(control, "value", self._fill)
+
+    @property
+    def layer_index(self) -> int:
+        return self.layer.value
+
+    @layer_index.setter
+    def layer_index(self, index: int) -> None:
+        self.layer.value = index
+
+    @property
+    def selected(self) -> pd.DataFrame:
+        rows = self._files
+        if rows.empty:
+            return rows
+        rows = rows[rows["layer_index"].eq(self.layer.value)]
+        if self.text.value:
+            rows = rows[rows["path"].str.contains(self.text.value, case=False, regex=False)]
+        if self.least.value:
+            rows = rows[rows["size"].ge(self.least.value).fillna(False)]
+        if self.kind.index:
+            rows = rows[rows["kind"].eq(self.kind.value)]
+        if self.change.index:
+            rows = rows[rows["change"].eq(self.change.value)]
+        return rows.sort_values("size", ascending=False, kind="stable", ignore_index=True)
+
+    def parts(self) -> Iterable[tuple[str, go.Figure | pd.DataFrame]]:
+        if not len(self._files):
+            yield "No image is chosen", pd.DataFrame({"path": []})
+            return
+        yield "Files", file_tree(self._files, "icicle", self.layer.value)
+        yield self._caption(), self.selected[SHOWN]
+        yield self._vain_caption(), self._waste
+
+    def refresh(self) -> None:
+        self.image.options = [(clean(image.reference, 70), place) for place, image in enumerate(self.images)]
+        self.image.index = 0 if self.images else None
+        self._open()
+
+    def _open(self) -> None:
+        """Read the chosen image's files."""
+        self._files = self._waste = pd.DataFrame()
+        if self.image.index is None or not self.images:
+            return
+        image = self.images[self.image.index]
+        with self.working(f"Reading the files of {clean(image.reference, 60)}"):
+            self._files = il.files(image)
+            self._waste = il.waste(image).sort_values("bytes", ascending=False, ignore_index=True)
+            self.kind.options = ["all kinds", *sorted(self._files["kind"].astype("str").unique())]
+            self.layer.max = max(len(image.layers) - 1, 0)
+        self._layer_chosen()
+
+    def _layer_chosen(self) -> None:
+        image = self.images[self.image.index]
+        layer = il.layers(image).iloc[self.layer.value]
+        size = self._files.loc[self._files["layer_index"].eq(self.layer.value), "size"].sum()
+        command = step_label(layer["created_by"], 300)
+        self.step.value = (
+            f"<p><strong>Layer {self.layer.value} of {len(image.layers)}</strong> (0 is the base's first): "
+            f"{format_bytes(size)} by <code>{command}</code></p>"
+        )
+        self.diff_id = layer["diff_id"] if pd.notna(layer["diff_id"]) else ""
+        self.chart.draw(file_tree(self._files, "icicle", self.layer.value))
+        self._fill()
+        self.vain.fill(self._waste.drop(columns="reference"), self._vain_caption())
+
+    def _fill(self) -> None:
+        if len(self._files):
+            self.table.fill(self.selected[SHOWN], self._caption())
+
+    def _caption(self) -> str:
+        rows = self.selected
+        return f"Layer {self.layer.value}: {len(rows):,} entries, {format_bytes(int(rows['size'].sum()))}"
+
+    def _vain_caption(self) -> str:
+        total = int(self._waste["bytes"].sum()) if len(self._waste) else 0
+        words = "; choose a row to go to the layer that stored it" if total else ""
+        return f"In vain in this image: {format_bytes(total)} in {len(self._waste):,} file copies{words}"
+
+    def _blame(self, row: int) -> None:
+        """Go from a file stored in vain to the instruction that stored it."""
+        wasted = self._waste.iloc[row]
+        self.layer.value = int(wasted["layer_index"])
+        self.text.value = wasted["path"]
+
+    def _follow(self) -> None:
+        """Show the layer that was chosen in a linked widget, if this image has it."""
+        if self.images and self.image.index is not None:
+            diff_ids = [layer.diff_id for layer in self.images[self.image.index].layers]
+            if self.diff_id in diff_ids and diff_ids[self.layer.value] != self.diff_id:
+                self.layer.value = diff_ids.index(self.diff_id)

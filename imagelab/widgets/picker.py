@@ -1,0 +1,103 @@
+"""Choose images, of an engine, an archive or a snapshot alike, and see their layers side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import ipywidgets
+import pandas as pd
+import plotly.graph_objects as go
+
+import imagelab as il
+from imagelab.charts import layer_bars
+from imagelab.display import clean
+from imagelab.errors import ImagelabError
+from imagelab.widgets.base import Chart, Panel, Rows
+
+
+class ImagePicker(Panel):
+    """A list of images to choose from, a field for any other, and the layers of those chosen.
+
+    Parameters
+    ----------
+    images : references or images
+        Chosen at first.
+    choices : list of str, optional
+        References to choose from; else the embedded examples and, where one answers, the engine's images.
+
+    Attributes
+    ----------
+    images, diff_id, busy, error
+        As in `Panel`: ``il.history(picker.images)`` goes on with what is chosen.
+    selected : pandas.DataFrame
+        `imagelab.layers` of the images chosen.
+    """
+
+    def __init__(self, images: Any = (), choices: Iterable[str] | None = None) -> None:
+        self.choice = ipywidgets.SelectMultiple(
+            options=[], description="Images", rows=6, layout={"width": "32rem", "max_width": "100%"}
+        )
+        self.other = ipywidgets.Text(
+            description="Another",
+            placeholder="name, archive, layout or snapshot",
+            continuous_update=False,
+            layout={"width": "26rem", "max_width": "100%"},
+        )
+        self.add = ipywidgets.Button(description="Add", tooltip="Add this image", icon="plus", layout={"width": "5rem"})
+        self.chart, self.table = Chart(), Rows()
+        self.choices = list(known_references() if choices is None else choices)
+        super().__init__(images)
+        self.children = [
+            ipywidgets.HBox(
+                [self.choice, ipywidgets.HBox([self.other, self.add])],
+                layout={"flex_flow": "row wrap", "width": "100%"},
+            ),
+            self.status,
+            self.chart,
+            self.table,
+        ]
+        self.on(self.choice, "value", lambda: self.set_trait("images", list(self.choice.value)))
+        self.on(self.other, "value", self._add)
+        self.on(self, "diff_id", self._shown)
+        self.add.on_click(lambda button: self._add())
+
+    @property
+    def selected(self) -> pd.DataFrame:
+        return il.layers(self.images)
+
+    def parts(self) -> Iterable[tuple[str, go.Figure | pd.DataFrame]]:
+        layers = self.selected
+        if self.images:
+            yield "Layers", layer_bars(layers, self.diff_id or None)
+        yield f"{len(layers)} layers of {len(self.images)} images", layers[SHOWN]
+
+    def refresh(self) -> None:
+        references = [image.reference for image in self.images]
+        self.choices += [reference for reference in references if reference not in self.choices]
+        self.choice.options = [(clean(reference, 90), reference) for reference in self.choices]
+        self.choice.value = tuple(references)
+        self.chart.outputs = ()
+        for caption, part in self.parts():
+            if isinstance(part, go.Figure):
+                self.chart.draw(part)
+            else:
+                self.table.fill(part, caption)
+
+    def _add(self) -> None:
+        reference = self.other.value.strip()
+        if reference:
+            self.other.value = ""
+            self.images = [*self.images, reference]
+
+
+SHOWN = ["reference", "layer_index", "size", "content_size", "disk_usage", "instruction", "created_by", "diff_id"]
+
+
+def known_references() -> list[str]:
+    """The embedded examples, and the images of the engine where one answers."""
+    examples = [f"example:{name}" for name in il.examples()]
+    try:
+        return examples + list(il.list_images()["reference"])
+    except ImagelabError:
+        return examples
