@@ -191,7 +191,12 @@ def is_tar(head: bytes) -> bool:
     if not head.strip(b"\0"):
         return True
     field = head[148:156].strip(b" \0")
-    return len(head) == 512 and all(48 <= digit <= 55 for digit in field) and field != b"" and sum(head) - sum(head[148:156]) + 256 == int(field, 8)
+    return (
+        len(head) == 512
+        and all(48 <= digit <= 55 for digit in field)
+        and field != b""
+        and sum(head) - sum(head[148:156]) + 256 == int(field, 8)
+    )
 
 
 def chunk_reader(chunks: Iterable[bytes]) -> io.RawIOBase:
@@ -205,7 +210,9 @@ def _chain(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def _bounded(chunks: Iterator[bytes], inflate: Callable[[Iterator[bytes]], Iterator[bytes]], name: str) -> Iterator[bytes]:
+def _bounded(
+    chunks: Iterator[bytes], inflate: Callable[[Iterator[bytes]], Iterator[bytes]], name: str
+) -> Iterator[bytes]:
     taken = given = 0
 
     def counted() -> Iterator[bytes]:
@@ -347,10 +354,14 @@ class _Broken(Exception):
         self.what, self.offset = what, offset
 
 
-def _walk(window: Window, columns: dict[str, list], sparse: dict[str, dict[int, bytes]], digests: bool, capture: bool) -> None:
+def _walk(
+    window: Window, columns: dict[str, list], sparse: dict[str, dict[int, bytes]], digests: bool, capture: bool
+) -> None:
     """The loop over headers: what is here, and not in a function, is what every entry needs."""
     names = ("path", "kind", "size", "mode", "uid", "gid", "mtime", "offset")
-    add_path, add_kind, add_size, add_mode, add_uid, add_gid, add_mtime, add_offset = (columns[name].append for name in names)
+    add_path, add_kind, add_size, add_mode, add_uid, add_gid, add_mtime, add_offset = (
+        columns[name].append for name in names
+    )
     unpack, fetch, reaches, kind_of = _HEADER.unpack_from, window.fetch, window.reaches, _TYPES.get
     view, start, end, offset, count = memoryview(b""), 0, 0, 0, 0  # the view holds [start, end) of the tar
     pax: dict[bytes, bytes] = {}  # records of the next entry
@@ -409,7 +420,9 @@ def _walk(window: Window, columns: dict[str, list], sparse: dict[str, dict[int, 
         if pax or pax_global:
             records = pax_global | pax
             pax.clear()
-            path, size, shown, uid, gid, mtime, target, xattrs = _overridden(records, path, size, shown, uid, gid, mtime, offset)
+            path, size, shown, uid, gid, mtime, target, xattrs = _overridden(
+                records, path, size, shown, uid, gid, mtime, offset
+            )
             if xattrs:
                 sparse["xattrs"][count] = xattrs
 

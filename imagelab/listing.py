@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable
-from pathlib import Path
-
-import platformdirs
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from imagelab.errors import ArchiveError
-from imagelab.layer_tar import SCHEMA, LayerListing
+from imagelab.layer_cache import cached, store
+from imagelab.layer_tar import LayerListing
 from imagelab.model import Image
 from imagelab.sources.archive import check_listable
-from imagelab.sources.snapshot import write_atomically
-
-FORMAT = b"1"  # of a cached listing; another one is not read
-_DIFF_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-def cache_dir() -> Path | None:
-    """Where listings are kept; ``IMAGELAB_CACHE_DIR`` moves it, and turns it off where it is empty."""
-    configured = os.environ.get("IMAGELAB_CACHE_DIR")
-    if configured == "":
-        return None
-    return Path(configured) if configured else platformdirs.user_cache_path("imagelab") / "layers"
-
-
-def layer_listings(image: Image, wanted: Iterable[int] | None = None, *, digests: bool = False) -> dict[int, LayerListing]:
+def layer_listings(
+    image: Image, wanted: Iterable[int] | None = None, *, digests: bool = False
+) -> dict[int, LayerListing]:
     """The listing of each wanted layer (default: all), by layer_index.
 
     A layer is immutable, so its listing is cached by diff_id and read from the source only once. Where
@@ -45,7 +29,9 @@ def layer_listings(image: Image, wanted: Iterable[int] | None = None, *, digests
     if len(found) == len(wanted):
         return found
     if image.source is None:
-        raise ArchiveError(f"{image.reference} has no listing of its files: its source holds only the config and history.")
+        raise ArchiveError(
+            f"{image.reference} has no listing of its files: its source holds only the config and history."
+        )
     missing: dict[str | int, list[int]] = {}
     for index in wanted:
         if index not in found:
@@ -57,55 +43,3 @@ def layer_listings(image: Image, wanted: Iterable[int] | None = None, *, digests
             store(image.layers[first].diff_id, listing)
         found |= dict.fromkeys(firsts[first], listing)
     return found
-
-
-def cached(diff_id: str | None, *, digests: bool = False) -> LayerListing | None:
-    """The listing of a layer seen before, or None; a damaged entry is dropped, to be made again."""
-    path = _path(diff_id)
-    if path is None or not path.exists():
-        return None
-    try:
-        table = pq.read_table(path, page_checksum_verification=True)
-        metadata = table.schema.metadata or {}
-        if metadata.get(b"imagelab.format") != FORMAT or table.schema.remove_metadata() != SCHEMA:
-            return None
-        listing = LayerListing(table.replace_schema_metadata(None), metadata.get(b"imagelab.digests") == b"1")
-        return listing if listing.digests or not digests else None
-    except (OSError, pa.ArrowException):
-        path.unlink(missing_ok=True)
-        return None
-
-
-def store(diff_id: str | None, listing: LayerListing) -> None:
-    """Keep a listing. A cache that cannot be written is no error: the next look reads the layer again."""
-    path = _path(diff_id)
-    if path is None:
-        return
-    table = listing.table.replace_schema_metadata({"imagelab.format": FORMAT, "imagelab.digests": b"1" if listing.digests else b"0"})
-    try:
-        write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd", write_page_checksum=True))
-    except OSError:
-        return
-
-
-def cache_info() -> tuple[Path | None, int, int]:
-    """The cache's folder, how many listings it holds, and their bytes."""
-    folder = cache_dir()
-    files = [] if folder is None else list(folder.glob("*.parquet"))
-    return folder, len(files), sum(file.stat().st_size for file in files)
-
-
-def clear_cache() -> int:
-    """Forget every listing; how many there were."""
-    folder = cache_dir()
-    files = [] if folder is None else list(folder.glob("*.parquet"))
-    for file in files:
-        file.unlink(missing_ok=True)
-    return len(files)
-
-
-def _path(diff_id: str | None) -> Path | None:
-    folder = cache_dir()
-    if folder is None or diff_id is None or not _DIFF_ID.fullmatch(diff_id):
-        return None
-    return folder / f"{diff_id.removeprefix('sha256:')}.parquet"

@@ -89,7 +89,9 @@ class Source(Protocol):
     #: Whether listing costs no more than reading local files: then tables of layers list them.
     listing_is_local: bool
 
-    def read_layers(self, image: Image, wanted: Iterable[int], *, digests: bool = False) -> Iterator[tuple[int, LayerListing]]:
+    def read_layers(
+        self, image: Image, wanted: Iterable[int], *, digests: bool = False
+    ) -> Iterator[tuple[int, LayerListing]]:
         """List the wanted layers, each once, in whatever order the source has them."""
         ...
 
@@ -98,7 +100,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Image:
     """One image of one platform.
 
@@ -142,14 +144,17 @@ class Image:
     index_digest: str | None = None
     platform: str | None = None
     tags: tuple[str, ...] = ()
-    config: dict[str, Any] = field(default_factory=dict, repr=False)
-    manifest: dict[str, Any] = field(default_factory=dict, repr=False)
-    annotations: dict[str, str] = field(default_factory=dict, repr=False)
+    config: dict[str, Any] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
     content_size: int | None = None
     disk_usage: int | None = None
-    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
+    provenance: dict[str, Any] = field(default_factory=dict)
     redactions: tuple[Redaction, ...] = ()
-    source: Source | None = field(default=None, compare=False, repr=False)
+    source: Source | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        return f"Image({self.reference!r}, {self.transport}, {self.platform or 'platform unknown'}, {len(self.layers)} layers)"
 
     @property
     def chain_ids(self) -> tuple[str | None, ...]:

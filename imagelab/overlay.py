@@ -220,6 +220,10 @@ class _Tree:
         # a separator in the next path where this one ends: nearly always its child
         candidates = candidates[data[offsets[candidates + 1] + lengths[candidates]] == 0]
         texts, following = (self._keys.take(pa.array(places)).to_pylist() for places in (candidates, candidates + 1))
-        found = [node for node, own, after in zip(candidates.tolist(), texts, following, strict=True) if after.startswith(own + b"\0")]
+        found = [
+            node
+            for node, own, after in zip(candidates.tolist(), texts, following, strict=True)
+            if after.startswith(own + b"\0")
+        ]
         ends = self._ends(np.array(found, np.int64))
         return [(node, int(ends[node])) for node in found]

@@ -51,7 +51,9 @@ def reduce(path: bytes, content: bytes) -> bytes:
     if name.endswith(b".md5sums"):
         return b"\n".join(line.split(None, 1)[-1] for line in content.splitlines())
     if name == b"installed":
-        return b"\n".join(line for line in content.split(b"\n") if not line or line[:2] in (b"P:", b"V:", b"F:", b"R:", b"I:"))
+        return b"\n".join(
+            line for line in content.split(b"\n") if not line or line[:2] in (b"P:", b"V:", b"F:", b"R:", b"I:")
+        )
     if name == b"package.json":
         return _npm(content)
     return content

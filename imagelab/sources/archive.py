@@ -15,7 +15,17 @@ from imagelab.errors import ArchiveError, ImageNotFound
 from imagelab.layer_tar import LayerListing
 from imagelab.model import Image, Layer
 from imagelab.sources.assemble import (
-    INDEX_TYPES, PLAIN_LAYER, assemble, digest_of, manifest_layers, mapping, parse_json, platform_of, sequence, text, texts
+    INDEX_TYPES,
+    PLAIN_LAYER,
+    assemble,
+    digest_of,
+    manifest_layers,
+    mapping,
+    parse_json,
+    platform_of,
+    sequence,
+    text,
+    texts,
 )  # fmt: skip
 from imagelab.sources.containers import Container, open_archive
 
@@ -32,7 +42,9 @@ class ArchiveSource:
     members: tuple[str, ...]  # each layer's
     listing_is_local = True
 
-    def read_layers(self, image: Image, wanted: Iterable[int], *, digests: bool = False) -> Iterator[tuple[int, LayerListing]]:
+    def read_layers(
+        self, image: Image, wanted: Iterable[int], *, digests: bool = False
+    ) -> Iterator[tuple[int, LayerListing]]:
         by_member: dict[str, list[int]] = {}
         for index in wanted:
             check_listable(image.layers[index], image.reference)
@@ -51,9 +63,13 @@ def check_listable(layer: Layer, reference: str) -> None:
     for word, why in (("foreign", "foreign: its bytes are not in the image"), ("encrypted", "encrypted"),
                       ("nondistributable", "non-distributable: its bytes are not in the image")):  # fmt: skip
         if word in kind:
-            raise ArchiveError(f"{reference}: layer {layer.digest} ({kind}) is {why}. Its history is read, its files are not.")
+            raise ArchiveError(
+                f"{reference}: layer {layer.digest} ({kind}) is {why}. Its history is read, its files are not."
+            )
     if kind and not any(word in kind for word in ("tar", "layer", "diff")):
-        raise ArchiveError(f"{reference}: layer {layer.digest} is of media type {kind}, which holds no files that are read here.")
+        raise ArchiveError(
+            f"{reference}: layer {layer.digest} is of media type {kind}, which holds no files that are read here."
+        )
 
 
 @dataclass(frozen=True)
@@ -77,11 +93,17 @@ def load_archive(reference: str, path: Path, name: str | None, platform: str | N
     return load_from(open_archive(path), reference, str(path), name, platform, mask)
 
 
-def load_from(container: Container, reference: str, path: str, name: str | None, platform: str | None, mask: bool) -> Image:
+def load_from(
+    container: Container, reference: str, path: str, name: str | None, platform: str | None, mask: bool
+) -> Image:
     """As ``load_archive``, from an open container."""
     found = choices(container)
     # an engine can save an index of which it holds one platform only
-    held = [choice for choice in found if "Config" in choice.descriptor or _blob(choice.descriptor.get("digest")) in container.sizes]
+    held = [
+        choice
+        for choice in found
+        if "Config" in choice.descriptor or _blob(choice.descriptor.get("digest")) in container.sizes
+    ]
     chosen = choose(held or found, reference, name, platform)
     load = _docker_image if "Config" in chosen.descriptor else _oci_image
     image = load(container, chosen, reference, path, mask)
@@ -100,7 +122,9 @@ def choices(container: Container) -> list[Choice]:
     """
     members = container.sizes
     if "manifest.json" in members:
-        entries = sequence(parse_json(container.read("manifest.json"), f"{container.name}: manifest.json"), "manifest.json")
+        entries = sequence(
+            parse_json(container.read("manifest.json"), f"{container.name}: manifest.json"), "manifest.json"
+        )
         found = []
         for entry in entries:
             entry = mapping(entry, "an entry of manifest.json")
@@ -114,7 +138,9 @@ def choices(container: Container) -> list[Choice]:
         found = list(_walk_index(container, index, None, (), 0))
         if found:
             return found
-        raise ArchiveError(f"{container.name} is an OCI layout without an image in it (attestations and artifacts are none).")
+        raise ArchiveError(
+            f"{container.name} is an OCI layout without an image in it (attestations and artifacts are none)."
+        )
     raise ArchiveError(f"{container.name} is not an image archive: {_what_else(members)}")
 
 
@@ -183,7 +209,11 @@ def choose(found: list[Choice], reference: str, name: str | None, platform: str 
     if not distinct:
         wanted = " ".join(filter(None, [name, platform and f"for {platform}"]))
         raise ImageNotFound(f"{reference}: no image {wanted}. It holds:\n  {listed}")
-    how = "platform=" if len({choice.names for choice in distinct.values()}) == 1 else "a name behind the path (PATH:NAME)"
+    how = (
+        "platform="
+        if len({choice.names for choice in distinct.values()}) == 1
+        else "a name behind the path (PATH:NAME)"
+    )
     raise ImageNotFound(f"{reference} holds {len(distinct)} images: choose one with {how}:\n  {listed}")
 
 
@@ -238,13 +268,22 @@ def _oci_image(container: Container, chosen: Choice, reference: str, path: str, 
 def check_manifest(manifest: dict[str, Any], where: str, kind: str = "") -> dict[str, Any]:
     """The config's descriptor of an image manifest; other documents are refused by name."""
     if manifest.get("schemaVersion") == 1 or "fsLayers" in manifest:
-        raise ArchiveError(f"{where}: a Docker schema 1 manifest, out of use since 2017. Pull and push the image again.")
+        raise ArchiveError(
+            f"{where}: a Docker schema 1 manifest, out of use since 2017. Pull and push the image again."
+        )
     if "manifests" in manifest:
         raise ArchiveError(f"{where}: an index where a manifest was expected; indexes nest too deeply or are damaged.")
     descriptor = mapping(manifest.get("config"), "the manifest's config")
     config_type = text(descriptor.get("mediaType")) or ""
-    if not descriptor or manifest.get("artifactType") or "image" not in config_type or config_type.endswith("+encrypted"):
-        raise ArchiveError(f"{where}: not an image but an artifact ({manifest.get('artifactType') or config_type or kind or 'no config'}).")
+    if (
+        not descriptor
+        or manifest.get("artifactType")
+        or "image" not in config_type
+        or config_type.endswith("+encrypted")
+    ):
+        raise ArchiveError(
+            f"{where}: not an image but an artifact ({manifest.get('artifactType') or config_type or kind or 'no config'})."
+        )
     return descriptor
 
 
@@ -252,7 +291,9 @@ def _docker_image(container: Container, chosen: Choice, reference: str, path: st
     entry = chosen.descriptor
     config_member, members = text(entry.get("Config")), sequence(entry.get("Layers"), "Layers in manifest.json")
     if not config_member or not all(isinstance(member, str) for member in members):
-        raise ArchiveError(f"{container.name}: an entry of manifest.json without Config or Layers. Save the image again.")
+        raise ArchiveError(
+            f"{container.name}: an entry of manifest.json without Config or Layers. Save the image again."
+        )
     config_bytes = container.read(config_member)
     config = mapping(parse_json(config_bytes, config_member), "the config")
     image_id = digest_of(config_bytes)
@@ -262,7 +303,9 @@ def _docker_image(container: Container, chosen: Choice, reference: str, path: st
     manifest, facts = _manifest_beside(container, image_id)
     layers = manifest_layers(manifest, config) if manifest else _plain_layers(container, config, members)
     if len(layers) != len(members):
-        raise ArchiveError(f"{container.name}: {config_member} names {len(layers)} layers, manifest.json {len(members)}.")
+        raise ArchiveError(
+            f"{container.name}: {config_member} names {len(layers)} layers, manifest.json {len(members)}."
+        )
     return assemble(
         reference,
         "docker-archive",
@@ -304,5 +347,9 @@ def _manifest_beside(container: Container, image_id: str) -> tuple[dict[str, Any
         manifest = _peek(container, _blob(digest))
         if isinstance(manifest.get("config"), dict) and manifest["config"].get("digest") == image_id:
             annotations = dict(choice.annotations) | texts(manifest.get("annotations"))
-            return manifest, {"manifest_digest": digest, "index_digest": choice.index_digest, "annotations": annotations}
+            return manifest, {
+                "manifest_digest": digest,
+                "index_digest": choice.index_digest,
+                "annotations": annotations,
+            }
     return {}, {}

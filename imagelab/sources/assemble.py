@@ -108,7 +108,9 @@ def manifest_layers(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> l
         Where both are there and their counts differ: nothing says which belong together.
     """
     ids = diff_ids(config)
-    blobs = [mapping(blob, "a layer's descriptor") for blob in sequence(manifest.get("layers"), "the manifest's layers")]
+    blobs = [
+        mapping(blob, "a layer's descriptor") for blob in sequence(manifest.get("layers"), "the manifest's layers")
+    ]
     if ids and blobs and len(ids) != len(blobs):
         raise ArchiveError(f"the config names {len(ids)} layers, its manifest {len(blobs)}: they are not of one image.")
     return [

@@ -15,7 +15,16 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from imagelab.errors import ArchiveError
-from imagelab.layer_tar import FileWindow, LayerListing, StreamWindow, chunk_reader, decompressed, is_compressed, is_tar, list_tar
+from imagelab.layer_tar import (
+    FileWindow,
+    LayerListing,
+    StreamWindow,
+    chunk_reader,
+    decompressed,
+    is_compressed,
+    is_tar,
+    list_tar,
+)
 
 JSON_LIMIT = 1 << 23  # bytes of one manifest, index or config; moby allows 8 MiB too
 _CHUNK = 1 << 18
@@ -62,7 +71,9 @@ class _Files:
         try:
             return self._regions[member]
         except KeyError:
-            raise ArchiveError(f"{self.name} holds no {member}: the image is incomplete. Save or copy it again.") from None
+            raise ArchiveError(
+                f"{self.name} holds no {member}: the image is incomplete. Save or copy it again."
+            ) from None
 
     def read_range(self, member: str, offset: int, size: int) -> bytes:
         return _read_range(self._window(member), self.name, member, offset, size)
@@ -133,7 +144,9 @@ class Stream:
     both happen in one pass (the engine is asked once).
     """
 
-    def __init__(self, name: str, chunks: Callable[[], Iterable[bytes]], *, list_now: bool = False, digests: bool = False) -> None:
+    def __init__(
+        self, name: str, chunks: Callable[[], Iterable[bytes]], *, list_now: bool = False, digests: bool = False
+    ) -> None:
         self.name = name
         self._chunks = chunks
         self.sizes: dict[str, int] = {}
@@ -162,7 +175,9 @@ class Stream:
         try:
             return self._small[member]
         except KeyError:
-            raise ArchiveError(f"{self.name} holds no readable {member}: the image is incomplete. Save it again.") from None
+            raise ArchiveError(
+                f"{self.name} holds no readable {member}: the image is incomplete. Save it again."
+            ) from None
 
     def list_layers(self, members: Collection[str], *, digests: bool) -> Iterator[tuple[str, LayerListing]]:
         wanted: dict[str, list[str]] = {}
@@ -262,8 +277,9 @@ def open_archive(path: Path) -> Container:
             return Stream(str(path), lambda: decompressed(_region_chunks(str(path), 0, path.stat().st_size), str(path)))
         with path.open("rb") as file:
             if not is_tar(file.read(512)):
-                raise ArchiveError(f"{path} is not a tar: an image archive is what `docker save` or `skopeo copy` writes.")
+                raise ArchiveError(
+                    f"{path} is not a tar: an image archive is what `docker save` or `skopeo copy` writes."
+                )
         return TarFile(path)
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from error
-

@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +17,11 @@ import requests
 from tqdm.auto import tqdm
 
 from imagelab.errors import ArchiveError, DaemonUnavailable, ImageNotFound
+from imagelab.layer_cache import recall_config, remember_config
 from imagelab.layer_tar import LayerListing
-from imagelab.model import HistoryEntry, Image, Layer
+from imagelab.model import HistoryEntry, Image, Layer, Redaction
 from imagelab.sources import archive
-from imagelab.sources.assemble import assemble, mapping, number, sequence, text
+from imagelab.sources.assemble import assemble, history_entries, mapping, number, sequence, text
 from imagelab.sources.containers import Stream
 
 _CHUNK = 1 << 20
@@ -36,9 +37,13 @@ def endpoint() -> tuple[str | None, Any]:
     try:
         context = docker.context.ContextAPI.get_context(name)
     except Exception as error:  # the SDK raises bare Exception for a damaged context file
-        raise DaemonUnavailable(f"the current Docker context cannot be read: {error}. Try `docker context ls`.") from error
+        raise DaemonUnavailable(
+            f"the current Docker context cannot be read: {error}. Try `docker context ls`."
+        ) from error
     if context is None:
-        raise DaemonUnavailable(f"there is no Docker context {name or 'of the configured name'}. Try `docker context ls`.")
+        raise DaemonUnavailable(
+            f"there is no Docker context {name or 'of the configured name'}. Try `docker context ls`."
+        )
     if context.name == "default":
         return None, None
     return context.Host, context.TLSConfig
@@ -79,13 +84,16 @@ class DaemonSource:
     id: str
     listing_is_local = False
 
-    def read_layers(self, image: Image, wanted: Iterable[int], *, digests: bool = False) -> Iterator[tuple[int, LayerListing]]:
+    def read_layers(
+        self, image: Image, wanted: Iterable[int], *, digests: bool = False
+    ) -> Iterator[tuple[int, LayerListing]]:
         wanted = set(wanted)
         with client() as engine, self._saved(engine, image.reference) as chunks:
             stream = Stream(f"docker-daemon:{image.reference}", lambda: chunks, list_now=True, digests=digests)
-        saved = archive.load_from(stream, image.reference, "", None, image.platform, mask=False)
+        saved = archive.load_from(stream, image.reference, "", None, image.platform, mask=True)
         if [layer.diff_id for layer in saved.layers] != [layer.diff_id for layer in image.layers]:
             raise ArchiveError(f"{image.reference}: the engine saved other layers than it names. Load the image again.")
+        remember_config(self.id, _facts(saved))
         assert isinstance(saved.source, archive.ArchiveSource)
         members = saved.source.members
         for member, listing in stream.list_layers({members[index] for index in wanted}, digests=digests):
@@ -94,6 +102,7 @@ class DaemonSource:
     def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> bytes:
         # two passes over what the engine saves: the first says which member the layer is
         with client() as engine:
+
             def chunks() -> Iterator[bytes]:
                 with self._saved(engine, image.reference) as stream:
                     yield from stream
@@ -106,6 +115,7 @@ class DaemonSource:
     @contextmanager
     def _saved(self, engine: docker.DockerClient, reference: str) -> Iterator[Iterator[bytes]]:
         with tqdm(unit="B", unit_scale=True, desc=f"saving {reference}", delay=1, leave=False) as bar:
+
             def counted() -> Iterator[bytes]:
                 for chunk in engine.api.get_image(self.id, chunk_size=_CHUNK):
                     bar.update(len(chunk))
@@ -127,14 +137,23 @@ def load_daemon(reference: str, name: str, platform: str | None, mask: bool) -> 
         in_containerd = _in_containerd(api)
         rows = api.history(facts["Id"])
         listed = _listed_manifest(api, facts["Id"]) if in_containerd else {}
-    config = _config(facts)
+    saved = recall_config(facts["Id"]) if mask else None
+    config = saved["config"] if saved else _config(facts)
     shown = "/".join(filter(None, [text(facts.get("Os")), text(facts.get("Architecture")), text(facts.get("Variant"))]))
     if platform and platform != shown:
         raise ImageNotFound(f"{name}: the engine holds it for {shown}, not for {platform}.")
     history = [_entry(row, in_containerd) for row in reversed(sequence(rows, "the engine's history"))]
-    layers = [Layer(diff_id) for diff_id in config["rootfs"]["diff_ids"]]
-    index = listed.get("index_digest")
-    return assemble(
+    if saved and len(config.get("history") or ()) == len(history):
+        exact = history_entries(config)  # what the API drops; it adds how much each step takes
+        history = [
+            replace(told, size=row.size, disk_usage=row.disk_usage) for told, row in zip(exact, history, strict=True)
+        ]
+    layers = (
+        [Layer(**layer) for layer in saved["layers"]]
+        if saved
+        else [Layer(item) for item in config["rootfs"]["diff_ids"]]
+    )
+    image = assemble(
         reference,
         "docker-daemon",
         config,
@@ -142,18 +161,27 @@ def load_daemon(reference: str, name: str, platform: str | None, mask: bool) -> 
         layers=layers,
         history=history,
         source=DaemonSource(facts["Id"]),
-        image_id=None if in_containerd else facts["Id"],
+        image_id=saved["image_id"] if saved else None if in_containerd else facts["Id"],
         manifest_digest=listed.get("manifest_digest"),
-        index_digest=index,
+        index_digest=listed.get("index_digest"),
         tags=tuple(tag for tag in sequence(facts.get("RepoTags"), "RepoTags") if isinstance(tag, str)),
         content_size=listed.get("content_size"),
         disk_usage=listed.get("disk_usage"),
         provenance={
             "engine": text(version.get("Version")),
-            "store": "containerd" if in_containerd else text(mapping(facts.get("GraphDriver"), "GraphDriver").get("Name")),
+            "store": "containerd"
+            if in_containerd
+            else text(mapping(facts.get("GraphDriver"), "GraphDriver").get("Name")),
             "size": None if in_containerd else number(facts.get("Size")),
         },
     )
+    return replace(image, redactions=tuple(Redaction(**noted) for noted in saved["redactions"])) if saved else image
+
+
+def _facts(saved: Image) -> dict[str, Any]:
+    """What a save tells beyond the API: the exact config, its digest, and each layer's blob."""
+    facts = {"image_id": saved.image_id, "config": saved.config, "layers": [asdict(layer) for layer in saved.layers]}
+    return facts | {"redactions": [asdict(redaction) for redaction in saved.redactions]}
 
 
 def _not_found(name: str, api: Any) -> str:
@@ -175,7 +203,11 @@ def _listed_manifest(api: Any, image_id: str) -> dict[str, Any]:
         if entry.get("Id") != image_id:
             continue
         kind = mapping(entry.get("Descriptor"), "Descriptor").get("mediaType", "")
-        images = [item for item in sequence(entry.get("Manifests"), "Manifests") if item.get("Kind") == "image" and item.get("Available")]
+        images = [
+            item
+            for item in sequence(entry.get("Manifests"), "Manifests")
+            if item.get("Kind") == "image" and item.get("Available")
+        ]
         facts: dict[str, Any] = {"index_digest": image_id if "index" in kind or "list" in kind else None}
         if len(images) == 1:
             facts["manifest_digest"] = images[0].get("ID")
@@ -224,7 +256,9 @@ def image_rows() -> list[dict[str, Any]]:
         listed = api._result(api._get(api._url("/images/json"), params=params), json=True)
     rows = []
     for entry in listed:
-        images = [item for item in entry.get("Manifests") or () if item.get("Kind") == "image" and item.get("Available")]
+        images = [
+            item for item in entry.get("Manifests") or () if item.get("Kind") == "image" and item.get("Available")
+        ]
         size = number(entry.get("Size"))
         base = {
             "image_id": None if in_containerd else entry.get("Id"),

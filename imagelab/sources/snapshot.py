@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from imagelab.atomic import write_atomically
 from imagelab.errors import ArchiveError
 from imagelab.layer_tar import SCHEMA, LayerListing
 from imagelab.model import HistoryEntry, Image, Layer, Redaction
@@ -39,10 +37,14 @@ class SnapshotSource:
     digests: bool
     listing_is_local = True
 
-    def read_layers(self, image: Image, wanted: Iterable[int], *, digests: bool = False) -> Iterator[tuple[int, LayerListing]]:
+    def read_layers(
+        self, image: Image, wanted: Iterable[int], *, digests: bool = False
+    ) -> Iterator[tuple[int, LayerListing]]:
         wanted = set(wanted)
         if absent := wanted - set(self.listed):
-            raise ArchiveError(f"{self.path} was made without the files of layer {min(absent)}. Take the snapshot again from the image.")
+            raise ArchiveError(
+                f"{self.path} was made without the files of layer {min(absent)}. Take the snapshot again from the image."
+            )
         if digests and not self.digests:
             raise ArchiveError(f"{self.path} was made without digests. Take it again with digests=True (--digests).")
         table = _read(Path(self.path)).combine_chunks()
@@ -53,7 +55,9 @@ class SnapshotSource:
             yield index, LayerListing(table.slice(start, stop - start), self.digests)
 
     def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> bytes:
-        raise ArchiveError(f"{self.path} is a snapshot: it lists files and holds no contents. Read them from the image itself.")
+        raise ArchiveError(
+            f"{self.path} is a snapshot: it lists files and holds no contents. Read them from the image itself."
+        )
 
 
 def write_snapshot(image: Image, listings: Mapping[int, LayerListing], path: Path) -> Path:
@@ -61,36 +65,25 @@ def write_snapshot(image: Image, listings: Mapping[int, LayerListing], path: Pat
     listed = sorted(listings)
     digests = bool(listings) and all(listing.digests for listing in listings.values())
     tables = [
-        listings[index].table.add_column(0, _SCHEMA.field(0), pa.repeat(pa.scalar(index, pa.int32()), listings[index].entries))
+        listings[index].table.add_column(
+            0, _SCHEMA.field(0), pa.repeat(pa.scalar(index, pa.int32()), listings[index].entries)
+        )
         for index in listed
     ]
     table = pa.concat_tables(tables) if tables else _SCHEMA.empty_table()
     fields = {field.name: getattr(image, field.name) for field in dataclasses.fields(image) if field.name != "source"}
-    fields |= {name: [dataclasses.asdict(item) for item in fields[name]] for name in ("layers", "history", "redactions")}
+    fields |= {
+        name: [dataclasses.asdict(item) for item in fields[name]] for name in ("layers", "history", "redactions")
+    }
     document = {"format": FORMAT, "image": fields, "listed": {"layers": listed, "digests": digests}}
-    table = table.replace_schema_metadata({KEY: json.dumps(document, ensure_ascii=False).encode(errors="surrogatepass")})
-    write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd", compression_level=9, write_page_checksum=True))
+    table = table.replace_schema_metadata(
+        {KEY: json.dumps(document, ensure_ascii=False).encode(errors="surrogatepass")}
+    )
+    write_atomically(
+        path,
+        lambda file: pq.write_table(table, file, compression="zstd", compression_level=9, write_page_checksum=True),
+    )
     return path
-
-
-def write_atomically(path: Path, write: Any) -> None:
-    """Call ``write`` with a binary file beside ``path`` that takes its place when complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def load_snapshot(reference: str, path: Path) -> Image:
@@ -106,10 +99,14 @@ def load_snapshot(reference: str, path: Path) -> Image:
     except (OSError, pa.ArrowException) as error:
         raise ArchiveError(f"{path} cannot be read as a snapshot (a Parquet file): {error}") from error
     if KEY not in metadata:
-        raise ArchiveError(f"{path} is a Parquet file, but no snapshot: its schema has no {KEY.decode()!r} metadata. Make one with `imagelab snapshot`.")
+        raise ArchiveError(
+            f"{path} is a Parquet file, but no snapshot: its schema has no {KEY.decode()!r} metadata. Make one with `imagelab snapshot`."
+        )
     document = mapping(parse_json(metadata[KEY], f"{path}: its metadata"), "its metadata")
     if document.get("format") != FORMAT:
-        raise ArchiveError(f"{path} has snapshot format {document.get('format')!r}; this imagelab reads {FORMAT}. Upgrade, or take it again.")
+        raise ArchiveError(
+            f"{path} has snapshot format {document.get('format')!r}; this imagelab reads {FORMAT}. Upgrade, or take it again."
+        )
     try:
         fields = dict(document["image"])
         fields["layers"] = tuple(Layer(**layer) for layer in fields["layers"])
@@ -118,7 +115,10 @@ def load_snapshot(reference: str, path: Path) -> Image:
         fields["tags"] = tuple(fields["tags"])
         listed = document["listed"]
         source = SnapshotSource(str(path), tuple(listed["layers"]), bool(listed["digests"]))
-        fields["provenance"] = fields["provenance"] | {"recorded_as": fields["reference"], "recorded_from": fields["transport"]}
+        fields["provenance"] = fields["provenance"] | {
+            "recorded_as": fields["reference"],
+            "recorded_from": fields["transport"],
+        }
         return Image(**fields | {"reference": reference, "transport": "snapshot"}, source=source)
     except (KeyError, TypeError, ValueError) as error:
         raise ArchiveError(f"{path}: its snapshot metadata is damaged ({error!r}). Take it again.") from error

@@ -13,7 +13,7 @@ from imagelab.layer_tar import FILE, HARDLINK, KINDS, SYMLINK, clean_path
 from imagelab.listing import layer_listings
 from imagelab.model import Image
 from imagelab.overlay import ALIVE, DELETED, NOT_WASTED, OVERWRITTEN, UNCHANGED, overlay
-from imagelab.tables.history import Images, load_images
+from imagelab.tables.config import Images, load_images
 
 CHANGES = ("added", "modified", "removed")
 REASONS = ("deleted", "overwritten", "rewritten_unchanged")
@@ -128,7 +128,9 @@ def _wasted(state: Any, kinds: np.ndarray, size: np.ndarray, digest: pa.Array) -
     if digest.null_count < len(digest):
         # the same bytes again, under the same name
         successor = state.inode[np.maximum(state.replaced_by[np.maximum(last, 0)], 0)]
-        rows = np.flatnonzero((reason == OVERWRITTEN) & (state.replaced_by[np.maximum(last, 0)] >= 0) & (successor >= 0))
+        rows = np.flatnonzero(
+            (reason == OVERWRITTEN) & (state.replaced_by[np.maximum(last, 0)] >= 0) & (successor >= 0)
+        )
         rows = rows[size[rows] == size[successor[rows]]]
         own, other = digest.take(pa.array(rows)), digest.take(pa.array(successor[rows]))
         same = pa.compute.equal(own, other).fill_null(False).to_numpy(zero_copy_only=False)
@@ -151,7 +153,9 @@ def squash(images: Images, *, digests: bool = False) -> pd.DataFrame:
 def squashed(frame: pd.DataFrame) -> pd.DataFrame:
     """As ``squash``, of the frame that ``il.files`` gave."""
     first = frame.groupby("reference", observed=True, sort=False).ngroup()
-    offset = first.map(first.value_counts().sort_index().cumsum().shift(fill_value=0)).to_numpy()  # of each image's first row
+    offset = first.map(
+        first.value_counts().sort_index().cumsum().shift(fill_value=0)
+    ).to_numpy()  # of each image's first row
     seen = frame[frame["visible"]].copy()
     holder = seen["inode"] + offset[frame["visible"].to_numpy()]
     named = holder.notna()
@@ -202,11 +206,15 @@ def read_file(image: Image | str, path: str | bytes, layer_index: int | None = N
         row = int(rows[-1]) if len(rows) else -1
     if row < 0:
         place = "the image" if layer_index is None else f"layer {layer_index}"
-        raise ImageNotFound(f"{place} of {image.reference} holds no regular file {wanted.decode(errors='backslashreplace')}.")
+        raise ImageNotFound(
+            f"{place} of {image.reference} holds no regular file {wanted.decode(errors='backslashreplace')}."
+        )
     layer = layer_index if layer_index is not None else int(np.searchsorted(starts, row, "right")) - 1
     size, offset = table["size"][row].as_py(), table["offset"][row].as_py()
     if size > limit:
-        raise ArchiveError(f"{wanted.decode(errors='backslashreplace')} has {size} bytes, over the limit of {limit}. Raise limit=.")
+        raise ArchiveError(
+            f"{wanted.decode(errors='backslashreplace')} has {size} bytes, over the limit of {limit}. Raise limit=."
+        )
     if image.source is None:
         raise ArchiveError(f"{image.reference} has no contents: its source holds only the config and history.")
     return image.source.read_range(image, layer, offset, size)
@@ -243,7 +251,10 @@ def _decoded(column: pa.Array) -> tuple[pd.Series, Any]:
     except pa.ArrowInvalid:
         values = column.to_pylist()
         texts = [None if value is None else value.decode(errors="backslashreplace") for value in values]
-        raw = [pd.NA if value is None or value == text.encode() else value for value, text in zip(values, texts, strict=True)]
+        raw = [
+            pd.NA if value is None or value == text.encode() else value
+            for value, text in zip(values, texts, strict=True)
+        ]
         exact = np.empty(len(raw), object)
         exact[:] = raw
         return pd.Series(texts, dtype="str"), exact

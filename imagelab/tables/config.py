@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
+from imagelab.base import find_base
 from imagelab.created_by import LAYER_MAKERS, Command, parse_created_by
 from imagelab.errors import ImagelabError
 from imagelab.frames import make_frame
-from imagelab.listing import cached, layer_listings
+from imagelab.layer_cache import cached
+from imagelab.listing import layer_listings
 from imagelab.model import Image, Layer
 from imagelab.sources import load_image
 
@@ -34,6 +37,8 @@ HISTORY_COLUMNS = {
     "size": "Int64",
     "content_size": "Int64",
     "disk_usage": "Int64",
+    "from_base": "boolean",
+    "base_rule": "str",
     "layer_join": "str",
 }
 LAYERS_COLUMNS = {
@@ -74,29 +79,36 @@ def load_images(images: Images) -> list[Image]:
     return [image for item in images for image in load_images(item)]
 
 
-def history(images: Images) -> pd.DataFrame:
+def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
     """What each instruction did, oldest first; joined with the layer it made.
 
     Parameters
     ----------
     images : Image, reference, or iterable of them
         An engine is not asked to save anything.
+    base : Image or reference, optional
+        The base that they were built from; else it is recognised (``imagelab.base``).
 
     Returns
     -------
     pandas.DataFrame
         ``HISTORY_COLUMNS``. ``step`` counts from 0, ``size`` (files' bytes), ``content_size`` (stored or sent)
         and ``disk_usage`` (in the engine's store) are bytes, ``created`` is UTC. ``builder`` is ``buildkit``,
-        ``classic`` or ``unknown``. ``layer_join`` says how ``layer_index`` is known: ``config`` (the config marks
+        ``classic`` or ``unknown``. ``from_base``: the step is the base image's; ``base_rule`` says how that is known:
+        ``given``, ``label``, ``prefix`` (its layers begin those of this image), ``shape`` (of the history) or
+        ``unknown``. ``layer_join`` says how ``layer_index`` is known: ``config`` (the config marks
         empty layers), ``engine`` (deduced from what the engine's history shows; ``<NA>`` where several joins
         fit), or ``mismatch`` (history and layers do not add up: nothing is joined).
         An overlay2 engine's ``size`` is its own count until the layer's listing was read once.
     """
     rows: list[dict[str, Any]] = []
-    for image in load_images(images):
-        commands = [parse_created_by(entry.created_by, entry.comment) for entry in image.history]
+    loaded = load_images(images)
+    given = None if base is None else load_images(base)[0]
+    for image in loaded:
+        commands = parsed(image)
         indexes, join = join_layers(image, commands)
         layers = known_layers(image)
+        found = find_base(image, commands, indexes, given, loaded)
         for step, (entry, command, index) in enumerate(zip(image.history, commands, indexes, strict=True)):
             layer = None if index is None or index < 0 else layers[index]
             empty = True if index == -1 else None if layer is None else False
@@ -117,6 +129,8 @@ def history(images: Images) -> pd.DataFrame:
                     "size": nothing if layer is None else _first(layer.size, entry.size),
                     "content_size": nothing if layer is None else layer.content_size,
                     "disk_usage": nothing if layer is None else _first(layer.disk_usage, entry.disk_usage),
+                    "from_base": None if found.steps is None else step < found.steps,
+                    "base_rule": found.rule,
                     "layer_join": join,
                 }
             )
@@ -140,7 +154,7 @@ def layers(images: Images) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for image in load_images(images):
-        commands = [parse_created_by(entry.created_by, entry.comment) for entry in image.history]
+        commands = parsed(image)
         indexes, _ = join_layers(image, commands)
         made = {index: step for step, index in enumerate(indexes) if index is not None and index >= 0}
         for index, (layer, chain_id) in enumerate(zip(known_layers(image), image.chain_ids, strict=True)):
@@ -181,7 +195,9 @@ def settings(images: Images) -> pd.DataFrame:
         masked = {redaction.where for redaction in image.redactions}
         for setting, name, value, where in _settings(image):
             redacted = any(place == where or place.startswith((where + "[", where + ".")) for place in masked)
-            rows.append({"reference": image.reference, "setting": setting, "name": name, "value": value, "redacted": redacted})
+            rows.append(
+                {"reference": image.reference, "setting": setting, "name": name, "value": value, "redacted": redacted}
+            )
     return make_frame(rows, SETTINGS_COLUMNS)
 
 
@@ -204,15 +220,20 @@ def list_images() -> pd.DataFrame:
     return frame.sort_values(["created", "reference"], ascending=[False, True], ignore_index=True)
 
 
+def parsed(image: Image) -> list[Command]:
+    """Each history entry's instruction."""
+    return [parse_created_by(entry.created_by, entry.comment) for entry in image.history]
+
+
 def known_layers(image: Image) -> list[Layer]:
     """The image's layers, with size and entries where a listing is at hand or costs only local reading."""
-    from dataclasses import replace
-
     if all(layer.size is not None for layer in image.layers):
         return list(image.layers)
     try:
         local = image.source is not None and image.source.listing_is_local
-        listings = layer_listings(image) if local else {n: cached(layer.diff_id) for n, layer in enumerate(image.layers)}
+        listings = (
+            layer_listings(image) if local else {n: cached(layer.diff_id) for n, layer in enumerate(image.layers)}
+        )
     except ImagelabError:  # foreign or missing layers: their history is read all the same
         listings = {}
     return [

@@ -1,0 +1,86 @@
+"""The waste ledger: bytes that every pull carries and no container sees, and whose fault that is."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from imagelab.tables import Images, files, layers, load_images
+from imagelab.tables.filesystem import REASONS
+
+WASTE_COLUMNS = {
+    "reference": "str",
+    "path": "str",
+    "bytes": "int64",
+    "reason": "category",
+    "layer_index": "int64",
+    "instruction": "string",
+    "removed_layer_index": "Int64",
+    "removed_instruction": "string",
+}
+EFFICIENCY_COLUMNS = {
+    "reference": "str",
+    "stored": "int64",
+    "visible": "int64",
+    "wasted": "int64",
+    "efficiency": "float64",
+}
+
+
+def waste(images: Images, *, digests: bool = False) -> pd.DataFrame:
+    """One row for each file copy whose bytes no container sees.
+
+    Exactly: ``Σ bytes = bytes stored in all layers − bytes visible in the final filesystem``. Files without bytes
+    waste none and have no row.
+
+    Parameters
+    ----------
+    images : Image, reference, or iterable of them
+        An engine saves the image, unless every layer was listed before.
+    digests : bool
+        Compare contents, so that copies of the same bytes are told apart from changes.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``WASTE_COLUMNS``, most bytes first: ``path`` and ``bytes`` of the copy, the layer and ``created_by`` that
+        stored it (``instruction``) and that made it invisible (``removed_instruction``). ``reason``: ``deleted``
+        (whiteouts), ``overwritten`` (also by another type, or twice in one tar), or ``rewritten_unchanged``
+        (the same bytes again; only where digests were compared).
+    """
+    loaded = load_images(images)
+    return ledger(files(loaded, digests=digests), layers(loaded))
+
+
+def ledger(files: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
+    """As ``waste``, of the frames that ``il.files`` and ``il.layers`` gave."""
+    lost = files.loc[files["reason"].notna() & (files["size"] > 0)]
+    lost = lost[["reference", "path", "size", "reason", "layer_index", "removed_layer_index"]].rename(
+        columns={"size": "bytes"}
+    )
+    lost["reference"] = lost["reference"].astype("str")
+    told = layers[["reference", "layer_index", "created_by"]]
+    lost = lost.merge(told.rename(columns={"created_by": "instruction"}), on=["reference", "layer_index"], how="left")
+    told = told.rename(columns={"layer_index": "removed_layer_index", "created_by": "removed_instruction"})
+    lost = lost.merge(told, on=["reference", "removed_layer_index"], how="left")
+    lost["reason"] = lost["reason"].cat.set_categories(list(REASONS))
+    lost = lost.astype({name: dtype for name, dtype in WASTE_COLUMNS.items() if dtype != "category"})
+    return lost[list(WASTE_COLUMNS)].sort_values("bytes", ascending=False, kind="stable", ignore_index=True)
+
+
+def efficiency(images: Images) -> pd.DataFrame:
+    """How much of what an image stores is visible.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``EFFICIENCY_COLUMNS``, a row per image: bytes ``stored`` in all layers, ``visible`` in the final filesystem,
+        ``wasted`` (their difference), and ``efficiency = visible / stored`` (1.0 where nothing is stored).
+    """
+    rows = [_efficiency(image.reference, files(image)) for image in load_images(images)]
+    return pd.DataFrame(rows, columns=list(EFFICIENCY_COLUMNS)).astype(EFFICIENCY_COLUMNS)
+
+
+def _efficiency(reference: str, frame: pd.DataFrame) -> tuple[str, int, int, int, float]:
+    stored = int(frame["size"].sum())
+    wasted = int(frame.loc[frame["reason"].notna(), "size"].sum())
+    return reference, stored, stored - wasted, wasted, (stored - wasted) / stored if stored else 1.0

@@ -1,0 +1,87 @@
+"""Which of an image's steps and layers are its base image's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from imagelab.created_by import LAYER_MAKERS, Command
+from imagelab.model import Image
+
+#: OCI image-spec, annotations.md; Docker's official images and BuildKit's attestations fill them.
+BASE_NAME = "org.opencontainers.image.base.name"
+
+
+class Base(NamedTuple):
+    """How many history steps and layers are the base's (None: unknown), its name, and how that is known."""
+
+    steps: int | None
+    layers: int | None
+    name: str | None
+    rule: str
+
+
+def find_base(
+    image: Image,
+    commands: Sequence[Command],
+    indexes: Sequence[int | None],
+    given: Image | None,
+    at_hand: Sequence[Image],
+) -> Base:
+    """The base of ``image``.
+
+    In this order: the image that is ``given``; the largest one ``at_hand`` whose diff_ids begin this
+    image's; else the shape of the history, with the name that labels or annotations give.
+
+    Parameters
+    ----------
+    commands, indexes
+        Of each history step: its instruction, and the layer that it made (-1: none).
+    """
+    others = [other for other in at_hand if other is not image] if given is None else [given]
+    fitting = [other for other in others if _begins(other, image)]
+    if fitting:
+        base = max(fitting, key=lambda other: len(other.layers))
+        return Base(
+            _steps_of(base, image, indexes), len(base.layers), base.reference, "prefix" if given is None else "given"
+        )
+    config = image.config.get("config")
+    labels = config.get("Labels") if isinstance(config, dict) else None
+    name = {**(labels if isinstance(labels, dict) else {}), **image.annotations}.get(BASE_NAME)
+    steps = _shape(commands, indexes)
+    rule = "unknown" if steps is None else "label" if name else "shape"
+    made = None if steps is None else [index for index in indexes[:steps] if index != -1]
+    return Base(steps, None if made is None else len(made), name if isinstance(name, str) else None, rule)
+
+
+def _begins(base: Image, image: Image) -> bool:
+    lower = [layer.diff_id for layer in base.layers]
+    return (
+        0 < len(lower) < len(image.layers)
+        and None not in lower
+        and [layer.diff_id for layer in image.layers[: len(lower)]] == lower
+    )
+
+
+def _steps_of(base: Image, image: Image, indexes: Sequence[int | None]) -> int | None:
+    """The base's steps in this history: as many as its own has, where they are there to the letter."""
+    own = [entry.created_by for entry in base.history]
+    if own and [entry.created_by for entry in image.history[: len(own)]] == own:
+        return len(own)
+    last = len(base.layers) - 1
+    return indexes.index(last) + 1 if last in indexes else None
+
+
+def _shape(commands: Sequence[Command], indexes: Sequence[int | None]) -> int | None:
+    """A base ends with the last CMD or ENTRYPOINT that more layers follow; else an import or ADD of a whole
+    filesystem is the base by itself, and anything else starts from scratch."""
+    if not commands:
+        return None
+    for step in range(len(commands) - 1, -1, -1):
+        more = any(index != -1 for index in indexes[step + 1 :])
+        if commands[step].instruction in ("CMD", "ENTRYPOINT") and more:
+            return step + 1
+    first = commands[0]
+    if first.instruction is None or (first.instruction == "ADD" and first.arguments.rstrip().endswith(("in /", " /"))):
+        return 1
+    return 0 if first.instruction in LAYER_MAKERS else None

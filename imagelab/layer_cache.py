@@ -1,0 +1,104 @@
+"""The user's cache: listings of layers by diff_id, and the configs of images that an engine saved. Both are
+immutable, so that a layer is read once, whichever image it is seen in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from imagelab.atomic import write_atomically
+from imagelab.layer_tar import SCHEMA, LayerListing
+
+FORMAT = b"1"  # of a cached listing; another one is not read
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def cache_dir() -> Path | None:
+    """Where listings are kept; ``IMAGELAB_CACHE_DIR`` moves it, and turns it off where it is empty."""
+    configured = os.environ.get("IMAGELAB_CACHE_DIR")
+    if configured == "":
+        return None
+    return Path(configured) if configured else platformdirs.user_cache_path("imagelab") / "layers"
+
+
+def cached(diff_id: str | None, *, digests: bool = False) -> LayerListing | None:
+    """The listing of a layer seen before, or None; a damaged entry is dropped, to be made again."""
+    path = _path(diff_id)
+    if path is None or not path.exists():
+        return None
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+        metadata = table.schema.metadata or {}
+        if metadata.get(b"imagelab.format") != FORMAT or table.schema.remove_metadata() != SCHEMA:
+            return None
+        listing = LayerListing(table.replace_schema_metadata(None), metadata.get(b"imagelab.digests") == b"1")
+        return listing if listing.digests or not digests else None
+    except (OSError, pa.ArrowException):
+        path.unlink(missing_ok=True)
+        return None
+
+
+def store(diff_id: str | None, listing: LayerListing) -> None:
+    """Keep a listing. A cache that cannot be written is no error: the next look reads the layer again."""
+    path = _path(diff_id)
+    if path is None:
+        return
+    table = listing.table.replace_schema_metadata(
+        {"imagelab.format": FORMAT, "imagelab.digests": b"1" if listing.digests else b"0"}
+    )
+    try:
+        write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd", write_page_checksum=True))
+    except OSError:
+        return
+
+
+def recall_config(image_id: str) -> dict[str, Any] | None:
+    """What was remembered of an engine's image, or None."""
+    path = _path(image_id, "json")
+    try:
+        return json.loads(path.read_bytes()) if path else None
+    except (OSError, ValueError):
+        return None
+
+
+def remember_config(image_id: str, facts: dict[str, Any]) -> None:
+    """Keep what a save told of an image (secrets masked): its history API tells less."""
+    path = _path(image_id, "json")
+    if path is not None:
+        try:
+            write_atomically(path, lambda file: file.write(json.dumps(facts).encode()))
+        except OSError:
+            return
+
+
+def cache_info() -> tuple[Path | None, int, int]:
+    """The cache's folder, how many entries it holds, and their bytes."""
+    files = _entries()
+    return cache_dir(), len(files), sum(file.stat().st_size for file in files)
+
+
+def clear_cache() -> int:
+    """Forget everything; how many entries there were."""
+    files = _entries()
+    for file in files:
+        file.unlink(missing_ok=True)
+    return len(files)
+
+
+def _entries() -> list[Path]:
+    folder = cache_dir()
+    return [] if folder is None else [*folder.glob("*.parquet"), *folder.glob("*.json")]
+
+
+def _path(digest: str | None, kind: str = "parquet") -> Path | None:
+    folder = cache_dir()
+    if folder is None or digest is None or not _DIGEST.fullmatch(digest):
+        return None
+    return folder / f"{digest.removeprefix('sha256:')}.{kind}"

@@ -1,0 +1,50 @@
+"""Taking a snapshot: an image's facts and the listing of its files, in one Parquet file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from imagelab.listing import layer_listings
+from imagelab.model import Image
+from imagelab.sources import load_image
+from imagelab.sources.snapshot import SnapshotSource, write_snapshot
+from imagelab.tables import load_images
+
+
+def save_snapshot(image: Image | str, path: str | os.PathLike[str], *, digests: bool = False) -> Path:
+    """Write one image as a snapshot, readable as ``snapshot:PATH`` and as any Parquet.
+
+    An engine saves the image, unless every layer was listed before. Secrets stay masked, unless the
+    image was loaded with ``redact=False``.
+
+    Parameters
+    ----------
+    image : Image or reference
+    path : path
+        Written atomically.
+    digests : bool
+        Also hash the files' contents.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ImagelabError
+        The image cannot be loaded or listed.
+    """
+    (image,) = load_images(image)
+    if image.source is None or (isinstance(image.source, SnapshotSource) and not image.source.listed):
+        return write_snapshot(image, {}, Path(path))  # nothing lists it: its facts alone
+    listings = layer_listings(image, digests=digests)
+    if image.transport == "docker-daemon":  # the engine has saved it by now: its exact config is known
+        again = load_image(image.reference)
+        image = again if again.redactions == image.redactions else image
+    layers = tuple(
+        replace(layer, size=listings[index].size, entries=listings[index].entries)
+        for index, layer in enumerate(image.layers)
+    )
+    return write_snapshot(replace(image, layers=layers), listings, Path(path))

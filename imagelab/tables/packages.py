@@ -1,3 +1,0 @@
-"""What is installed, by the package managers' own records in the image."""
-PACKAGES_COLUMNS = {}
-def packages(images): ...
