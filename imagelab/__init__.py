@@ -6,6 +6,7 @@ loads the rooms that draw.
 
 from imagelab.analyses.dive import dive_efficiency
 from imagelab.analyses.waste import efficiency, waste
+from imagelab.blobs import LIMITS
 from imagelab.errors import (
     ArchiveError,
     DaemonUnavailable,
@@ -14,7 +15,6 @@ from imagelab.errors import (
     ImageNotFound,
     ScanFormatError,
 )
-from imagelab.layer_tar import LIMITS
 from imagelab.model import Image
 from imagelab.resources import data_path, examples
 from imagelab.snapshots import save_snapshot

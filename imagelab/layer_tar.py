@@ -8,22 +8,16 @@ Formats: v7, ustar, GNU (long names, base-256 numbers, sparse) and PAX (local an
 from __future__ import annotations
 
 import hashlib
-import io
-import os
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from zlib import adler32
 
 import pyarrow as pa
-import zstandard
-from isal import isal_zlib
 
 from imagelab import package_files
+from imagelab.blobs import LIMITS, Window
 from imagelab.errors import ArchiveError
-
-_STEP = 1 << 20  # bytes inflated at a time
 
 KINDS = ("file", "directory", "symlink", "hardlink", "whiteout", "opaque_whiteout", "device", "fifo")
 FILE, DIRECTORY, SYMLINK, HARDLINK, WHITEOUT, OPAQUE, DEVICE, FIFO = range(8)
@@ -46,21 +40,6 @@ SCHEMA = pa.schema(
 )
 
 
-@dataclass
-class Limits:
-    """Bounds that stop bombs; raise one by assigning to ``imagelab.LIMITS``."""
-
-    entries: int = 20_000_000
-    name: int = 1 << 16  # bytes of one path
-    record: int = 1 << 20  # bytes of one PAX or GNU long-name record
-    file_size: int = 1 << 42  # bytes that one sparse file may claim
-    ratio: int = 400  # decompressed bytes per compressed byte …
-    slack: int = 1 << 28  # … beyond this many
-
-
-LIMITS = Limits()
-
-
 @dataclass(frozen=True, slots=True)
 class LayerListing:
     """What one layer's tar holds: a table under ``SCHEMA``, in the tar's own order."""
@@ -78,114 +57,6 @@ class LayerListing:
         return pa.compute.sum(self.table["size"]).as_py() or 0
 
 
-class FileWindow:
-    """Random access to a tar in a file (or a part of one) through one fixed buffer."""
-
-    def __init__(self, path: str | Path, start: int, length: int) -> None:
-        self.fd, self.start, self.length = os.open(path, os.O_RDONLY), start, length
-        self._buffer = memoryview(bytearray(1 << 16))
-        self._run, self._jump = [self._buffer], [self._buffer[:4096]]
-        self._end = 0  # where the last fetch ended
-
-    def fetch(self, offset: int) -> tuple[memoryview, int]:
-        """A buffer that starts at ``offset``, and how much of it is filled: more while reading runs on."""
-        into = self._run if offset == self._end else self._jump
-        filled = min(os.preadv(self.fd, into, self.start + offset), max(self.length - offset, 0))
-        self._end = offset + filled
-        return self._buffer, filled
-
-    def contents(self, offset: int, size: int) -> Iterator[bytes]:
-        while size > 0:
-            chunk = os.pread(self.fd, min(size, 1 << 20), self.start + offset)
-            if not chunk:
-                raise EOFError
-            yield chunk
-            offset += len(chunk)
-            size -= len(chunk)
-
-    def reaches(self, offset: int) -> bool:
-        return offset <= self.length
-
-    def close(self) -> None:
-        os.close(self.fd)
-
-
-class StreamWindow:
-    """Forward-only access to a tar that arrives in chunks."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
-        self._chunk, self._start = b"", 0  # the chunk at hand, and its place in the stream
-
-    def fetch(self, offset: int) -> tuple[memoryview, int]:
-        if not self.reaches(offset):
-            return memoryview(b""), 0
-        rest = self._chunk[offset - self._start :]
-        while len(rest) < 512 and (more := next(self._chunks, b"")):
-            rest += more
-        self._chunk, self._start = rest, offset
-        return memoryview(rest), len(rest)
-
-    def contents(self, offset: int, size: int) -> Iterator[bytes]:
-        while size > 0:
-            if not self.reaches(offset + 1):
-                raise EOFError
-            at = offset - self._start
-            piece = self._chunk[at : at + size]
-            yield piece
-            offset += len(piece)
-            size -= len(piece)
-
-    def reaches(self, offset: int) -> bool:
-        """Whether the stream holds at least ``offset`` bytes; moves on to there."""
-        while self._start + len(self._chunk) < offset:
-            self._start += len(self._chunk)
-            self._chunk = next(self._chunks, b"")
-            if not self._chunk:
-                return False
-        return True
-
-    def close(self) -> None:
-        """Read to the end: a compressed stream's own checksum stands there."""
-        for _ in self._chunks:
-            pass
-
-
-Window = FileWindow | StreamWindow
-
-
-def decompressed(chunks: Iterable[bytes], name: str = "layer") -> Iterator[bytes]:
-    """The chunks of a gzip or zstd stream (or of a plain one), inflated; sniffed, never trusted by name.
-
-    Raises
-    ------
-    ArchiveError
-        Damaged or truncated data, an unsupported compression, or more output than ``LIMITS`` allow.
-    """
-    chunks = iter(chunks)
-    head = b""
-    while len(head) < 6 and (more := next(chunks, b"")):
-        head += more
-    whole = _chain(head, chunks)
-    what = next((what for magic, what in _MAGICS.items() if head.startswith(magic)), None)
-    if what == "gzip":
-        return _bounded(whole, _gunzip, name)
-    if what == "zstd":
-        return _bounded(whole, _unzstd, name)
-    if what:
-        raise ArchiveError(f"{name} is compressed with {what}; plain, gzip and zstd are read. Recompress it first.")
-    return whole
-
-
-_MAGICS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
-_MAGICS |= {bytes([first, 0x2A, 0x4D, 0x18]): "zstd" for first in range(0x50, 0x60)}  # a skippable frame first
-
-
-def is_compressed(head: bytes) -> bool:
-    """Whether a blob that starts so is compressed in a way that has a name here."""
-    return head.startswith(tuple(_MAGICS))
-
-
 def is_tar(head: bytes) -> bool:
     """Whether 512 bytes are a tar's first header: zeros (an empty tar), or one whose checksum holds."""
     if not head.strip(b"\0"):
@@ -197,76 +68,6 @@ def is_tar(head: bytes) -> bool:
         and field != b""
         and sum(head) - sum(head[148:156]) + 256 == int(field, 8)
     )
-
-
-def chunk_reader(chunks: Iterable[bytes]) -> io.RawIOBase:
-    """Chunks as a file, for libraries that pull."""
-    return _Reader(iter(chunks))
-
-
-def _chain(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    if head:
-        yield head
-    yield from rest
-
-
-def _bounded(
-    chunks: Iterator[bytes], inflate: Callable[[Iterator[bytes]], Iterator[bytes]], name: str
-) -> Iterator[bytes]:
-    taken = given = 0
-
-    def counted() -> Iterator[bytes]:
-        nonlocal taken
-        for chunk in chunks:
-            taken += len(chunk)
-            yield chunk
-
-    try:
-        for piece in inflate(counted()):
-            given += len(piece)
-            if given > LIMITS.slack + LIMITS.ratio * taken:
-                raise ArchiveError(
-                    f"{name}: {taken} compressed bytes gave {given} bytes, more than {LIMITS.ratio} for one: "
-                    "a decompression bomb? If you trust it, raise imagelab.LIMITS.ratio."
-                )
-            yield piece
-    except (isal_zlib.error, zstandard.ZstdError, EOFError) as error:
-        raise ArchiveError(f"{name}: damaged or truncated compressed data after {given} bytes ({error})") from error
-
-
-def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    inflater = isal_zlib.decompressobj(wbits=31)
-    for chunk in chunks:
-        full = False  # the output's bound was met: there may be more without more input
-        while chunk or full:
-            if inflater.eof:  # the next member (estargz makes one for each file), or padding
-                chunk = chunk.lstrip(b"\0")
-                if not chunk:
-                    break
-                inflater = isal_zlib.decompressobj(wbits=31)
-            piece = inflater.decompress(chunk, _STEP)
-            full = len(piece) == _STEP and not inflater.eof
-            chunk = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-            yield piece
-    if not inflater.eof:
-        raise EOFError("the gzip stream ends early")
-
-
-def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    reader = zstandard.ZstdDecompressor().stream_reader(chunk_reader(chunks), read_across_frames=True)
-    while piece := reader.read(_STEP):
-        yield piece
-
-
-class _Reader(io.RawIOBase):
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks, self._rest = chunks, b""
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._rest:
-            self._rest = next(self._chunks, b"")
-        piece, self._rest = self._rest[:size], self._rest[size:]
-        return piece
 
 
 def clean_path(name: bytes) -> bytes:
@@ -341,7 +142,7 @@ def list_tar(window: Window, *, name: str = "layer", digests: bool = False, capt
     sparse: dict[str, dict[int, bytes]] = {field: {} for field in ("link_target", "xattrs", "digest", "content")}
     try:
         _walk(window, columns, sparse, digests, capture)
-    except _Broken as error:
+    except _BrokenError as error:
         raise ArchiveError(f"{name}: {error.what} at offset {error.offset} of the tar") from None
     for field, values in sparse.items():
         columns[field] = list(map(values.get, range(len(columns["path"]))))
@@ -349,7 +150,7 @@ def list_tar(window: Window, *, name: str = "layer", digests: bool = False, capt
     return LayerListing(table, digests)
 
 
-class _Broken(Exception):
+class _BrokenError(Exception):
     def __init__(self, what: str, offset: int) -> None:
         self.what, self.offset = what, offset
 
@@ -375,7 +176,7 @@ def _walk(
             if filled < 512:
                 if filled == 0 and not pax:
                     return  # some writers leave out the closing zero blocks
-                raise _Broken("the archive is cut off in a header", offset)
+                raise _BrokenError("the archive is cut off in a header", offset)
         at = offset - start
         path, owner, size_field, mtime_field, check, flag, link, magic = unpack(view, at)
         try:
@@ -385,7 +186,7 @@ def _walk(
         except ValueError:
             if not any(view[at : at + 512]):
                 return
-            raise _Broken("not a tar header (its checksum is wrong)", offset) from None
+            raise _BrokenError("not a tar header (its checksum is wrong)", offset) from None
         try:
             if size_field[11] > 32:
                 raise ValueError
@@ -393,7 +194,7 @@ def _walk(
         except ValueError:
             size = _checked(_number, size_field, offset, "a size")
         if size < 0:
-            raise _Broken(f"a negative size ({size})", offset)
+            raise _BrokenError(f"a negative size ({size})", offset)
         data = offset + 512
 
         if flag in _EXTENSIONS:
@@ -427,7 +228,7 @@ def _walk(
                 sparse["xattrs"][count] = xattrs
 
         if len(path) > max_name or 0 in path:
-            raise _Broken(f"a path of {len(path)} bytes, over imagelab.LIMITS.name, or with a NUL", offset)
+            raise _BrokenError(f"a path of {len(path)} bytes, over imagelab.LIMITS.name, or with a NUL", offset)
         kind = kind_of(flag, FILE)
         if path[-1:] == b"/" and (flag == b"0" or flag == b"\0"):
             kind = DIRECTORY  # v7 has no type for directories
@@ -451,7 +252,7 @@ def _walk(
                 sparse["digest"][count] = _hashed(window, data, stored, offset)
         else:
             shown = 0
-            if kind == HARDLINK or kind == SYMLINK:
+            if kind in (SYMLINK, HARDLINK):
                 target = link.split(b"\0", 1)[0] if target is None else target
                 sparse["link_target"][count] = clean_path(target) if kind == HARDLINK else target
         add_path(path)
@@ -464,10 +265,12 @@ def _walk(
         add_offset(data)
         count += 1
         if count > max_entries:
-            raise _Broken(f"more than {max_entries} entries (imagelab.LIMITS.entries)", offset)
+            raise _BrokenError(f"more than {max_entries} entries (imagelab.LIMITS.entries)", offset)
         offset = data + (stored + 511 & ~511)
         if offset > end and stored and not reaches(data + stored):
-            raise _Broken(f"the archive is cut off in the contents of {path.decode(errors='replace')[:200]!r}", offset)
+            raise _BrokenError(
+                f"the archive is cut off in the contents of {path.decode(errors='replace')[:200]!r}", offset
+            )
 
 
 def _extension(
@@ -475,7 +278,7 @@ def _extension(
 ) -> int:
     """Take in a header that only describes what follows; where the next header is."""
     if size > LIMITS.record:
-        raise _Broken(f"a header record of {size} bytes, over imagelab.LIMITS.record", offset)
+        raise _BrokenError(f"a header record of {size} bytes, over imagelab.LIMITS.record", offset)
     record = _contents(window, offset + 512, size, offset)
     if flag in b"LK":
         pax[b"path" if flag == b"L" else b"linkpath"] = record.rstrip(b"\0")
@@ -494,7 +297,7 @@ def _overridden(
     for key in (b"GNU.sparse.size", b"GNU.sparse.realsize"):
         shown = _checked(int, records.get(key, shown), offset, "a sparse size")
     if size < 0 or not 0 <= shown <= max(size, LIMITS.file_size):
-        raise _Broken(f"an impossible size ({shown})", offset)
+        raise _BrokenError(f"an impossible size ({shown})", offset)
     uid = _checked(int, records.get(b"uid", uid), offset, "a PAX uid")
     gid = _checked(int, records.get(b"gid", gid), offset, "a PAX gid")
     if b"mtime" in records:
@@ -511,14 +314,14 @@ def _checked(convert: Callable, value: object, offset: int, what: str):
     try:
         return convert(value)
     except (ValueError, TypeError, OverflowError):
-        raise _Broken(f"{what} that cannot be read", offset) from None
+        raise _BrokenError(f"{what} that cannot be read", offset) from None
 
 
 def _contents(window: Window, data: int, size: int, offset: int) -> bytes:
     try:
         return b"".join(window.contents(data, size))
     except EOFError:
-        raise _Broken("the archive is cut off", offset) from None
+        raise _BrokenError("the archive is cut off", offset) from None
 
 
 def _hashed(window: Window, data: int, size: int, offset: int) -> bytes:
@@ -527,7 +330,7 @@ def _hashed(window: Window, data: int, size: int, offset: int) -> bytes:
         for chunk in window.contents(data, size):
             state.update(chunk)
     except EOFError:
-        raise _Broken("the archive is cut off", offset) from None
+        raise _BrokenError("the archive is cut off", offset) from None
     return state.digest()
 
 
@@ -535,7 +338,7 @@ def _sparse(window: Window, tail: bytes, data: int, offset: int) -> tuple[int, i
     """An old GNU sparse header's real size, and where the data starts behind its extension blocks."""
     shown = _checked(_number, tail[1:], offset, "a sparse size")
     if not 0 <= shown <= LIMITS.file_size:
-        raise _Broken(f"a sparse file that claims {shown} bytes, over imagelab.LIMITS.file_size", offset)
+        raise _BrokenError(f"a sparse file that claims {shown} bytes, over imagelab.LIMITS.file_size", offset)
     extended = tail[0]
     while extended:
         block = _contents(window, data, 512, offset)

@@ -14,17 +14,9 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from imagelab.blobs import FileWindow, StreamWindow, chunk_reader, decompressed, is_compressed
 from imagelab.errors import ArchiveError
-from imagelab.layer_tar import (
-    FileWindow,
-    LayerListing,
-    StreamWindow,
-    chunk_reader,
-    decompressed,
-    is_compressed,
-    is_tar,
-    list_tar,
-)
+from imagelab.layer_tar import LayerListing, is_tar, list_tar
 
 JSON_LIMIT = 1 << 23  # bytes of one manifest, index or config; moby allows 8 MiB too
 _CHUNK = 1 << 18
