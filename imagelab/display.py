@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 # Sizes under any of these names are bytes (DESIGN: three sizes, the ledger, comparisons).
-BYTE_COLUMN = re.compile(r"(^|_)(size|bytes|disk_usage|saving|savings)($|_)|_(usage|bytes)$")
+BYTE_COLUMN = re.compile(r"(^|_)(size|bytes|usage|stored|visible|wasted|saving|savings|shared|unique)$")
 # Control characters, bidirectional controls (Unicode UAX #9), line separators, lone surrogates.
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]")
 

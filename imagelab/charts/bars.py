@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from imagelab.charts.menu import per_image
 from imagelab.charts.theme import (
     INK,
     INSTRUCTION_COLOURS,
@@ -17,7 +18,6 @@ from imagelab.charts.theme import (
     instruction_kind,
     known_size,
     nothing,
-    one_image,
     quoted,
     share,
     step_label,
@@ -154,17 +154,18 @@ def _layer_hover(row: dict[Any, Any], holders: pd.Series, key: str, measure: str
     return hover(row["created_by"] if pd.notna(row["created_by"]) else "unknown instruction", *lines)
 
 
+@per_image
 def waste_bars(waste: pd.DataFrame) -> go.Figure:
     """Bytes stored in vain by the instruction that stored them, and why they are in vain.
 
     Parameters
     ----------
     waste : pandas.DataFrame
-        The ledger of one image (`imagelab.waste`).
+        The ledger (`imagelab.waste`) of one image; of several, a menu chooses.
     """
     if waste.empty:
         return nothing("Nothing was stored in vain: every byte of every layer is in the final filesystem")
-    reference, total = one_image(waste), int(waste["bytes"].sum())
+    name, total = escape(waste["reference"].iloc[0], 44), int(waste["bytes"].sum())
     blamed = waste["instruction"].fillna("").astype("str")
     rows = (
         waste.assign(label=blamed)
@@ -209,7 +210,7 @@ def waste_bars(waste: pd.DataFrame) -> go.Figure:
         showlegend=False,
     )
     (_, worst), most = shown[0], int(order.iloc[0])
-    finding = f"{escape(reference, 44)}: {format_bytes(total)} in vain, {share(most, total)} by {step_label(worst, 50)}"
+    finding = f"{name}: {format_bytes(total)} in vain, {share(most, total)} by {step_label(worst, 50)}"
     left = f"; {len(order) - 15} smaller ones are not shown" if len(order) > 15 else ""
     figure.update_layout(barmode="stack", legend={"y": 1, "yanchor": "bottom"})
     measure = f"Bytes of files that no one sees, by the instruction that stored them and why{left}"

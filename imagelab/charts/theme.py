@@ -59,6 +59,7 @@ TEMPLATE = go.layout.Template(
         "hoverlabel": {"align": "left", "bgcolor": "#20242c", "font": {"color": "#f4f5f7", "family": FONT, "size": 13}},
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.02, "yanchor": "top", "traceorder": "normal"},
         "margin": {"l": 8, "r": 24, "t": 84, "b": 48, "autoexpand": True},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": INSTRUCTION_COLOURS["RUN"]},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "separators": ".,",
@@ -116,7 +117,7 @@ def step_label(created_by: Any, width: int = 46) -> str:
     run = re.fullmatch(r"(?:RUN )?(?:\|\d+ .*?)?/bin/sh -c (.*?)(?: # buildkit)?", words)
     if run:
         words = run[1].removeprefix("#(nop) ").strip() if run[1].startswith("#(nop)") else f"RUN {run[1]}"
-    return escape(words.removesuffix(" # buildkit") or "(no history)", width)
+    return escape(words.removesuffix(" # buildkit") or "(no command recorded)", width)
 
 
 def hover(heading: Any, *lines: str) -> str:
@@ -167,17 +168,6 @@ def quoted(names: Iterable[Any], most: int = 3, width: int = 40) -> str:
     if len(shown) > most:
         return f"{', '.join(shown[:most])} and {len(shown) - most} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
-
-
-def one_image(frame: pd.DataFrame) -> str:
-    """The frame's only reference; an error that names them where it holds several."""
-    references = list(frame["reference"].unique())
-    if len(references) != 1:
-        raise ImagelabError(
-            f"this chart shows one image and was given {len(references)} ({', '.join(map(str, references[:5]))}): "
-            "keep one with frame[frame.reference == ...]"
-        )
-    return references[0]
 
 
 def nothing(finding: str) -> go.Figure:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 import plotly.graph_objects as go
 
+from imagelab.charts.menu import per_image
 from imagelab.charts.theme import (
     INK,
     INSTRUCTION_COLOURS,
@@ -17,7 +18,6 @@ from imagelab.charts.theme import (
     known_size,
     legend_swatches,
     nothing,
-    one_image,
     quoted,
     share,
     step_label,
@@ -84,18 +84,19 @@ def size_tree(history: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
     )
 
 
+@per_image
 def file_tree(files: pd.DataFrame, shape: Shape = "treemap", layer_index: int | None = None) -> go.Figure:
     """The final filesystem, or what one layer stored, as a tree of directories; area is bytes of files.
 
     Parameters
     ----------
     files : pandas.DataFrame
-        `imagelab.files` of one image.
+        `imagelab.files` of one image; of several, a menu chooses.
     shape : {"treemap", "icicle"}
     layer_index : int, optional
         Show what this layer stored instead, hidden by a higher one or not.
     """
-    name = escape(one_image(files), 44)
+    name = escape(files["reference"].iloc[0], 44) if len(files) else "The image"
     stored = files["kind"].eq("file")
     if layer_index is None:
         shown, measure = files[stored & files["visible"].fillna(True).astype(bool)], "Final filesystem"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
+from imagelab.charts.menu import per_image
 from imagelab.charts.theme import (
     INSTRUCTION_COLOURS,
     OUTLINE,
@@ -17,7 +18,6 @@ from imagelab.charts.theme import (
     instruction_kind,
     known_size,
     nothing,
-    one_image,
     step_label,
     titled,
 )
@@ -35,18 +35,18 @@ class Step(NamedTuple):
     note: str
 
 
+@per_image
 def growth(history: pd.DataFrame) -> go.Figure:
     """A waterfall from the base to the final image, a bar for each instruction; small steps are added up.
 
     Parameters
     ----------
     history : pandas.DataFrame
-        `imagelab.history` of one image.
+        `imagelab.history` of one image; of several, a menu chooses.
     """
-    reference = one_image(history)
     column, measure = known_size(history)
     rows = history.assign(bytes=history[column].fillna(0).astype("int64"))
-    total, name = int(rows["bytes"].sum()), escape(reference, 44)
+    total, name = int(rows["bytes"].sum()), escape(history["reference"].iloc[0], 44) if len(history) else "The image"
     if not total:
         return nothing(f"No step of {name} has a known size above zero")
     inherited = rows["from_base"].fillna(False).astype(bool)

@@ -77,7 +77,7 @@ class ImagePicker(Panel):
         self.choices += [reference for reference in references if reference not in self.choices]
         self.choice.options = [(clean(reference, 90), reference) for reference in self.choices]
         self.choice.value = tuple(references)
-        self.chart.outputs = ()
+        self.chart.set_trait("outputs", ())
         for caption, part in self.parts():
             if isinstance(part, go.Figure):
                 self.chart.draw(part)

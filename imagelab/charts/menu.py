@@ -1,0 +1,56 @@
+"""One figure for several images, with a menu to choose from: it works in a report, without a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from imagelab.display import escape
+
+# What a choice changes of the layout, traces apart.
+CHANGED = ("title", "height", "xaxis", "yaxis", "margin", "showlegend", "barmode")
+
+
+def per_image(chart: Callable[..., go.Figure]) -> Callable[..., go.Figure]:
+    """Let a chart of one image take a frame of several: each gets its own, and a menu chooses."""
+
+    @wraps(chart)
+    def several(frame: pd.DataFrame, *args: Any, **kwargs: Any) -> go.Figure:
+        references = list(frame["reference"].unique())
+        if len(references) < 2:
+            return chart(frame, *args, **kwargs)
+        figures = {
+            reference: chart(frame[frame["reference"].eq(reference)], *args, **kwargs) for reference in references
+        }
+        return choose(figures)
+
+    return several
+
+
+def choose(figures: dict[str, go.Figure]) -> go.Figure:
+    """The figures in one, the first of them shown, with a menu of their names."""
+    joined, shown = go.Figure(layout=next(iter(figures.values())).layout), []
+    for name, figure in figures.items():
+        joined.add_traces(figure.data)
+        shown += [name] * len(figure.data)
+    buttons = []
+    for name, figure in figures.items():
+        layout = figure.layout.to_plotly_json()
+        changes = {key: layout.get(key) for key in CHANGED}
+        changes["margin"] = {**layout["margin"], "t": layout["margin"]["t"] + 34}
+        buttons.append(
+            {
+                "label": escape(name, 60),
+                "method": "update",
+                "args": [{"visible": [holder == name for holder in shown]}, changes],
+            }
+        )
+    joined.update_layout(buttons[0]["args"][1])
+    for trace, holder in zip(joined.data, shown, strict=True):
+        trace.visible = holder == shown[0]
+    menu = {"buttons": buttons, "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "pad": {"b": 30}}
+    return joined.update_layout(updatemenus=[menu | {"bgcolor": "#f4f6f8", "font": {"color": "#1d2129"}}])
