@@ -56,6 +56,7 @@ class Step:
     state: State
     line: int
     onbuild: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict)  # what ``from`` says → the stage that it means
     error: str = ""  # why the words could not be expanded: BuildKit refuses the build, not the file
 
     def flag(self, name: str) -> str | None:
@@ -181,6 +182,11 @@ def _platform_args(args: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def _set(env: Mapping[str, str], pairs: Mapping[str, str]) -> dict[str, str]:
+    """The order counts in BuildKit's keys: a name that is set again moves to the end."""
+    return {**{key: value for key, value in env.items() if key not in pairs}, **pairs}
+
+
 def _mount(text: str) -> dict[str, str]:
     fields = dict(part.partition("=")[::2] for part in text.split(","))
     mount = {_MOUNT_ALIASES.get(key.strip().lower(), key.strip().lower()): value for key, value in fields.items()}
@@ -251,12 +257,13 @@ class _Reader:
             step = replace(step, step=None)  # "/" is always there: BuildKit makes and counts no step
         stage.count += step.step is not None
         stage.state = state
-        stage.steps.append(replace(step, onbuild=onbuild, line=stage.line if onbuild else step.line))
-        read = [("copy", step.flag("from"))] + [("mount", mount.get("from")) for mount in step.mounts]
-        for kind, source in read:
+        origins = {}
+        for kind, source in [("copy", step.flag("from")), *(("mount", mount.get("from")) for mount in step.mounts)]:
             if source:
-                found = self.find(source)
-                stage.sources.append((found.name if found else source, kind, found is not None, step.line))
+                if found := self.find(source):
+                    origins[source] = found.name
+                stage.sources.append((origins.get(source, source), kind, found is not None, step.line))
+        stage.steps.append(replace(step, onbuild=onbuild, line=stage.line if onbuild else step.line, origins=origins))
 
     def make(self, node: DockerfileInstruction, stage: str, state: State, number: int | None) -> tuple[Step, State]:
         """The step and the state after it."""
@@ -278,7 +285,7 @@ class _Reader:
         if name in ("ENV", "LABEL"):
             keys, values = ([self.expand(word, env) for word in words[start::3]] for start in (0, 1))
             pairs = dict(zip(keys, values, strict=True))
-            after = replace(state, env={**env, **pairs}) if name == "ENV" else state
+            after = replace(state, env=_set(env, pairs)) if name == "ENV" else state
             return [f"{key}={value}" for key, value in pairs.items()], after
         if name == "ARG":
             scope, shown = dict(env), []
@@ -287,7 +294,7 @@ class _Reader:
                 key = self.expand(key, scope)
                 value = self.args.get(key, self.expand(default, scope) if equals else self.top.env.get(key))
                 if value is not None:
-                    scope[key] = value
+                    scope = _set(scope, {key: value})
                 shown.append(key if value is None else f"{key}={value}")
             return shown, replace(state, env=scope)
         if name in ("FROM", "COPY", "ADD", "WORKDIR", "USER", "EXPOSE", "VOLUME", "STOPSIGNAL"):

@@ -1,0 +1,234 @@
+"""What the next build will do with BuildKit's cache, why, and what it costs."""
+
+from __future__ import annotations
+
+import difflib
+import filecmp
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from imagelab.analyses.cache_keys import Keys, Record, make_tree
+from imagelab.analyses.cache_reasons import explain
+from imagelab.dockerfile.context import Entry, find_dockerfile, read_ignore_file, walk
+from imagelab.dockerfile.log import read_build_log
+from imagelab.dockerfile.syntax import Stage, parse, read_text
+from imagelab.errors import DockerfileError
+from imagelab.frames import make_frame
+from imagelab.redact import mask
+
+PLAN_COLUMNS = {
+    "stage": "string",
+    "step": "Int64",
+    "instruction": "string",
+    "arguments": "string",
+    "hit": "boolean",
+    "certain": "boolean",
+    "reason": "string",
+    "seconds": "Float64",
+    "critical": "boolean",
+    "needs": "string",
+    "line": "Int64",
+}
+
+
+def plan_build(
+    directory: str | os.PathLike[str],
+    changes: Sequence[str] = (),
+    *,
+    after: str | os.PathLike[str] | None = None,
+    dockerfile: str | os.PathLike[str] | None = None,
+    args: Mapping[str, str] | None = None,
+    args_after: Mapping[str, str] | None = None,
+    target: str | None = None,
+    log: str | os.PathLike[str] | pd.DataFrame | None = None,
+    same_results: bool | Collection[str] = False,
+) -> pd.DataFrame:
+    """What a build does, step by step, when the build of ``directory`` is in BuildKit's cache.
+
+    Parameters
+    ----------
+    directory : path
+        The context that was built.
+    changes : sequence of str
+        Paths in it (files, or directories for all beneath) whose content is edited before the next build.
+    after : path, optional
+        The next build's context instead, with its own Dockerfile and .dockerignore.
+    dockerfile : path, optional
+        As ``--file`` gives it, for both builds.
+    args, args_after : mapping, optional
+        Build arguments of the first build, and of the next (the same ones if None).
+    target : str, optional
+        Stage to build, for both; the last if None.
+    log : path or DataFrame, optional
+        A log of a build that ran the steps (`read_build_log`); prices them.
+    same_results : bool or collection of stage names
+        Whether RUN steps that run again leave the same files, as far as other stages copy or mount them: of all
+        stages, of those named, or of none. Steps that depend on it have ``certain`` False.
+
+    Returns
+    -------
+    DataFrame
+        `PLAN_COLUMNS`, a row per step of every needed stage, in file order; FROM is not judged (its cached flag varies
+        between identical builds). ``reason`` says which path, argument or step decides. ``seconds``: what the step took
+        in the log, where it ran there. ``critical``: on the longest chain of steps that run again (by seconds).
+        ``needs``: the steps it waits for, as ``stage:step``.
+
+    Notes
+    -----
+    The rules are BuildKit's, measured on Engine 28 and 20.10. What is fetched (base images, URLs, Git) is taken to be
+    unchanged. BuildKit's transfer of the context does not notice a new mode of a directory, or new extended attributes
+    of a file that is otherwise untouched, if they are made in place in the same directory; the plan takes them as seen.
+    """
+    if changes and after is not None:
+        raise DockerfileError("Give either changes or after: paths that are edited, or a second tree.")
+    root, path = find_dockerfile(directory, dockerfile)
+    entries = walk(root, read_ignore_file(root, path))
+    first = _stages(path, args, target)
+    args_after = args if args_after is None else args_after
+    if after is None:
+        edited = _edited(entries, changes)
+        second, tree = _stages(path, args_after, target), make_tree(root, entries, dict.fromkeys(edited, "edited"))
+    else:
+        root_after, path_after = find_dockerfile(after, dockerfile)
+        entries_after = walk(root_after, read_ignore_file(root_after, path_after))
+        versions = _compare(root, entries, root_after, entries_after)
+        second, tree = _stages(path_after, args_after, target), make_tree(root_after, entries_after, versions)
+    tree_before = make_tree(root, entries, {})
+    names = {stage.name for stage in (*first, *second)}
+    chosen = (names if same_results else set()) if isinstance(same_results, bool) else set(same_results)
+    if unknown := chosen - names:
+        raise DockerfileError(f"same_results names {', '.join(sorted(unknown))}; the stages are {', '.join(sorted(names))}.")
+
+    def judge(same: Collection[str]) -> tuple[list[Record], list[Record], list[bool]]:
+        before, now = Keys(first, tree_before, same).records, Keys(second, tree, same).records
+        known = {record.key for record in before}
+        return before, now, [record.key in known and not record.reads.missing for record in now]
+
+    before, now, hits = judge(chosen)
+    certain = [a == b for a, b in zip(judge(())[2], judge(names)[2], strict=True)]
+    needs = _needs(second, now)
+    seconds = _seconds(log, now)
+    columns = {
+        "stage": [record.step.stage for record in now],
+        "step": [record.step.step for record in now],
+        "instruction": [record.step.instruction for record in now],
+        "arguments": [mask(" ".join(record.step.words)).text for record in now],
+        "hit": hits,
+        "certain": certain,
+        "reason": explain(second, before, now, hits, certain, needs),
+        "seconds": seconds,
+        "critical": _critical(needs, hits, seconds),
+        "needs": [" ".join(f"{now[n].step.stage}:{now[n].step.step}" for n in wanted) or None for wanted in needs],
+        "line": [record.step.line for record in now],
+    }
+    return make_frame(columns, PLAN_COLUMNS)
+
+
+def plan_cost(plan: pd.DataFrame) -> pd.Series:
+    """What the rebuild costs, from `plan_build`'s frame with a log.
+
+    Returns
+    -------
+    Series
+        ``again``, ``saved``: seconds of the steps that run again, and of those that do not. ``critical``: seconds of
+        the longest chain among those that run again, the least that the rebuild takes. ``unpriced``: steps that run
+        again and whose seconds the log does not tell.
+    """
+    seconds, misses = plan["seconds"], ~plan["hit"]
+    values = {
+        "again": seconds[misses].sum(),
+        "saved": seconds[~misses].sum(),
+        "critical": seconds[misses & plan["critical"].fillna(False)].sum(),
+        "unpriced": int((misses & seconds.isna()).sum()),
+    }
+    return pd.Series(values, dtype="Float64", name="seconds")
+
+
+def _stages(path: Path, args: Mapping[str, str] | None, target: str | None) -> list[Stage]:
+    stages = parse(read_text(path), args).needed(target)
+    for step in (step for stage in stages for step in stage.steps):
+        if step.error:
+            raise DockerfileError(f"{path.name} line {step.line}: {step.error}.")
+    return stages
+
+
+def _edited(entries: list[Entry], changes: Sequence[str]) -> set[str]:
+    paths = [entry.path for entry in entries]
+    edited: set[str] = set()
+    for change in [changes] if isinstance(changes, str) else changes:
+        wanted = os.path.normpath(change)
+        found = {p for p in paths if p == wanted or p.startswith(wanted + "/")} if wanted != "." else set(paths)
+        if not found:
+            near = ", ".join(difflib.get_close_matches(wanted, paths, 3)) or "nothing like it"
+            raise DockerfileError(f"{change!r} is no path of the context; there is {near}.")
+        edited |= found
+    return edited
+
+
+def _compare(root: Path, entries: list[Entry], root_after: Path, entries_after: list[Entry]) -> dict[str, str]:
+    """The files of the second tree whose bytes or extended attributes differ from those in the first."""
+    before = {entry.path: entry for entry in entries if entry.kind == "file"}
+    edited = {}
+    for entry in entries_after:
+        old = before.get(entry.path)
+        if entry.kind == "file" and not entry.ignored and old and (old.size, old.mode) == (entry.size, entry.mode):
+            one, two = root / entry.path, root_after / entry.path
+            try:
+                if not filecmp.cmp(one, two, shallow=False) or _attributes(one) != _attributes(two):
+                    edited[entry.path] = "edited"
+            except OSError as error:
+                raise DockerfileError(f"{error.filename} cannot be compared: {error.strerror}.") from error
+    return edited
+
+
+def _attributes(path: Path) -> dict[str, bytes]:
+    if not hasattr(os, "listxattr"):
+        return {}
+    return {name: os.getxattr(path, name) for name in os.listxattr(path)}
+
+
+def _needs(stages: list[Stage], records: list[Record]) -> list[list[int]]:
+    """For each record, those it waits for; a ``--link`` waits for its sources only, what follows for both."""
+    needs: list[list[int]] = []
+    ends: dict[str, list[int]] = {}
+    for stage in stages:
+        state = list(ends[stage.parent]) if stage.parent else []
+        for record in (record for record in records if record.step.stage == stage.name):
+            sources = [n for name, _ in record.reads.stages for n in ends[name]]
+            index = len(needs)
+            needs.append(sorted({*sources} if record.linked else {*sources, *state}))
+            state = [*state, index] if record.linked else [index]
+        ends[stage.name] = state
+    return needs
+
+
+def _seconds(log: str | os.PathLike[str] | pd.DataFrame | None, records: list[Record]) -> list[float | None]:
+    if log is None:
+        return [None] * len(records)
+    frame = log if isinstance(log, pd.DataFrame) else read_build_log(log)
+    ran = frame[frame["step"].notna() & (frame["status"] == "done") & (frame["instruction"] != "LINK")]
+    priced: dict[tuple[str | None, int], float] = {}
+    for stage, step, duration in zip(ran["stage"], ran["step"], ran["duration"], strict=True):
+        key = (None if pd.isna(stage) else stage, int(step))
+        if not pd.isna(duration):
+            priced[key] = max(duration, priced.get(key, 0.0))
+    alone = len({record.step.stage for record in records}) == 1  # such a log does not name the stage
+    places = [(record.step.stage, record.step.step) for record in records]
+    return [priced.get((stage, step or 0), priced.get((None, step or 0)) if alone else None) for stage, step in places]
+
+
+def _critical(needs: list[list[int]], hits: list[bool], seconds: list[float | None]) -> list[bool | None]:
+    if not any(second is not None for second in seconds):
+        return [None] * len(hits)
+    finish: list[float] = []
+    for wanted, hit, second in zip(needs, hits, seconds, strict=True):
+        finish.append((0.0 if hit else second or 0.0) + max((finish[n] for n in wanted), default=0.0))
+    critical, at = [False] * len(hits), finish.index(max(finish))
+    while True:
+        critical[at] = not hits[at]
+        if not needs[at]:
+            return critical  # type: ignore[return-value]
+        at = max(needs[at], key=lambda n: finish[n])
