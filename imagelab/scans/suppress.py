@@ -123,7 +123,7 @@ def _read_rules(path: Path, on: date) -> Iterator[_Rule]:
 
 
 def _lines(content: str, on: date) -> Iterator[_Rule]:
-    """Trivy's list: an id, perhaps ``exp:YYYY-MM-DD``; a line with a wrong date ignores nothing (pkg/result/ignore.go)."""
+    """Trivy's list: an id, perhaps ``exp:YYYY-MM-DD``; a wrong date ignores nothing (pkg/result/ignore.go)."""
     for line in content.splitlines():
         fields = line.split()
         if not fields or fields[0].startswith("#"):

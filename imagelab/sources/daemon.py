@@ -272,3 +272,17 @@ def image_rows() -> list[dict[str, Any]]:
         }  # fmt: skip
         rows += [base | {"reference": tag} for tag in entry.get("RepoTags") or [entry.get("Id")]]
     return rows
+
+
+def inspect_containers(name: str | None = None) -> list[dict[str, Any]]:
+    """What the engine's inspect tells of each container, or of the one of that name or id."""
+    with client() as engine:
+        if name is not None:
+            return [mapping(engine.api.inspect_container(name), "the engine's answer")]
+        found = []
+        for listed in engine.api.containers(all=True):
+            try:
+                found.append(mapping(engine.api.inspect_container(listed["Id"]), "the engine's answer"))
+            except docker.errors.NotFound:  # removed since it was listed
+                continue
+        return found

@@ -1,0 +1,40 @@
+"""Hardening, checked: one verb for images and containers."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from imagelab import tables
+from imagelab.analyses.hardening_containers import CONTAINER_RULES, ContainerFacts
+from imagelab.analyses.hardening_files import FILE_RULES
+from imagelab.analyses.hardening_image import CONFIG_RULES, ImageFacts
+from imagelab.analyses.hardening_rules import run_rules
+from imagelab.model import Image
+
+
+def check_hardening(subject: Image | str) -> pd.DataFrame:
+    """Check an image, or a container, against hardening rules.
+
+    Parameters
+    ----------
+    subject : Image or reference
+        ``container:NAME`` is a container of the engine, created or running (`containers` lists them); its
+        image is checked apart. Files are listed: an engine saves the image for it, unless it was listed before.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``HARDENING_COLUMNS``, one row per rule and piece of evidence: rule, cis and dockle (its ids there),
+        result (passed, failed, or unknown with the reason in evidence), evidence (instruction, file or setting),
+        layer_index (where it is one layer's), advice. The rules stand in `CONFIG_RULES`, `FILE_RULES`
+        and `CONTAINER_RULES`.
+
+    Raises
+    ------
+    ImagelabError
+        The image or container cannot be loaded.
+    """
+    if isinstance(subject, str) and subject.startswith("container:"):
+        return run_rules(CONTAINER_RULES, ContainerFacts.load(subject), subject)
+    (image,) = tables.load_images(subject)
+    return run_rules([*CONFIG_RULES, *FILE_RULES], ImageFacts(image), image.reference)

@@ -1,0 +1,245 @@
+"""Containers of an engine, created or running: what they may do, and rules about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from imagelab.analyses.hardening_rules import ROOT, Evidence, Rule, Unknown
+from imagelab.frames import make_frame
+from imagelab.redact import mask_document
+from imagelab.scans.findings import mapping, sequence, text, texts
+from imagelab.tables.config import timestamp
+
+CONTAINERS_COLUMNS = {
+    "reference": "string",
+    "container": "string",
+    "image": "string",
+    "state": "string",
+    "created": "datetime64[us, UTC]",
+    "user": "string",
+    "read_only": "boolean",
+    "privileged": "boolean",
+    "no_new_privileges": "boolean",
+    "capabilities": "string",
+    "network": "string",
+    "mounts": "string",
+    "memory": "Int64",
+    "cpus": "Float64",
+    "pids": "Int64",
+}
+#: What Docker leaves to a container unless told otherwise (moby, profiles and oci/caps defaults).
+DEFAULT_CAPABILITIES = (
+    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW",
+    "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+)  # fmt: skip
+_SENSITIVE = re.compile(r"/(?:boot|dev|etc|lib|lib64|proc|root|sys|usr|var/lib/docker|var/run|run)?(?:/|$)")
+_SOCKETS = ("docker.sock", "containerd.sock", "podman.sock", "crio.sock")
+
+
+@dataclass(frozen=True)
+class ContainerFacts:
+    """A container as the engine's inspect tells it."""
+
+    inspected: dict[str, Any]
+
+    @classmethod
+    def load(cls, reference: str) -> ContainerFacts:
+        from imagelab.sources.daemon import inspect_containers
+
+        return cls(inspect_containers(reference.removeprefix("container:"))[0])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return mapping(self.inspected.get("Config"))
+
+    @property
+    def host(self) -> dict[str, Any]:
+        return mapping(self.inspected.get("HostConfig"))
+
+    @property
+    def name(self) -> str:
+        return (text(self.inspected.get("Name")) or text(self.inspected.get("Id")) or "").removeprefix("/")
+
+    @property
+    def options(self) -> list[str]:
+        return texts(self.host.get("SecurityOpt"))
+
+    @property
+    def no_new_privileges(self) -> bool:
+        return any(re.fullmatch(r"no-new-privileges(?:[:=]true)?", option) for option in self.options)
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """The bounding set: ALL, or names without ``CAP_``, from the defaults, ``--cap-drop`` and ``--cap-add``."""
+        add, drop = (
+            {name.upper().removeprefix("CAP_") for name in texts(self.host.get(key))} for key in ("CapAdd", "CapDrop")
+        )
+        if self.host.get("Privileged"):
+            return ("ALL",)
+        if "ALL" in add:
+            return ("ALL", *(f"-{name}" for name in sorted(drop - {"ALL"})))
+        kept = set() if "ALL" in drop else set(DEFAULT_CAPABILITIES) - drop
+        return tuple(sorted(kept | add))
+
+    def mounts(self) -> list[tuple[str, str, bool]]:
+        """Host path, path inside, writable; of bind mounts."""
+        found = [mapping(one) for one in sequence(self.inspected.get("Mounts"))]
+        return [
+            (str(one.get("Source")), str(one.get("Destination")), bool(one.get("RW")))
+            for one in found
+            if one.get("Type") == "bind"
+        ]
+
+
+def containers() -> pd.DataFrame:
+    """The engine's containers, created or running, and what they may do.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``CONTAINERS_COLUMNS``: reference (``container:NAME``, for `check_hardening`), container (id), image, state,
+        created (UTC), user (as set; empty is root), read_only (root filesystem), privileged, no_new_privileges,
+        capabilities (the bounding set, as a comma-separated list; ``ALL`` where nothing is held back), network (mode),
+        mounts (bind mounts, ``host:inside``), memory (bytes), cpus, pids; ``<NA>`` is without a limit.
+
+    Raises
+    ------
+    DaemonUnavailable
+    """
+    from imagelab.sources.daemon import inspect_containers
+
+    rows = []
+    for facts in map(ContainerFacts, inspect_containers()):
+        host = facts.host
+        nano, quota, period = (host.get(key) or 0 for key in ("NanoCpus", "CpuQuota", "CpuPeriod"))
+        pids = host.get("PidsLimit")
+        rows.append(
+            {
+                "reference": f"container:{facts.name}",
+                "container": facts.inspected.get("Id"),
+                "image": text(facts.config.get("Image")),
+                "state": text(mapping(facts.inspected.get("State")).get("Status")),
+                "created": timestamp(text(facts.inspected.get("Created"))),
+                "user": facts.config.get("User") or "",
+                "read_only": bool(host.get("ReadonlyRootfs")),
+                "privileged": bool(host.get("Privileged")),
+                "no_new_privileges": facts.no_new_privileges,
+                "capabilities": ", ".join(facts.capabilities),
+                "network": text(host.get("NetworkMode")),
+                "mounts": ", ".join(f"{source}:{inside}" for source, inside, _ in facts.mounts()),
+                "memory": host.get("Memory") or None,
+                "cpus": nano / 1e9 or (quota / (period or 100_000) if quota > 0 else None),
+                "pids": pids if pids and pids > 0 else None,
+            }
+        )
+    return make_frame(rows, CONTAINERS_COLUMNS)
+
+
+def _setting(key: str, wrong: Callable[[Any], bool], say: str) -> Callable[[ContainerFacts], Iterator[Evidence]]:
+    """A check of one of the host config's settings."""
+
+    def check(facts: ContainerFacts) -> Iterator[Evidence]:
+        if not facts.host:
+            raise Unknown("the engine's inspect has no HostConfig")
+        if wrong(facts.host.get(key)):
+            yield Evidence(say.format(facts.host.get(key)))
+
+    return check
+
+
+def _is_host(mode: Any) -> bool:
+    return mode == "host"
+
+
+def user(facts: ContainerFacts) -> Iterator[Evidence]:
+    name = str(facts.config.get("User") or "").partition(":")[0]
+    if name in ROOT or (name.isdigit() and int(name) == 0):
+        yield Evidence(f"runs as {name or 'root (no user set)'}")
+
+
+def capabilities(facts: ContainerFacts) -> Iterator[Evidence]:
+    held = facts.capabilities
+    extra = sorted(set(held) - set(DEFAULT_CAPABILITIES))
+    if extra:
+        yield Evidence("holds more than Docker's defaults: " + ", ".join(extra))
+    elif set(DEFAULT_CAPABILITIES) <= set(held):
+        yield Evidence("none dropped: holds Docker's defaults, " + ", ".join(DEFAULT_CAPABILITIES))
+
+
+def no_new_privileges(facts: ContainerFacts) -> Iterator[Evidence]:
+    if not facts.no_new_privileges:
+        yield Evidence("security-opt no-new-privileges is not set")
+
+
+def unconfined(facts: ContainerFacts) -> Iterator[Evidence]:
+    for option in facts.options:
+        if re.fullmatch(r"(?:seccomp|apparmor)[:=]unconfined|label[:=]disable", option):
+            yield Evidence(f"security-opt {option}")
+
+
+def socket(facts: ContainerFacts) -> Iterator[Evidence]:
+    for source, inside, _ in facts.mounts():
+        if source.endswith(_SOCKETS) or inside.endswith(_SOCKETS):
+            yield Evidence(f"mounts {source} at {inside}: its holder is root on the host")
+
+
+def host_paths(facts: ContainerFacts) -> Iterator[Evidence]:
+    for source, inside, writable in facts.mounts():
+        if (
+            _SENSITIVE.match(source.rstrip("/") + "/")
+            and (source.count("/") < 3 or writable)
+            and not source.endswith(_SOCKETS)
+        ):
+            yield Evidence(f"mounts {source} at {inside}, {'writable' if writable else 'read-only'}")
+
+
+def environment(facts: ContainerFacts) -> Iterator[Evidence]:
+    for where, kind in mask_document(
+        {"Env": sequence(facts.config.get("Env")), "Cmd": sequence(facts.config.get("Cmd"))}
+    )[1]:
+        yield Evidence(f"{where}: {kind}")
+
+
+def health(facts: ContainerFacts) -> Iterator[Evidence]:
+    if not sequence(mapping(facts.config.get("Healthcheck")).get("Test")):
+        yield Evidence("no health check, of the image or of its own")
+
+
+def published(facts: ContainerFacts) -> Iterator[Evidence]:
+    for inside, places in mapping(facts.host.get("PortBindings")).items():
+        for place in map(mapping, sequence(places)):
+            if place.get("HostIp") in (None, "", "0.0.0.0", "::"):
+                yield Evidence(f"port {inside} is published on every interface")
+
+
+# fmt: off
+CONTAINER_RULES = (
+    Rule("run as another user than root", "4.1", None, "docker run --user, or USER in the image.", user),
+    Rule("not privileged", "5.4", None, "Drop --privileged; add the one capability or device that is needed.",
+         _setting("Privileged", bool, "--privileged")),
+    Rule("capabilities dropped", "5.3", None, "--cap-drop=ALL, then --cap-add what it asks for.", capabilities),
+    Rule("no new privileges", "5.25", None, "--security-opt no-new-privileges.", no_new_privileges),
+    Rule("read-only root filesystem", "5.12", None, "--read-only, with --tmpfs or volumes where it writes.",
+         _setting("ReadonlyRootfs", lambda value: not value, "the root filesystem is writable")),
+    Rule("seccomp and AppArmor on", "5.21", None, "Keep the default profiles, or write narrower ones.", unconfined),
+    Rule("no engine socket", "5.31", None, "Take the mount away; a filtering proxy where it cannot be.", socket),
+    Rule("no host paths", "5.5", None, "Mount volumes, or the one folder that is needed, read-only.", host_paths),
+    Rule("no devices", "5.17", None, "Drop --device.", _setting("Devices", bool, "devices: {}")),
+    *(Rule(f"own {what}", cis, None, f"Drop --{flag}=host.", _setting(key, _is_host, f"--{flag}={{}}"))
+      for what, cis, flag, key in (
+          ("network", "5.9", "network", "NetworkMode"), ("processes", "5.15", "pid", "PidMode"),
+          ("IPC", "5.16", "ipc", "IpcMode"),
+          ("host name", "5.20", "uts", "UTSMode"), ("users", "5.30", "userns", "UsernsMode"))),
+    Rule("memory limit", "5.10", None, "--memory.", _setting("Memory", lambda value: not value, "no limit")),
+    Rule("process limit", "5.28", None, "--pids-limit.",
+         _setting("PidsLimit", lambda value: not value or value < 0, "no limit")),
+    Rule("ports on one interface", "5.13", None, "-p 127.0.0.1:PORT:PORT, or the address that is meant.", published),
+    Rule("health check", "5.26", None, "HEALTHCHECK in the image, or --health-cmd.", health),
+    Rule("no secrets in the environment", None, None, "Mount a file: docker inspect shows all of it.", environment),
+)
+# fmt: on

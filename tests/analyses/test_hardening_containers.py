@@ -1,0 +1,163 @@
+"""Containers: what the check says is compared with what the container can really do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from imagelab.analyses.hardening import check_hardening
+from imagelab.analyses.hardening_containers import (
+    CONTAINER_RULES,
+    CONTAINERS_COLUMNS,
+    DEFAULT_CAPABILITIES,
+    ContainerFacts,
+    containers,
+)
+from imagelab.errors import ImageNotFound
+
+# linux/capability.h: the bit of each of Docker's defaults, and of three others.
+BITS = {
+    "CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4, "KILL": 5, "SETGID": 6, "SETUID": 7, "SETPCAP": 8,
+    "NET_BIND_SERVICE": 10, "NET_ADMIN": 12, "NET_RAW": 13, "SYS_CHROOT": 18, "SYS_PTRACE": 19, "SYS_ADMIN": 21,
+    "MKNOD": 27, "AUDIT_WRITE": 29, "SETFCAP": 31,
+}  # fmt: skip
+IMAGE = "localhost/busybox:static"
+#: What the container tries: each line says what it may do.
+TRY = """
+(touch /probe) 2>/dev/null && echo write-root || echo no-write-root
+(touch /tmp/probe) 2>/dev/null && echo write-tmp || echo no-write-tmp
+(touch /tmp/owned && chown 1234 /tmp/owned) 2>/dev/null && echo chown || echo no-chown
+(chroot / true) 2>/dev/null && echo chroot || echo no-chroot
+grep -E '^(CapBnd|NoNewPrivs|Uid)' /proc/self/status
+"""
+CASES = {
+    "default": [],
+    "read-only": ["--read-only", "--tmpfs", "/tmp"],
+    "no-capabilities": ["--cap-drop=ALL"],
+    "bind-only": ["--cap-drop=ALL", "--cap-add=NET_BIND_SERVICE"],
+    "chown-dropped": ["--cap-drop=CHOWN", "--cap-drop=cap_sys_chroot"],
+    "more": ["--cap-add=SYS_PTRACE", "--cap-add=NET_ADMIN"],
+    "user": ["--user=1000:1000", "--tmpfs", "/tmp:mode=1777"],
+    "no-new-privileges": ["--security-opt=no-new-privileges"],
+    "hardened": [
+        "--read-only",
+        "--tmpfs",
+        "/tmp",
+        "--cap-drop=ALL",
+        "--user=65534",
+        "--security-opt=no-new-privileges",
+        "--memory=32m",
+        "--pids-limit=50",
+        "--cpus=0.5",
+        "--health-cmd=true",
+    ],
+}
+
+
+@pytest.fixture
+def engine_env(modern, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", modern.host)
+    made = []
+    yield modern, made
+    for name in made:
+        modern.docker("rm", "-f", name)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_said_is_what_it_can_do(engine_env, case):
+    engine, made = engine_env
+    name = f"imagelab-hardening-{case}"
+    made.append(name)
+    did = engine.docker("run", "--name", name, "--network=none", *CASES[case], IMAGE, "/bin/sh", "-c", TRY)
+    row = containers().set_index("reference").loc[f"container:{name}"]
+    said = check_hardening(f"container:{name}").set_index("rule")["result"]
+
+    def passed(rule):
+        return said.loc[[rule]].iloc[0] == "passed"
+
+    is_root = re.search(r"^Uid:\s+0\b", did, re.M) is not None
+    assert passed("run as another user than root") == (not is_root)
+    assert passed("read-only root filesystem") == row["read_only"]
+    if is_root:
+        assert ("no-write-root" in did) == row["read_only"]
+    if case == "hardened":
+        assert "no-write-root" in did and "\nwrite-tmp" in did
+    held = set(row["capabilities"].split(", ")) - {""}
+    bounding = int(re.search(r"^CapBnd:\s+(\w+)", did, re.M)[1], 16)
+    assert held & set(BITS) == {word for word, bit in BITS.items() if bounding >> bit & 1}
+    assert bounding.bit_count() == len(held)
+    if is_root:
+        assert ("no-chown" in did) == ("CHOWN" not in held) and ("no-chroot" in did) == ("SYS_CHROOT" not in held)
+    else:
+        assert "no-chown" in did and "no-chroot" in did
+    fewer = held < set(DEFAULT_CAPABILITIES)
+    assert passed("capabilities dropped") == fewer
+    limited = re.search(r"^NoNewPrivs:\s+1", did, re.M) is not None
+    assert passed("no new privileges") == row["no_new_privileges"] == limited
+    if case == "hardened":
+        assert set(said) == {"passed"}, said[said != "passed"]
+        assert (row["memory"], row["cpus"], row["pids"]) == (32 * 1024**2, 0.5, 50)
+
+
+@pytest.mark.engine
+def test_created_privileged_and_mounted(engine_env):
+    engine, made = engine_env
+    made.append("imagelab-hardening-open")
+    options = [
+        "--privileged",
+        "--network=host",
+        "--pid=host",
+        "--ipc=host",
+        "--uts=host",
+        "-v",
+        "/etc:/host:ro",
+        "-v",
+        "/var/run/docker.sock:/var/run/docker.sock",
+        "-e",
+        "DB_PASSWORD=hunter2",
+    ]
+    engine.docker("create", "--name", "imagelab-hardening-open", *options, IMAGE, "true")
+    row = containers().set_index("reference").loc["container:imagelab-hardening-open"]
+    assert row["state"] == "created" and row["privileged"] and row["capabilities"] == "ALL" and row["network"] == "host"
+    found = check_hardening("container:imagelab-hardening-open").set_index("rule")
+    failed = set(found.index[found["result"] == "failed"])
+    assert failed >= {
+        "not privileged",
+        "capabilities dropped",
+        "no engine socket",
+        "no host paths",
+        "own network",
+        "own processes",
+        "own IPC",
+        "own host name",
+        "no secrets in the environment",
+    }
+    assert "hunter2" not in found.to_csv()
+    with pytest.raises(ImageNotFound):
+        check_hardening("container:imagelab-no-such-container")
+
+
+def facts(**host):
+    return ContainerFacts({"Name": "/x", "Config": {}, "HostConfig": host})
+
+
+def test_capabilities_as_moby_computes_them():
+    assert facts().capabilities == tuple(sorted(DEFAULT_CAPABILITIES))
+    assert facts(CapDrop=["ALL"], CapAdd=["CAP_CHOWN", "net_raw"]).capabilities == ("CHOWN", "NET_RAW")
+    assert facts(CapAdd=["ALL"], CapDrop=["SYS_ADMIN"]).capabilities == ("ALL", "-SYS_ADMIN")
+    assert facts(Privileged=True, CapDrop=["ALL"]).capabilities == ("ALL",)
+
+
+def test_missing_and_wrong_fields_are_no_error():
+    from imagelab.analyses.hardening_rules import run_rules
+
+    for inspected in (
+        {},
+        {"Config": None, "HostConfig": [], "Mounts": "x"},
+        {"HostConfig": {"CapAdd": 3, "SecurityOpt": None, "PortBindings": []}},
+    ):
+        frame = run_rules(CONTAINER_RULES, ContainerFacts(inspected), "x")
+        assert len(frame) >= len(CONTAINER_RULES)
+    assert list(CONTAINERS_COLUMNS)[:3] == ["reference", "container", "image"]
