@@ -148,6 +148,7 @@ def bytes_ticks(top: float, bottom: float = 0) -> dict[str, Any]:
     span = max(top - min(bottom, 0), 1.0)
     magnitude = 10 ** (len(str(int(span))) - 1)
     step = next(part * magnitude for part in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if span / (part * magnitude) <= 6.5)
+    step = max(step, 1)
     at = [step * count for count in range(int(bottom // step), int(top / step) + 2) if step * count <= top * 1.02]
     return {
         "tickvals": at,
