@@ -4,7 +4,11 @@ The shop window: names that people use, from the rooms that hold them. ``from im
 loads the rooms that draw.
 """
 
+from imagelab.analyses.accepted import read_accepted
+from imagelab.analyses.advice import advise
+from imagelab.analyses.compare import compare_files, compare_layers, duplicates
 from imagelab.analyses.dive import dive_efficiency
+from imagelab.analyses.sizes import size_by
 from imagelab.analyses.waste import efficiency, waste
 from imagelab.blobs import LIMITS
 from imagelab.errors import (
@@ -32,8 +36,12 @@ __all__ = [
     "ImageNotFound",
     "ImagelabError",
     "ScanFormatError",
+    "advise",
+    "compare_files",
+    "compare_layers",
     "data_path",
     "dive_efficiency",
+    "duplicates",
     "efficiency",
     "examples",
     "files",
@@ -42,9 +50,11 @@ __all__ = [
     "list_images",
     "load_image",
     "packages",
+    "read_accepted",
     "read_file",
     "save_snapshot",
     "settings",
+    "size_by",
     "squash",
     "waste",
 ]

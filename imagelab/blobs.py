@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 import zstandard
 from isal import isal_zlib
@@ -170,7 +171,11 @@ def _bounded(
                     "a decompression bomb? If you trust it, raise imagelab.LIMITS.ratio."
                 )
             yield piece
-    except (isal_zlib.IsalError, zstandard.ZstdError, EOFError) as error:
+    except (
+        isal_zlib.error,  # type: ignore[misc]  # its stubs call it a plain object
+        zstandard.ZstdError,
+        EOFError,
+    ) as error:
         raise ArchiveError(f"{name}: damaged or truncated compressed data after {given} bytes ({error})") from error
 
 
@@ -193,7 +198,7 @@ def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    reader = zstandard.ZstdDecompressor().stream_reader(chunk_reader(chunks), read_across_frames=True)
+    reader = zstandard.ZstdDecompressor().stream_reader(cast(IO[bytes], chunk_reader(chunks)), read_across_frames=True)
     while piece := reader.read(_STEP):
         yield piece
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-INSTRUCTIONS = ("ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER")
-INSTRUCTIONS += ("ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR")
+INSTRUCTIONS = frozenset(
+    ["ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD", "RUN"]
+    + ["SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"]
+)
 #: What makes a layer, even an empty one (BuildKit), or can make one (classic builder).
 LAYER_MAKERS = frozenset({"ADD", "COPY", "RUN", "WORKDIR"})
 

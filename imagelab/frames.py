@@ -44,11 +44,8 @@ def format_bytes(size: int | float | None) -> str:
     """
     if size is None or pd.isna(size):
         return "unknown"
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(value) < 999.5:
-            break
-        value /= 1000
-    else:
-        unit = "TB"
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if abs(value) >= 999.5:
+            value, unit = value / 1000, larger
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"

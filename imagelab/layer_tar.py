@@ -210,6 +210,7 @@ def _walk(
         except KeyError:
             fields = (owner[:8], owner[8:16], owner[16:])
             mode, uid, gid = owners[owner] = tuple(_checked(_number, field, offset, "a number") for field in fields)
+        mtime: int | None
         try:
             mtime = int(mtime_field[:11], 8) * 1_000_000
         except ValueError:

@@ -142,7 +142,8 @@ def _replace(gone: np.ndarray, replaced_by: np.ndarray, old: np.ndarray, new: np
 
 
 def _link_targets(tree: _Tree, links, lower, current, real, at, start: int) -> np.ndarray:
-    """The entry that each hardlink of a layer names: an earlier one of its tar, else the lower layers', else a later one."""
+    """The entry that each hardlink of a layer names: an earlier one of its tar, else the lower layers', else a
+    later one."""
     wanted = tree.targets[links]
     here = current[wanted]
     inside = here >= start
@@ -157,7 +158,8 @@ def _link_targets(tree: _Tree, links, lower, current, real, at, start: int) -> n
 
 
 def _settle(node: int, end: int, own, below, layer: int, kinds, current, gone) -> None:
-    """One path that is no directory somewhere, and the paths below it, in one layer: ``own`` and ``below`` are its entries."""
+    """One path that is no directory somewhere, and the paths below it, in one layer: ``own`` and ``below`` are its
+    entries."""
     own = own[kinds[own] != DIRECTORY]
     if len(own):  # takes along what lies below and came before
         tree = current[node + 1 : end]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from imagelab.tables import Images, files, layers, load_images
-from imagelab.tables.filesystem import REASONS
+from imagelab.tables import Images, files, load_images
 
 WASTE_COLUMNS = {
     "reference": "str",
@@ -47,22 +46,19 @@ def waste(images: Images, *, digests: bool = False) -> pd.DataFrame:
         (whiteouts), ``overwritten`` (also by another type, or twice in one tar), or ``rewritten_unchanged``
         (the same bytes again; only where digests were compared).
     """
-    loaded = load_images(images)
-    return ledger(files(loaded, digests=digests), layers(loaded))
+    return ledger(files(images, digests=digests))
 
 
-def ledger(files: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
-    """As ``waste``, of the frames that ``il.files`` and ``il.layers`` gave."""
-    lost = files.loc[files["reason"].notna() & (files["size"] > 0)]
-    lost = lost[["reference", "path", "size", "reason", "layer_index", "removed_layer_index"]].rename(
-        columns={"size": "bytes"}
-    )
+def ledger(files: pd.DataFrame) -> pd.DataFrame:
+    """As ``waste``, of the frame that ``il.files`` gave."""
+    lost = files.loc[files["reason"].notna() & (files["size"] > 0)].rename(columns={"size": "bytes"})
     lost["reference"] = lost["reference"].astype("str")
-    told = layers[["reference", "layer_index", "created_by"]]
-    lost = lost.merge(told.rename(columns={"created_by": "instruction"}), on=["reference", "layer_index"], how="left")
-    told = told.rename(columns={"layer_index": "removed_layer_index", "created_by": "removed_instruction"})
+    lost["instruction"] = lost["instruction"].astype("string")
+    # the remover's text: that of any entry of its layer (its whiteout, or what took the place)
+    told = files[["reference", "layer_index", "instruction"]].drop_duplicates()
+    told = told.astype({"reference": "str", "instruction": "string"})
+    told = told.rename(columns={"layer_index": "removed_layer_index", "instruction": "removed_instruction"})
     lost = lost.merge(told, on=["reference", "removed_layer_index"], how="left")
-    lost["reason"] = lost["reason"].cat.set_categories(list(REASONS))
     lost = lost.astype({name: dtype for name, dtype in WASTE_COLUMNS.items() if dtype != "category"})
     return lost[list(WASTE_COLUMNS)].sort_values("bytes", ascending=False, kind="stable", ignore_index=True)
 

@@ -158,7 +158,7 @@ def assemble(
         transport=transport,
         layers=tuple(layers),
         history=entries,
-        config=config,
+        config=dict(config),
         manifest=dict(manifest or {}),
         annotations=dict(annotations or {}),
         platform=platform_of(config),

@@ -26,7 +26,11 @@ class Container(Protocol):
     """Members by name, with forward slashes and no leading ``./``."""
 
     name: str
-    sizes: dict[str, int]  # of every member that is a file; a link has its target's
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Of every member that is a file; a link has its target's."""
+        ...
 
     def read(self, member: str) -> bytes:
         """A small member's bytes."""

@@ -225,6 +225,16 @@ def parsed(image: Image) -> list[Command]:
     return [parse_created_by(entry.created_by, entry.comment) for entry in image.history]
 
 
+def instruction_of_layer(image: Image) -> list[str | None]:
+    """The ``created_by`` of the step that made each layer; None where unknown."""
+    made: list[str | None] = [None] * len(image.layers)
+    indexes, _ = join_layers(image, parsed(image))
+    for entry, index in zip(image.history, indexes, strict=True):
+        if index is not None and index >= 0:
+            made[index] = entry.created_by or (f"({entry.comment})" if entry.comment else None)
+    return made
+
+
 def known_layers(image: Image) -> list[Layer]:
     """The image's layers, with size and entries where a listing is at hand or costs only local reading."""
     if all(layer.size is not None for layer in image.layers):
@@ -281,10 +291,9 @@ def join_layers(image: Image, commands: Sequence[Command]) -> tuple[list[int | N
     return indexes, "engine"
 
 
-def timestamp(value: str | None) -> pd.Timestamp | None:
-    """An RFC 3339 time; None where it is missing or no time."""
-    stamp = pd.to_datetime(value, utc=True, errors="coerce", format="ISO8601") if value else None
-    return None if stamp is None or stamp is pd.NaT else stamp
+def timestamp(value: str | None) -> Any:
+    """An RFC 3339 time; NaT where it is missing or no time."""
+    return pd.to_datetime(value, utc=True, errors="coerce", format="ISO8601")
 
 
 def _first(*values: int | None) -> int | None:

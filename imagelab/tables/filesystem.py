@@ -13,7 +13,7 @@ from imagelab.layer_tar import FILE, HARDLINK, KINDS, SYMLINK, clean_path
 from imagelab.listing import layer_listings
 from imagelab.model import Image
 from imagelab.overlay import ALIVE, DELETED, NOT_WASTED, OVERWRITTEN, UNCHANGED, overlay
-from imagelab.tables.config import Images, load_images
+from imagelab.tables.config import Images, instruction_of_layer, load_images
 
 CHANGES = ("added", "modified", "removed")
 REASONS = ("deleted", "overwritten", "rewritten_unchanged")
@@ -21,6 +21,7 @@ REASONS = ("deleted", "overwritten", "rewritten_unchanged")
 FILES_COLUMNS = {
     "reference": "category",
     "layer_index": "int32",
+    "instruction": "category",
     "path": "str",
     "path_raw": "object",
     "kind": "category",
@@ -54,7 +55,8 @@ def files(images: Images, *, digests: bool = False) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``FILES_COLUMNS``. ``path`` is absolute, bytes that are no UTF-8 as ``\\xNN`` (then ``path_raw`` has the exact
+        ``FILES_COLUMNS``. ``instruction``: the ``created_by`` of the step that made the layer, ``<NA>`` where unknown.
+        ``path`` is absolute, bytes that are no UTF-8 as ``\\xNN`` (then ``path_raw`` has the exact
         bytes); a whiteout's is that of what it removes, an opaque whiteout's its directory. ``kind``: file,
         directory, symlink, hardlink, whiteout, opaque_whiteout, device, fifo. ``size``: bytes, of regular files
         only (a hardlink's bytes stand with its target). ``change``: added, modified, removed. ``visible``: the name is in
@@ -73,8 +75,10 @@ def files(images: Images, *, digests: bool = False) -> pd.DataFrame:
         return frames[0]
     if not frames:
         return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in FILES_COLUMNS.items()})
-    joined = pd.concat([frame.astype({"reference": "str"}) for frame in frames], ignore_index=True)
-    return joined.astype({"reference": "category"})
+    joined = pd.concat(
+        [frame.astype({"reference": "str", "instruction": "str"}) for frame in frames], ignore_index=True
+    )
+    return joined.astype({"reference": "category", "instruction": "category"})
 
 
 def _files(image: Image, digests: bool) -> pd.DataFrame:
@@ -95,11 +99,12 @@ def _files(image: Image, digests: bool) -> pd.DataFrame:
     layer_index = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     has_bytes = state.inode >= 0
     frame = {
-        "reference": pd.Categorical.from_codes(np.zeros(len(kinds), np.int8), [image.reference]),
+        "reference": pd.Categorical.from_codes(np.zeros(len(kinds), np.int8), pd.Index([image.reference])),
         "layer_index": layer_index,
+        "instruction": _instructions(image, layer_index),
         "path": path,
         "path_raw": raw,
-        "kind": pd.Categorical.from_codes(kinds.astype(np.int8), list(KINDS)),
+        "kind": pd.Categorical.from_codes(kinds.astype(np.int8), pd.Index(KINDS)),
         "size": size,
         "mode": columns["mode"].to_numpy(),
         "uid": columns["uid"].to_numpy(),
@@ -107,9 +112,9 @@ def _files(image: Image, digests: bool) -> pd.DataFrame:
         "mtime": columns["mtime"].to_pandas(),
         "link_target": target,
         "xattrs": columns["xattrs"].cast(pa.string()).to_pandas().astype("str"),
-        "change": pd.Categorical.from_codes(state.change, list(CHANGES)),
+        "change": pd.Categorical.from_codes(state.change, pd.Index(CHANGES)),
         "visible": state.visible,
-        "reason": pd.Categorical.from_codes(reason, list(REASONS)),
+        "reason": pd.Categorical.from_codes(reason, pd.Index(REASONS)),
         "removed_layer_index": pd.array(np.where(reason >= 0, removed, 0), dtype="Int32"),
         "inode": pd.array(np.where(has_bytes, state.inode, 0), dtype="Int64"),
         "digest": _hex(columns["digest"]),
@@ -117,6 +122,13 @@ def _files(image: Image, digests: bool) -> pd.DataFrame:
     frame["removed_layer_index"][reason < 0] = pd.NA
     frame["inode"][~has_bytes] = pd.NA
     return pd.DataFrame(frame, copy=False)
+
+
+def _instructions(image: Image, layer_index: np.ndarray) -> pd.Categorical:
+    made_by = instruction_of_layer(image)
+    names = list(dict.fromkeys(name for name in made_by if name is not None))
+    codes = np.array([-1 if name is None else names.index(name) for name in made_by], np.int32)
+    return pd.Categorical.from_codes(codes[layer_index], pd.Index(names, dtype="str"))
 
 
 def _wasted(state: Any, kinds: np.ndarray, size: np.ndarray, digest: pa.Array) -> tuple[np.ndarray, np.ndarray]:

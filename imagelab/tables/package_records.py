@@ -52,7 +52,8 @@ def packages(images: Images) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``PACKAGES_COLUMNS``: ``manager`` is dpkg, apk, python or npm; ``size`` the bytes of the package's files that are
+        ``PACKAGES_COLUMNS``: ``manager`` is dpkg, apk, python or npm; ``size`` the bytes of the package's files
+        that are
         still there and ``files`` their number (``<NA>`` where the record names no files); ``layer_index`` the
         layer that brought this version; ``path`` the record. ``attrs["unread"]`` lists databases that are
         not read: rpm's.
@@ -69,7 +70,8 @@ def packages(images: Images) -> pd.DataFrame:
 
 
 def package_files(image: Image) -> pd.DataFrame:
-    """Which package each visible file belongs to: ``path``, ``manager``, ``package`` (a file of two is listed twice)."""
+    """Which package each visible file belongs to: ``path``, ``manager``, ``package`` (a file of two is listed
+    twice)."""
     found, _ = _recorded(image)
     rows = [(path, package.manager, package.name) for package in found for path in package.files or ()]
     listed = pd.DataFrame(rows, columns=["path", "manager", "package"], dtype="str")

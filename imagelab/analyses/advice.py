@@ -1,0 +1,185 @@
+"""Advice: which bytes could go, how sure that is, and what to write instead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from imagelab.analyses.accepted import accept
+from imagelab.analyses.advice_rules import BUILD_PACKAGES, EXACT, LIKELY, POSSIBLE, RULES, RUNTIME_PACKAGES
+from imagelab.frames import format_bytes, make_frame
+from imagelab.model import Image
+from imagelab.tables import Images, files, history, load_images
+from imagelab.tables.config import Reference
+from imagelab.tables.package_records import package_files
+
+ADVICE_COLUMNS = {
+    "reference": "str",
+    "rule": "str",
+    "what": "str",
+    "bytes": "int64",
+    "files": "int64",
+    "layer_index": "int64",
+    "instruction": "string",
+    "from_base": "boolean",
+    "instead": "str",
+    "sure": "str",
+    "paths": "str",
+    "accepted": "bool",
+    "accepted_reason": "string",
+}
+
+
+def advise(
+    images: Images,
+    *,
+    digests: bool = False,
+    base: Reference | None = None,
+    accepted: pd.DataFrame | str | os.PathLike[str] | None = None,
+) -> pd.DataFrame:
+    """What could be left out of an image, largest first.
+
+    Every stored byte belongs to one finding at most: the sum is what could be saved at most. A finding is about
+    one rule in
+    one layer, so that it names one instruction.
+
+    Parameters
+    ----------
+    images : Image, reference, or iterable of them
+        An engine saves the image, unless every layer was listed before.
+    digests : bool
+        Also compare contents: rewrites of the same bytes and duplicates are found.
+    base : Image or reference, optional
+        As in ``il.history``.
+    accepted : path or frame, optional
+        Findings that are accepted (``il.read_accepted``).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``ADVICE_COLUMNS``: ``bytes`` and ``files`` that would go; ``layer_index``, ``instruction`` that stored
+        them; ``from_base``: the
+        layer is the base image's, so that its maker would have to act; ``instead``: what to write; ``sure``: ``exact``
+        (the bytes are not seen, or nothing at run time reads them), ``likely``, or ``possible`` (look first);
+        ``paths``: some
+        of them, a line each; ``accepted`` and why.
+    """
+    rows: list[dict[str, Any]] = []
+    for image in load_images(images):
+        steps = history(image, base=base)
+        known = steps.dropna(subset="layer_index").set_index("layer_index")["from_base"]
+        for rule, what, instead, sure, found in _findings(image, steps, digests):
+            rows += [
+                {
+                    "reference": image.reference,
+                    "rule": rule,
+                    "what": f"{format_bytes(group['size'].sum())} of {what}",
+                    "bytes": group["size"].sum(),
+                    "files": len(group),
+                    "layer_index": layer_index,
+                    "instruction": group["instruction"].iloc[0],
+                    "from_base": known.get(layer_index),
+                    "instead": instead,
+                    "sure": sure,
+                    "paths": "\n".join(group.nlargest(5, "size")["path"]),
+                }
+                for layer_index, group in found.groupby("layer_index")
+            ]
+    frame = make_frame(rows, {key: dtype for key, dtype in ADVICE_COLUMNS.items() if not key.startswith("accepted")})
+    frame = accept(frame, accepted)[list(ADVICE_COLUMNS)]
+    return frame.sort_values(["reference", "bytes"], ascending=[True, False], kind="stable", ignore_index=True)
+
+
+def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Iterator[tuple[str, str, str, str, pd.DataFrame]]:
+    """Rule by rule, the stored files that it claims and no earlier one did."""
+    stored = files(image, digests=digests)
+    remover = stored.drop_duplicates("layer_index").set_index("layer_index")["instruction"].astype("string")
+    open_rows = stored[(stored["kind"] == "file") & (stored["size"] > 0)]
+
+    lost = open_rows[open_rows["reason"].notna()]
+    for name, what, instead, sure, found in _ledger_findings(lost, remover):
+        yield name, what, instead, sure, found
+    # bytes whose own name is gone but that live on through a hardlink are seen, and no rule's
+    open_rows = open_rows[open_rows["reason"].isna() & open_rows["visible"]]
+
+    copied = open_rows["instruction"].astype("string").str.contains(r"\b(?:COPY|ADD)\b").fillna(False)
+    claimed = pd.Series(False, index=open_rows.index)
+    for rule in RULES:
+        if rule.name == "static-libraries":
+            yield from _build_tools(image, steps, open_rows, claimed)
+        fits = ~claimed & open_rows["path"].str.contains(rule.paths)
+        if rule.only_copy:
+            fits &= copied
+        claimed |= fits
+        if fits.any():
+            yield rule.name, rule.what, rule.instead, rule.sure, open_rows[fits]
+    if digests:
+        rest = open_rows[~claimed]
+        again = rest[rest.duplicated("digest")]
+        yield (
+            "duplicate-content",
+            "contents that the image stores already",
+            "link instead of copying (ln, COPY once)",
+            POSSIBLE,
+            again,
+        )
+
+
+def _ledger_findings(lost: pd.DataFrame, remover: pd.Series) -> Iterator[tuple[str, str, str, str, pd.DataFrame]]:
+    by = remover.reindex(lost["removed_layer_index"].astype("int64")).set_axis(lost.index).fillna("")
+    unchanged = (lost["reason"] == "rewritten_unchanged") | (
+        (lost["reason"] == "overwritten") & lost["digest"].isna() & by.str.contains(r"\bch(?:mod|own|grp)\b")
+    )
+    deleted = lost["reason"] == "deleted"
+    compared = lost["digest"].notna().all()
+    yield (
+        "deleted-later",
+        "files that a later instruction deletes",
+        "delete them in the RUN that makes them (join the two with &&), or build in a stage of its own",
+        EXACT,
+        lost[deleted],
+    )
+    yield (
+        "rewritten-unchanged",
+        "files that a later instruction stores again unchanged, as chmod -R and chown -R do",
+        "COPY --chown=… --chmod=…, or chmod and chown in the RUN that makes them",
+        EXACT if compared else LIKELY,
+        lost[unchanged],
+    )
+    yield (
+        "overwritten-later",
+        "files that a later instruction overwrites",
+        "write them once: the last version only",
+        EXACT,
+        lost[~deleted & ~unchanged],
+    )
+
+
+def _build_tools(
+    image: Image, steps: pd.DataFrame, open_rows: pd.DataFrame, claimed: pd.Series
+) -> Iterator[tuple[str, str, str, str, pd.DataFrame]]:
+    """Files of packages that compile and link; in a base image they are what its slim variant leaves out."""
+    owned = package_files(image)
+    owned = owned[owned["manager"].isin(["dpkg", "apk"])]
+    tools = owned["package"].str.contains(BUILD_PACKAGES) & ~owned["package"].str.contains(RUNTIME_PACKAGES)
+    fits = ~claimed & open_rows["path"].isin(owned.loc[tools, "path"])
+    claimed |= fits
+    base_layers = steps.loc[steps["from_base"].fillna(False), "layer_index"].dropna()
+    in_base = open_rows["layer_index"].isin(base_layers)
+    yield (
+        "heavy-base",
+        "compilers, headers and development packages of the base image",
+        "a smaller base of the same family (for example the -slim variant), and a build stage where you compile",
+        LIKELY,
+        open_rows[fits & in_base],
+    )
+    yield (
+        "build-tools",
+        "compilers, headers and development packages",
+        "install and compile in a stage of its own, COPY --from what it made; or wheels instead of compiling",
+        LIKELY,
+        open_rows[fits & ~in_base],
+    )

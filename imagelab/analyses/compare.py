@@ -1,0 +1,221 @@
+"""How images differ: the layers that they share, and the files that changed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from imagelab.errors import ImagelabError
+from imagelab.frames import make_frame
+from imagelab.tables import Images, files, layers
+from imagelab.tables.config import Reference
+from imagelab.tables.filesystem import squashed
+
+SHARING_COLUMNS = {
+    "reference": "str",
+    "other": "str",
+    "identity": "str",
+    "measure": "str",
+    "layers": "int64",
+    "shared_layers": "int64",
+    "total": "Int64",
+    "shared": "Int64",
+    "pull": "Int64",
+    "unique": "Int64",
+}
+CHANGES_COLUMNS = {
+    "path": "str",
+    "change": "category",
+    "why": "str",
+    "size_before": "Int64",
+    "size_after": "Int64",
+    "delta": "int64",
+    "kind_before": "string",
+    "kind_after": "string",
+    "layer_before": "Int64",
+    "layer_after": "Int64",
+    "instruction_before": "string",
+    "instruction_after": "string",
+}
+DUPLICATES_COLUMNS = {
+    "reference": "str",
+    "digest": "str",
+    "size": "int64",
+    "copies": "int64",
+    "extra_bytes": "int64",
+    "layers": "str",
+    "paths": "str",
+}
+MEASURES = ("content_size", "size", "disk_usage")
+
+
+def compare_layers(images: Images, *, identity: Literal["diff_id", "chain_id", "digest"] = "diff_id") -> pd.DataFrame:
+    """What every image shares with every other.
+
+    Parameters
+    ----------
+    images : iterable of Image or reference
+    identity : str
+        What makes two layers the same: ``diff_id`` (the content), ``chain_id`` (storage in an engine: the layers below
+        count too) or ``digest`` (a registry's blobs). A layer without it is shared with nothing.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``SHARING_COLUMNS``, a row per pair (each with itself too): ``total`` bytes of ``reference``, ``shared`` with ``other``,
+        ``pull`` (what fetching ``reference`` costs where ``other`` is there), and ``unique`` (in no other image of
+        the set). ``measure`` says which size these are: the first of content_size, size and
+        disk_usage that is known for every layer of every image. A layer that an image holds
+        twice counts once.
+    """
+    frame = layers(images)
+    if frame[identity].isna().all() and len(frame):
+        raise ImagelabError(f"no layer of these images has a {identity}; diff_id is what every source knows.")
+    known = [measure for measure in MEASURES if frame[measure].notna().all()]
+    measure = known[0] if known else MEASURES[0]
+    key = frame[identity].fillna(frame["reference"] + "#" + frame["layer_index"].astype("string"))
+    held = pd.DataFrame({"reference": frame["reference"], "key": key, "bytes": frame[measure]}).drop_duplicates(
+        ["reference", "key"]
+    )
+    holders = held.groupby("key")["reference"].transform("nunique")
+    sets = {reference: group.set_index("key")["bytes"] for reference, group in held.groupby("reference", sort=False)}
+    unique = held[holders == 1].groupby("reference")["bytes"].sum(min_count=0)
+    rows = []
+    for reference, own in sets.items():
+        for other, theirs in sets.items():
+            common = own[own.index.isin(theirs.index)]
+            total, shared = (series.sum(skipna=False) if len(series) else 0 for series in (own, common))
+            rows.append(
+                {
+                    "reference": reference,
+                    "other": other,
+                    "identity": identity,
+                    "measure": measure,
+                    "layers": len(own),
+                    "shared_layers": len(common),
+                    "total": total,
+                    "shared": shared,
+                    "pull": total - shared,
+                    "unique": unique.get(reference, 0),
+                }
+            )
+    return make_frame(rows, SHARING_COLUMNS)
+
+
+def compare_files(before: Reference, after: Reference, *, digests: bool = False) -> pd.DataFrame:
+    """What changed between two images' final filesystems, and which instruction made it so.
+
+    Parameters
+    ----------
+    before, after : Image or reference
+    digests : bool
+        Compare contents by their SHA-256. Without, a file counts as changed in content where its size differs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``CHANGES_COLUMNS``, largest difference first; unchanged paths have no row. ``change``: added, removed, changed;
+        ``why`` it counts as changed: of type, content, target, mode, owner, time, joined by commas. ``delta`` is
+        ``size_after − size_before`` in bytes (absent counts as 0). Layer and instruction are those that stored
+        the file;
+        after a removal, those that removed it, where the later image still stores it.
+    """
+    return changes(files(before, digests=digests), files(after, digests=digests))
+
+
+def changes(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """As ``compare_files``, of two frames that ``il.files`` gave."""
+    gone = after[after["removed_layer_index"].notna() & ~after["path"].isin(after.loc[after["visible"], "path"])]
+    gone = gone.drop_duplicates("path", keep="last").set_index("path")["removed_layer_index"]
+    told = after.drop_duplicates("layer_index").set_index("layer_index")["instruction"].astype("string")
+    before, after = squashed(before), squashed(after)
+    keep = [
+        "path",
+        "kind",
+        "size",
+        "mode",
+        "uid",
+        "gid",
+        "mtime",
+        "link_target",
+        "digest",
+        "layer_index",
+        "instruction",
+    ]
+    sides = [frame.assign(key=frame["path_raw"].map(repr).where(frame["path_raw"].notna(), frame["path"]))[["key", *keep]]
+             .astype({"kind": "str", "instruction": "str"}) for frame in (before, after)]  # fmt: skip
+    both = sides[0].merge(sides[1], on="key", how="outer", suffixes=("_before", "_after"), indicator=True)
+    there = both["_merge"] == "both"
+
+    def differs(*columns: str) -> pd.Series:
+        different = pd.Series(False, index=both.index)
+        for column in columns:
+            one, two = both[f"{column}_before"], both[f"{column}_after"]
+            different |= (one != two).fillna(False).astype(bool) & one.notna() & two.notna()
+        return different & there
+
+    retyped = differs("kind") & ~(
+        both["kind_before"].isin(["file", "hardlink"]) & both["kind_after"].isin(["file", "hardlink"])
+    )
+    linked = differs("link_target") & (both["kind_after"] == "symlink")
+    reasons = {
+        "type": retyped,
+        "content": ~retyped & (differs("size") | differs("digest")),
+        "target": ~retyped & linked,
+        "mode": differs("mode"),
+        "owner": differs("uid", "gid"),
+        "time": differs("mtime"),
+    }
+    why = pd.Series("", index=both.index)
+    for name, mask in reasons.items():
+        why = why.where(~mask, why + name + ", ")
+    both["why"] = why.str.removesuffix(", ")
+    both["change"] = both["_merge"].map({"left_only": "removed", "right_only": "added", "both": "changed"})
+    both = both[~there | (both["why"] != "")]
+    both["path"] = both["path_after"].fillna(both["path_before"])
+    # a file that the later image still stores was removed by one of its own instructions
+    blamed = both["path"].map(gone).astype("Int64").where(both["change"] == "removed")
+    both["layer_index_after"] = both["layer_index_after"].astype("Int64").fillna(blamed)
+    both["instruction_after"] = both["instruction_after"].astype("string").fillna(blamed.map(told).astype("string"))
+    both["delta"] = both["size_after"].fillna(0) - both["size_before"].fillna(0)
+    both = both.rename(columns={"layer_index_before": "layer_before", "layer_index_after": "layer_after"})
+    frame = both[list(CHANGES_COLUMNS)].astype(CHANGES_COLUMNS)
+    order = np.lexsort((frame["path"], -frame["delta"].abs()))
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def duplicates(images: Images) -> pd.DataFrame:
+    """Contents that an image stores more than once, under several names or in several layers.
+
+    Parameters
+    ----------
+    images : Image, reference, or iterable of them
+        Every file is read, to hash it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``DUPLICATES_COLUMNS``, most bytes first: ``copies`` stored (hardlinks are none), ``extra_bytes`` (all
+        but one), the
+        ``layers`` and the first ten ``paths`` that hold them, a line each.
+    """
+    stored = files(images, digests=True)
+    stored = stored[(stored["kind"] == "file") & (stored["size"] > 0)]
+    groups = stored.astype({"reference": "str"}).groupby(["reference", "digest"], sort=False)
+    many = stored[groups["path"].transform("size") > 1].astype({"reference": "str"})
+    rows = [
+        {
+            "reference": reference,
+            "digest": digest,
+            "size": group["size"].iloc[0],
+            "copies": len(group),
+            "extra_bytes": group["size"].iloc[0] * (len(group) - 1),
+            "layers": ", ".join(map(str, sorted(set(group["layer_index"])))),
+            "paths": "\n".join(group["path"].head(10)),
+        }
+        for (reference, digest), group in many.groupby(["reference", "digest"], sort=False)
+    ]
+    frame = make_frame(rows, DUPLICATES_COLUMNS)
+    return frame.sort_values("extra_bytes", ascending=False, kind="stable", ignore_index=True)

@@ -1,0 +1,70 @@
+"""Where the bytes live: sums of files by what they have in common."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pandas as pd
+
+from imagelab.errors import ImagelabError
+from imagelab.tables import Images, files, load_images
+from imagelab.tables.package_records import package_files
+
+By = Literal["directory", "extension", "package", "instruction", "owner", "kind"]
+SIZES_COLUMNS = {"reference": "str", "group": "str", "size": "int64", "files": "int64", "share": "float64"}
+REST = "(none)"  # files of no package, without an extension, or of an unknown instruction
+
+
+def size_by(images: Images | pd.DataFrame, by: By, *, depth: int = 1) -> pd.DataFrame:
+    """Bytes and number of files by group, largest first.
+
+    Parameters
+    ----------
+    images : frame of ``il.files`` or ``il.squash``, or Image, reference, or iterable of them
+        A frame is summed as it is: ``il.files`` counts what is stored, ``il.squash`` what is visible. Of images, what
+        is stored. ``package`` needs the images, since their records say which file is whose.
+    by : str
+        ``directory`` (to ``depth``), ``extension``, ``package`` (``manager:name``), ``instruction``, ``owner``
+        (``uid:gid``) or ``kind``.
+    depth : int
+        Components of a directory's path that are kept.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``SIZES_COLUMNS``: ``size`` in bytes, ``share`` of the image's sum (0 to 1).
+
+    Raises
+    ------
+    ImagelabError
+        An unknown ``by``, or ``package`` without the images.
+    """
+    frame = images if isinstance(images, pd.DataFrame) else files(images)
+    if by == "directory":
+        group = frame["path"].str.extract(rf"^((?:/[^/]+){{0,{depth}}})/", expand=False).replace("", "/")
+    elif by == "extension":
+        group = frame["path"].str.extract(r"[^/](\.[^./]{1,12})$", expand=False)
+    elif by == "package":
+        if isinstance(images, pd.DataFrame):
+            raise ImagelabError(
+                "size_by(…, 'package') wants images or references: a frame does not say which file is whose."
+            )
+        owned = pd.concat([package_files(image).assign(reference=image.reference) for image in load_images(images)])
+        owned = owned.drop_duplicates(["reference", "path"]).set_index(["reference", "path"])
+        name = owned["manager"] + ":" + owned["package"]
+        group = pd.Series(
+            pd.MultiIndex.from_frame(frame[["reference", "path"]].astype("str")).map(name), index=frame.index
+        )
+    elif by == "owner":
+        group = frame["uid"].astype("str") + ":" + frame["gid"].astype("str")
+    elif by in ("instruction", "kind"):
+        group = frame[by].astype("str")
+    else:
+        raise ImagelabError(f"size_by(…, {by!r}): one of directory, extension, package, instruction, owner, kind.")
+    keyed = frame.assign(group=group.astype("str").fillna(REST), reference=frame["reference"].astype("str"))
+    keyed = keyed[keyed["kind"] == "file"] if by != "kind" else keyed
+    sums = keyed.groupby(["reference", "group"], sort=False)["size"].agg(size="sum", files="count").reset_index()
+    total = sums.groupby("reference")["size"].transform("sum")
+    sums["share"] = (sums["size"] / total).where(total > 0, 0.0)
+    sums = sums.astype(SIZES_COLUMNS)[list(SIZES_COLUMNS)]
+    return sums.sort_values(["reference", "size"], ascending=[True, False], kind="stable", ignore_index=True)
