@@ -119,8 +119,9 @@ class Table:
             caption += f" (the first {self.rows:,} of {len(self.frame):,} rows)"
         shown, options = table_options(self.frame, rows=self.rows, page=self.page)
         table = to_html_datatable(shown, connected=False, display_logo_when_loading=False, **options)
-        # Without scripts a plain table is there; itables marks it with a link to its site, which says nothing here.
-        table = re.sub(r"<sup>.*?</sup>", "", table, count=1, flags=re.DOTALL)
+        # Without scripts a plain table is there; what itables says of itself meanwhile, with links to its site, is not.
+        for words in (r"<tbody>.*?</tbody>", r"<sup>.*?</sup>"):
+            table = re.sub(words, "", table, count=1, flags=re.DOTALL)
         # Not DataTables' own caption: with sideways scrolling it would stand between header and rows.
         return f"<p><strong>{escape(caption.strip())}</strong></p>{table}" if caption else table
 
