@@ -88,11 +88,11 @@ def test_hadolint_reads_a_dockerfile(tmp_path):
 def test_what_cannot_run_says_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(ImagelabError, match="known: trivy"):
         run_scan("x", "clair")
-    with pytest.raises(ScanFormatError, match="grype cannot read snapshot|no image"):
+    with pytest.raises(ScanFormatError, match=r"grype cannot read snapshot|no image"):
         monkeypatch.setitem(TOOLS, "fake", TOOLS["grype"]._replace(command=("true",)))
         run_scan("docker-daemon:--help", "fake")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ImagelabError, match="not on the PATH. Get it"):
+    with pytest.raises(ImagelabError, match=r"not on the PATH. Get it"):
         run_scan("x", "grype")
 
 
