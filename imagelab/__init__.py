@@ -8,9 +8,11 @@ from imagelab.analyses.accepted import read_accepted
 from imagelab.analyses.advice import advise
 from imagelab.analyses.compare import compare_files, compare_layers, duplicates
 from imagelab.analyses.dive import dive_efficiency
+from imagelab.analyses.gate import check
 from imagelab.analyses.sizes import size_by
 from imagelab.analyses.waste import efficiency, waste
 from imagelab.blobs import LIMITS
+from imagelab.display import show
 from imagelab.errors import (
     ArchiveError,
     DaemonUnavailable,
@@ -37,6 +39,7 @@ __all__ = [
     "ImagelabError",
     "ScanFormatError",
     "advise",
+    "check",
     "compare_files",
     "compare_layers",
     "data_path",
@@ -54,6 +57,7 @@ __all__ = [
     "read_file",
     "save_snapshot",
     "settings",
+    "show",
     "size_by",
     "squash",
     "waste",

@@ -1,0 +1,40 @@
+# Everything that the project does, one target each. `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help report test lab lint data benchmarks clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+report: .venv/installed ## run every notebook on the embedded data: reports/index.html
+	$(BIN)/imagelab notebooks -o reports
+
+test: .venv/installed-test ## all tests that this machine can run; says what it skipped and why
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+lab: .venv/installed ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+data: .venv/installed ## build the recipes on your engine and record them again (see data/README.md)
+	$(BIN)/python data/make.py $(ARGS)
+
+benchmarks: .venv/installed-test ## measure against dive, tarfile and friends (needs an engine)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## forget the environment and the reports
+	rm -rf .venv reports
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv || { echo "No venv module: on Debian, apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(INSTALL) -e .
+	@touch $@
+
+.venv/installed-test: .venv/bin/python pyproject.toml constraints.txt
+	$(INSTALL) -e '.[test]'
+	@touch $@ .venv/installed

@@ -1,0 +1,153 @@
+"""A gate for CI: limits on what an image may be, each measured and passed or not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from imagelab.analyses.dive import dive_efficiency
+from imagelab.analyses.waste import efficiency
+from imagelab.errors import ImagelabError
+from imagelab.frames import format_bytes, make_frame
+from imagelab.tables import load_images
+from imagelab.tables.config import Reference, known_layers
+
+CHECK_COLUMNS = {"rule": "str", "limit": "float64", "measured": "float64", "passed": "bool", "message": "str"}
+
+#: dive's rules (its README, "CI Integration"): name in ``.dive-ci`` → column of ``il.dive_efficiency``, and the sense.
+DIVE_RULES = {
+    "lowestEfficiency": ("efficiency", True),
+    "highestWastedBytes": ("wasted_bytes", False),
+    "highestUserWastedPercent": ("user_wasted_ratio", False),
+}
+
+
+def check(
+    image: Reference,
+    *,
+    max_size: int | None = None,
+    max_layers: int | None = None,
+    min_efficiency: float | None = None,
+    max_wasted: int | None = None,
+    against: Reference | None = None,
+    max_growth: int | None = None,
+    dive_ci: str | os.PathLike[str] | None = None,
+) -> pd.DataFrame:
+    """Hold an image against limits; only those that are given count.
+
+    Parameters
+    ----------
+    image : Image or reference
+    max_size, max_wasted : int
+        Bytes of the files in all layers, and of those that no container sees (``il.efficiency``).
+    max_layers : int
+    min_efficiency : float
+        Visible ÷ stored, 0 to 1.
+    against : Image or reference
+        An earlier build, for ``max_growth``: bytes by which the stored size may grow.
+    dive_ci : path
+        A ``.dive-ci`` file: dive's own rules on dive's own numbers.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``CHECK_COLUMNS``, a row per limit; ``message`` is a sentence.
+
+    Raises
+    ------
+    ImagelabError
+        No limit at all, ``max_growth`` without ``against``, or a ``.dive-ci`` that cannot be read.
+    """
+    (image,) = load_images(image)
+    if (max_growth is None) != (against is None):
+        raise ImagelabError("max_growth and against go together: the limit, and the earlier build that it is measured from.")
+    rows: list[dict[str, Any]] = []
+
+    def hold(rule: str, limit: float, measured: float, least: bool, shown: Any) -> None:
+        passed = measured >= limit if least else measured <= limit
+        verdict = "is" if passed else "is not"
+        message = f"{rule} {shown(measured)}, which {verdict} {'at least' if least else 'at most'} {shown(limit)}"
+        rows.append({"rule": rule, "limit": limit, "measured": measured, "passed": passed, "message": message})
+
+    facts = efficiency(image).iloc[0]
+    if max_size is not None:
+        hold("size", max_size, facts["stored"], False, format_bytes)
+    if max_layers is not None:
+        hold("layers", max_layers, len(image.layers), False, "{:.0f}".format)
+    if min_efficiency is not None:
+        hold("efficiency", min_efficiency, facts["efficiency"], True, "{:.2%}".format)
+    if max_wasted is not None:
+        hold("wasted", max_wasted, facts["wasted"], False, format_bytes)
+    if against is not None and max_growth is not None:
+        (earlier,) = load_images(against)
+        before = sum(layer.size or 0 for layer in known_layers(earlier))
+        hold("growth", max_growth, facts["stored"] - before, False, format_bytes)
+    if dive_ci is not None:
+        measured = dive_efficiency(image).iloc[0]
+        for rule, limit in read_dive_ci(dive_ci).items():
+            column, least = DIVE_RULES[rule]
+            shown = format_bytes if column == "wasted_bytes" else "{:.4f}".format
+            hold(f"dive {rule}", limit, measured[column], least, shown)
+    if not rows:
+        raise ImagelabError("nothing to check: give at least one limit, such as max_size (--max-size 200MB).")
+    return make_frame(rows, CHECK_COLUMNS)
+
+
+def read_dive_ci(path: str | os.PathLike[str]) -> dict[str, float]:
+    """The rules of a ``.dive-ci`` file that are not disabled; bytes as a number or as text such as ``20MB``.
+
+    Raises
+    ------
+    ImagelabError
+        Unreadable, an unknown rule, or a value that is no number.
+    """
+    try:
+        document = yaml.safe_load(Path(path).read_text())
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise ImagelabError(f"{path} cannot be read as a .dive-ci file: {error}") from error
+    rules = document.get("rules") if isinstance(document, dict) else None
+    if not isinstance(rules, dict):
+        raise ImagelabError(f"{path} has no 'rules' mapping; dive's rules are {', '.join(DIVE_RULES)}.")
+    limits = {}
+    for rule, value in rules.items():
+        name = str(rule).replace("-", "").casefold()
+        known = next((each for each in DIVE_RULES if each.casefold() == name), None)
+        if known is None:
+            raise ImagelabError(f"{path}: unknown rule {rule!r}; dive's rules are {', '.join(DIVE_RULES)}.")
+        if str(value).casefold() != "disabled":
+            limits[known] = float(parse_bytes(value)) if "Bytes" in known else _ratio(path, rule, value)
+    return limits
+
+
+def _ratio(path: Any, rule: Any, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ImagelabError(f"{path}: {rule} is {value!r}, not a number from 0 to 1.") from None
+
+
+_UNITS = {"": 1, "B": 1, "K": 1000, "KB": 1000, "M": 1000**2, "MB": 1000**2, "G": 1000**3, "GB": 1000**3}
+_UNITS |= {"KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
+
+
+def parse_bytes(text: str | float) -> int:
+    """Bytes from ``"5MB"``, ``"1.5 GB"``, ``"64MiB"`` or a plain number; decimal units, as Docker's.
+
+    >>> parse_bytes("1.5 MB"), parse_bytes("2KiB"), parse_bytes(7)
+    (1500000, 2048, 7)
+
+    Raises
+    ------
+    ImagelabError
+    """
+    cleaned = str(text).strip().upper()
+    number = cleaned.rstrip("KMGIB ")
+    unit = cleaned[len(number) :].strip()
+    try:
+        return int(float(number) * _UNITS[unit])
+    except (KeyError, ValueError, OverflowError):
+        raise ImagelabError(f"{text!r} is no size: write bytes, or a number with kB, MB, GB, KiB, MiB or GiB.") from None

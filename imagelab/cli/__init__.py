@@ -1,0 +1,5 @@
+"""``imagelab …``: every verb is a call of the public API."""
+
+from imagelab.cli.app import main
+
+__all__ = ["main"]
