@@ -1,0 +1,234 @@
+"""Findings of scans: by instruction, by what can be fixed, before and after, scanner by scanner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from imagelab.charts.theme import INK, OUTLINE, SEVERITY_COLOURS, hover, nothing, step_label, titled
+from imagelab.display import escape
+
+_WORST_FIRST = list(SEVERITY_COLOURS)[::-1]
+NO_LAYER = "layer not known"
+
+
+def severity_bars(blamed: pd.DataFrame) -> go.Figure:
+    """Findings by the instruction that let them in, one colour per severity.
+
+    Parameters
+    ----------
+    blamed : pandas.DataFrame
+        From `imagelab.blame`. Layers are drawn base first; components of an SBOM are left out.
+    """
+    rows = blamed[blamed["finding"] != "package"]
+    if rows.empty:
+        return nothing("No finding: nothing to blame")
+    known = rows["layer_index"].notna()
+    layer = rows["layer_index"].astype("Float64").fillna(1e9)
+    label = rows["created_by"].map(lambda text: step_label(text, 60)).where(known, NO_LAYER)
+    label = ("layer " + rows["layer_index"].astype("string").fillna("") + ": " + label).where(known, NO_LAYER)
+    counts = _count(rows["severity"], layer, label)
+    worst = label.value_counts().index[0]
+    finding = f"{len(rows)} findings; most of them, {label.eq(worst).sum()}, came with {worst}"
+    return _stacked(counts, finding, "Findings by layer, base first, and severity")
+
+
+def fixable_bars(scan: pd.DataFrame) -> go.Figure:
+    """How many vulnerabilities have a fix, for each severity.
+
+    Parameters
+    ----------
+    scan : pandas.DataFrame
+        From `imagelab.read_scan`. Of an SBOM, secrets and misconfigurations nothing is drawn.
+    """
+    rows = scan[scan["finding"] == "vulnerability"]
+    if rows.empty:
+        return nothing("No vulnerability in this scan")
+    fixed = rows["fixed_version"].notna() | rows["status"].eq("fixed").fillna(False)
+    figure = go.Figure()
+    order = [word for word in _WORST_FIRST if rows["severity"].eq(word).any()]
+    for name, part, pattern in (("has a fix", rows[fixed], ""), ("has none yet", rows[~fixed], "/")):
+        counts = part["severity"].value_counts().reindex(order, fill_value=0)
+        figure.add_bar(
+            y=order,
+            x=counts,
+            orientation="h",
+            name=name,
+            text=[count or "" for count in counts],
+            textposition="inside",
+            textangle=0,
+            marker={
+                "color": [SEVERITY_COLOURS[word] for word in order],
+                "line": {"color": OUTLINE, "width": 1},
+                "pattern": {"shape": pattern, "fgcolor": "rgba(255,255,255,0.6)", "size": 8},
+            },
+            hovertext=[hover(word, f"{count} {name}") for word, count in counts.items()],
+            hoverinfo="text",
+        )
+    figure.update_layout(barmode="stack")
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    finding = f"{fixed.sum()} of {len(rows)} vulnerabilities have a fix"
+    serious = rows["severity"] >= "high"
+    if serious.any():
+        finding += f"; of the {serious.sum()} high and critical ones, {(serious & fixed).sum()}"
+    return titled(figure, finding, "Vulnerabilities by severity", height=210 + 34 * len(order))
+
+
+def scan_flow(changes: pd.DataFrame) -> go.Figure:
+    """Before and after an update: which severities went, came, and stayed.
+
+    Parameters
+    ----------
+    changes : pandas.DataFrame
+        From `imagelab.compare_scans`.
+    """
+    rows = changes[changes["finding"] != "package"]
+    if rows.empty:
+        return nothing("Neither scan has a finding")
+    sides = [rows["severity_before"].astype("object"), rows["severity_after"].astype("object")]
+    before = sides[0].where(rows["change"] != "new", "not there")
+    after = sides[1].where(rows["change"] != "fixed", "gone")
+    flows = pd.DataFrame({"before": before, "after": after}).fillna("unknown").value_counts()
+    left = [word for word in [*_WORST_FIRST, "not there"] if word in flows.index.get_level_values(0)]
+    right = [word for word in [*_WORST_FIRST, "gone"] if word in flows.index.get_level_values(1)]
+    colours = SEVERITY_COLOURS | {"not there": "#c9ced6", "gone": "#009e73"}
+    totals = [flows.xs(word, level=level).sum() for level, words in ((0, left), (1, right)) for word in words]
+    figure = go.Figure(
+        go.Sankey(
+            arrangement="snap",
+            node={
+                "label": [f"{word} ({total})" for word, total in zip([*left, *right], totals, strict=True)],
+                "color": [colours[word] for word in [*left, *right]],
+                "pad": 18,
+                "thickness": 16,
+                "line": {"color": OUTLINE, "width": 1},
+                "hovertemplate": "%{label}<extra></extra>",
+            },
+            link={
+                "source": [left.index(before) for before, _ in flows.index],
+                "target": [len(left) + right.index(after) for _, after in flows.index],
+                "value": list(flows),
+                "color": [_faint(colours[before if before != "not there" else after]) for before, after in flows.index],
+                "customdata": [f"{count}: {before} → {after}" for (before, after), count in flows.items()],
+                "hovertemplate": "%{customdata}<extra></extra>",
+            },
+            textfont={"color": INK, "size": 13, "shadow": "none"},
+        )
+    )
+    counts = rows["change"].value_counts()
+    stay = counts["persisting"] + counts["changed"]
+    finding = f"{counts['fixed']} findings are gone, {counts['new']} are new, {stay} stay"
+    return titled(figure, finding, "Findings before (left) and after (right), by severity", height=380)
+
+
+def scanner_agreement(agreement: pd.DataFrame) -> go.Figure:
+    """Which scanners found the same, one bar for each set of them.
+
+    Parameters
+    ----------
+    agreement : pandas.DataFrame
+        From `imagelab.compare_scanners`.
+    """
+    if agreement.empty:
+        return nothing("No scanner found anything")
+    alone = agreement["missed_by"].notna()
+    names = agreement["found_by"].map(lambda text: escape(text, 60)).astype("string")
+    several = agreement["found_by"].str.contains(", ")
+    label = ("only " + names).where(~several, names + " agree")
+    rank = agreement["found_by"].str.count(", ").astype("Float64") * -1
+    counts = _count(agreement["severity"], rank, label)
+    differ = agreement["severity_differs"].sum()
+    finding = f"{(~alone).sum()} of {len(agreement)} findings are every scanner's; in {differ} the severities differ"
+    return _stacked(counts, finding, "Findings by who found them, and their highest severity")
+
+
+def epss_cvss(scan: pd.DataFrame) -> go.Figure:
+    """How likely (EPSS) against how bad (CVSS): what to do first stands at the top right.
+
+    Parameters
+    ----------
+    scan : pandas.DataFrame
+        From `imagelab.read_scan`; rows with both are drawn.
+    """
+    rows = scan[scan["epss"].notna() & scan["cvss_score"].notna()].drop_duplicates(["id", "package"])
+    if rows.empty:
+        return nothing("This scan has no vulnerability with both EPSS and CVSS (Grype 0.90 and later, Docker Scout)")
+    figure = go.Figure()
+    for word in _WORST_FIRST:
+        part = rows[rows["severity"] == word]
+        if part.empty:
+            continue
+        exploited = part["known_exploited"].fillna(False)
+        figure.add_scatter(
+            x=part["cvss_score"].astype(float),
+            y=part["epss"].astype(float).clip(lower=1e-5),
+            mode="markers",
+            name=word,
+            marker={
+                "color": SEVERITY_COLOURS[word],
+                "size": 10,
+                "symbol": ["star" if known else "circle" for known in exploited],
+                "line": {"color": INK, "width": 1},
+            },
+            hovertext=[_point(row) for row in part.to_dict("records")],
+            hoverinfo="text",
+        )
+    first = rows.assign(weight=rows["epss"] * rows["cvss_score"]).nlargest(1, "weight").iloc[0]
+    finding = f"First comes {escape(first['id'])} in {escape(first['package'], 40)}: "
+    finding += f"EPSS {first['epss']:.1%}, CVSS {first['cvss_score']:.1f}"
+    ticks = {"tickvals": [1e-4, 1e-3, 1e-2, 1e-1, 1], "ticktext": ["0.01%", "0.1%", "1%", "10%", "100%"]}
+    figure.update_yaxes(type="log", **ticks)
+    figure.update_xaxes(range=[0, 10.3], title="CVSS base score")
+    measure = "Chance of exploitation within 30 days (EPSS) against severity (CVSS); a star: known to be exploited"
+    return titled(figure, finding, measure, height=460)
+
+
+def _point(row: dict[Any, Any]) -> str:
+    exploited = ["known to be exploited"] if row["known_exploited"] is True else []
+    measured = [f"EPSS {row['epss']:.2%}", f"CVSS {row['cvss_score']:.1f}"]
+    return hover(row["id"], f"{escape(row['package'], 60)} {escape(row['version'], 40)}", *measured, *exploited)
+
+
+def _count(severity: pd.Series, rank: pd.Series, label: pd.Series) -> pd.DataFrame:
+    """Rows per label and severity, in the order of the rank."""
+    rows = pd.DataFrame({"severity": severity.astype("object").fillna("unknown"), "rank": rank, "label": label})
+    return rows.groupby(["rank", "label", "severity"]).size().rename("count").reset_index()
+
+
+def _stacked(counts: pd.DataFrame, finding: str, measure: str, most: int = 25) -> go.Figure:
+    """Bars of counts, one per label (the rest of them folded), stacked by severity."""
+    labels = list(dict.fromkeys(counts["label"]))
+    totals = counts.groupby("label")["count"].sum()
+    kept = set(totals.nlargest(most).index)
+    if len(labels) > len(kept):
+        other = f"{len(labels) - len(kept)} others"
+        counts = counts.assign(label=counts["label"].where(counts["label"].isin(kept), other))
+        counts = counts.groupby(["label", "severity"], sort=False)["count"].sum().reset_index()
+        labels = [label for label in labels if label in kept] + [other]
+    places = {label: place for place, label in enumerate(labels)}
+    figure = go.Figure()
+    for word in _WORST_FIRST:
+        part = counts[counts["severity"] == word]
+        if part.empty:
+            continue
+        figure.add_bar(
+            y=part["label"].map(places),
+            x=part["count"],
+            orientation="h",
+            name=word,
+            marker={"color": SEVERITY_COLOURS[word], "line": {"color": OUTLINE, "width": 1}},
+            hovertext=[f"{label}<br>{count} {word}" for label, count in zip(part["label"], part["count"], strict=True)],
+            hoverinfo="text",
+        )
+    figure.update_layout(barmode="stack")
+    figure.update_yaxes(
+        tickvals=list(places.values()), ticktext=labels, range=[len(places) - 0.4, -0.6], showgrid=False
+    )
+    return titled(figure, finding, measure, height=190 + 32 * len(places))
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.35)"
