@@ -98,6 +98,7 @@ def table_options(frame: pd.DataFrame, *, rows: int = 1000, page: int = 10) -> t
         "scrollX": True,
         "showIndex": False,
         "style": "table-layout:auto;width:100%;margin:0",
+        "text_in_header_can_be_selected": False,
     }
     if len(frame) <= page:
         options |= {"layout": dict.fromkeys(("topStart", "topEnd", "bottomStart", "bottomEnd")), "paging": False}

@@ -71,9 +71,7 @@ class Panel(ipywidgets.VBox):
         with self.working("Reading " + ", ".join(clean(item, 60) for item in given if isinstance(item, str))):
             for item in given:
                 try:
-                    loaded.append(
-                        known[item] if item in known else item if isinstance(item, Image) else il.load_image(item)
-                    )
+                    loaded.append(item if isinstance(item, Image) else known.get(item) or il.load_image(item))
                 except ImagelabError as error:
                     failed.append(str(error))
         self.error = "\n".join(failed)
