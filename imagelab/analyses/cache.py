@@ -100,7 +100,8 @@ def plan_build(
     names = {stage.name for stage in (*first, *second)}
     chosen = (names if same_results else set()) if isinstance(same_results, bool) else set(same_results)
     if unknown := chosen - names:
-        raise DockerfileError(f"same_results names {', '.join(sorted(unknown))}; the stages are {', '.join(sorted(names))}.")
+        listed = ", ".join(sorted(names))
+        raise DockerfileError(f"same_results names {', '.join(sorted(unknown))}; the stages are {listed}.")
 
     def judge(same: Collection[str]) -> tuple[list[Record], list[Record], list[bool]]:
         before, now = Keys(first, tree_before, same).records, Keys(second, tree, same).records

@@ -198,8 +198,8 @@ class Keys:
             definition[f"mount of {target or kind}"] = (kind, *sorted(counted.items()))
             if origin := mount.get("from"):
                 source = mount.get("source", "/")
-                if origin in step.origins:
-                    reads.stages[step.origins[origin], source] = digest(target, self.content(step.origins[origin], source))
+                if stage := step.origins.get(origin):
+                    reads.stages[stage, source] = digest(target, self.content(stage, source))
                 else:
                     definition[f"mount of {target or kind}"] += (origin, source)
             elif kind == "bind":
@@ -231,10 +231,10 @@ class Keys:
                 found = self.find(source, exclude, reads)
                 reads.context |= {path: f"{path} {token}" for path, token in found.items()}
                 for path, name in self.tree.placed(source, found, into):
-                    files = files.put(posixpath.join(to, name), digest(found[path], flags, chmod), path not in self.tree.folders)
+                    token, whole = digest(found[path], flags, chmod), path not in self.tree.folders
+                    files = files.put(posixpath.join(to, name), token, whole)
                 continue
-            if origin in step.origins:
-                stage = step.origins[origin]
+            if origin and (stage := step.origins.get(origin)):
                 token = reads.stages[stage, source] = self.content(stage, source)
             elif origin:
                 token = definition["image"] = origin

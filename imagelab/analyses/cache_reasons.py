@@ -6,21 +6,30 @@ from collections.abc import Mapping, Sequence
 
 from imagelab.analyses.cache_keys import Record
 from imagelab.dockerfile.context import decode
-from imagelab.dockerfile.syntax import Build, Stage
+from imagelab.dockerfile.syntax import Stage
 
 _NAMED = 3  # paths and variables that a reason lists by name
 
 
 def explain(
-    stages: Sequence[Stage], before: list[Record], now: list[Record], hits: list[bool], certain: list[bool], needs: list[list[int]]
+    stages: Sequence[Stage],
+    before: list[Record],
+    now: list[Record],
+    hits: list[bool],
+    certain: list[bool],
+    needs: list[list[int]],
 ) -> list[str]:
     """A reason for each record of ``now``, compared with its counterpart in ``before``."""
     old = _counterparts(before, now)
-    bases = {stage.name: stage for stage in stages}
+    by_name = {stage.name: stage for stage in stages}
+    again = [record for record, hit in zip(now, hits, strict=True) if not hit]
     reasons = []
     for index, record in enumerate(now):
-        again = {n: now[n] for n in range(len(now)) if not hits[n]}
-        reason = (_why_hit if hits[index] else _why_miss)(record, old[index], needs[index], again, bases)
+        if hits[index]:
+            reason = _why_hit(record, old[index], again)
+        else:
+            waited = [now[n] for n in needs[index] if not hits[n]]
+            reason = _why_miss(record, old[index], by_name[record.step.stage], waited, again)
         if not certain[index]:
             reason += "; whether its RUN steps write the same again decides (same_results)"
         reasons.append(reason)
@@ -50,43 +59,45 @@ def _place(record: Record) -> str:
     return f"{record.step.instruction} in line {record.step.line}"
 
 
-def _why_hit(record: Record, old: Record | None, needs: list[int], again: Mapping[int, Record], bases: Mapping[str, Stage]) -> str:
+def _why_hit(record: Record, old: Record | None, again: list[Record]) -> str:
     if record.linked and old and old.parent != record.parent:
         return "unchanged: --link leaves the steps before it out of its key"
-    sources = {stage for stage, _ in record.reads.stages if any(r.step.stage == stage for r in again.values())}
+    sources = _sources(record) & {other.step.stage for other in again}
     if sources:
         return f"what it takes from stage {', '.join(sorted(sources))} is the same, though that stage runs again"
     return "unchanged"
 
 
-def _why_miss(record: Record, old: Record | None, needs: list[int], again: Mapping[int, Record], bases: Mapping[str, Stage]) -> str:
+def _why_miss(record: Record, old: Record | None, stage: Stage, waited: list[Record], again: list[Record]) -> str:
     if record.reads.missing:
         return f"the build fails here: nothing in the context matches {', '.join(record.reads.missing)}"
     if old is None:
         return "this instruction is new here"
-    own = _definition(record, old, bases) + _context(record, old)
-    for (stage, path), token in record.reads.stages.items():
-        if old.reads.stages.get((stage, path)) != token and token not in old.reads.stages.values():
-            maker = next((r for r in reversed(again.values()) if r.step.stage == stage), None)
-            own.append(f"{path} of stage {stage} is made again" + (f" by {_place(maker)}" if maker else ""))
+    own = _definition(record, old, stage) + _context(record, old)
+    for (source, path), token in record.reads.stages.items():
+        if token not in old.reads.stages.values():
+            maker = next((_place(other) for other in reversed(again) if other.step.stage == source), "another base")
+            own.append(f"{path} of stage {source} is made again by {maker}")
     if own:
         return "; ".join(own)
-    parent = next((again[n] for n in reversed(needs) if n in again), None)
-    if parent:
+    if parent := next((other for other in reversed(waited) if other.step.stage not in _sources(record)), None):
         return f"follows {_place(parent)}, which runs again"
-    stage = bases[record.step.stage]
     if record.step is next(step for step in stage.steps if step.step and step.instruction != "FROM"):
         return f"what it stands on changed: {stage.base}"
     return "a step before it is gone, new or moved"
 
 
-def _definition(record: Record, old: Record, bases: Mapping[str, Stage]) -> list[str]:
+def _sources(record: Record) -> set[str]:
+    return {stage for stage, _ in record.reads.stages}
+
+
+def _definition(record: Record, old: Record, stage: Stage) -> list[str]:
     new_parts, old_parts = record.definition, old.definition
     changed = [key for key in {**old_parts, **new_parts} if new_parts.get(key) != old_parts.get(key)]
     words = []
     for key in changed:
         if key == "environment":
-            words += _environment(dict(old_parts[key]), dict(new_parts[key]), bases[record.step.stage])
+            words += _environment(dict(old_parts[key]), dict(new_parts[key]), stage)
         elif key == "command" and old_parts[key][-1:] == new_parts[key][-1:]:
             words.append("SHELL changed")
         else:

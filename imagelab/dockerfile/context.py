@@ -49,7 +49,9 @@ class IgnoreFile:
 
     def __post_init__(self) -> None:
         try:
-            self._patterns = PatternMatcher([text for text, _ in self.rules])._patterns
+            # "#" is a comment only at a line's start, which was seen to when the file was read
+            patterns = [f"./{text}" if text.startswith("#") else text for text, _ in self.rules]
+            self._patterns = PatternMatcher(patterns)._patterns
         except ValueError as error:
             line = next((line for text, line in self.rules if _is_bad(text)), 1)
             raise DockerfileError(f"{self.name} line {line}: {error}.") from error
@@ -177,7 +179,7 @@ def build_context(
     ignore = read_ignore_file(root, path)
     entries = walk(root, ignore)
     rules = [ignore.rules[e.rule] if e.rule is not None else (None, None) for e in entries]
-    frame = make_frame(
+    return make_frame(
         {
             "path": [decode(e.path) for e in entries],
             "kind": [e.kind for e in entries],
@@ -189,7 +191,6 @@ def build_context(
         },
         CONTEXT_COLUMNS,
     )
-    return frame
 
 
 def _copied(entries: list[Entry], dockerfile: Path) -> list[bool | None]:

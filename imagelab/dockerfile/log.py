@@ -42,13 +42,14 @@ MAX_LOG = 512_000_000
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z ", re.M)  # CI services put it before each line
 _NAME = re.compile(
-    r"\[(?:(?P<platform>[a-z0-9]+/[a-z0-9_]+(?:/v\d+)?(?:->[a-z0-9/]+)?) )?(?:(?P<stage>[^\]\s][^\]]*?) +)?(?P<step>\d+)/\d+\] "
+    r"\[(?:(?P<platform>[a-z0-9]+/[a-z0-9_]+(?:/v\d+)?(?:->[a-z0-9/]+)?) )?"
+    r"(?:(?P<stage>[^\]\s][^\]]*?) +)?(?P<step>\d+)/\d+\] "
     r"(?:ONBUILD )?(?P<instruction>[A-Z]+)(?: (?P<arguments>.*))?$",
     re.S,
 )
 _TERMINAL = re.compile(r"^\[\+\] (?:Building|Running) |^ => ", re.M)
 _DOCUMENTS = (
-    ({"buildx.build.ref", "buildx.build.provenance", "containerimage.digest"}, "the metadata of a build (--metadata-file)"),
+    ({"buildx.build.ref", "buildx.build.provenance", "containerimage.digest"}, "the metadata of a build"),
     ({"predicateType", "buildType", "dsseEnvelope", "buildDefinition"}, "a provenance attestation"),
     ({"FrontendAttrs", "Frontend", "BuildRef", "ExternalError"}, "a build history record"),
     ({"layers", "config", "rootfs", "manifests"}, "an image's manifest or config"),
@@ -109,15 +110,14 @@ def _read(path: Path) -> str:
     if len(data) > MAX_LOG:
         raise DockerfileError(f"{path.name} unpacks to more than {MAX_LOG:,} bytes; no build log is so long.")
     if data[257:262] == b"ustar":
-        what = "a build record (.dockerbuild)" if b"historyrecord" in data[:1_000_000] or path.suffix == ".dockerbuild" else "a tar"
+        if b"buildkit.historyrecord" not in data:
+            raise DockerfileError(f"{path.name} is no build log that can be read: it is a tar; {_RECORD}")
         raise DockerfileError(
-            f"{path.name} is no build log that can be read: it is {what}; `docker buildx history import` it, then "
-            "`docker buildx history logs --progress=rawjson` writes its log."
+            f"{path.name} is no build log that can be read: it is a build record (.dockerbuild); "
+            "`docker buildx history import` it, and `docker buildx history logs --progress=rawjson` writes its log."
         )
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # as PowerShell redirects
-        text = data.decode("utf-16", "replace")
-    else:
-        text = data.decode("utf-8-sig", "replace")
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"  # PowerShell redirects UTF-16
+    text = data.decode(encoding, "replace")
     text = re.sub(r"\r*\n|\r", "\n", text)
     return _STAMP.sub("", _ANSI.sub("", text) if "\x1b" in text else text)
 
@@ -151,12 +151,13 @@ def _kind(text: str, document: Any, objects: list[tuple[int, str]]) -> str:
     if document is not None:
         return "a JSON document of another kind"
     if objects:
-        keys = list(_json(objects[0][1]) or {})[:4]
-        return f"JSON lines without BuildKit's vertexes or statuses (they have {', '.join(map(str, keys)) or 'no keys'})"
+        first = _json(objects[0][1])
+        found = ", ".join(map(str, first))[:80] if first else "no keys"
+        return f"JSON lines without BuildKit's vertexes or statuses (they have {found})"
     if _TERMINAL.search(text):
         return "progress as drawn for a terminal, redrawn in place and cut to its width"
-    first = mask(next((line.strip() for line in text.split("\n") if line.strip()), "")).text
-    return f"other text ({first[:120]!r})" if first else "empty"
+    line = mask(next((line.strip() for line in text.split("\n") if line.strip()), "")).text
+    return f"other text ({line[:120]!r})" if line else "empty"
 
 
 def _frame(vertices: list[Vertex]) -> pd.DataFrame:

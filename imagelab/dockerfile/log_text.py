@@ -17,7 +17,7 @@ _OUTPUT = re.compile(r"\d+\.\d+(?: |$)")  # seconds since the step's start, then
 _DETAIL = re.compile(r"\s+(digest|name|started|completed|duration|cached|error): (.*)")
 _PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|µs|us|ns|h|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
-_FAILED = re.compile(r"^(The command .* returned a non-zero code: \d+|(?:COPY|ADD) failed: .*|failed to .*|.*: not found$)")
+_FAILED = re.compile(r"(The command .* returned a non-zero code: \d+|(?:COPY|ADD) failed: .*|failed to .*)")
 
 
 @dataclass

@@ -124,9 +124,8 @@ def read_text(source: str | os.PathLike[str]) -> str:
     try:
         return Path(source).read_bytes().decode("utf-8", "replace")
     except (OSError, ValueError, TypeError) as error:
-        raise DockerfileError(
-            f"{str(source)[:200]!r} cannot be read as a Dockerfile ({error}); give a file's path, or text with a line break."
-        ) from error
+        what = f"{str(source)[:200]!r} cannot be read as a Dockerfile ({str(error)[:100]})"
+        raise DockerfileError(f"{what}; give a file's path, or text with a line break.") from error
 
 
 def parse(text: str, args: Mapping[str, str] | None = None) -> Build:
@@ -174,11 +173,12 @@ def _directives(text: str) -> dict[str, str]:
 def _platform_args(args: Mapping[str, str]) -> dict[str, str]:
     """BuildKit's automatic arguments, for the platform given or this machine's."""
     native = "linux/" + _ARCHITECTURES.get(machine.machine(), machine.machine().lower())
-    found = {}
+    found: dict[str, str] = {}
     for kind in ("TARGET", "BUILD"):
         platform = args.get(f"{kind}PLATFORM", native)
         system, architecture, variant = [*platform.split("/"), "", ""][:3]
-        found |= {f"{kind}PLATFORM": platform, f"{kind}OS": system, f"{kind}ARCH": architecture, f"{kind}VARIANT": variant}
+        values = {"PLATFORM": platform, "OS": system, "ARCH": architecture, "VARIANT": variant}
+        found |= {kind + name: value for name, value in values.items()}
     return found
 
 
@@ -214,8 +214,9 @@ class _Reader:
             self.add(node)
             # BuildKit runs the trigger in the stages that continue this one.
             trigger = re.sub(r"^\s*\S+\s+", "", node.original)
-            nodes, _ = _nodes(f"# escape={self.escape}\n{trigger}")
-            self.stages[-1].onbuild += [replace(node, name=n.name, flags=n.flags, args=n.args, json=n.json) for n in nodes]
+            inner = _nodes(f"# escape={self.escape}\n{trigger}")[0][0]
+            onbuild = replace(node, name=inner.name, flags=inner.flags, args=inner.args, json=inner.json)
+            self.stages[-1].onbuild.append(onbuild)
         else:
             self.add(node)
 

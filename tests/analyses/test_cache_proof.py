@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
 from cache_cases import CASES, Case, generated
+
 from imagelab.analyses.cache import plan_build
 from imagelab.dockerfile.log import read_build_log
 
