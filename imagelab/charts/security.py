@@ -30,8 +30,10 @@ def severity_bars(blamed: pd.DataFrame) -> go.Figure:
     label = rows["created_by"].map(lambda text: step_label(text, 60)).where(known, NO_LAYER)
     label = ("layer " + rows["layer_index"].astype("string").fillna("") + ": " + label).where(known, NO_LAYER)
     counts = _count(rows["severity"], layer, label)
-    worst = label.value_counts().index[0]
-    finding = f"{len(rows)} findings; most of them, {label.eq(worst).sum()}, came with {worst}"
+    finding = f"{len(rows)} findings, of no layer that is known"
+    if known.any():
+        worst = label[known].value_counts().index[0]
+        finding = f"{len(rows)} findings; most of them, {label.eq(worst).sum()}, came with {worst}"
     return _stacked(counts, finding, "Findings by layer, base first, and severity")
 
 
@@ -56,13 +58,15 @@ def fixable_bars(scan: pd.DataFrame) -> go.Figure:
             x=counts,
             orientation="h",
             name=name,
-            text=[count or "" for count in counts],
-            textposition="inside",
-            textangle=0,
             marker={
                 "color": [SEVERITY_COLOURS[word] for word in order],
                 "line": {"color": OUTLINE, "width": 1},
-                "pattern": {"shape": pattern, "fgcolor": "rgba(255,255,255,0.6)", "size": 8},
+                "pattern": {
+                    "shape": pattern,
+                    "bgcolor": [SEVERITY_COLOURS[word] for word in order],
+                    "fgcolor": "rgba(255,255,255,0.45)",
+                    "size": 8,
+                },
             },
             hovertext=[hover(word, f"{count} {name}") for word, count in counts.items()],
             hoverinfo="text",
@@ -73,7 +77,7 @@ def fixable_bars(scan: pd.DataFrame) -> go.Figure:
     serious = rows["severity"] >= "high"
     if serious.any():
         finding += f"; of the {serious.sum()} high and critical ones, {(serious & fixed).sum()}"
-    return titled(figure, finding, "Vulnerabilities by severity", height=210 + 34 * len(order))
+    return _legend_above(titled(figure, finding, "Vulnerabilities by severity", height=210 + 34 * len(order)))
 
 
 def scan_flow(changes: pd.DataFrame) -> go.Figure:
@@ -97,10 +101,12 @@ def scan_flow(changes: pd.DataFrame) -> go.Figure:
     totals = [flows.xs(word, level=level).sum() for level, words in ((0, left), (1, right)) for word in words]
     figure = go.Figure(
         go.Sankey(
-            arrangement="snap",
+            arrangement="fixed",
             node={
                 "label": [f"{word} ({total})" for word, total in zip([*left, *right], totals, strict=True)],
                 "color": [colours[word] for word in [*left, *right]],
+                "x": [0.001] * len(left) + [0.999] * len(right),
+                "y": _middles(totals[: len(left)]) + _middles(totals[len(left) :]),
                 "pad": 18,
                 "thickness": 16,
                 "line": {"color": OUTLINE, "width": 1},
@@ -182,7 +188,7 @@ def epss_cvss(scan: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(type="log", **ticks)
     figure.update_xaxes(range=[0, 10.3], title="CVSS base score")
     measure = "Chance of exploitation within 30 days (EPSS) against severity (CVSS); a star: known to be exploited"
-    return titled(figure, finding, measure, height=460)
+    return _legend_above(titled(figure, finding, measure, height=460))
 
 
 def _point(row: dict[Any, Any]) -> str:
@@ -226,7 +232,20 @@ def _stacked(counts: pd.DataFrame, finding: str, measure: str, most: int = 25) -
     figure.update_yaxes(
         tickvals=list(places.values()), ticktext=labels, range=[len(places) - 0.4, -0.6], showgrid=False
     )
-    return titled(figure, finding, measure, height=190 + 32 * len(places))
+    return _legend_above(titled(figure, finding, measure, height=190 + 32 * len(places)))
+
+
+def _legend_above(figure: go.Figure) -> go.Figure:
+    figure.update_layout(legend={"y": 1, "yanchor": "bottom"}, margin_t=figure.layout.margin.t + 26)
+    return figure
+
+
+def _middles(totals: list[int]) -> list[float]:
+    """Where the nodes of one side stand, in their own order, with a gap between them (0 is the top)."""
+    gap = 0.06
+    scale = max(1 - gap * (len(totals) - 1), 0.2) / (sum(totals) or 1)
+    starts = [sum(totals[:n]) * scale + gap * n for n in range(len(totals))]
+    return [min(max(start + total * scale / 2, 0.001), 0.999) for start, total in zip(starts, totals, strict=True)]
 
 
 def _faint(colour: str) -> str:
