@@ -66,8 +66,9 @@ def test_the_page_is_one_file_with_title_date_version_and_digests(page):
 
 
 def test_the_page_is_light_beside_the_libraries(page):
-    from imagelab.display import bundle
     from plotly.offline import get_plotlyjs
+
+    from imagelab.display import bundle
 
     own = page.stat().st_size - len(get_plotlyjs().encode()) - len(bundle().encode())
     assert own < 1_500_000, f"{own:,} bytes"
