@@ -7,9 +7,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
 
-import zstandard
+import pyarrow as pa
 from isal import isal_zlib
 
 from imagelab.errors import ArchiveError
@@ -50,7 +49,7 @@ class FileWindow:
 
     def contents(self, offset: int, size: int) -> Iterator[bytes]:
         while size > 0:
-            chunk = os.pread(self.fd, min(size, 1 << 20), self.start + offset)
+            chunk = os.pread(self.fd, max(min(size, 1 << 20, self.length - offset), 0), self.start + offset)
             if not chunk:
                 raise EOFError
             yield chunk
@@ -68,7 +67,7 @@ class StreamWindow:
     """Forward-only access to a tar that arrives in chunks."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
+        self._chunks = filter(None, chunks)  # an empty chunk is not the end
         self._chunk, self._start = b"", 0  # the chunk at hand, and its place in the stream
 
     def fetch(self, offset: int) -> tuple[memoryview, int]:
@@ -116,7 +115,7 @@ def decompressed(chunks: Iterable[bytes], name: str = "layer") -> Iterator[bytes
     ArchiveError
         Damaged or truncated data, an unsupported compression, or more output than ``LIMITS`` allow.
     """
-    chunks = iter(chunks)
+    chunks = filter(None, chunks)
     head = b""
     while len(head) < 6 and (more := next(chunks, b"")):
         head += more
@@ -173,7 +172,7 @@ def _bounded(
             yield piece
     except (
         isal_zlib.error,  # type: ignore[misc]  # its stubs call it a plain object
-        zstandard.ZstdError,
+        OSError,
         EOFError,
     ) as error:
         raise ArchiveError(f"{name}: damaged or truncated compressed data after {given} bytes ({error})") from error
@@ -198,7 +197,8 @@ def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    reader = zstandard.ZstdDecompressor().stream_reader(cast(IO[bytes], chunk_reader(chunks)), read_across_frames=True)
+    # Arrow's reader, as it is the one that notices a frame that is cut off
+    reader = pa.CompressedInputStream(pa.PythonFile(chunk_reader(chunks), mode="r"), "zstd")
     while piece := reader.read(_STEP):
         yield piece
 
@@ -206,6 +206,9 @@ def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
 class _Reader(io.RawIOBase):
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks, self._rest = chunks, b""
+
+    def readable(self) -> bool:
+        return True
 
     def read(self, size: int = -1) -> bytes:
         if not self._rest:

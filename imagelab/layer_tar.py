@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
         "mtime": pa.timestamp("us", tz="UTC"),
         "link_target": pa.binary(),  # hardlinks: absolute and clean like path; symlinks: to the letter
         "xattrs": pa.binary(),  # "name=hex" words
-        "offset": pa.int64(),  # of the contents in the uncompressed tar
+        "offset": pa.int64(),  # of the contents in the uncompressed tar; null where holes are left out (sparse files)
         "digest": pa.binary(32),  # SHA-256 of the contents, where asked for
         "content": pa.binary(),  # of the few files that package_files wants, reduced to what it needs
     }
@@ -61,13 +61,18 @@ def is_tar(head: bytes) -> bool:
     """Whether 512 bytes are a tar's first header: zeros (an empty tar), or one whose checksum holds."""
     if not head.strip(b"\0"):
         return True
-    field = head[148:156].strip(b" \0")
-    return (
-        len(head) == 512
-        and all(48 <= digit <= 55 for digit in field)
-        and field != b""
-        and sum(head) - sum(head[148:156]) + 256 == int(field, 8)
-    )
+    return len(head) == 512 and _checksum_holds(head)
+
+
+def _checksum_holds(header: bytes) -> bool:
+    """Whether a header's bytes add up to what it states: unsigned, or signed as some old tars have it."""
+    summed = header[:148] + b" " * 8 + header[156:]
+    total = sum(summed)
+    try:
+        stated = int(header[148:156].split(b"\0", 1)[0], 8)
+    except ValueError:
+        return False
+    return stated in (total, total - 256 * sum(byte > 127 for byte in summed))
 
 
 def clean_path(name: bytes) -> bytes:
@@ -92,18 +97,25 @@ def _number(field: bytes) -> int:
 
 
 def _pax_records(data: bytes) -> dict[bytes, bytes]:
-    records = {}
-    while data.strip(b"\0"):
-        length_text, _, _ = data.partition(b" ")
-        length = int(length_text)
-        if not len(length_text) + 3 <= length <= len(data) or data[length - 1 : length] != b"\n":
+    records, at, end = {}, 0, len(data.rstrip(b"\0"))
+    while at < end:
+        space = data.index(b" ", at, at + 20)
+        after = at + int(data[at:space])
+        if not space + 2 < after <= len(data) or data[after - 1 : after] != b"\n":
             raise ValueError("a PAX record's length does not fit")
-        key, equals, value = data[len(length_text) + 1 : length - 1].partition(b"=")
+        key, equals, value = data[space + 1 : after - 1].partition(b"=")
         if not equals:
             raise ValueError("a PAX record without '='")
-        records[key] = value
-        data = data[length:]
+        records[key], at = value, after
     return records
+
+
+def _whole(number: bytes | int) -> int:
+    """A decimal number that a column can hold."""
+    value = int(number)
+    if not -(1 << 63) <= value < 1 << 63:
+        raise OverflowError
+    return value
 
 
 def _time(seconds: float) -> int | None:
@@ -186,7 +198,8 @@ def _walk(
         except ValueError:
             if not any(view[at : at + 512]):
                 return
-            raise _BrokenError("not a tar header (its checksum is wrong)", offset) from None
+            if not _checksum_holds(bytes(view[at : at + 512])):
+                raise _BrokenError("not a tar header (its checksum is wrong)", offset) from None
         try:
             if size_field[11] > 32:
                 raise ValueError
@@ -201,9 +214,9 @@ def _walk(
             offset = _extension(window, flag, size, offset, pax, pax_global)
             continue
 
-        if not path[99]:
+        if not path[99] or 0 in path:
             path = path[: path.index(0)]
-        if magic == b"ustar\x0000" and view[at + 345]:
+        if view[at + 345] and magic[:6] == b"ustar\0":
             path = bytes(view[at + 345 : at + 500]).split(b"\0", 1)[0] + b"/" + path
         try:
             mode, uid, gid = owners[owner]
@@ -212,12 +225,15 @@ def _walk(
             mode, uid, gid = owners[owner] = tuple(_checked(_number, field, offset, "a number") for field in fields)
         mtime: int | None
         try:
+            if mtime_field[11] > 32:
+                raise ValueError
             mtime = int(mtime_field[:11], 8) * 1_000_000
         except ValueError:
             mtime = _time(_checked(_number, mtime_field, offset, "a time"))
         shown = size  # the file's size, where it is not what the tar stores (sparse files)
         target = None
-        if flag == b"S":
+        holes = flag == b"S"  # stored without its holes: what is there is not the file's contents
+        if holes:
             shown, data = _sparse(window, bytes(view[at + 482 : at + 495]), data, offset)
         if pax or pax_global:
             records = pax_global | pax
@@ -225,6 +241,7 @@ def _walk(
             path, size, shown, uid, gid, mtime, target, xattrs = _overridden(
                 records, path, size, shown, uid, gid, mtime, offset
             )
+            holes = holes or any(key.startswith(b"GNU.sparse.") for key in records)
             if xattrs:
                 sparse["xattrs"][count] = xattrs
 
@@ -243,7 +260,7 @@ def _walk(
         else:
             path = b"/" + path.strip(b"/")
         stored = 0 if flag in _HEADER_ONLY else size
-        if kind == FILE:
+        if kind == FILE and not holes:
             if capture and package_files.wanted(path) and shown <= package_files.MAX_SIZE:
                 content = _contents(window, data, stored, offset)
                 sparse["content"][count] = package_files.reduce(path, content)
@@ -251,7 +268,7 @@ def _walk(
                     sparse["digest"][count] = hashlib.sha256(content).digest()
             elif digests:
                 sparse["digest"][count] = _hashed(window, data, stored, offset)
-        else:
+        elif kind != FILE:
             shown = 0
             if kind in (SYMLINK, HARDLINK):
                 target = link.split(b"\0", 1)[0] if target is None else target
@@ -263,7 +280,7 @@ def _walk(
         add_uid(uid)
         add_gid(gid)
         add_mtime(mtime)
-        add_offset(data)
+        add_offset(None if holes else data)
         count += 1
         if count > max_entries:
             raise _BrokenError(f"more than {max_entries} entries (imagelab.LIMITS.entries)", offset)
@@ -282,7 +299,7 @@ def _extension(
         raise _BrokenError(f"a header record of {size} bytes, over imagelab.LIMITS.record", offset)
     record = _contents(window, offset + 512, size, offset)
     if flag in b"LK":
-        pax[b"path" if flag == b"L" else b"linkpath"] = record.rstrip(b"\0")
+        pax[b"path" if flag == b"L" else b"linkpath"] = record.split(b"\0", 1)[0]
     else:
         (pax_global if flag == b"g" else pax).update(_checked(_pax_records, record, offset, "a PAX record"))
     return offset + 512 + (size + 511 & ~511)
@@ -293,22 +310,23 @@ def _overridden(
 ) -> tuple[bytes, int, int, int, int, int | None, bytes | None, bytes]:
     """What PAX and long-name records say instead of the header."""
     path = records.get(b"GNU.sparse.name") or records.get(b"path") or path
-    if b"size" in records:
-        size = shown = _checked(int, records[b"size"], offset, "a PAX size")
+    # an empty value takes a record back (POSIX, pax)
+    if records.get(b"size"):
+        size = shown = _checked(_whole, records[b"size"], offset, "a PAX size")
     for key in (b"GNU.sparse.size", b"GNU.sparse.realsize"):
-        shown = _checked(int, records.get(key, shown), offset, "a sparse size")
+        shown = _checked(_whole, records.get(key) or shown, offset, "a sparse size")
     if size < 0 or not 0 <= shown <= max(size, LIMITS.file_size):
         raise _BrokenError(f"an impossible size ({shown})", offset)
-    uid = _checked(int, records.get(b"uid", uid), offset, "a PAX uid")
-    gid = _checked(int, records.get(b"gid", gid), offset, "a PAX gid")
-    if b"mtime" in records:
+    uid = _checked(_whole, records.get(b"uid") or uid, offset, "a PAX uid")
+    gid = _checked(_whole, records.get(b"gid") or gid, offset, "a PAX gid")
+    if records.get(b"mtime"):
         mtime = _time(_checked(float, records[b"mtime"], offset, "a PAX time"))
     xattrs = b" ".join(
         key.removeprefix(b"SCHILY.xattr.") + b"=" + value.hex().encode()
         for key, value in sorted(records.items())
         if key.startswith(b"SCHILY.xattr.")
     )
-    return path, size, shown, uid, gid, mtime, records.get(b"linkpath"), xattrs
+    return path, size, shown, uid, gid, mtime, records.get(b"linkpath") or None, xattrs
 
 
 def _checked(convert: Callable, value: object, offset: int, what: str):

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from imagelab.blobs import FileWindow, StreamWindow, chunk_reader, decompressed, is_compressed
 from imagelab.errors import ArchiveError
-from imagelab.layer_tar import LayerListing, is_tar, list_tar
+from imagelab.layer_tar import FILE, HARDLINK, SYMLINK, LayerListing, is_tar, list_tar
 
 JSON_LIMIT = 1 << 23  # bytes of one manifest, index or config; moby allows 8 MiB too
 _CHUNK = 1 << 18
@@ -111,10 +111,10 @@ class TarFile(_Files):
         self._regions = {}
         for path_bytes, kind, size, offset, target in zip(*columns, strict=True):
             member = _text(path_bytes)[1:]
-            if kind == 0:
+            if kind == FILE and offset is not None:
                 self._regions[member] = (str(path), offset, size)
-            elif kind in (2, 3):
-                links[member] = _link(member, _text(target), hard=kind == 3)
+            elif kind in (SYMLINK, HARDLINK):
+                links[member] = _link(member, _text(target), hard=kind == HARDLINK)
         for member in links:  # docker save stores a repeated layer as a link to the first
             if (target := _follow(member, links)) in self._regions:
                 self._regions[member] = self._regions[target]

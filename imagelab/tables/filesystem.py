@@ -227,6 +227,10 @@ def read_file(image: Image | str, path: str | bytes, layer_index: int | None = N
         raise ArchiveError(
             f"{wanted.decode(errors='backslashreplace')} has {size} bytes, over the limit of {limit}. Raise limit=."
         )
+    if offset is None:
+        raise ArchiveError(
+            f"{wanted.decode(errors='backslashreplace')} is stored without its holes (a sparse file), which is not read back."
+        )
     if image.source is None:
         raise ArchiveError(f"{image.reference} has no contents: its source holds only the config and history.")
     return image.source.read_range(image, layer, offset, size)
