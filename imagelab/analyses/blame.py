@@ -102,23 +102,26 @@ def _fill(joined: pd.DataFrame, found: pd.Series, how: str) -> None:
 
 
 def _by_package(scan: pd.DataFrame, packages: pd.DataFrame) -> pd.Series:
-    """The layer of a package of that name and version; of that name alone where it is there once."""
-    exact: dict[tuple[Any, ...], Any] = {}
-    named: dict[tuple[Any, ...], set[Any]] = {}
+    """The layer of a package by its record, by name and version, or by name, where only one layer has such a one."""
+    known: dict[tuple[Any, ...], set[int]] = {}
     rows: Any = packages.astype(object)
     for row in rows.itertuples():
+        known.setdefault((row.path,), set()).add(int(row.layer_index))
         for manager in (row.manager, None):
             key = (manager, package_key(None, row.name))
-            exact.setdefault((*key, _version(row.version)), row.layer_index)
-            named.setdefault(key, set()).add(row.layer_index)
+            known.setdefault(key, set()).add(int(row.layer_index))
+            known.setdefault((*key, _version(row.version)), set()).add(int(row.layer_index))
     found = []
-    findings: Any = scan[["type", "purl", "package", "version"]].astype(object)
+    findings: Any = scan[["type", "purl", "package", "version", "path"]].astype(object)
     for row in findings.itertuples():
         kind = "" if row.purl is pd.NA else row.purl.removeprefix("pkg:").partition("/")[0]
         manager = _MANAGER.get(kind) or (None if row.type is pd.NA else _MANAGER.get(row.type.lower()))
         key = (manager, package_key(row.purl, row.package))
-        alone = named.get(key, set())
-        found.append(exact.get((*key, _version(row.version)), next(iter(alone)) if len(alone) == 1 else pd.NA))
+        record = "" if row.path is pd.NA else "/" + row.path.lstrip("/")
+        candidates = [known.get(name, set()) for name in ((record,), (*key, _version(row.version)), key)]
+        # dpkg's one status file is the record of all its packages
+        alone = [layers for layers in (candidates if manager in ("python", "npm") else candidates[1:]) if layers][:1]
+        found.append(next(iter(alone[0])) if alone and len(alone[0]) == 1 else pd.NA)
     return pd.Series(found, index=scan.index, dtype="Int64")
 
 

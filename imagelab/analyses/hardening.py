@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from imagelab import tables
@@ -12,14 +15,15 @@ from imagelab.analyses.hardening_rules import run_rules
 from imagelab.model import Image
 
 
-def check_hardening(subject: Image | str) -> pd.DataFrame:
+def check_hardening(subject: Image | str | Mapping[str, Any]) -> pd.DataFrame:
     """Check an image, or a container, against hardening rules.
 
     Parameters
     ----------
-    subject : Image or reference
+    subject : Image or reference, or mapping
         ``container:NAME`` is a container of the engine, created or running (`containers` lists them); its
         image is checked apart. Files are listed: an engine saves the image for it, unless it was listed before.
+        A mapping is what ``docker inspect`` says of a container, for one that is elsewhere.
 
     Returns
     -------
@@ -34,6 +38,9 @@ def check_hardening(subject: Image | str) -> pd.DataFrame:
     ImagelabError
         The image or container cannot be loaded.
     """
+    if isinstance(subject, Mapping):
+        facts = ContainerFacts(subject)
+        return run_rules(CONTAINER_RULES, facts, f"container:{facts.name}")
     if isinstance(subject, str) and subject.startswith("container:"):
         return run_rules(CONTAINER_RULES, ContainerFacts.load(subject), subject)
     (image,) = tables.load_images(subject)

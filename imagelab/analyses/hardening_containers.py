@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ _SOCKETS = ("docker.sock", "containerd.sock", "podman.sock", "crio.sock")
 class ContainerFacts:
     """A container as the engine's inspect tells it."""
 
-    inspected: dict[str, Any]
+    inspected: Mapping[str, Any]
 
     @classmethod
     def load(cls, reference: str) -> ContainerFacts:
@@ -96,8 +96,13 @@ class ContainerFacts:
         ]
 
 
-def containers() -> pd.DataFrame:
+def containers(inspected: Iterable[Mapping[str, Any]] | None = None) -> pd.DataFrame:
     """The engine's containers, created or running, and what they may do.
+
+    Parameters
+    ----------
+    inspected : iterable of mappings, optional
+        What ``docker inspect`` says of containers; asked of the engine if not given.
 
     Returns
     -------
@@ -111,10 +116,12 @@ def containers() -> pd.DataFrame:
     ------
     DaemonUnavailable
     """
-    from imagelab.sources.daemon import inspect_containers
+    if inspected is None:
+        from imagelab.sources.daemon import inspect_containers
 
+        inspected = inspect_containers()
     rows = []
-    for facts in map(ContainerFacts, inspect_containers()):
+    for facts in map(ContainerFacts, inspected):
         host = facts.host
         nano, quota, period = (host.get(key) or 0 for key in ("NanoCpus", "CpuQuota", "CpuPeriod"))
         pids = host.get("PidsLimit")

@@ -65,14 +65,22 @@ def read_scan(
 def make_scan(reports: list[tuple[str, Report]]) -> pd.DataFrame:
     """The frame of read reports, each under the name of its file."""
     frame = make_findings([row for _, report in reports for row in report.rows])
-    frame.attrs = {
-        "reports": [
-            {"file": name, "format": report.format, "scanner": report.scanner, "reference": report.reference}
-            | report.attrs
-            for name, report in reports
-        ],
-        "set_aside": [{"file": name} | one for name, report in reports for one in report.set_aside],
+    known = {
+        "scanner_version": None,
+        "scanned": None,
+        "database_built": None,
+        "image_id": None,
+        "digests": [],
+        "tags": [],
     }
+    reports_read = [
+        {"file": name, "format": report.format, "scanner": report.scanner, "reference": report.reference}
+        | known
+        | report.attrs
+        for name, report in reports
+    ]
+    set_aside = [{"file": name} | one for name, report in reports for one in report.set_aside]
+    frame.attrs = {"reports": reports_read, "set_aside": set_aside}
     return frame
 
 

@@ -1,0 +1,137 @@
+"""Explore what scanners found: filter, compare two scans, go from a finding to its layer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import ipywidgets
+import pandas as pd
+import plotly.graph_objects as go
+
+from imagelab.analyses.blame import BLAME_COLUMNS, blame
+from imagelab.analyses.security import compare_scanners, compare_scans
+from imagelab.charts.security import fixable_bars, scan_flow, scanner_agreement, severity_bars
+from imagelab.display import clean
+from imagelab.frames import make_frame
+from imagelab.scans.findings import SEVERITIES
+from imagelab.scans.reader import read_scan
+from imagelab.widgets.base import Chart, Panel, Rows
+
+SHOWN = ["severity", "id", "package", "version", "fixed_version", "status", "layer_index", "instruction", "remedy"]
+SHOWN += ["scanner", "finding", "path", "title", "url"]
+EVERY = "all"
+
+
+class ScanExplorer(Panel):
+    """Findings of one or two scans, filtered by severity, fix, layer, package and scanner.
+
+    Parameters
+    ----------
+    scans : frames of `imagelab.read_scan`, or paths of reports
+        One, or two: two of one scanner are shown as before and after, two of different scanners side by side.
+    image : Image or reference, optional
+        The (last) scan's image: adds layers and instructions (`imagelab.blame`).
+    base : Image or reference, optional
+        As `imagelab.blame` takes it.
+
+    Attributes
+    ----------
+    images, diff_id, busy, error
+        As in `Panel`: choosing a finding chooses its layer in linked widgets.
+    selected : pandas.DataFrame
+        The findings that the filters leave, worst first.
+    """
+
+    def __init__(self, scans: Any, image: Any = None, base: Any = None) -> None:
+        given = [scans] if isinstance(scans, str | os.PathLike | pd.DataFrame) else list(scans)
+        self.scans = [scan if isinstance(scan, pd.DataFrame) else read_scan(scan) for scan in given]
+        self.base = base
+        self.severity = ipywidgets.Dropdown(options=SEVERITIES[::-1], value="unknown", description="At least")
+        self.fixable = ipywidgets.Checkbox(description="Fix known only", indent=False)
+        self.layer = ipywidgets.Dropdown(options=[EVERY], description="Layer")
+        self.scanner = ipywidgets.Dropdown(options=[EVERY], description="Scanner")
+        self.package = ipywidgets.Text(description="Package", placeholder="part of a name", continuous_update=False)
+        self.chart, self.second = Chart(), Chart()
+        self.compared, self.table = Rows(), Rows(self._choose)
+        self.findings = _with_layers(pd.concat(self.scans, ignore_index=True), None, None)
+        super().__init__([] if image is None else [image])
+        controls = [self.severity, self.fixable, self.layer, self.scanner, self.package]
+        layout = {"flex_flow": "row wrap", "width": "100%"}
+        shown = [self.chart, self.second, self.compared, self.table]
+        self.children = [ipywidgets.HBox(controls, layout=layout), self.status, *shown]
+        for control in controls:
+            self.on(control, "value", self._draw)
+        self.on(self, "diff_id", self._follow)
+        if not self.images:
+            self.refresh()
+
+    @property
+    def selected(self) -> pd.DataFrame:
+        rows = self.findings[self.findings["finding"] != "package"]
+        rows = rows[rows["severity"].ge(self.severity.value).fillna(False)]
+        if self.fixable.value:
+            rows = rows[rows["fixed_version"].notna()]
+        if self.layer.value != EVERY:
+            rows = rows[rows["layer_index"].astype("string").eq(self.layer.value).fillna(False)]
+        if self.scanner.value != EVERY:
+            rows = rows[rows["scanner"].eq(self.scanner.value).fillna(False)]
+        if self.package.value.strip():
+            wanted = self.package.value.strip()
+            rows = rows[rows["package"].str.contains(wanted, case=False, regex=False).fillna(False)]
+        return rows.sort_values(["severity", "id"], ascending=[False, True], kind="stable", ignore_index=True)
+
+    def parts(self) -> Iterable[tuple[str, go.Figure | pd.DataFrame]]:
+        rows = self.selected
+        yield "By layer" if self.images else "By fix", severity_bars(rows) if self.images else fixable_bars(rows)
+        if len(self.scans) == 2:
+            before, after = self.scans
+            if set(before["scanner"]) == set(after["scanner"]):
+                changes = compare_scans(before, after)
+                yield "Before and after", scan_flow(changes)
+                yield "What changed", changes.drop(columns=["finding", "url"])
+            else:
+                agreement = compare_scanners(self.scans)
+                yield "Who found it", scanner_agreement(agreement)
+                yield "Who found what", agreement.drop(columns=["finding", "aliases"])
+        yield f"{len(rows)} findings, worst first", rows[SHOWN]
+
+    def refresh(self) -> None:
+        scans = pd.concat(self.scans, ignore_index=True)
+        self.findings = _with_layers(scans, self.images[0] if self.images else None, self.base)
+        layers = self.findings["layer_index"].dropna().drop_duplicates().sort_values()
+        self.layer.options = [EVERY, *layers.astype("string")]
+        names = list(self.findings["scanner"].dropna().drop_duplicates())
+        self.scanner.options = [(EVERY, EVERY), *((clean(name, 60), name) for name in names)]
+        self._draw()
+
+    def _draw(self) -> None:
+        charts, parts = iter([self.chart, self.second]), list(self.parts())
+        two = len(self.scans) == 2
+        self.second.layout.display = self.compared.layout.display = None if two else "none"
+        tables = iter([self.compared, self.table] if two else [self.table])
+        for caption, part in parts:
+            if isinstance(part, go.Figure):
+                next(charts).draw(part)
+            else:
+                next(tables).fill(part, caption)
+
+    def _follow(self) -> None:
+        """Show the layer that a linked widget chose."""
+        diff_ids = [layer.diff_id for layer in self.images[0].layers] if self.images else []
+        wanted = str(diff_ids.index(self.diff_id)) if self.diff_id in diff_ids else EVERY
+        self.layer.value = wanted if wanted in self.layer.options else EVERY
+
+    def _choose(self, row: int) -> None:
+        chosen = self.selected.iloc[row]
+        if self.images and pd.notna(chosen["layer_index"]):
+            self.diff_id = self.images[0].layers[int(chosen["layer_index"])].diff_id or ""
+
+
+def _with_layers(scan: pd.DataFrame, image: Any, base: Any) -> pd.DataFrame:
+    """The scan blamed on the image, or with those columns unknown."""
+    if image is not None:
+        return blame(scan, image, base=base)
+    unknown = make_frame({"layer_index": [None] * len(scan)}, BLAME_COLUMNS)
+    return pd.concat([scan.reset_index(drop=True), unknown], axis=1)
