@@ -59,6 +59,9 @@ class FileWindow:
     def reaches(self, offset: int) -> bool:
         return offset <= self.length
 
+    def finish(self) -> None:
+        """A file has no more to say."""
+
     def close(self) -> None:
         os.close(self.fd)
 
@@ -67,7 +70,7 @@ class StreamWindow:
     """Forward-only access to a tar that arrives in chunks."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = filter(None, chunks)  # an empty chunk is not the end
+        self._chunks: Iterator[bytes] = filter(None, chunks)  # an empty chunk is not the end
         self._chunk, self._start = b"", 0  # the chunk at hand, and its place in the stream
 
     def fetch(self, offset: int) -> tuple[memoryview, int]:
@@ -98,10 +101,13 @@ class StreamWindow:
                 return False
         return True
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Read to the end: a compressed stream's own checksum stands there."""
         for _ in self._chunks:
             pass
+
+    def close(self) -> None:
+        self._chunks = iter(())
 
 
 Window = FileWindow | StreamWindow

@@ -154,6 +154,7 @@ def list_tar(window: Window, *, name: str = "layer", digests: bool = False, capt
     sparse: dict[str, dict[int, bytes]] = {field: {} for field in ("link_target", "xattrs", "digest", "content")}
     try:
         _walk(window, columns, sparse, digests, capture)
+        window.finish()
     except _BrokenError as error:
         raise ArchiveError(f"{name}: {error.what} at offset {error.offset} of the tar") from None
     for field, values in sparse.items():

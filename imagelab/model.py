@@ -7,7 +7,7 @@ first, top last, everywhere. What a source cannot know is None.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -95,8 +95,10 @@ class Source(Protocol):
         """List the wanted layers, each once, in whatever order the source has them."""
         ...
 
-    def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> bytes:
-        """Bytes of one layer's uncompressed tar."""
+    def read_ranges(
+        self, image: Image, layer_index: int, ranges: Sequence[tuple[int, int]]
+    ) -> Iterator[Iterator[bytes]]:
+        """The chunks of each (offset, size) of one layer's uncompressed tar; offsets ascend, one is used up before the next."""
         ...
 
 

@@ -64,7 +64,9 @@ def check(
     """
     (image,) = load_images(image)
     if (max_growth is None) != (against is None):
-        raise ImagelabError("max_growth and against go together: the limit, and the earlier build that it is measured from.")
+        raise ImagelabError(
+            "max_growth and against go together: the limit, and the earlier build that it is measured from."
+        )
     rows: list[dict[str, Any]] = []
 
     def hold(rule: str, limit: float, measured: float, least: bool, shown: Any) -> None:
@@ -150,4 +152,6 @@ def parse_bytes(text: str | float) -> int:
     try:
         return int(float(number) * _UNITS[unit])
     except (KeyError, ValueError, OverflowError):
-        raise ImagelabError(f"{text!r} is no size: write bytes, or a number with kB, MB, GB, KiB, MiB or GiB.") from None
+        raise ImagelabError(
+            f"{text!r} is no size: write bytes, or a number with kB, MB, GB, KiB, MiB or GiB."
+        ) from None

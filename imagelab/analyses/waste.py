@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from imagelab.tables import Images, files, load_images
+from imagelab.tables.filesystem import Digests
 
 WASTE_COLUMNS = {
     "reference": "str",
@@ -25,7 +26,7 @@ EFFICIENCY_COLUMNS = {
 }
 
 
-def waste(images: Images, *, digests: bool = False) -> pd.DataFrame:
+def waste(images: Images, *, digests: Digests = False) -> pd.DataFrame:
     """One row for each file copy whose bytes no container sees.
 
     Exactly: ``Σ bytes = bytes stored in all layers − bytes visible in the final filesystem``. Files without bytes
@@ -35,8 +36,9 @@ def waste(images: Images, *, digests: bool = False) -> pd.DataFrame:
     ----------
     images : Image, reference, or iterable of them
         An engine saves the image, unless every layer was listed before.
-    digests : bool
-        Compare contents, so that copies of the same bytes are told apart from changes.
+    digests : bool or "copies"
+        Compare contents (of the copies alone, or of everything: see ``il.files``), so that copies of the same
+        bytes are told apart from changes.
 
     Returns
     -------

@@ -15,7 +15,9 @@ from imagelab.cli.output import Form, Json, Markdown, form, print_frames, record
 from imagelab.frames import format_bytes
 from imagelab.layer_cache import cache_info, clear_cache
 
-Image = Annotated[str, typer.Argument(help="A name in the engine, a path, or TRANSPORT:…; example:NAME for embedded data.")]
+Image = Annotated[
+    str, typer.Argument(help="A name in the engine, a path, or TRANSPORT:…; example:NAME for embedded data.")
+]
 Rows = Annotated[int, typer.Option("--rows", min=1, help="Rows shown; --json prints all.")]
 
 
@@ -30,7 +32,9 @@ def show(image: Image, as_json: Json = False, as_markdown: Markdown = False) -> 
     """Show an image: how big, how efficient, and what each step added."""
     loaded = il.load_image(image)
     efficiency = il.efficiency(loaded)
-    history = il.history(loaded)[["step", "layer_index", "instruction", "arguments", "size", "content_size", "disk_usage"]]
+    history = il.history(loaded)[
+        ["step", "layer_index", "instruction", "arguments", "size", "content_size", "disk_usage"]
+    ]
     identity = {"platform": loaded.platform, "image_id": loaded.image_id, "manifest_digest": loaded.manifest_digest}
     facts = pd.DataFrame({"fact": identity.keys(), "value": identity.values()})
     frames = {loaded.reference: facts, "efficiency": efficiency, "history": history}
@@ -47,7 +51,7 @@ def waste(
 ) -> None:
     """List the bytes that no container sees, and the instructions to blame."""
     loaded = il.load_image(image)
-    ledger = il.waste(loaded, digests=digests)
+    ledger = il.waste(loaded, digests="copies" if digests else False)
     how = form(as_json, as_markdown)
     if how is Form.TEXT:
         typer.echo(f"{format_bytes(ledger['bytes'].sum())} wasted in {len(ledger)} file copies of {loaded.reference}\n")
@@ -86,7 +90,9 @@ def compare(
     changes = il.compare_files(*loaded, digests=digests)
     how = form(as_json, as_markdown)
     if how is not Form.JSON:
-        changes = changes[["change", "why", "path", "delta", "instruction_after"]].rename(columns={"delta": "delta_bytes"})
+        changes = changes[["change", "why", "path", "delta", "instruction_after"]].rename(
+            columns={"delta": "delta_bytes"}
+        )
     print_frames({"layers": sharing, "files": changes}, how, rows=rows)
 
 

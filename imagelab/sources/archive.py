@@ -6,7 +6,7 @@ OCI image-spec's image-layout.md. BuildKit's attestation manifests are not image
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,10 @@ class ArchiveSource:
             for index in by_member[member]:
                 yield index, listing
 
-    def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> bytes:
-        return open_archive(Path(self.path)).read_range(self.members[layer_index], offset, size)
+    def read_ranges(
+        self, image: Image, layer_index: int, ranges: Sequence[tuple[int, int]]
+    ) -> Iterator[Iterator[bytes]]:
+        return open_archive(Path(self.path)).read_ranges(self.members[layer_index], ranges)
 
 
 def check_listable(layer: Layer, reference: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path, PurePosixPath
@@ -40,8 +40,8 @@ class Container(Protocol):
         """List layer tars, whatever their compression, in no particular order."""
         ...
 
-    def read_range(self, member: str, offset: int, size: int) -> bytes:
-        """Bytes of one layer's uncompressed tar."""
+    def read_ranges(self, member: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Iterator[bytes]]:
+        """The chunks of each (offset, size) of one layer's uncompressed tar; offsets ascend."""
         ...
 
 
@@ -71,8 +71,9 @@ class _Files:
                 f"{self.name} holds no {member}: the image is incomplete. Save or copy it again."
             ) from None
 
-    def read_range(self, member: str, offset: int, size: int) -> bytes:
-        return _read_range(self._window(member), self.name, member, offset, size)
+    def read_ranges(self, member: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Iterator[bytes]]:
+        with closing(self._window(member)) as window:
+            yield from _read_ranges(window, f"{self.name}: layer {member}", ranges)
 
     def _window(self, member: str) -> FileWindow | StreamWindow:
         path, start, length = self._region(member)
@@ -190,12 +191,13 @@ class Stream:
                 for alias in wanted[member]:
                     yield alias, listing
 
-    def read_range(self, member: str, offset: int, size: int) -> bytes:
+    def read_ranges(self, member: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Iterator[bytes]]:
         target = _follow(member, self._links)
         for name, _, read in self._members():
             if name == target:
                 window = StreamWindow(decompressed(_joined(b"", read), f"{self.name}: {member}"))
-                return _read_range(window, self.name, member, offset, size)
+                yield from _read_ranges(window, f"{self.name}: layer {member}", ranges)
+                return
         raise ArchiveError(f"{self.name} holds no {member}: the image is incomplete. Save it again.")
 
     def _list(self, member: str, chunks: Iterator[bytes], digests: bool) -> LayerListing:
@@ -214,11 +216,17 @@ class Stream:
             raise ArchiveError(f"{self.name} is not a complete tar: {error}. Save or download it again.") from error
 
 
-def _read_range(window: FileWindow | StreamWindow, name: str, member: str, offset: int, size: int) -> bytes:
-    try:
-        return b"".join(window.contents(offset, size))
-    except EOFError:
-        raise ArchiveError(f"{name}: layer {member} is cut off at offset {offset}. Save or copy it again.") from None
+def _read_ranges(
+    window: FileWindow | StreamWindow, name: str, ranges: Sequence[tuple[int, int]]
+) -> Iterator[Iterator[bytes]]:
+    def chunks(offset: int, size: int) -> Iterator[bytes]:
+        try:
+            yield from window.contents(offset, size)
+        except EOFError:
+            raise ArchiveError(f"{name} is cut off at offset {offset}. Save or copy it again.") from None
+
+    for offset, size in ranges:
+        yield chunks(offset, size)
 
 
 def _region_chunks(path: str, start: int, length: int) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from imagelab.layer_cache import recall_config, remember_config
 from imagelab.layer_tar import LayerListing
 from imagelab.model import HistoryEntry, Image, Layer, Redaction
 from imagelab.sources import archive
-from imagelab.sources.assemble import assemble, history_entries, mapping, number, sequence, text
+from imagelab.sources.assemble import assemble, history_entries, mapping, number, platform_of, sequence, text
 from imagelab.sources.containers import Stream
 
 _CHUNK = 1 << 20
@@ -99,7 +99,9 @@ class DaemonSource:
         for member, listing in stream.list_layers({members[index] for index in wanted}, digests=digests):
             yield from ((index, listing) for index in sorted(wanted) if members[index] == member)
 
-    def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> bytes:
+    def read_ranges(
+        self, image: Image, layer_index: int, ranges: Sequence[tuple[int, int]]
+    ) -> Iterator[Iterator[bytes]]:
         # two passes over what the engine saves: the first says which member the layer is
         with client() as engine:
 
@@ -110,7 +112,7 @@ class DaemonSource:
             stream = Stream(f"docker-daemon:{image.reference}", chunks)
             saved = archive.load_from(stream, image.reference, "", None, image.platform, mask=False)
             assert isinstance(saved.source, archive.ArchiveSource)
-            return stream.read_range(saved.source.members[layer_index], offset, size)
+            yield from stream.read_ranges(saved.source.members[layer_index], ranges)
 
     @contextmanager
     def _saved(self, engine: docker.DockerClient, reference: str) -> Iterator[Iterator[bytes]]:
@@ -256,20 +258,17 @@ def image_rows() -> list[dict[str, Any]]:
         listed = api._result(api._get(api._url("/images/json"), params=params), json=True)
     rows = []
     for entry in listed:
-        images = [
-            item for item in entry.get("Manifests") or () if item.get("Kind") == "image" and item.get("Available")
-        ]
-        size = number(entry.get("Size"))
+        held = [item for item in entry.get("Manifests") or () if item.get("Kind") == "image" and item.get("Available")]
+        sizes = [(item.get("Size", {}).get("Content"), item["ImageData"]["Size"].get("Unpacked")) for item in held]
         base = {
             "image_id": None if in_containerd else entry.get("Id"),
             "index_digest": entry.get("Id") if in_containerd else None,
-            "created": datetime.fromtimestamp(entry.get("Created") or 0, UTC) if entry.get("Created") else None,
-            "size": None if in_containerd else size,
-            "content_size": sum(number(item["Size"].get("Content")) or 0 for item in images) if images else None,
-            "disk_usage": sum(number(item["ImageData"]["Size"].get("Unpacked")) or 0 for item in images) if images else None,
-            "platforms": " ".join("/".join(filter(None, map(item["ImageData"]["Platform"].get, ("os", "architecture", "variant"))))
-                                  for item in images) or None,
-        }  # fmt: skip
+            "created": datetime.fromtimestamp(entry["Created"], UTC) if entry.get("Created") else None,
+            "size": None if in_containerd else number(entry.get("Size")),
+            "content_size": sum(number(content) or 0 for content, _ in sizes) if held else None,
+            "disk_usage": sum(number(unpacked) or 0 for _, unpacked in sizes) if held else None,
+            "platforms": " ".join(platform_of(item["ImageData"]["Platform"]) or "unknown" for item in held) or None,
+        }
         rows += [base | {"reference": tag} for tag in entry.get("RepoTags") or [entry.get("Id")]]
     return rows
 

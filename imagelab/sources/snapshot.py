@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,9 @@ class SnapshotSource:
             start, stop = indexes.searchsorted(index, "left"), indexes.searchsorted(index, "right")
             yield index, LayerListing(table.slice(start, stop - start), self.digests)
 
-    def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> bytes:
+    def read_ranges(
+        self, image: Image, layer_index: int, ranges: Sequence[tuple[int, int]]
+    ) -> Iterator[Iterator[bytes]]:
         raise ArchiveError(
             f"{self.path} is a snapshot: it lists files and holds no contents. Read them from the image itself."
         )
@@ -100,7 +102,8 @@ def load_snapshot(reference: str, path: Path) -> Image:
         raise ArchiveError(f"{path} cannot be read as a snapshot (a Parquet file): {error}") from error
     if KEY not in metadata:
         raise ArchiveError(
-            f"{path} is a Parquet file, but no snapshot: its schema has no {KEY.decode()!r} metadata. Make one with `imagelab snapshot`."
+            f"{path} is a Parquet file, but no snapshot: its schema has no {KEY.decode()!r} metadata. "
+            "Make one with `imagelab snapshot`."
         )
     document = mapping(parse_json(metadata[KEY], f"{path}: its metadata"), "its metadata")
     if document.get("format") != FORMAT:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,8 @@ from imagelab.errors import ArchiveError, ImageNotFound
 from imagelab.layer_tar import FILE, HARDLINK, KINDS, SYMLINK, clean_path
 from imagelab.listing import layer_listings
 from imagelab.model import Image
-from imagelab.overlay import ALIVE, DELETED, NOT_WASTED, OVERWRITTEN, UNCHANGED, overlay
+from imagelab.overlay import ALIVE, DELETED, NOT_WASTED, OVERWRITTEN, UNCHANGED, Overlay, overlay
+from imagelab.sources.snapshot import SnapshotSource
 from imagelab.tables.config import Images, instruction_of_layer, load_images
 
 CHANGES = ("added", "modified", "removed")
@@ -41,7 +43,10 @@ FILES_COLUMNS = {
 }
 
 
-def files(images: Images, *, digests: bool = False) -> pd.DataFrame:
+Digests = bool | Literal["copies"]
+
+
+def files(images: Images, *, digests: Digests = False) -> pd.DataFrame:
     """Every entry of every layer, in the order of the layers and of their tars.
 
     An engine saves the image, unless every layer was listed before.
@@ -49,8 +54,9 @@ def files(images: Images, *, digests: bool = False) -> pd.DataFrame:
     Parameters
     ----------
     images : Image, reference, or iterable of them
-    digests : bool
-        Also hash contents: every file is read.
+    digests : bool or "copies"
+        Also hash contents: every file is read; with ``"copies"`` only files that another of the same path and
+        size replaced, which is what tells a rewrite from a change (an engine is asked for all).
 
     Returns
     -------
@@ -81,8 +87,10 @@ def files(images: Images, *, digests: bool = False) -> pd.DataFrame:
     return joined.astype({"reference": "category", "instruction": "category"})
 
 
-def _files(image: Image, digests: bool) -> pd.DataFrame:
-    listings = layer_listings(image, digests=digests)
+def _files(image: Image, digests: Digests) -> pd.DataFrame:
+    source = image.source
+    copies = digests == "copies" and (source is None or source.listing_is_local)
+    listings = layer_listings(image, digests=bool(digests) and not copies)
     counts = [listings[index].entries for index in range(len(image.layers))]
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     tables = [listings[index].table for index in range(len(image.layers))]
@@ -93,10 +101,12 @@ def _files(image: Image, digests: bool) -> pd.DataFrame:
     kinds = columns["kind"].to_numpy()
     state = overlay(columns["path"], kinds, columns["link_target"], starts)
     size = columns["size"].to_numpy()
+    layer_index = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    if copies and columns["digest"].null_count and not isinstance(source, SnapshotSource):
+        columns["digest"] = _copies_hashed(image, state, layer_index, kinds, columns)
     reason, removed = _wasted(state, kinds, size, columns["digest"])
     path, raw = _decoded(columns["path"])
     target, _ = _decoded(columns["link_target"])
-    layer_index = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     has_bytes = state.inode >= 0
     frame = {
         "reference": pd.Categorical.from_codes(np.zeros(len(kinds), np.int8), pd.Index([image.reference])),
@@ -131,23 +141,49 @@ def _instructions(image: Image, layer_index: np.ndarray) -> pd.Categorical:
     return pd.Categorical.from_codes(codes[layer_index], pd.Index(names, dtype="str"))
 
 
-def _wasted(state: Any, kinds: np.ndarray, size: np.ndarray, digest: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+def _wasted(state: Overlay, kinds: np.ndarray, size: np.ndarray, digest: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Why and by which layer each regular file's bytes were lost."""
     removed, last = state.bytes_gone()
     wasted = (kinds == FILE) & (removed != ALIVE) & (removed >= 0)
     by_whiteout = state.deleted[np.maximum(last, 0)]
     reason = np.where(wasted, np.where(by_whiteout, DELETED, OVERWRITTEN), NOT_WASTED).astype(np.int8)
     if digest.null_count < len(digest):
-        # the same bytes again, under the same name
-        successor = state.inode[np.maximum(state.replaced_by[np.maximum(last, 0)], 0)]
-        rows = np.flatnonzero(
-            (reason == OVERWRITTEN) & (state.replaced_by[np.maximum(last, 0)] >= 0) & (successor >= 0)
-        )
-        rows = rows[size[rows] == size[successor[rows]]]
-        own, other = digest.take(pa.array(rows)), digest.take(pa.array(successor[rows]))
+        rows, successors = _rewritten(state, kinds, size)
+        own, other = digest.take(pa.array(rows)), digest.take(pa.array(successors))
         same = pa.compute.equal(own, other).fill_null(False).to_numpy(zero_copy_only=False)
         reason[rows[same]] = UNCHANGED
     return reason, removed
+
+
+def _rewritten(state: Overlay, kinds: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lost files whose path was taken by a file of the same size, and the rows of those files."""
+    removed, last = state.bytes_gone()
+    last = np.maximum(last, 0)
+    taken = state.replaced_by[last]
+    successor = state.inode[np.maximum(taken, 0)]
+    lost = (kinds == FILE) & (removed != ALIVE) & (removed >= 0) & ~state.deleted[last]
+    rows = np.flatnonzero(lost & (taken >= 0) & (successor >= 0))
+    rows = rows[size[rows] == size[successor[rows]]]
+    return rows, successor[rows]
+
+
+def _copies_hashed(
+    image: Image, state: Overlay, layer_index: np.ndarray, kinds: np.ndarray, columns: dict[str, pa.Array]
+) -> pa.Array:
+    """Digests of the files that ``_rewritten`` names, and of no others."""
+    assert image.source is not None
+    size, offset = columns["size"].to_numpy(), columns["offset"].to_numpy()
+    digests: list[bytes | None] = [None] * len(size)
+    wanted = np.unique(np.concatenate(_rewritten(state, kinds, size)))
+    for layer in np.unique(layer_index[wanted]).tolist():
+        rows = wanted[layer_index[wanted] == layer]  # in the tar's order: offsets ascend
+        ranges = list(zip(offset[rows].tolist(), size[rows].tolist(), strict=True))
+        for row, chunks in zip(rows.tolist(), image.source.read_ranges(image, layer, ranges), strict=True):
+            state_of_hash = hashlib.sha256()
+            for chunk in chunks:
+                state_of_hash.update(chunk)
+            digests[row] = state_of_hash.digest()
+    return pa.array(digests, pa.binary(32))
 
 
 def squash(images: Images, *, digests: bool = False) -> pd.DataFrame:
@@ -233,7 +269,7 @@ def read_file(image: Image | str, path: str | bytes, layer_index: int | None = N
         )
     if image.source is None:
         raise ArchiveError(f"{image.reference} has no contents: its source holds only the config and history.")
-    return image.source.read_range(image, layer, offset, size)
+    return b"".join(chunk for chunks in image.source.read_ranges(image, layer, [(offset, size)]) for chunk in chunks)
 
 
 def _followed(table: pa.Table, kinds: np.ndarray, state: Any, path: bytes) -> int:
@@ -260,20 +296,18 @@ def _single(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _decoded(column: pa.Array) -> tuple[pd.Series, Any]:
+def _decoded(column: pa.Array) -> tuple[pd.Series, np.ndarray]:
     """Bytes as text, and the exact bytes of those that are no UTF-8."""
+    exact = np.full(len(column), pd.NA, object)
     try:
-        return column.cast(pa.string()).to_pandas().astype("str"), np.full(len(column), pd.NA, object)
+        return column.cast(pa.string()).to_pandas().astype("str"), exact
     except pa.ArrowInvalid:
         values = column.to_pylist()
-        texts = [None if value is None else value.decode(errors="backslashreplace") for value in values]
-        raw = [
-            pd.NA if value is None or value == text.encode() else value
-            for value, text in zip(values, texts, strict=True)
-        ]
-        exact = np.empty(len(raw), object)
-        exact[:] = raw
-        return pd.Series(texts, dtype="str"), exact
+    texts = [None if value is None else value.decode(errors="backslashreplace") for value in values]
+    for place, (value, text) in enumerate(zip(values, texts, strict=True)):
+        if text is not None and value != text.encode():
+            exact[place] = value
+    return pd.Series(texts, dtype="str"), exact
 
 
 def _hex(column: pa.Array) -> Any:
