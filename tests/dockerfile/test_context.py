@@ -130,8 +130,9 @@ def test_no_directory(tmp_path):
             build_context(path)
 
 
-def test_a_hundred_thousand_files_in_seconds(tmp_path):
-    for folder in range(100):
+def test_ten_thousand_files_at_once(tmp_path):
+    """benchmarks/dockerfile_speed.py has the hundred thousand."""
+    for folder in range(10):
         (tmp_path / f"d{folder}").mkdir()
         for n in range(1000):
             os.close(os.open(tmp_path / f"d{folder}" / f"f{n}.txt", os.O_CREAT))
@@ -140,8 +141,8 @@ def test_a_hundred_thousand_files_in_seconds(tmp_path):
     start = time.perf_counter()
     frame = build_context(tmp_path)
     context_sizes(frame)
-    assert time.perf_counter() - start < 8
-    assert len(frame) == 100_102 and frame["ignored"].sum() == 999
+    assert time.perf_counter() - start < 3
+    assert len(frame) == 10_012 and frame["ignored"].sum() == 999
 
 
 SENDING = ["*\n!*/b.py\n", "../a.py\n/../b.py\n", "d\n!**/b.py\n", " #x\n**/t\n", "d/a/b.py\n", "[a-b].py\nd/*\n!d/c.py"]

@@ -65,8 +65,8 @@ def test_the_counts_of_the_history_record(logs):
     same = read_build_log(logs / "rawjson/lwdow6io1fxqqzd80mp8tj83w.solvestatus.json")
     # the single document is the first of the two events
     known = same[same["status"] == "done"].set_index("vertex")
-    assert len(same) == 84 and len(known) == 51
-    assert (known["duration"] == frame.set_index("vertex")["duration"][known.index]).all()
+    assert len(same) == 84 and len(known) == 42
+    assert (known["duration"] <= frame.set_index("vertex")["duration"][known.index]).all()
     row = frame[frame["stage"] == "nydus"].iloc[0]
     assert row["instruction"] == "RUN" and row["inputs"].startswith("sha256:")
 

@@ -1,0 +1,116 @@
+"""Advice on a Dockerfile's order and caching: which lines cost rebuilds, and what to write instead."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from imagelab.analyses.build_rules import RULES, Row, Site
+from imagelab.dockerfile.context import build_context
+from imagelab.dockerfile.log import read_build_log
+from imagelab.dockerfile.syntax import parse, read_text
+from imagelab.frames import make_frame
+from imagelab.redact import mask
+from imagelab.scans.run import run_scan
+
+BUILD_ADVICE_COLUMNS = {
+    "rule": "string",
+    "what": "string",
+    "seconds": "Float64",
+    "bytes": "Int64",
+    "stage": "string",
+    "step": "Int64",
+    "line": "Int64",
+    "end_line": "Int64",
+    "instead": "string",
+    "sure": "string",
+    "hadolint": "string",
+}
+
+
+def advise_build(
+    dockerfile: str | os.PathLike[str],
+    context: str | os.PathLike[str] | None = None,
+    log: str | os.PathLike[str] | pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """What makes rebuilds slow in a Dockerfile, most seconds first.
+
+    Parameters
+    ----------
+    dockerfile : path, or text with a line break
+    context : path, optional
+        The build context; rules on what is copied need it.
+    log : path or DataFrame, optional
+        A log of a build that ran the steps (`read_build_log`): the seconds.
+
+    Returns
+    -------
+    DataFrame
+        `BUILD_ADVICE_COLUMNS`: ``seconds`` that the step took, so at most what following the advice saves in a rebuild;
+        ``bytes`` of the context concerned; ``line`` to ``end_line`` are to be replaced by ``instead``, lines of a
+        Dockerfile (of a .dockerignore, where ``rule`` is ``wide-copy`` or ``unused-context``). ``sure``: ``exact`` (it
+        follows from BuildKit's rules), ``likely``, or ``possible`` (look first). ``hadolint``: the codes that hadolint,
+        where it is installed, has for the same lines; what it has for others are rows with its code as ``rule``.
+    """
+    text = read_text(dockerfile)
+    is_file = "\n" not in os.fspath(dockerfile)
+    build = parse(text)
+    frame = build_context(context, os.path.abspath(dockerfile) if is_file else None) if context is not None else None
+    seconds = _seconds(log, alone=len(build.stages) == 1)
+    rows: list[Row] = []
+    for stage in build.stages:
+        steps = [step for step in stage.steps if not step.onbuild]
+        took = {step.line: seconds.get((stage.name, step.step)) for step in steps}
+        site = Site(stage, steps, took, frame, Path(context) if context is not None else None)
+        rows += [row for rule in RULES for row in rule(site)]
+    for row in rows:
+        row |= {"what": mask(row["what"]).text, "instead": mask(row["instead"]).text}
+    table = make_frame(_joined(rows, _hadolint(text)), BUILD_ADVICE_COLUMNS)
+    order = {"ascending": [False, True], "na_position": "last", "kind": "stable"}
+    return table.sort_values(["seconds", "line"], ignore_index=True, **order)
+
+
+def _seconds(log: str | os.PathLike[str] | pd.DataFrame | None, alone: bool) -> dict[tuple[str, int | None], float]:
+    """Seconds by (stage, step); a build of one stage does not name it."""
+    if log is None:
+        return {}
+    frame = log if isinstance(log, pd.DataFrame) else read_build_log(log)
+    ran = frame[frame["step"].notna() & (frame["status"] == "done") & frame["duration"].notna()]
+    ran = ran[ran["instruction"] != "LINK"]
+    names = ran["stage"].fillna("stage-0") if alone else ran["stage"]
+    return {
+        (name, int(step)): float(duration)
+        for name, step, duration in zip(names, ran["step"], ran["duration"], strict=True)
+        if not pd.isna(name)
+    }
+
+
+def _hadolint(text: str) -> list[tuple[int, str, str]]:
+    """hadolint's (line, code, message), where it is installed."""
+    if shutil.which("hadolint") is None:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "Dockerfile"
+        path.write_text(text, encoding="utf-8")
+        scan = run_scan(path, "hadolint")
+    return [
+        (int(where.rpartition(":")[2]), code, title or "")
+        for where, code, title in zip(scan["path"], scan["id"], scan["title"], strict=True)
+        if where.rpartition(":")[2].isdecimal()
+    ]
+
+
+def _joined(rows: list[Row], findings: list[tuple[int, str, str]]) -> list[Row]:
+    """hadolint's codes beside the rows whose lines they are about; the rest as rows."""
+    own = list(rows)
+    for line, code, message in findings:
+        beside = [row for row in own if row["line"] <= line <= row["end_line"]]
+        for row in beside:
+            row["hadolint"] = " ".join(dict.fromkeys([*(row.get("hadolint") or "").split(), code]))
+        if not beside:
+            rows.append({"rule": code, "what": message, "line": line, "end_line": line, "hadolint": code})
+    return rows

@@ -1,0 +1,315 @@
+"""The rules of `advise_build`: each takes a stage with what is known of it, and yields findings as rows."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from imagelab.dockerfile.select import clean, copied, is_remote, select
+from imagelab.dockerfile.syntax import Stage, Step
+from imagelab.frames import format_bytes
+
+Row = dict[str, Any]
+
+EXACT, LIKELY, POSSIBLE = "exact", "likely", "possible"
+
+
+@dataclass(frozen=True)
+class Installer:
+    """A command that installs dependencies, the files that name them, and where it caches downloads (as root)."""
+
+    name: str
+    command: re.Pattern[str]
+    manifests: tuple[str, ...]
+    caches: tuple[str, ...]
+
+
+def _installer(name: str, command: str, manifests: str, *caches: str) -> Installer:
+    return Installer(name, re.compile(rf"(?:^|[\s;&|/]){command}"), tuple(manifests.split()), caches)
+
+
+#: Cache folders as the tools' own documentation gives them.
+INSTALLERS = (
+    _installer("pip", r"pip3?\s+install\b", "", "/root/.cache/pip"),
+    _installer("uv", r"uv\s+(?:sync|pip\s+install)\b", "pyproject.toml uv.lock", "/root/.cache/uv"),
+    _installer("poetry", r"poetry\s+install\b", "pyproject.toml poetry.lock", "/root/.cache/pypoetry"),
+    _installer("npm", r"npm\s+(?:ci|install|i)\b", "package.json package-lock.json", "/root/.npm"),
+    _installer("yarn", r"yarn(?:\s+install\b|\s*(?:$|&|;))", "package.json yarn.lock", "/usr/local/share/.cache/yarn"),
+    _installer("pnpm", r"pnpm\s+(?:install|i)\b", "package.json pnpm-lock.yaml", "/root/.local/share/pnpm/store"),
+    _installer("go", r"go\s+(?:mod\s+download|build|install)\b", "go.mod go.sum", "/go/pkg/mod", "/root/.cache/go-build"),
+    _installer("cargo", r"cargo\s+(?:fetch|build|install)\b", "Cargo.toml Cargo.lock", "/usr/local/cargo/registry"),
+    _installer("bundler", r"bundle\s+install\b", "Gemfile Gemfile.lock", "/usr/local/bundle/cache"),
+    _installer("composer", r"composer\s+install\b", "composer.json composer.lock", "/root/.composer/cache"),
+    _installer("maven", r"mvn\b", "pom.xml", "/root/.m2"),
+    _installer("apt", r"apt(?:-get)?\s+(?:-\S+\s+)*install\b", "", "/var/cache/apt", "/var/lib/apt"),
+    _installer("apk", r"apk\s+(?:-\S+\s+)*add\b", "", "/etc/apk/cache"),
+)
+_REQUIREMENTS = re.compile(r"(?:-r|--requirement)[\s=]+(\S+)")
+_BUILDS = re.compile(r"\b(?:go|cargo)\s+(?:build|install)\b|\bmvn\b(?!.*dependency:)")
+_VOLATILE = re.compile(r"(?:^|_)(?:DATE|TIME|TIMESTAMP|COMMIT|SHA|REVISION|REF|BUILD_ID|BUILD_NUMBER)$|^VERSION$", re.I)
+_CLUTTER = re.compile(r"(?:^|/)(?:\.git|node_modules|\.?venv|__pycache__|\.(?:mypy|pytest)_cache|\.tox|dist|\.idea|\.vscode)$")
+_LARGE = 1_000_000  # bytes of the context from which a path is worth a line of .dockerignore
+
+
+@dataclass(frozen=True)
+class Site:
+    """A stage and what is known of it."""
+
+    stage: Stage
+    steps: Sequence[Step]
+    took: Mapping[int, float | None]  # line → seconds in the log
+    context: pd.DataFrame | None
+    root: Path | None
+
+    def row(self, rule: str, step: Step, what: str, instead: str, sure: str, size: int | None = None) -> Row:
+        return {
+            "rule": rule,
+            "what": what,
+            "seconds": self.took.get(step.line),
+            "bytes": size,
+            "stage": self.stage.name,
+            "step": step.step,
+            "line": step.line,
+            "end_line": step.node.end_line,
+            "instead": instead,
+            "sure": sure,
+        }
+
+    def has(self, path: str) -> bool:
+        """Whether the context sends the path; taken for granted where no context was given."""
+        return self.context is None or bool((~self.context.loc[self.context["path"] == clean(path), "ignored"]).any())
+
+
+def _command(step: Step) -> str:
+    return " ".join(step.words) + "".join("\n" + text for _, text in step.heredocs)
+
+
+def _line(step: Step, command: str | None = None, *flags: str) -> str:
+    """The step's line again, with another command or more flags."""
+    written = [*flags, *step.node.flags]
+    return " ".join([step.instruction, *written, command if command is not None else _body(step)])
+
+
+def _body(step: Step) -> str:
+    rest = step.node.original.strip().partition(" ")[2].strip()
+    for flag in step.node.flags:
+        rest = rest.removeprefix(flag).strip()
+    return rest + "".join(f"\n{text}{name}" for name, text in step.heredocs)
+
+
+def _installs(step: Step) -> list[Installer]:
+    return [i for i in INSTALLERS if step.instruction == "RUN" and i.command.search(_command(step))]
+
+
+def copy_before_install(site: Site) -> Iterator[Row]:
+    """Sources copied before dependencies are installed: each edit installs them again."""
+    for index, step in enumerate(site.steps):
+        for installer in _installs(step):
+            wide = [s for s in site.steps[:index] if s.flag("from") is None and _is_wide(s)]
+            requirements = _REQUIREMENTS.findall(_command(step)) if installer.name == "pip" else []
+            names = requirements or [name for name in installer.manifests if site.context is None or _held(site, wide, name)]
+            if not wide or not names or _BUILDS.search(_command(step)) or installer.name in ("apt", "apk"):
+                continue
+            first = wide[0]
+            moved = [_manifest(step, first, name) for name in names]
+            between = site.steps[site.steps.index(first) + 1 : index]
+            # a RUN in between may need the sources
+            lines = [_line(s) for s in between if s.instruction != "RUN"]
+            lines += [f"COPY {' '.join(source for source, _ in moved)} {moved[0][1]}", _line(step), _line(first)]
+            lines += [_line(s) for s in between if s.instruction == "RUN"]
+            what = f"the {first.instruction} in line {first.line} is above {installer.name}'s install: each edit installs again"
+            yield {**site.row("copy-before-install", step, what, "\n".join(lines), EXACT), "line": first.line}
+
+
+def _is_wide(step: Step) -> bool:
+    return any(clean(source) == "." or not posixpath.splitext(source)[1] for source in copied(step))
+
+
+def _held(site: Site, wide: Sequence[Step], name: str) -> bool:
+    return any(site.has(posixpath.join(clean(source), name)) for step in wide for source in copied(step))
+
+
+def _manifest(step: Step, copy: Step, name: str) -> tuple[str, str]:
+    """Where a manifest comes from in the context, and the directory that it is copied to."""
+    to = posixpath.join(copy.state.workdir, copy.words[-1])
+    path = posixpath.join(step.state.workdir, name)
+    source = posixpath.normpath(posixpath.join(clean(copied(copy)[0]), posixpath.relpath(path, posixpath.normpath(to))))
+    return source, posixpath.dirname(path) + "/"
+
+
+def big_requirements(site: Site) -> Iterator[Row]:
+    """One long requirements file: a change of one line installs all."""
+    named = [(step, name) for step in site.steps if step.instruction == "RUN" for name in _REQUIREMENTS.findall(_command(step))]
+    if site.root and len(named) == 1:
+        for step, name in named:
+            found = [path for path in site.root.rglob(posixpath.basename(name)) if path.is_file()][:1]
+            lines = [line for path in found for line in path.read_text("utf-8", "replace").splitlines()]
+            count = sum(bool(line.strip()) and not line.lstrip().startswith(("#", "-")) for line in lines)
+            if count >= 10:
+                folder = posixpath.dirname(name)
+                base = posixpath.join(folder, "requirements-base.txt")
+                more = _body(step).replace(name, base)
+                to = f"{folder or '.'}/"
+                lines = [f"COPY requirements-base.txt {to}", _line(step, more), f"COPY requirements.txt {to}", _line(step)]
+                what = f"{name} names {count} packages: a change of one installs all; keep apart what seldom changes"
+                yield site.row("big-requirements", step, what, "\n".join(lines), POSSIBLE)
+
+
+def cache_mounts(site: Site) -> Iterator[Row]:
+    """Installers without a cache mount: what they download is downloaded again whenever they run again."""
+    for step in site.steps:
+        mounted = {mount["target"].rstrip("/") for mount in step.mounts if mount["type"] == "cache"}
+        for installer in _installs(step):
+            if mounted or step.state.user not in ("", "root", "0"):
+                continue
+            sharing = ",sharing=locked" if installer.name == "apt" else ""
+            flags = [f"--mount=type=cache,target={target}{sharing}" for target in installer.caches]
+            body = re.sub(r" ?--no-cache-dir| ?--no-cache(?=\s)", "", _body(step))
+            if installer.name == "apt":
+                # the lists stay in the mount; images for containers delete what was downloaded after each install
+                body = re.sub(r"\s*&&\s*(?:apt-get clean|rm -rf /var/lib/apt/lists/?\*?)(?=\s|$|&)", "", body)
+                body = "rm -f /etc/apt/apt.conf.d/docker-clean && " + body
+            what = f"{installer.name} downloads again whenever this step runs again"
+            yield site.row("cache-mount", step, what, _line(step, body, *flags), EXACT)
+            break
+
+
+def apt_lists(site: Site) -> Iterator[Row]:
+    """apt-get update on its own, or its lists left in the layer."""
+    for step in site.steps:
+        command = _command(step)
+        if step.instruction != "RUN" or not re.search(r"\bapt(?:-get)?\s+(?:-\S+\s+)*update\b", command):
+            continue
+        if not INSTALLERS[-2].command.search(command):
+            later = (s for s in site.steps if s.line > step.line and INSTALLERS[-2] in _installs(s))
+            following = next(later, None)
+            joined = f"{_line(step)} && {_body(following)}" if following else _line(step)
+            what = "apt-get update alone stays cached: a later install then uses old lists"
+            yield site.row("apt-update-alone", step, what, f"{joined} && rm -rf /var/lib/apt/lists/*", EXACT)
+        elif "/var/lib/apt/lists" not in command and not any(m["type"] == "cache" for m in step.mounts):
+            what = "the package lists stay in the layer"
+            yield site.row("apt-cleanup", step, what, f"{_line(step)} && rm -rf /var/lib/apt/lists/*", EXACT)
+
+
+def wide_copy(site: Site) -> Iterator[Row]:
+    """COPY . of a context that holds what no image needs: any change there is a miss."""
+    for step in site.steps if site.context is not None else ():
+        if any(clean(source) == "." for source in copied(step)) and step.flag("from") is None:
+            sent = site.context[~site.context["ignored"]]
+            clutter = [path for path in sent["path"] if _CLUTTER.search(path) and not _CLUTTER.search(posixpath.dirname(path))]
+            if clutter:
+                beneath = set(select(sent["path"], clutter[0])).union(*(select(sent["path"], path) for path in clutter[1:]))
+                size = int(sent.loc[sent["path"].isin(beneath), "size"].sum())
+                lines = "\n".join(dict.fromkeys(f"**/{posixpath.basename(path)}" for path in clutter))
+                named = ", ".join(clutter[:3])
+                what = f"{step.instruction} . takes {format_bytes(size)} of {named} along: any change there is a miss"
+                yield site.row("wide-copy", step, what, lines, EXACT, size)
+
+
+def unused_context(site: Site) -> Iterator[Row]:
+    """Large paths that nothing copies, once per Dockerfile."""
+    if site.context is None or site.stage.index or not site.context["copied"].notna().all():
+        return
+    unused = site.context[~site.context["ignored"] & ~site.context["copied"] & (site.context["kind"] != "directory")]
+    used = {part for path in site.context.loc[site.context["copied"].astype(bool), "path"] for part in _parents(path)}
+    tops = unused["path"].map(lambda path: next(part for part in [*_parents(path), path] if part not in used))
+    sizes = unused.groupby(tops.astype("string"))["size"].sum()
+    for path, size in sizes[sizes >= _LARGE].sort_values(ascending=False).items():
+        what = f"{path} ({format_bytes(size)}) is in the context, and nothing copies it; the classic builder sends it each time"
+        yield site.row("unused-context", site.steps[0], what, f"/{path}", EXACT, int(size))
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[: n + 1]) for n in range(len(parts) - 1)]
+
+
+def parallel_stages(site: Site) -> Iterator[Row]:
+    """Downloads and installs of different tools one after the other: as stages they would run side by side."""
+    families = {}
+    for step in site.steps:
+        names = [i.name for i in _installs(step)] or re.findall(r"\b(?:curl|wget|git clone)\b", _command(step))
+        if step.instruction == "RUN" and names and names[0] not in ("apt", "apk") and not step.mounts:
+            families.setdefault(names[0], step)
+    chosen = list(families.values())
+    if len(chosen) > 1:
+        step = min(chosen, key=lambda s: site.took.get(s.line) or 0.0)
+        name = next(key for key, value in families.items() if value is step).replace(" ", "-")
+        stage = site.stage
+        instead = (
+            f"FROM {stage.parent or stage.base} AS {name}\n{_line(step)}\n# in stage {stage.name}, in its place:\n"
+            f"COPY --from={name} <what it made> <the same place>"
+        )
+        lines = " and ".join(str(s.line) for s in chosen)
+        yield site.row("parallel-stages", step, f"lines {lines} wait for each other and may not need to", instead, POSSIBLE)
+
+
+def link(site: Site) -> Iterator[Row]:
+    """COPYs at a stage's end: with --link they stay cached when what is beneath them changes."""
+    for index, step in enumerate(site.steps):
+        before = [s for s in site.steps[:index] if s.instruction == "RUN"]
+        after = [s for s in site.steps[index + 1 :] if s.instruction in ("RUN", "WORKDIR")]
+        owner = step.flag("chown") or "0"
+        if step.instruction != "COPY" or not before or after or step.flag("link") is not None or re.search("[a-z]", owner):
+            continue
+        what = f"with --link this stays cached when {before[-1].instruction} in line {before[-1].line} runs again (not in 20.10)"
+        yield site.row("link", step, what, _line(step, None, "--link"), LIKELY)
+
+
+def add_url(site: Site) -> Iterator[Row]:
+    for step in site.steps:
+        if step.instruction == "ADD" and any(map(is_remote, step.words[:-1])) and step.flag("checksum") is None:
+            if any(word.split("#")[0].endswith(".git") for word in step.words):
+                continue
+            what = "every build asks for the URL again, and what it brings is not checked"
+            yield site.row("add-url", step, what, _line(step, None, "--checksum=sha256:<its digest>"), EXACT)
+
+
+def unpinned_base(site: Site) -> Iterator[Row]:
+    stage = site.stage
+    name, _, digest = stage.base.partition("@")
+    tag = name.rpartition("/")[2].partition(":")[2]
+    if stage.parent or stage.base == "scratch" or digest or "$" in stage.base:
+        return
+    step = stage.steps[0]
+    moving = tag in ("", "latest")
+    what = f"{stage.base} " + ("is whatever its registry has that day" if moving else "can be pushed again under its tag")
+    named = f"{name.removesuffix(':latest') + ':<tag>' if moving else name}@sha256:<its digest>"
+    instead = _line(step, _body(step).replace(step.node.args[0], named, 1))
+    yield site.row("unpinned-base", step, what, instead, EXACT if moving else POSSIBLE)
+
+
+def early_argument(site: Site) -> Iterator[Row]:
+    """Arguments that differ in every build, above steps that do not use them: every RUN below misses."""
+    for index, step in enumerate(site.steps):
+        if step.instruction != "ARG":
+            continue
+        name = step.node.args[0].partition("=")[0]
+        runs = [s for s in site.steps[index + 1 :] if s.instruction == "RUN"]
+        idle = [s for s in runs if not re.search(rf"\b{re.escape(name)}\b", _command(s))]
+        if _VOLATILE.search(name) and idle and runs[: len(idle)] == idle:
+            what = f"ARG {name} is in the key of {len(idle)} RUN below that do not use it: each new value runs them again"
+            seconds = [site.took[s.line] for s in idle if site.took.get(s.line) is not None]
+            row = site.row("early-argument", step, what, f"# below line {idle[-1].node.end_line}:\n{_line(step)}", EXACT)
+            yield {**row, "seconds": sum(seconds) if seconds else None}
+
+
+RULES: tuple[Callable[[Site], Iterator[Row]], ...] = (
+    copy_before_install,
+    big_requirements,
+    cache_mounts,
+    apt_lists,
+    wide_copy,
+    unused_context,
+    parallel_stages,
+    link,
+    add_url,
+    unpinned_base,
+    early_argument,
+)

@@ -1,0 +1,5 @@
+FROM localhost/imagelab-installers:test
+RUN echo FRESH
+WORKDIR /srv
+COPY package.json .
+RUN npm install

@@ -1,0 +1,4 @@
+FROM localhost/imagelab-installers:test
+RUN echo FRESH
+COPY requirements.txt /
+RUN pip install --no-cache-dir -r requirements.txt

@@ -1,0 +1,4 @@
+FROM localhost/imagelab-installers:test
+RUN echo FRESH
+RUN pip install left right
+ARG BUILD_DATE

@@ -1,0 +1,3 @@
+FROM localhost/imagelab-installers:test
+RUN echo FRESH
+COPY app.py /app/
