@@ -67,7 +67,7 @@ _STRONG = re.compile(
     r"|(?:api|access|private|secret|encryption|encrypt|signing|auth|account|master|admin|app|shared|subscription|service)"
     r"_?keys?(?:_|$)|^authorization$|proxy_authorization|connection_?string|^_auth$|^auth_?token"
 )
-_WEAK = re.compile(r"(?:^|_)(?:keys?|auth|pat|pin|session|salt|sas|signature|webhook|license|dsn|cookie|jwt)(?:_|$)")
+_WEAK = re.compile(r"(?:^|_)(?:keys?|auth|pat|pin|session|salt|sas|webhook|license|dsn|cookie|jwt)(?:_|$)")
 #: Words that turn such a name into a setting about secrets.
 _ABOUT = re.compile(
     r"(?:^|_)(?:file|path|dir|url|uri|endpoint|host|port|name|names|user|username|type|version|policy|min|max|num|count|limit"
@@ -77,7 +77,7 @@ _ABOUT = re.compile(
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SWITCHES = re.compile(
-    r"(?:true|false|yes|no|on|off|none|null|nil|undefined|required|optional|disabled|enabled|prompt|[01])$", re.I
+    r"(?:true|false|yes|no|on|off|none|null|nil|undefined|required|optional|disabled|enabled|prompt|\d{1,3}|[\[\](){},;]+)$", re.I
 )
 _REFERENCE = re.compile(
     r"\$\w*$|\$\{[^}]*\}$|\$\(|`|%\w+%$|\{\{|<[^<>]*>$|\[?(?:redacted|masked|hidden)\]?$|[*x.]+$"

@@ -129,6 +129,7 @@ HARMLESS = [
     ("org.opencontainers.image.revision", "64e6282f8d684696d1a2b3c4d5e6f708192a3b4c"),
     ("SSH_KEY_TYPE", "ed25519"),
     ("KEYBOARD", "us"),
+    ("pass", "16"),
 ]
 
 

@@ -49,8 +49,6 @@ def is_gitlab(document: dict[str, Any]) -> bool:
     if kind is not None:
         return kind in ("container_scanning", "cluster_image_scanning", "dependency_scanning")
     first = mapping(next(iter(sequence(document.get("vulnerabilities"))), None))
-    return (
-        "version" in document
-        and ("remediations" in document or "identifiers" in first)
-        and "dependency" in mapping(first.get("location"))
-    )
+    if "version" not in document or not ("remediations" in document or "identifiers" in first):
+        return False
+    return not document.get("vulnerabilities") or "dependency" in mapping(first.get("location"))

@@ -208,6 +208,7 @@ def test_gitlab_15_with_vectors(scan_of):
         "negligible",
     )
     assert row["cvss_score"] == 7.5 and row["reference"] == "app:1"
+    assert len(scan_of({"version": "3.0.0", "vulnerabilities": [], "remediations": []})) == 0
     with pytest.raises(ScanFormatError, match="GitLab report of type sast"):
         scan_of({"version": "15", "vulnerabilities": [], "scan": {"type": "sast"}})
 
