@@ -61,11 +61,6 @@ RULES = (
          ".venv, venv and env in .dockerignore: install in the image", LIKELY, True),
     Rule("copied-node-modules", r"/node_modules/.", "node_modules of the build context",
          "node_modules in .dockerignore; npm ci --omit=dev in the image", LIKELY, True),
-    Rule("context-leftovers",
-         r"/(?:\.github|\.gitlab|\.vscode|\.idea|\.pytest_cache|\.mypy_cache|\.ruff_cache|\.tox|\.nox|htmlcov|notebooks?|docs?)/"
-         r"|/(?:\.git(?:ignore|attributes|modules)|\.gitlab-ci\.yml|\.dockerignore|\.DS_Store|Thumbs\.db|\.coverage"
-         r"|(?:[\w.-]+\.)?Dockerfile(?:\.[\w.-]+)?|(?:docker-)?compose[\w.-]*\.ya?ml|README[^/]*|CHANGELOG[^/]*|[^/]+\.(?:swp|log|md))$",
-         "files of the build context that the application does not read", "list them in .dockerignore, or COPY only what is needed", POSSIBLE, True),
     Rule("bytecode", r"/__pycache__/|\.py[co]$", "compiled Python, which Python makes again",
          "PYTHONDONTWRITEBYTECODE=1, pip install --no-compile (the first start is slower)", POSSIBLE),
     Rule("static-libraries", _BUILT + r".*\.(?:a|la)$", "static libraries, for linking only", "build in a stage of its own"),
@@ -78,6 +73,11 @@ RULES = (
          "dpkg: path-exclude=/usr/share/locale/* before installing", POSSIBLE),
     Rule("logs", r"^/var/log/.", "logs of the build", "&& rm -rf /var/log/* in the same RUN", EXACT),
     Rule("temporary-files", r"^/(?:var/)?tmp/.", "left in /tmp", "delete it in the RUN that made it"),
+    Rule("context-leftovers",
+         r"/(?:\.github|\.gitlab|\.vscode|\.idea|\.pytest_cache|\.mypy_cache|\.ruff_cache|\.tox|\.nox|htmlcov|notebooks?|docs?)/"
+         r"|/(?:\.git(?:ignore|attributes|modules)|\.gitlab-ci\.yml|\.dockerignore|\.DS_Store|Thumbs\.db|\.coverage"
+         r"|(?:[\w.-]+\.)?Dockerfile(?:\.[\w.-]+)?|(?:docker-)?compose[\w.-]*\.ya?ml|README[^/]*|CHANGELOG[^/]*|[^/]+\.(?:swp|log|md))$",
+         "files of the build context that the application does not read", "list them in .dockerignore, or COPY only what is needed", POSSIBLE, True),
 )  # fmt: skip
 
 #: Debian, Alpine and Fedora names of what compiles and links (their own package descriptions).

@@ -1,0 +1,161 @@
+"""Advice: no byte twice, the right rule, and what it predicts is what a rebuild saves."""
+
+import re
+from dataclasses import replace
+from datetime import date
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from images import image_of, layer_tar
+
+import imagelab as il
+from imagelab.analyses.accepted import accept
+from imagelab.analyses.advice_rules import BUILD_PACKAGES, RULES, RUNTIME_PACKAGES
+from imagelab.errors import ImagelabError
+from imagelab.model import HistoryEntry
+
+PATHS = {
+    "apt-lists": "/var/lib/apt/lists/deb_Packages",
+    "apt-cache": "/var/cache/apt/pkgcache.bin",
+    "apk-cache": "/var/cache/apk/APKINDEX.tar.gz",
+    "dnf-cache": "/var/cache/dnf/repo.solv",
+    "pip-cache": "/root/.cache/pip/http/a/b",
+    "npm-cache": "/root/.npm/_cacache/x",
+    "conda-cache": "/opt/conda/pkgs/x.conda",
+    "cargo-cache": "/usr/local/cargo/registry/src/x.rs",
+    "go-cache": "/root/.cache/go-build/aa/x",
+    "git": "/app/.git/objects/pack/x.pack",
+    "virtual-environment": "/app/.venv/lib/python3.11/site-packages/x.so",
+    "copied-node-modules": "/app/node_modules/x/index.js",
+    "context-leftovers": "/app/.github/workflows/ci.yml",
+    "bytecode": "/usr/lib/python3/dist-packages/x/__pycache__/x.cpython-311.pyc",
+    "static-libraries": "/usr/lib/x86_64-linux-gnu/libz.a",
+    "headers": "/usr/include/zlib.h",
+    "test-suites": "/usr/lib/python3/dist-packages/numpy/tests/test_x.py",
+    "documentation": "/usr/share/doc/zlib/copyright",
+    "locales": "/usr/share/locale/de/LC_MESSAGES/x.mo",
+    "logs": "/var/log/apt/history.log",
+    "temporary-files": "/tmp/build/x",
+}
+
+
+def built(layers, instructions):
+    image = image_of([layer_tar(entries) for entries in layers])
+    return replace(image, history=tuple(HistoryEntry(None, text, empty_layer=False) for text in instructions))
+
+
+@pytest.mark.parametrize("rule", [rule.name for rule in RULES])
+def test_each_rule_finds_its_file_and_no_other(rule):
+    entries = [
+        (path.encode(), "file", b"x" * 100)
+        for path in (PATHS[rule], "/usr/bin/python3.11", "/app/main.py", "/etc/passwd")
+    ]
+    image = built([entries], ["COPY . / # buildkit"])
+    found = il.advise(image)
+    assert found["rule"].tolist() == [rule]
+    assert found["bytes"].tolist() == [100] and found["paths"].tolist() == [PATHS[rule]]
+
+
+def test_every_rule_is_tried():
+    assert PATHS.keys() == {rule.name for rule in RULES}
+
+
+BUILDS = "gcc-12 g++ build-essential libc6-dev linux-libc-dev make binutils-common cpp-12"
+RUNS = "libc6 libgcc-s1 libstdc++6 gcc-12-base python3 perl-base libssl3 curl"
+
+
+@pytest.mark.parametrize("name", BUILDS.split())
+def test_what_builds_is_a_build_tool(name):
+    assert re.search(BUILD_PACKAGES, name) and not re.search(RUNTIME_PACKAGES, name)
+
+
+@pytest.mark.parametrize("name", RUNS.split())
+def test_what_runs_is_none(name):
+    assert not re.search(BUILD_PACKAGES, name) or re.search(RUNTIME_PACKAGES, name)
+
+
+NAMES = st.sampled_from([path.encode() for path in PATHS.values()] + [b"/app/a", b"/app/b", b"/usr/bin/c"])
+FILES = st.tuples(NAMES, st.sampled_from(["file"]), st.sampled_from([b"", b"a" * 10, b"b" * 10, b"c" * 1000]))
+WHITEOUTS = NAMES.map(lambda name: (b"/.wh.".join(name.rsplit(b"/", 1)), "file", b""))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.one_of(FILES, WHITEOUTS), max_size=8), min_size=1, max_size=4), st.booleans())
+def test_no_byte_is_counted_twice(layers, digests):
+    image = built(layers, [f"COPY --link {n} / # buildkit" for n in range(len(layers))])
+    found = il.advise(image, digests=digests)
+    stored = il.files(image)
+    assert found["bytes"].sum() <= stored["size"].sum()
+    in_vain = found[found["rule"].isin(["deleted-later", "overwritten-later", "rewritten-unchanged"])]
+    assert in_vain["bytes"].sum() == il.waste(image)["bytes"].sum()
+    per_layer = stored.groupby("layer_index")["size"].sum()
+    assert (found.groupby("layer_index")["bytes"].sum().reindex(per_layer.index, fill_value=0) <= per_layer).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 3000), min_size=1), st.data())
+def test_what_is_predicted_is_what_a_rebuild_saves(sizes, data):
+    """Random files, some deleted later; the rebuild never writes those."""
+    doomed = data.draw(st.sets(st.sampled_from(sorted(sizes))))
+    written = [(f"srv/{name}".encode(), "file", name.encode() * size) for name, size in sizes.items()]
+    whiteouts = [(f"srv/.wh.{name}".encode(), "file", b"") for name in doomed]
+    before = built([written, whiteouts], ["RUN make # buildkit", "RUN rm # buildkit"])
+    kept = [entry for entry in written if entry[0][4:].decode() not in doomed]
+    after = built([kept, []], ["RUN make && rm # buildkit", "RUN true # buildkit"])
+    saved = il.efficiency(before)["stored"][0] - il.efficiency(after)["stored"][0]
+    found = il.advise(before)
+    assert found.loc[found["rule"] == "deleted-later", "bytes"].sum() == saved
+
+
+def test_rewrites_by_chmod():
+    files = [(f"app/{n}".encode(), "file", b"x" * 500) for n in range(3)]
+    image = built([files, files], ["COPY app /app # buildkit", "RUN /bin/sh -c chmod -R 755 /app # buildkit"])
+    likely = il.advise(image).iloc[0]
+    assert (likely["rule"], likely["bytes"], likely["sure"]) == ("rewritten-unchanged", 1500, "likely")
+    exact = il.advise(image, digests=True).iloc[0]
+    assert (exact["rule"], exact["bytes"], exact["sure"]) == ("rewritten-unchanged", 1500, "exact")
+
+
+def test_accepted_findings_are_counted_apart(tmp_path):
+    image = built([[(path.encode(), "file", b"x" * 9) for path in PATHS.values()]], ["COPY . / # buildkit"])
+    file = tmp_path / "accepted.toml"
+    file.write_text(
+        '[[accept]]\nrule = "documentation"\nreason = "wanted"\n'
+        '[[accept]]\nrule = "*"\npath = "/var/log"\nreason = "small"\nexpires = 2100-01-01\n'
+        '[[accept]]\nrule = "locales"\nreason = "late"\nexpires = 2020-01-01\n'
+    )
+    found = il.advise(image, accepted=file).set_index("rule")
+    assert found.loc[found["accepted"], "accepted_reason"].to_dict() == {"documentation": "wanted", "logs": "small"}
+    assert len(found) == len(RULES)
+
+
+BAD = (
+    "not toml [",
+    "accept = 3",
+    "[[accept]]\nrule = 'x'",
+    "[[accept]]\nrule='x'\nreason='y'\nexpires='soon'",
+    "[[accept]]\nrul='x'",
+)
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_bad_file_of_accepted_findings_is_refused(tmp_path, text):
+    file = tmp_path / "accepted.toml"
+    file.write_text(text)
+    with pytest.raises(ImagelabError, match="accept"):
+        il.read_accepted(file)
+    with pytest.raises(ImagelabError):
+        il.read_accepted(tmp_path / "absent.toml")
+
+
+def test_expiry_counts_days():
+    findings = il.advise(built([[(b"/var/log/x", "file", b"1")]], ["RUN x"])).drop(
+        columns=["accepted", "accepted_reason"]
+    )
+    entry = pd.DataFrame(
+        [{"rule": "logs", "path": None, "instruction": None, "reason": "r", "expires": "2026-06-30"}]
+    ).astype("string")
+    assert accept(findings, entry, date(2026, 6, 30))["accepted"].all()
+    assert not accept(findings, entry, date(2026, 7, 1))["accepted"].any()

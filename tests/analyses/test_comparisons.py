@@ -1,0 +1,137 @@
+"""Sums by group, sharing of layers, changed files and duplicates, each against counting by hand."""
+
+from collections import defaultdict
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from images import image_of, layer_tar, sha256
+
+import imagelab as il
+from imagelab.errors import ImagelabError
+from imagelab.model import Layer
+
+BASE = [
+    (b"etc/", "directory", b""),
+    (b"etc/passwd", "file", b"root:x:0:0"),
+    (b"usr/lib/a.so", "file", b"x" * 300),
+    (b"usr/lib/b.so", "file", b"x" * 300),
+    (b"usr/bin/tool", "file", b"y" * 50),
+    (b"README", "file", b"hello"),
+]
+TOP = [
+    (b"usr/lib/a.so", "file", b"z" * 400),
+    (b"usr/bin/.wh.tool", "file", b""),
+    (b"app/new.py", "file", b"print()"),
+]
+
+
+@pytest.fixture(scope="module")
+def images():
+    base, top = layer_tar(BASE), layer_tar(TOP)
+    named = [Layer(sha256(base), content_size=1000), Layer(sha256(top), content_size=200)]
+    below = replace(image_of([base], "below"), layers=(named[0],))
+    above = replace(image_of([base, top], "above"), layers=tuple(named))
+    return below, above
+
+
+def grouped(frame):
+    return dict(zip(frame["group"], frame["size"], strict=True))
+
+
+def test_sums_by_group(images):
+    below, above = images
+    files = il.files(above)
+    assert grouped(il.size_by(below, "directory")) == {"/usr": 650, "/etc": 10, "/": 5}
+    assert grouped(il.size_by(below, "directory", depth=2)) == {"/usr/lib": 600, "/usr/bin": 50, "/etc": 10, "/": 5}
+    assert grouped(il.size_by(below, "extension")) == {".so": 600, "(none)": 65}
+    assert grouped(il.size_by(il.squash(above), "extension")) == {".so": 700, "(none)": 15, ".py": 7}
+    assert grouped(il.size_by(files, "owner")) == {"0:0": 300 + 300 + 50 + 10 + 5 + 400 + 7}
+    by_step = grouped(il.size_by(files, "instruction"))
+    assert by_step == {"RUN step 0 # buildkit": 665, "RUN step 1 # buildkit": 407}
+    assert il.size_by(files, "kind").set_index("group").loc["whiteout", "files"] == 1
+    assert il.size_by(files, "directory")["share"].sum() == pytest.approx(1)
+
+
+def test_size_by_says_what_it_knows(images):
+    with pytest.raises(ImagelabError, match="directory, extension, package"):
+        il.size_by(images[0], "colour")
+    with pytest.raises(ImagelabError, match="images or references"):
+        il.size_by(il.files(images[0]), "package")
+
+
+def test_sharing(images):
+    pairs = il.compare_layers(images).set_index(["reference", "other"])
+    row = pairs.loc[("above", "below")]
+    assert (row["shared_layers"], row["total"], row["shared"], row["pull"]) == (1, 1200, 1000, 200)
+    assert pairs.loc[("below", "above"), "pull"] == 0
+    assert pairs.loc[("above", "above"), "unique"] == 200 and pairs.loc[("below", "below"), "unique"] == 0
+    assert set(pairs["measure"]) == {"content_size"} and set(pairs["identity"]) == {"diff_id"}
+    with pytest.raises(ImagelabError, match="digest"):
+        il.compare_layers(images, identity="digest")
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 5), max_size=6), min_size=1, max_size=4))
+def test_sharing_is_set_arithmetic(stacks):
+    sizes = [3, 10, 100, 1000, 5000, 70000]
+    images = [
+        replace(
+            image_of([], f"i{n}"),
+            layers=tuple(Layer(f"sha256:{key:064x}", size=0, content_size=sizes[key]) for key in stack),
+        )
+        for n, stack in enumerate(stacks)
+    ]
+    frame = il.compare_layers(images).set_index(["reference", "other"])
+    holders = defaultdict(set)
+    for n, stack in enumerate(stacks):
+        for key in stack:
+            holders[key].add(n)
+    for one, left in enumerate(stacks):
+        for two, right in enumerate(stacks):
+            if not left or not right:  # an image without layers has no row
+                continue
+            row = frame.loc[(f"i{one}", f"i{two}")]
+            assert row["total"] == sum(sizes[key] for key in set(left))
+            assert row["shared"] == sum(sizes[key] for key in set(left) & set(right))
+            assert row["pull"] == row["total"] - row["shared"]
+            assert row["unique"] == sum(sizes[key] for key in set(left) if holders[key] == {one})
+
+
+def test_changes_and_their_causes(images):
+    changes = il.compare_files(*images).set_index("path")
+    assert changes["change"].to_dict() == {
+        "/usr/lib/a.so": "changed",
+        "/usr/bin/tool": "removed",
+        "/app/new.py": "added",
+    }
+    assert changes.loc["/usr/lib/a.so", ["why", "delta"]].tolist() == ["content", 100]
+    gone = changes.loc["/usr/bin/tool"]
+    assert (gone["delta"], gone["layer_after"], gone["instruction_after"]) == (-50, 1, "RUN step 1 # buildkit")
+    total = il.squash(images[1])["size"].sum() - il.squash(images[0])["size"].sum()
+    assert changes["delta"].sum() == total
+
+
+def test_why_a_file_changed():
+    from tars import END, header, padded
+
+    def one(**header_fields):
+        return image_of([header(b"f", size=3, **header_fields) + padded(b"abc") + END], "one")
+
+    def why(before, after, **options):
+        return il.compare_files(before, after, **options)["why"].tolist()
+
+    assert why(one(), one(mode=0o755)) == ["mode"]
+    assert why(one(), one(uid=7, mtime=9)) == ["owner, time"]
+    assert why(one(), one()) == []
+    other = image_of([header(b"f", size=3) + padded(b"xyz") + END], "other")
+    assert why(one(), other) == [] and why(one(), other, digests=True) == ["content"]
+    link = image_of([header(b"f", flag=b"2", link=b"g") + END], "link")
+    assert why(one(), link) == ["type, mode"] or why(one(), link) == ["type"]
+
+
+def test_duplicates(images):
+    found = il.duplicates(images[1]).iloc[0]
+    assert (found["size"], found["copies"], found["extra_bytes"]) == (300, 2, 300)
+    assert found["paths"].splitlines() == ["/usr/lib/a.so", "/usr/lib/b.so"]

@@ -1,0 +1,105 @@
+"""The command line as people run it: what it prints, its exit codes, no traceback for a user's mistake."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from images import docker_save, layer_tar, write_tar
+
+BINARY = Path(sys.executable).with_name("imagelab")
+EXAMPLE = "example:whiteout-before"
+
+
+def run(*words, code=0, **env):
+    done = subprocess.run(
+        [BINARY, *words], capture_output=True, text=True, env=os.environ | {"DOCKER_HOST": "unix:///none"} | env
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr or "--debug" in words
+    return done.stdout if code != 2 else done.stderr
+
+
+def test_show_and_waste_in_every_form():
+    assert "RUN" in run("show", EXAMPLE) and "efficiency" in run("show", EXAMPLE, "--markdown")
+    shown = json.loads(run("show", EXAMPLE, "--json"))
+    assert shown["efficiency"][0]["stored"] == shown["efficiency"][0]["visible"] + shown["efficiency"][0]["wasted"]
+    ledger = json.loads(run("waste", EXAMPLE, "--json"))["waste"]
+    assert sum(row["bytes"] for row in ledger) == shown["efficiency"][0]["wasted"]
+    assert "wasted in" in run("waste", EXAMPLE) and run("waste", EXAMPLE, "--markdown").count("| ---") == 1
+
+
+def test_compare_and_advise():
+    compared = json.loads(run("compare", EXAMPLE, "example:whiteout-after", "--json"))
+    assert {row["change"] for row in compared["files"]} <= {"added", "removed", "changed"} and compared["layers"]
+    assert "delete them in the RUN" in run("advise", EXAMPLE)
+    assert run("compare", EXAMPLE, "example:whiteout-after", "--markdown").startswith("### layers")
+
+
+def test_the_gate():
+    assert "ok" in run("check", EXAMPLE, "--max-size", "1GB", "--max-layers", "99")
+    failed = run("check", EXAMPLE, "--max-size", "1kB", "--min-efficiency", "0.01", code=1)
+    assert failed.splitlines()[0].startswith("FAIL") and failed.splitlines()[1].startswith("ok")
+    grown = json.loads(run("check", EXAMPLE, "--against", EXAMPLE, "--max-growth", "0", "--json"))
+    assert grown["check"][0]["measured"] == 0 and grown["check"][0]["passed"]
+
+
+def test_the_gate_reads_dives_file(tmp_path):
+    rules = tmp_path / ".dive-ci"
+    rules.write_text(
+        "rules:\n  lowestEfficiency: 0.95\n  highestWastedBytes: 20MB\n  highestUserWastedPercent: disabled\n"
+    )
+    shown = run("check", EXAMPLE, "--dive-ci", str(rules), code=1)
+    assert "lowestEfficiency" in shown and "highestWastedBytes" in shown and "Percent" not in shown
+    rules.write_text("rules:\n  lowestEficiency: 0.95\n")
+    assert "unknown rule" in run("check", EXAMPLE, "--dive-ci", str(rules), code=2)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["show", "no-such-image"], "no container engine answers"),
+        (["show", "./absent.tar"], "there is no file"),
+        (["show", "example:nothing"], "there is no example"),
+        (["show", __file__], "not an image archive|not a tar"),
+        (["check", EXAMPLE], "at least one limit"),
+        (["check", EXAMPLE, "--max-size", "12 parsecs"], "no size"),
+        (["check", EXAMPLE, "--max-growth", "1MB"], "go together"),
+        (["report", "example:nothing", "-o", "x.html"], "there is no example"),
+        (["advise", EXAMPLE, "--accepted", "absent.toml"], "absent.toml"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_exit_code_2(words, said, tmp_path):
+    assert re.search(said, run(*words, code=2))
+
+
+def test_debug_shows_the_traceback():
+    done = subprocess.run([BINARY, "--debug", "show", "example:nothing"], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" in done.stderr and "ImageNotFound" in done.stderr
+
+
+def test_snapshot_and_cache(tmp_path):
+    target = tmp_path / "one.parquet"
+    assert "one.parquet" in run("snapshot", EXAMPLE, "-o", str(target))
+    assert json.loads(run("show", str(target), "--json"))["efficiency"] is not None
+    assert "0 B" in run("cache", "info", IMAGELAB_CACHE_DIR=str(tmp_path / "cache"))
+    assert "turned off" in run("cache", "info", IMAGELAB_CACHE_DIR="")
+    assert "0 entries" in run("cache", "clear", IMAGELAB_CACHE_DIR=str(tmp_path / "cache"))
+
+
+def test_hostile_text_is_neither_markdown_nor_control(tmp_path):
+    tar = layer_tar([(b"a|<img src=x>\x1b[31m`", "file", b"12345")])
+    gone = layer_tar([(b".wh.a|<img src=x>\x1b[31m`", "file", b"")])
+    archive = write_tar(tmp_path / "hostile.tar", docker_save([tar, gone]))
+    shown = run("waste", archive, "--markdown")
+    assert not re.search(r"(?<!\\)<img", shown) and "\x1b" not in shown and "\\|" in shown
+    assert "\x1b" not in run("waste", archive)
+
+
+def test_every_verb_is_in_the_readme():
+    listed = re.findall(r"^│ ([a-z-]+) ", run("--help").split("Commands")[1], re.MULTILINE)
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert listed and not [verb for verb in listed if f"imagelab {verb}" not in readme]
