@@ -1,0 +1,62 @@
+"""Which chain of steps made a build take as long as it did."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+
+def critical_steps(log: pd.DataFrame) -> pd.Series:
+    """The longest chain of steps by their seconds, of `read_build_log`'s frame.
+
+    A step waits for the vertices in ``inputs`` where the log has them (rawjson); else for the one before it in its
+    stage and for the last of the stage that ``--from=`` names. Where a log has no timestamps, the chain is as exact as
+    that.
+
+    Returns
+    -------
+    Series of bool, by the frame's index.
+    """
+    vertices = list(log["vertex"])
+    known = set(vertices)
+    by_inputs = log["inputs"].notna().any()
+    wants: dict[str, list[str]] = {}
+    last: dict[object, str] = {}
+    for row in log.itertuples():
+        stage = "" if pd.isna(row.stage) else row.stage
+        if by_inputs:
+            wants[row.vertex] = [] if pd.isna(row.inputs) else [v for v in row.inputs.split() if v in known]
+        elif pd.notna(row.step):
+            named = re.findall(r"\bfrom=([\w.-]+)", row.arguments) if pd.notna(row.arguments) else []
+            wants[row.vertex] = [last[name] for name in (stage, *named) if name in last]
+            last[stage] = row.vertex
+        else:
+            wants[row.vertex] = []
+    seconds = dict(zip(vertices, log["duration"].fillna(0.0), strict=True))
+    finish = _finish(wants, seconds)
+    chain = set()
+    at = max(finish, key=lambda vertex: finish[vertex], default=None)
+    while at is not None:
+        chain.add(at)
+        at = max(wants[at], key=lambda vertex: finish[vertex], default=None)
+    return log["vertex"].isin(chain) & log["duration"].gt(0).fillna(False)
+
+
+def _finish(wants: dict[str, list[str]], seconds: dict[str, float]) -> dict[str, float]:
+    """When each vertex could end at the earliest; a log that is no graph (a loop) is cut where it closes."""
+    finish: dict[str, float] = {}
+    for start in wants:
+        stack = [start]
+        open_: set[str] = set()
+        while stack:
+            vertex = stack[-1]
+            open_.add(vertex)
+            waiting = [other for other in wants[vertex] if other not in finish and other not in open_]
+            if waiting:
+                stack.extend(waiting)
+                continue
+            stack.pop()
+            wants[vertex] = [other for other in wants[vertex] if other in finish]
+            finish[vertex] = seconds[vertex] + max((finish[other] for other in wants[vertex]), default=0.0)
+    return finish
