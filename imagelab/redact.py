@@ -77,7 +77,8 @@ _ABOUT = re.compile(
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SWITCHES = re.compile(
-    r"(?:true|false|yes|no|on|off|none|null|nil|undefined|required|optional|disabled|enabled|prompt|\d{1,3}|[\[\](){},;]+)$", re.I
+    r"(?:true|false|yes|no|on|off|none|null|nil|undefined|required|optional|disabled|enabled|prompt|\d{1,3}|[\[\](){},;]+)$",
+    re.I,
 )
 _REFERENCE = re.compile(
     r"\$\w*$|\$\{[^}]*\}$|\$\(|`|%\w+%$|\{\{|<[^<>]*>$|\[?(?:redacted|masked|hidden)\]?$|[*x.]+$"
@@ -90,8 +91,8 @@ _HEX = re.compile(r"(?:0x|sha\d+:)?[0-9a-fA-F]+(?:[\s,:-]+[0-9a-fA-F]+)*")
 _QUOTED = r"\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"|'[^']*+'|\\\"[^\"\\]*+\\\"|[\"']"
 _NAME = re.compile(
     r"(?<![\w.${-])(?P<flag>--?)?(?P<name>[A-Za-z_][\w.-]{0,99}+)"
-    r"(?P<sep>=(?=[^\s=])| = (?!=)|\\?[\"'] ?: ?| ?:\s|(?(flag)(?: {1,4}(?=[^\s=:-])|[\"'],? ?(?=[\"'][^-]))|(?!)))"
-    r"(?:\\?[\"']?(?:bearer|basic|token|digest|negotiate)\s+)?",
+    r"(?P<sep>=(?=[^\s=])| = (?!=)|\\?[\"'] ?: ?| ?:\s|:(?=(?:bearer|basic|token|digest)\\?\s)|(?(flag)(?: {1,4}(?=[^\s=:-])|[\"'],? ?(?=[\"'][^-]))|(?!)))"
+    r"(?:\\?[\"']?(?:bearer|basic|token|digest|negotiate)\\?\s+)?",
     re.I,
 )
 _VALUE = re.compile(rf"(?:{_QUOTED})?[^\s\"'\\;|&<>()`]*+", re.S)
@@ -104,6 +105,14 @@ _COMMANDS = re.compile(
     r"|\b(?:redis-cli|docker login|podman login)\b[^;|\n]{0,200}?\s-[ap][\s\"',]{1,4}(?P<d>[^\s\"'-][^\s\"']*)"
     r"|\becho\s+(?:-\w+\s+)?[\"']?[\w.$-]{1,64}:(?P<e>[^\s\"'|]+)[\"']?\s*\|\s*chpasswd"
     r"|\bpass(?:in|out)?[\s\"',]{1,4}pass:(?P<f>[^\s\"']+)"
+    r"|\bhtpasswd\s+-\w{0,6}b\w{0,6}\s+\S{1,200}\s+\S{1,99}\s+(?P<g>[^\s\"'&;|]+)"
+    r"|\bmachine\s+\S{1,200}\s+login\s+\S{1,99}\s+password\s+(?P<h>[^\s\"'\\&;|]+)"
+    r"|\b(?:echo|printf)\s+(?:-\w+\s+)?[\"']?(?P<i>[^\s\"'|$]{1,500})[\"']?\s{0,4}\|[^\n|]{0,200}"
+    r"(?:--(?:password|passphrase|token)-(?:stdin|fd)|--stdin|sudo\s+-S)"
+    r"|\bconfig(?:ure)?\s+(?:set\s+)?(?:--?\w[\w-]{0,40}\s+){0,3}[\w./:@-]{0,99}?(?:secret|token|passw|auth)[\w-]{0,40}"
+    r"[\s=\"',]{1,4}(?P<j>[^\s\"'=-][^\s\"']*)"
+    r"|(?i:\b(?:identified\s+by|(?:with\s+)?password))\s+\\?'(?P<k>[^'\\]+)"
+    r"|\\?\"auth\\?\"\s{0,2}:\s{0,2}\\?\"(?P<l>[A-Za-z0-9+/=]{8,})"
 )
 #: Where created_by holds K=V pairs whose values keep their spaces unquoted.
 _PAIRS = re.compile(
