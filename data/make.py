@@ -31,19 +31,21 @@ from imagelab.model import HistoryEntry, Image, Layer
 DATA = Path(__file__).resolve().parent
 
 STAND_INS = {
-    "python:3.10": "localhost/python:full",
-    "python:3.10-slim": "localhost/python:minbase",
-    "debian:bookworm-slim": "localhost/debian:minbase",
     "busybox": "localhost/busybox:static",
+    "debian:bookworm": "localhost/debian:minbase",
+    "debian:bookworm-slim": "localhost/debian:slim",
+    "python:3.10-slim": "localhost/python:slim",
+    "python:3.10": "localhost/python:full",
     "/usr/local/lib/python3.10/site-packages": "/usr/local/lib/python3.11/dist-packages",
 }
-"""What `--local` puts in place of a build argument's default: images, and where their Python keeps packages."""
+"""What `--local` puts in place of a build argument's default: images, each made from an earlier one, and where their
+Python keeps packages."""
 
 BASES = {
-    "base-python-full": "python:3.10",
-    "base-python-slim": "python:3.10-slim",
-    "base-debian": "debian:bookworm-slim",
     "base-busybox": "busybox",
+    "base-debian-slim": "debian:bookworm-slim",
+    "base-python-slim": "python:3.10-slim",
+    "base-python-full": "python:3.10",
 }
 """Base images recorded by themselves: snapshot name → the recipes' name for it."""
 
@@ -55,9 +57,16 @@ FIXED_TIME = 1_767_225_600  # 2026-01-01, so that a generated context is the sam
 
 
 def recipe_tag(dockerfile: Path) -> str:
-    """`recipe/TECHNIQUE:VARIANT`; the stand-in for the full base has its own name."""
+    """`recipe/TECHNIQUE:VARIANT`; a stand-in for a base image has its own name."""
     technique, variant = dockerfile.parts[-3:-1]
-    return STAND_INS["python:3.10"] if technique == "stand-ins" else f"recipe/{technique}:{variant}"
+    return "localhost/" + variant.replace("-", ":") if technique == "stand-ins" else f"recipe/{technique}:{variant}"
+
+
+def all_recipes() -> list[Path]:
+    """Every Dockerfile, base images first."""
+    tags = list(STAND_INS.values())
+    recipes = sorted((DATA / "recipes").glob("*/*/Dockerfile"))
+    return sorted(recipes, key=lambda path: tags.index(recipe_tag(path)) if recipe_tag(path) in tags else len(tags))
 
 
 def snapshot_name(tag: str) -> str:
@@ -98,7 +107,6 @@ def build(dockerfile: Path, network: str, bases: dict[str, str]) -> None:
 def record(name: str, reference: str, *, digests: bool = False) -> None:
     """One image of the engine → `snapshots/NAME.parquet`."""
     path = DATA / "snapshots" / f"{name}.parquet"
-    path.parent.mkdir(exist_ok=True)
     il.save_snapshot(il.load_image(reference), path, digests=digests)
     print(f"{path.name}  {path.stat().st_size:,} bytes")
 
@@ -184,20 +192,27 @@ def main() -> None:
     args = parser.parse_args()
 
     bases = (STAND_INS if args.local else {}) | dict(base.split("=", 1) for base in args.base)
-    recipes = sorted((DATA / "recipes").glob("*/*/Dockerfile"), key=lambda path: (path.parts[-3] != "stand-ins", path))
+    recipes = all_recipes()
     known = {path.parts[-3] for path in recipes} | {"published", "registry"}
     if unknown := set(args.names) - known:
         parser.error(f"no recipe {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
     wanted = set(args.names) or known
 
+    os.environ["IMAGELAB_CACHE_DIR"] = ""  # a recording reads the engine, not what an earlier run remembered
     if args.facts:
         (DATA / "facts" / "published.json").write_text(json.dumps(select_facts(args.facts), indent=1) + "\n")
+    failed = []
     for dockerfile in recipes:
         technique, tag = dockerfile.parts[-3], recipe_tag(dockerfile)
         if technique not in wanted or (technique == "stand-ins" and not args.local):
             continue
         if not args.no_build:
-            build(dockerfile, args.network, bases)
+            try:
+                build(dockerfile, args.network, bases)
+            except subprocess.CalledProcessError:
+                needs = re.search("^# engine: (.+)$", dockerfile.read_text(), re.MULTILINE)
+                failed.append(f"{tag}, which needs {needs[1] if needs else 'an engine'}")
+                continue
         if not args.no_record and technique != "stand-ins":
             record(snapshot_name(tag), tag, digests=technique in WITH_DIGESTS)
     if "stand-ins" in wanted and not args.no_record:
@@ -206,6 +221,8 @@ def main() -> None:
     if "published" in wanted:
         record_published()
     write_registry()
+    if failed:
+        raise SystemExit("Not built; the engine's message is above:\n" + "\n".join(failed))
 
 
 if __name__ == "__main__":
