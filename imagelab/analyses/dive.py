@@ -24,23 +24,26 @@ def dive_efficiency(images: Images) -> pd.DataFrame:
     pandas.DataFrame
         ``DIVE_COLUMNS``, a row per image: ``efficiency`` (over the leaves of all layers, Σ smallest size of each path ÷
         Σ all its sizes), ``wasted_bytes`` (all copies of paths that occur more than once), and
-        ``user_wasted_ratio`` (these by the bytes of all layers but the first; 0.0 where those have none).
+        ``user_wasted_ratio`` (these by the bytes of all layers but the first; ``inf`` or NaN where those have none,
+        as dive prints).
     """
     rows = [(image.reference, *_measure(files(image), len(image.layers))) for image in load_images(images)]
     return pd.DataFrame(rows, columns=list(DIVE_COLUMNS)).astype(DIVE_COLUMNS)
 
 
 def _measure(frame: pd.DataFrame, layers: int) -> tuple[float, int, float]:
-    frame = frame[(frame["kind"] != "opaque_whiteout") & (frame["path"] != "/")]
+    frame = frame[frame["path"] != "/"]
     tree = _Tree(frame["path"])
     layer_of = frame["layer_index"].to_numpy()
     whiteout = (frame["kind"] == "whiteout").to_numpy()
+    opaque = (frame["kind"] == "opaque_whiteout").to_numpy()  # ignored, but for the directory that it stands in
     directory = (frame["kind"] == "directory").to_numpy()
     sizes = frame["size"].to_numpy()
 
     smallest = np.full(tree.size, -1, np.int64)
     total = np.zeros(tree.size, np.int64)
     times = np.zeros(tree.size, np.int64)
+    missed = np.zeros(tree.size, bool)  # where dive gave up on a layer: -1 byte in its sum, if seen nowhere else
     stacked_size = np.zeros(tree.size, np.int64)  # the tree of the layers below
     stacked = np.zeros(tree.size, bool)
     stacked_directory = np.zeros(tree.size, bool)
@@ -48,14 +51,16 @@ def _measure(frame: pd.DataFrame, layers: int) -> tuple[float, int, float]:
     for layer in range(layers):
         rows = np.flatnonzero(layer_of == layer)
         removed = np.unique(tree.nodes[rows[whiteout[rows]]])
-        own = rows[~whiteout[rows]]
+        own = rows[~whiteout[rows] & ~opaque[rows]]
         nodes = tree.nodes[own]
         size_here, directory_here = np.zeros(tree.size, np.int64), np.zeros(tree.size, bool)
         size_here[nodes], directory_here[nodes] = sizes[own], directory[own]  # the later of two counts
-        present = tree.with_ancestors(nodes)
+        present = tree.with_ancestors(tree.nodes[rows[~whiteout[rows]]])
         marked = tree.with_ancestors(removed, itself=False)  # a whiteout is a node of its own, below these
         if layer:
-            user_bytes += int(size_here.sum())
+            user_bytes += int(sizes[rows].sum())
+        else:  # dive looks for what the first layer's whiteouts remove in that layer itself
+            stacked, stacked_size, stacked_directory = present | marked, size_here.copy(), directory_here.copy()
         inner = np.zeros(tree.size, bool)
         inner[tree.parents[np.concatenate([np.flatnonzero(present | marked), removed])]] = True
         leaves = np.flatnonzero((present | marked) & ~inner)
@@ -70,6 +75,7 @@ def _measure(frame: pd.DataFrame, layers: int) -> tuple[float, int, float]:
         if len(missing):  # dive stops there, in the order of names in which it walks
             order = tree.walk_order(leaves, removed)
             stop = order[len(leaves) :][~stacked[removed]].min()
+            missed[seen[order == stop]] = True
             kept = order < stop
             seen, size_seen = seen[kept], size_seen[kept]
         np.add.at(total, seen, size_seen)
@@ -86,8 +92,11 @@ def _measure(frame: pd.DataFrame, layers: int) -> tuple[float, int, float]:
     everything = int(total.sum())
     wasted = int(total[times > 1].sum())
     known = smallest >= 0
-    score = float(smallest[known].sum()) / everything if everything else 1.0
-    return score, wasted, wasted / user_bytes if user_bytes else 0.0
+    least = int(smallest[known].sum()) - int((missed & ~known).sum())
+    score = least / everything if everything else 1.0
+    if not user_bytes:  # as Go divides
+        return score, wasted, np.inf if wasted else np.nan
+    return score, wasted, wasted / user_bytes
 
 
 class _Tree:
