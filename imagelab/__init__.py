@@ -6,7 +6,7 @@ loads the rooms that draw.
 
 from imagelab.analyses.accepted import read_accepted
 from imagelab.analyses.advice import advise
-from imagelab.analyses.compare import compare_files, compare_layers, duplicates
+from imagelab.analyses.compare import compare_files, compare_layers, duplicates, sum_changes
 from imagelab.analyses.dive import dive_efficiency
 from imagelab.analyses.gate import check
 from imagelab.analyses.sizes import size_by
@@ -60,5 +60,6 @@ __all__ = [
     "show",
     "size_by",
     "squash",
+    "sum_changes",
     "waste",
 ]

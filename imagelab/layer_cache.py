@@ -59,6 +59,17 @@ def store(diff_id: str | None, listing: LayerListing) -> None:
         return
 
 
+def link_digest(digest: str | None, diff_id: str | None) -> None:
+    """A blob of this digest holds the layer of this diff_id: what is kept of it is found by either."""
+    path, target = _path(digest), _path(diff_id)
+    if path is None or target is None or path == target or path.is_symlink():
+        return
+    try:
+        path.symlink_to(target.name)
+    except OSError:
+        return
+
+
 def recall_config(image_id: str) -> dict[str, Any] | None:
     """What was remembered of an engine's image, or None."""
     path = _path(image_id, "json")

@@ -7,11 +7,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from imagelab.analyses.sizes import REST, directory_of
 from imagelab.errors import ImagelabError
 from imagelab.frames import make_frame
-from imagelab.tables import Images, files, layers
+from imagelab.tables import Images, files, layers, load_images
 from imagelab.tables.config import Reference
 from imagelab.tables.filesystem import squashed
+from imagelab.tables.package_records import package_files
 
 SHARING_COLUMNS = {
     "reference": "str",
@@ -38,7 +40,9 @@ CHANGES_COLUMNS = {
     "layer_after": "Int64",
     "instruction_before": "string",
     "instruction_after": "string",
+    "package": "string",
 }
+CHANGE_SUMS_COLUMNS = {"group": "str", "paths": "int64", "added": "int64", "removed": "int64", "delta": "int64"}
 DUPLICATES_COLUMNS = {
     "reference": "str",
     "digest": "str",
@@ -122,11 +126,13 @@ def compare_files(before: Reference, after: Reference, *, digests: bool = False)
         the file;
         after a removal, those that removed it, where the later image still stores it.
     """
-    return changes(files(before, digests=digests), files(after, digests=digests))
+    one, two = load_images(before)[0], load_images(after)[0]
+    owned = pd.concat([package_files(image) for image in (one, two)]).drop_duplicates("path").set_index("path")
+    return changes(files(one, digests=digests), files(two, digests=digests), owned["manager"] + ":" + owned["package"])
 
 
-def changes(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """As ``compare_files``, of two frames that ``il.files`` gave."""
+def changes(before: pd.DataFrame, after: pd.DataFrame, packages: pd.Series | None = None) -> pd.DataFrame:
+    """As ``compare_files``, of two frames that ``il.files`` gave and the package of each path."""
     gone = after[after["removed_layer_index"].notna() & ~after["path"].isin(after.loc[after["visible"], "path"])]
     gone = gone.drop_duplicates("path", keep="last").set_index("path")["removed_layer_index"]
     told = after.drop_duplicates("layer_index").set_index("layer_index")["instruction"].astype("string")
@@ -181,9 +187,51 @@ def changes(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     both["instruction_after"] = both["instruction_after"].astype("string").fillna(blamed.map(told).astype("string"))
     both["delta"] = both["size_after"].fillna(0) - both["size_before"].fillna(0)
     both = both.rename(columns={"layer_index_before": "layer_before", "layer_index_after": "layer_after"})
+    both["package"] = pd.NA if packages is None else both["path"].map(packages)
     frame = both[list(CHANGES_COLUMNS)].astype(CHANGES_COLUMNS)
     order = np.lexsort((frame["path"], -frame["delta"].abs()))
     return frame.iloc[order].reset_index(drop=True)
+
+
+def sum_changes(
+    comparison: pd.DataFrame, by: Literal["directory", "package", "instruction"], *, depth: int = 1
+) -> pd.DataFrame:
+    """The frame of ``compare_files``, summed by who is behind the differences.
+
+    Parameters
+    ----------
+    comparison : frame of ``compare_files``
+    by : str
+        ``directory`` (to ``depth``), ``package``, or ``instruction`` (what stored the later file, or removed the earlier one;
+        else what had stored it).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``CHANGE_SUMS_COLUMNS``, largest difference first: number of ``paths``, bytes ``added`` and ``removed``, and their
+        sum ``delta``.
+
+    Raises
+    ------
+    ImagelabError
+        An unknown ``by``.
+    """
+    if by == "directory":
+        group = directory_of(comparison["path"], depth)
+    elif by == "package":
+        group = comparison["package"]
+    elif by == "instruction":
+        group = comparison["instruction_after"].fillna(comparison["instruction_before"])
+    else:
+        raise ImagelabError(f"sum_changes(…, {by!r}): one of directory, package, instruction.")
+    keyed = pd.DataFrame({"group": group.astype("string").fillna(REST), "delta": comparison["delta"]})
+    keyed["added"], keyed["removed"] = keyed["delta"].clip(lower=0), -keyed["delta"].clip(upper=0)
+    sums = keyed.groupby("group", sort=False).agg(
+        paths=("delta", "size"), added=("added", "sum"), removed=("removed", "sum"), delta=("delta", "sum")
+    )
+    sums = sums.reset_index().astype(CHANGE_SUMS_COLUMNS)
+    order = np.lexsort((sums["group"], -sums["delta"].abs()))
+    return sums.iloc[order].reset_index(drop=True)
 
 
 def duplicates(images: Images) -> pd.DataFrame:

@@ -15,6 +15,11 @@ SIZES_COLUMNS = {"reference": "str", "group": "str", "size": "int64", "files": "
 REST = "(none)"  # files of no package, without an extension, or of an unknown instruction
 
 
+def directory_of(paths: pd.Series, depth: int) -> pd.Series:
+    """The first ``depth`` directories of each path."""
+    return paths.str.extract(rf"^((?:/[^/]+){{0,{depth}}})/", expand=False).replace("", "/")
+
+
 def size_by(images: Images | pd.DataFrame, by: By, *, depth: int = 1) -> pd.DataFrame:
     """Bytes and number of files by group, largest first.
 
@@ -41,7 +46,7 @@ def size_by(images: Images | pd.DataFrame, by: By, *, depth: int = 1) -> pd.Data
     """
     frame = images if isinstance(images, pd.DataFrame) else files(images)
     if by == "directory":
-        group = frame["path"].str.extract(rf"^((?:/[^/]+){{0,{depth}}})/", expand=False).replace("", "/")
+        group = directory_of(frame["path"], depth)
     elif by == "extension":
         group = frame["path"].str.extract(r"[^/](\.[^./]{1,12})$", expand=False)
     elif by == "package":

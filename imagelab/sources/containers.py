@@ -137,12 +137,17 @@ class Directory(_Files):
 class Stream:
     """A tar that can only be read from its start: a compressed archive, or what an engine saves.
 
-    Opening reads it once, for its small members; listing layers reads it again. With ``list_now``
-    both happen in one pass (the engine is asked once).
+    Opening reads it once, for its small members; listing layers reads it again. With ``known``, which gives the
+    listing of a member seen before, both happen in one pass (the engine is asked once).
     """
 
     def __init__(
-        self, name: str, chunks: Callable[[], Iterable[bytes]], *, list_now: bool = False, digests: bool = False
+        self,
+        name: str,
+        chunks: Callable[[], Iterable[bytes]],
+        *,
+        known: Callable[[str], LayerListing | None] | None = None,
+        digests: bool = False,
     ) -> None:
         self.name = name
         self._chunks = chunks
@@ -156,11 +161,11 @@ class Stream:
             elif entry.isfile():
                 self.sizes[member] = entry.size
                 head = read(512)
-                if head[:1] in (b"{", b"["):
-                    if entry.size <= JSON_LIMIT:
-                        self._small[member] = head + read(JSON_LIMIT)
-                elif list_now and (is_compressed(head) or member.endswith(".tar") or head[257:262] == b"ustar"):
-                    self._listed[member] = self._list(member, _joined(head, read), digests)
+                if is_compressed(head) or is_tar(head):
+                    if known is not None:
+                        self._listed[member] = known(member) or self._list(member, _joined(head, read), digests)
+                elif entry.size <= JSON_LIMIT:
+                    self._small[member] = head + read(JSON_LIMIT)
         for member in links:
             if (target := _follow(member, links)) in self.sizes:
                 self.sizes[member] = self.sizes[target]

@@ -17,7 +17,7 @@ import requests
 from tqdm.auto import tqdm
 
 from imagelab.errors import ArchiveError, DaemonUnavailable, ImageNotFound
-from imagelab.layer_cache import recall_config, remember_config
+from imagelab.layer_cache import cached, link_digest, recall_config, remember_config
 from imagelab.layer_tar import LayerListing
 from imagelab.model import HistoryEntry, Image, Layer, Redaction
 from imagelab.sources import archive
@@ -89,11 +89,18 @@ class DaemonSource:
     ) -> Iterator[tuple[int, LayerListing]]:
         wanted = set(wanted)
         with client() as engine, self._saved(engine, image.reference) as chunks:
-            stream = Stream(f"docker-daemon:{image.reference}", lambda: chunks, list_now=True, digests=digests)
+            stream = Stream(
+                f"docker-daemon:{image.reference}",
+                lambda: chunks,
+                known=lambda member: cached("sha256:" + member.removeprefix("blobs/sha256/"), digests=digests),
+                digests=digests,
+            )
         saved = archive.load_from(stream, image.reference, "", None, image.platform, mask=True)
         if [layer.diff_id for layer in saved.layers] != [layer.diff_id for layer in image.layers]:
             raise ArchiveError(f"{image.reference}: the engine saved other layers than it names. Load the image again.")
         remember_config(self.id, _facts(saved))
+        for layer in saved.layers:
+            link_digest(layer.digest, layer.diff_id)
         assert isinstance(saved.source, archive.ArchiveSource)
         members = saved.source.members
         for member, listing in stream.list_layers({members[index] for index in wanted}, digests=digests):
