@@ -146,7 +146,7 @@ def scanner_agreement(agreement: pd.DataFrame) -> go.Figure:
     rank = agreement["found_by"].str.count(", ").astype("Float64") * -1
     counts = _count(agreement["severity"], rank, label)
     differ = agreement["severity_differs"].sum()
-    finding = f"{(~alone).sum()} of {len(agreement)} findings are every scanner's; in {differ} the severities differ"
+    finding = f"{(~alone).sum()} of {len(agreement)} findings are every scanner's; in {differ or 'none'} the severities differ"
     return _stacked(counts, finding, "Findings by who found them, and their highest severity")
 
 

@@ -24,7 +24,7 @@ def title(chart):
 
 @pytest.fixture
 def explorer():
-    return ScanExplorer(TRIVY, "example:service-slim", base="example:base-python-slim")
+    return ScanExplorer(TRIVY, "example:service-slim")
 
 
 def test_filters_leave_what_they_say(explorer):
