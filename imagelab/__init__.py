@@ -6,13 +6,22 @@ loads the rooms that draw.
 
 from imagelab.analyses.accepted import read_accepted
 from imagelab.analyses.advice import advise
+from imagelab.analyses.blame import blame
+from imagelab.analyses.build_advice import advise_build
+from imagelab.analyses.cache import plan_build, plan_cost
 from imagelab.analyses.compare import compare_files, compare_layers, duplicates, sum_changes
 from imagelab.analyses.dive import dive_efficiency
 from imagelab.analyses.gate import check
+from imagelab.analyses.hardening import check_hardening
+from imagelab.analyses.hardening_containers import containers
+from imagelab.analyses.security import compare_scanners, compare_scans
 from imagelab.analyses.sizes import size_by
 from imagelab.analyses.waste import efficiency, waste
 from imagelab.blobs import LIMITS
 from imagelab.display import show
+from imagelab.dockerfile.context import build_context, context_sizes
+from imagelab.dockerfile.log import read_build_log
+from imagelab.dockerfile.read import read_dockerfile
 from imagelab.errors import (
     ArchiveError,
     DaemonUnavailable,
@@ -23,6 +32,9 @@ from imagelab.errors import (
 )
 from imagelab.model import Image
 from imagelab.resources import data_path, examples
+from imagelab.scans.reader import read_scan
+from imagelab.scans.run import run_scan
+from imagelab.scans.suppress import set_aside, suppress
 from imagelab.snapshots import save_snapshot
 from imagelab.sources import load_image
 from imagelab.tables import files, history, layers, list_images, packages, read_file, settings, squash
@@ -39,9 +51,17 @@ __all__ = [
     "ImagelabError",
     "ScanFormatError",
     "advise",
+    "advise_build",
+    "blame",
+    "build_context",
     "check",
+    "check_hardening",
     "compare_files",
     "compare_layers",
+    "compare_scanners",
+    "compare_scans",
+    "containers",
+    "context_sizes",
     "data_path",
     "dive_efficiency",
     "duplicates",
@@ -53,13 +73,21 @@ __all__ = [
     "list_images",
     "load_image",
     "packages",
+    "plan_build",
+    "plan_cost",
     "read_accepted",
+    "read_build_log",
+    "read_dockerfile",
     "read_file",
+    "read_scan",
+    "run_scan",
     "save_snapshot",
+    "set_aside",
     "settings",
     "show",
     "size_by",
     "squash",
     "sum_changes",
+    "suppress",
     "waste",
 ]
