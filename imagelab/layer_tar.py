@@ -18,6 +18,7 @@ import pyarrow as pa
 from imagelab import package_files
 from imagelab.blobs import LIMITS, Window
 from imagelab.errors import ArchiveError
+from imagelab.tar_headers import checksum_holds, clean_path, microseconds, number, pax_records, whole
 
 KINDS = ("file", "directory", "symlink", "hardlink", "whiteout", "opaque_whiteout", "device", "fifo")
 FILE, DIRECTORY, SYMLINK, HARDLINK, WHITEOUT, OPAQUE, DEVICE, FIFO = range(8)
@@ -55,72 +56,6 @@ class LayerListing:
     def size(self) -> int:
         """Sum of the regular files' bytes."""
         return pa.compute.sum(self.table["size"]).as_py() or 0
-
-
-def is_tar(head: bytes) -> bool:
-    """Whether 512 bytes are a tar's first header: zeros (an empty tar), or one whose checksum holds."""
-    if not head.strip(b"\0"):
-        return True
-    return len(head) == 512 and _checksum_holds(head)
-
-
-def _checksum_holds(header: bytes) -> bool:
-    """Whether a header's bytes add up to what it states: unsigned, or signed as some old tars have it."""
-    summed = header[:148] + b" " * 8 + header[156:]
-    total = sum(summed)
-    try:
-        stated = int(header[148:156].split(b"\0", 1)[0], 8)
-    except ValueError:
-        return False
-    return stated in (total, total - 256 * sum(byte > 127 for byte in summed))
-
-
-def clean_path(name: bytes) -> bytes:
-    """``name`` as an absolute path without ``.``, ``..``, doubled or trailing slashes, kept below the root."""
-    parts: list[bytes] = []
-    for part in name.split(b"/"):
-        if part == b"..":
-            if parts:
-                parts.pop()
-        elif part not in (b"", b"."):
-            parts.append(part)
-    return b"/" + b"/".join(parts)
-
-
-def _number(field: bytes) -> int:
-    """A header's number: octal, or base-256 where the first bit is set (GNU)."""
-    if field[0] & 0x80:
-        value = int.from_bytes(field, "big", signed=False) & ((1 << (8 * len(field) - 1)) - 1)
-        return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
-    text = field.split(b"\0", 1)[0].strip()
-    return int(text, 8) if text else 0
-
-
-def _pax_records(data: bytes) -> dict[bytes, bytes]:
-    records, at, end = {}, 0, len(data.rstrip(b"\0"))
-    while at < end:
-        space = data.index(b" ", at, at + 20)
-        after = at + int(data[at:space])
-        if not space + 2 < after <= len(data) or data[after - 1 : after] != b"\n":
-            raise ValueError("a PAX record's length does not fit")
-        key, equals, value = data[space + 1 : after - 1].partition(b"=")
-        if not equals:
-            raise ValueError("a PAX record without '='")
-        records[key], at = value, after
-    return records
-
-
-def _whole(number: bytes | int) -> int:
-    """A decimal number that a column can hold."""
-    value = int(number)
-    if not -(1 << 63) <= value < 1 << 63:
-        raise OverflowError
-    return value
-
-
-def _time(seconds: float) -> int | None:
-    """Microseconds, where a timestamp can hold them: PAX and base-256 allow absurd ones."""
-    return int(seconds * 1_000_000) if -62_135_596_800 <= seconds <= 253_402_300_799 else None
 
 
 # name, mode + uid + gid, size, mtime, checksum, type, link name, magic + version
@@ -199,14 +134,14 @@ def _walk(
         except ValueError:
             if not any(view[at : at + 512]):
                 return
-            if not _checksum_holds(bytes(view[at : at + 512])):
+            if not checksum_holds(bytes(view[at : at + 512])):
                 raise _BrokenError("not a tar header (its checksum is wrong)", offset) from None
         try:
             if size_field[11] > 32:
                 raise ValueError
             size = int(size_field[:11], 8)
         except ValueError:
-            size = _checked(_number, size_field, offset, "a size")
+            size = _checked(number, size_field, offset, "a size")
         if size < 0:
             raise _BrokenError(f"a negative size ({size})", offset)
         data = offset + 512
@@ -223,14 +158,14 @@ def _walk(
             mode, uid, gid = owners[owner]
         except KeyError:
             fields = (owner[:8], owner[8:16], owner[16:])
-            mode, uid, gid = owners[owner] = tuple(_checked(_number, field, offset, "a number") for field in fields)
+            mode, uid, gid = owners[owner] = tuple(_checked(number, field, offset, "a number") for field in fields)
         mtime: int | None
         try:
             if mtime_field[11] > 32:
                 raise ValueError
             mtime = int(mtime_field[:11], 8) * 1_000_000
         except ValueError:
-            mtime = _time(_checked(_number, mtime_field, offset, "a time"))
+            mtime = microseconds(_checked(number, mtime_field, offset, "a time"))
         shown = size  # the file's size, where it is not what the tar stores (sparse files)
         target = None
         holes = flag == b"S"  # stored without its holes: what is there is not the file's contents
@@ -302,7 +237,7 @@ def _extension(
     if flag in b"LK":
         pax[b"path" if flag == b"L" else b"linkpath"] = record.split(b"\0", 1)[0]
     else:
-        (pax_global if flag == b"g" else pax).update(_checked(_pax_records, record, offset, "a PAX record"))
+        (pax_global if flag == b"g" else pax).update(_checked(pax_records, record, offset, "a PAX record"))
     return offset + 512 + (size + 511 & ~511)
 
 
@@ -313,15 +248,15 @@ def _overridden(
     path = records.get(b"GNU.sparse.name") or records.get(b"path") or path
     # an empty value takes a record back (POSIX, pax)
     if records.get(b"size"):
-        size = shown = _checked(_whole, records[b"size"], offset, "a PAX size")
+        size = shown = _checked(whole, records[b"size"], offset, "a PAX size")
     for key in (b"GNU.sparse.size", b"GNU.sparse.realsize"):
-        shown = _checked(_whole, records.get(key) or shown, offset, "a sparse size")
+        shown = _checked(whole, records.get(key) or shown, offset, "a sparse size")
     if size < 0 or not 0 <= shown <= max(size, LIMITS.file_size):
         raise _BrokenError(f"an impossible size ({shown})", offset)
-    uid = _checked(_whole, records.get(b"uid") or uid, offset, "a PAX uid")
-    gid = _checked(_whole, records.get(b"gid") or gid, offset, "a PAX gid")
+    uid = _checked(whole, records.get(b"uid") or uid, offset, "a PAX uid")
+    gid = _checked(whole, records.get(b"gid") or gid, offset, "a PAX gid")
     if records.get(b"mtime"):
-        mtime = _time(_checked(float, records[b"mtime"], offset, "a PAX time"))
+        mtime = microseconds(_checked(float, records[b"mtime"], offset, "a PAX time"))
     xattrs = b" ".join(
         key.removeprefix(b"SCHILY.xattr.") + b"=" + value.hex().encode()
         for key, value in sorted(records.items())
@@ -356,7 +291,7 @@ def _hashed(window: Window, data: int, size: int, offset: int) -> bytes:
 
 def _sparse(window: Window, tail: bytes, data: int, offset: int) -> tuple[int, int]:
     """An old GNU sparse header's real size, and where the data starts behind its extension blocks."""
-    shown = _checked(_number, tail[1:], offset, "a sparse size")
+    shown = _checked(number, tail[1:], offset, "a sparse size")
     if not 0 <= shown <= LIMITS.file_size:
         raise _BrokenError(f"a sparse file that claims {shown} bytes, over imagelab.LIMITS.file_size", offset)
     extended = tail[0]

@@ -30,7 +30,11 @@ def by_dive(archive: str, scratch: Path) -> tuple[float, int, float]:
     command = [DIVE, "--source", "docker-archive", archive]
     subprocess.run([*command, "--json", told], capture_output=True, timeout=60)
     printed = subprocess.run(
-        [*command, "--ci", "--ci-config", rules], capture_output=True, text=True, timeout=60, env=os.environ | {"CI": "true"}
+        [*command, "--ci", "--ci-config", rules],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"CI": "true"},
     ).stdout
     image = json.loads(told.read_text())["image"]
     ratio = re.search(r"%-user-wasted-bytes=(\S+)", printed)

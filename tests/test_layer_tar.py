@@ -39,7 +39,15 @@ NAME = st.builds(
     st.just(b""),
 )
 TYPES = st.sampled_from(
-    [tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE]
+    [
+        tarfile.REGTYPE,
+        tarfile.AREGTYPE,
+        tarfile.DIRTYPE,
+        tarfile.SYMTYPE,
+        tarfile.LNKTYPE,
+        tarfile.CHRTYPE,
+        tarfile.FIFOTYPE,
+    ]
 )
 XATTR = st.dictionaries(st.sampled_from(["user.x", "security.capability"]), st.text("ab =\n", max_size=9), max_size=2)
 ENTRY = st.fixed_dictionaries(
@@ -51,7 +59,9 @@ ENTRY = st.fixed_dictionaries(
         "mode": st.integers(0, 0o7777),
         "uid": st.one_of(st.integers(0, 2000), st.integers(0, 2**40)),
         "gid": st.integers(0, 2**31),
-        "mtime": st.one_of(st.integers(0, 2**33), st.integers(-(2**33), 2**36), st.floats(0, 2**31).map(lambda t: round(t, 3))),
+        "mtime": st.one_of(
+            st.integers(0, 2**33), st.integers(-(2**33), 2**36), st.floats(0, 2**31).map(lambda t: round(t, 3))
+        ),
         "xattrs": XATTR,
     }
 )
@@ -218,7 +228,13 @@ def test_odd_headers(tmp_path, data, paths):
 
 def test_numbers_that_tables_cannot_hold(tmp_path):
     """Absurd owners and times are refused or unknown, never another error."""
-    for records in ({b"uid": b"9" * 30}, {b"gid": b"-" + b"9" * 30}, {b"size": b"-1"}, {b"size": b"1e5"}, {b"uid": b"x"}):
+    for records in (
+        {b"uid": b"9" * 30},
+        {b"gid": b"-" + b"9" * 30},
+        {b"size": b"-1"},
+        {b"size": b"1e5"},
+        {b"uid": b"x"},
+    ):
         with pytest.raises(ArchiveError, match="offset"):
             by_file(tmp_path / "x", pax(records) + header(b"f") + END)
     for value in (b"1e400", b"nan", b"-1e300", b"99999999999999"):
@@ -388,7 +404,11 @@ def test_flipped_compressed_bytes(data):
     packed = bytearray(
         data.draw(
             st.sampled_from(
-                [gzip.compress(tar), zstandard.ZstdCompressor(write_checksum=True).compress(tar), zlib.compress(tar, wbits=31)]
+                [
+                    gzip.compress(tar),
+                    zstandard.ZstdCompressor(write_checksum=True).compress(tar),
+                    zlib.compress(tar, wbits=31),
+                ]
             )
         )
     )

@@ -129,7 +129,9 @@ def check(layers: list[list[tuple[bytes, str, Any]]]) -> None:
             assert (None if pd.isna(row.change) else row.change) == entry.change, told
             assert row.visible == (entry.gone is None and not entry.kind.endswith("whiteout")), told
             inode = entry.inode
-            assert (None if pd.isna(row.inode) else row.inode) == (None if inode is None else expected.index(inode)), told
+            assert (None if pd.isna(row.inode) else row.inode) == (None if inode is None else expected.index(inode)), (
+                told
+            )
             lost = entry.kind == "file" and all(name.gone is not None for name in entry.names)
             if not lost:
                 assert pd.isna(row.reason) and pd.isna(row.removed_layer_index), told
@@ -155,7 +157,9 @@ def check(layers: list[list[tuple[bytes, str, Any]]]) -> None:
         assert row.efficiency == (visible / stored if stored else 1.0)
         assert set(zip(ledger["instruction"], ledger["layer_index"], strict=True)) <= {
             (f"RUN step {index} # buildkit", index) for index in range(len(layers))}  # fmt: skip
-        assert (ledger["removed_instruction"] == ledger["removed_layer_index"].map("RUN step {} # buildkit".format)).all()
+        assert (
+            ledger["removed_instruction"] == ledger["removed_layer_index"].map("RUN step {} # buildkit".format)
+        ).all()
 
 
 @settings(max_examples=150, deadline=None)

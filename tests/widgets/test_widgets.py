@@ -42,7 +42,8 @@ def test_picker_follows_the_list_and_python_alike(picker):
     assert len(picker.images) == 2 and len(table_rows(picker.table)) == len(il.layers([BEFORE, AFTER]))
     picker.images = [AFTER]
     assert picker.selected["reference"].unique().tolist() == [il.load_image(AFTER).reference]
-    assert len(picker.choice.value) == 1
+    assert picker.choice.value == (AFTER,) and [value for _, value in picker.choice.options] == picker.choices
+    assert picker.choices == [BEFORE, AFTER, "./nowhere.tar"]
 
 
 def test_picker_adds_any_reference(picker, corpus):

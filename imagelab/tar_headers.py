@@ -1,0 +1,70 @@
+"""The words of a tar's headers: checksums, numbers, names and PAX records (``tar(5)``, POSIX ``pax``)."""
+
+from __future__ import annotations
+
+
+def is_tar(head: bytes) -> bool:
+    """Whether 512 bytes are a tar's first header: zeros (an empty tar), or one whose checksum holds."""
+    if not head.strip(b"\0"):
+        return True
+    return len(head) == 512 and checksum_holds(head)
+
+
+def checksum_holds(header: bytes) -> bool:
+    """Whether a header's bytes add up to what it states: unsigned, or signed as some old tars have it."""
+    summed = header[:148] + b" " * 8 + header[156:]
+    total = sum(summed)
+    try:
+        stated = int(header[148:156].split(b"\0", 1)[0], 8)
+    except ValueError:
+        return False
+    return stated in (total, total - 256 * sum(byte > 127 for byte in summed))
+
+
+def clean_path(name: bytes) -> bytes:
+    """``name`` as an absolute path without ``.``, ``..``, doubled or trailing slashes, kept below the root."""
+    parts: list[bytes] = []
+    for part in name.split(b"/"):
+        if part == b"..":
+            if parts:
+                parts.pop()
+        elif part not in (b"", b"."):
+            parts.append(part)
+    return b"/" + b"/".join(parts)
+
+
+def number(field: bytes) -> int:
+    """A header field's number: octal, or base-256 where the first bit is set (GNU)."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, "big", signed=False) & ((1 << (8 * len(field) - 1)) - 1)
+        return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
+    text = field.split(b"\0", 1)[0].strip()
+    return int(text, 8) if text else 0
+
+
+def pax_records(data: bytes) -> dict[bytes, bytes]:
+    """The records of a PAX header: ``LENGTH KEY=VALUE`` lines."""
+    records, at, end = {}, 0, len(data.rstrip(b"\0"))
+    while at < end:
+        space = data.index(b" ", at, at + 20)
+        after = at + int(data[at:space])
+        if not space + 2 < after <= len(data) or data[after - 1 : after] != b"\n":
+            raise ValueError("a PAX record's length does not fit")
+        key, equals, value = data[space + 1 : after - 1].partition(b"=")
+        if not equals:
+            raise ValueError("a PAX record without '='")
+        records[key], at = value, after
+    return records
+
+
+def whole(text: bytes | int) -> int:
+    """A decimal number that a column can hold."""
+    value = int(text)
+    if not -(1 << 63) <= value < 1 << 63:
+        raise OverflowError
+    return value
+
+
+def microseconds(seconds: float) -> int | None:
+    """Microseconds, where a timestamp can hold them: PAX and base-256 allow absurd ones."""
+    return int(seconds * 1_000_000) if -62_135_596_800 <= seconds <= 253_402_300_799 else None
