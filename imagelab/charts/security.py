@@ -160,7 +160,7 @@ def epss_cvss(scan: pd.DataFrame) -> go.Figure:
     """
     rows = scan[scan["epss"].notna() & scan["cvss_score"].notna()].drop_duplicates(["id", "package"])
     if rows.empty:
-        return nothing("This scan has no vulnerability with both EPSS and CVSS (Grype 0.90 and later, Docker Scout)")
+        return nothing("No vulnerability here has both EPSS and CVSS")
     figure = go.Figure()
     for word in _WORST_FIRST:
         part = rows[rows["severity"] == word]
