@@ -11,7 +11,6 @@ from typing import Any
 
 import platformdirs
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from imagelab.atomic import write_atomically
 from imagelab.layer_tar import SCHEMA, LayerListing
@@ -30,6 +29,8 @@ def cache_dir() -> Path | None:
 
 def cached(diff_id: str | None, *, digests: bool = False) -> LayerListing | None:
     """The listing of a layer seen before, or None; a damaged entry is dropped, to be made again."""
+    import pyarrow.parquet as pq  # it loads an ssl of its own: only where it is needed
+
     path = _path(diff_id)
     if path is None or not path.exists():
         return None
@@ -47,6 +48,8 @@ def cached(diff_id: str | None, *, digests: bool = False) -> LayerListing | None
 
 def store(diff_id: str | None, listing: LayerListing) -> None:
     """Keep a listing. A cache that cannot be written is no error: the next look reads the layer again."""
+    import pyarrow.parquet as pq  # it loads an ssl of its own: only where it is needed
+
     path = _path(diff_id)
     if path is None:
         return

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from imagelab.atomic import write_atomically
 from imagelab.errors import ArchiveError
@@ -64,6 +63,8 @@ class SnapshotSource:
 
 def write_snapshot(image: Image, listings: Mapping[int, LayerListing], path: Path) -> Path:
     """Write ``image`` with the listings of its layers, atomically, zstd-compressed."""
+    import pyarrow.parquet as pq  # it loads an ssl of its own: only where it is needed
+
     listed = sorted(listings)
     digests = bool(listings) and all(listing.digests for listing in listings.values())
     tables = [
@@ -96,6 +97,8 @@ def load_snapshot(reference: str, path: Path) -> Image:
     ArchiveError
         Not Parquet, not a snapshot, damaged, or of a later format.
     """
+    import pyarrow.parquet as pq  # it loads an ssl of its own: only where it is needed
+
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowException) as error:
@@ -128,6 +131,8 @@ def load_snapshot(reference: str, path: Path) -> Image:
 
 
 def _read(path: Path) -> pa.Table:
+    import pyarrow.parquet as pq  # it loads an ssl of its own: only where it is needed
+
     try:
         return pq.read_table(path, page_checksum_verification=True).cast(_SCHEMA)
     except (OSError, pa.ArrowException) as error:
