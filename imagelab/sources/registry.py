@@ -1,0 +1,372 @@
+"""``docker://``: images of a registry, without pulling: manifest and config tell everything but the files, and
+those are listed while the layers stream by; no blob is stored.
+
+Formats: OCI image-spec (``manifest.md``, ``image-index.md``, ``annotations.md``), Docker's image manifest
+version 2 schema 2, BuildKit's attestation storage.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from imagelab.blobs import StreamWindow, decompressed
+from imagelab.errors import ArchiveError, ImageNotFound
+from imagelab.frames import make_frame
+from imagelab.layer_tar import LayerListing, list_tar
+from imagelab.model import Image, Layer
+from imagelab.sources.archive import Choice, check_listable, check_manifest, choose
+from imagelab.sources.assemble import (
+    INDEX_TYPES,
+    assemble,
+    digest_of,
+    manifest_layers,
+    mapping,
+    number,
+    parse_json,
+    platform_of,
+    sequence,
+    text,
+    texts,
+)  # fmt: skip
+from imagelab.sources.containers import _read_ranges as window_ranges
+from imagelab.sources.registry_client import Registry, connect, verified
+
+AT_ONCE = 4  # layers that are streamed at a time
+_MAX_DEPTH = 4  # of indexes in indexes
+_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    *INDEX_TYPES,
+)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_ABOUT = "vnd.docker.reference.digest"
+
+PLATFORMS_COLUMNS = {
+    "reference": "str",
+    "kind": "str",
+    "platform": "string",
+    "os_version": "string",
+    "digest": "str",
+    "media_type": "string",
+    "content_size": "Int64",
+    "about": "string",
+    "predicates": "string",
+    "pinned": "str",
+}
+TAGS_COLUMNS = {"repository": "str", "tag": "str", "reference": "str"}
+
+
+class Name(NamedTuple):
+    """What a reference names: ``target`` is a tag or a digest."""
+
+    host: str
+    repository: str
+    target: str
+
+
+def parse_name(reference: str) -> Name:
+    """``[docker://][HOST/]REPO[:TAG][@DIGEST]``; without a host it is Docker Hub's, as Docker reads it.
+
+    >>> parse_name("docker://busybox")
+    Name(host='docker.io', repository='library/busybox', target='latest')
+
+    Raises
+    ------
+    ImageNotFound
+        It is no such name. (What could be a password in it is not repeated.)
+    """
+    rest = reference.removeprefix("docker:").removeprefix("//")
+    head, slash, tail = rest.partition("/")
+    if not slash or not (set(head) & set(".:[") or head == "localhost"):
+        head, tail = "docker.io", rest if slash else f"library/{rest}"
+    head = "docker.io" if head in ("index.docker.io", "registry-1.docker.io") else head
+    tail = f"library/{tail}" if head == "docker.io" and "/" not in tail else tail
+    found = re.fullmatch(r"([a-z0-9._/-]{1,255}?)(?::(\w[\w.-]{0,127}))?(?:@([\w+.-]+:[0-9a-fA-F]+))?", tail, re.ASCII)
+    host = re.fullmatch(r"(?:[\w.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?", head, re.ASCII)
+    if not found or not host or any(part in ("", ".", "..") for part in found[1].split("/")):
+        shown = reference if "@" not in rest.partition("/")[0] else f"docker://…@{rest.rpartition('@')[2]}"
+        raise ImageNotFound(
+            f"{shown} names no image in a registry: docker://HOST/REPO:TAG or docker://HOST/REPO@sha256:…, lower case, "
+            "credentials from `docker login`."
+        )
+    if found[3] and not _DIGEST.fullmatch(found[3]):
+        raise ImageNotFound(f"{reference}: sha256: and 64 hexadecimal digits is the digest that is read.")
+    return Name(head, found[1], found[3] or found[2] or "latest")
+
+
+@dataclass(frozen=True)
+class RegistrySource:
+    """Streams layers out of a registry. Plain data: the connection is the process's own."""
+
+    host: str
+    repository: str
+    listing_is_local = False
+
+    def read_layers(
+        self, image: Image, wanted: Iterable[int], *, digests: bool = False
+    ) -> Iterator[tuple[int, LayerListing]]:
+        wanted = list(wanted)
+        for index in wanted:
+            check_listable(image.layers[index], image.reference)
+        total = sum(image.layers[index].content_size or 0 for index in wanted)
+        what = f"reading {image.reference[-40:]}"
+        bar = tqdm(total=total, unit="B", unit_scale=True, desc=what, delay=1, leave=False)
+
+        def one(index: int) -> tuple[int, LayerListing]:
+            name = f"{image.reference}: layer {image.layers[index].digest}"
+            with self._tar(image.layers[index], name, bar.update) as window:
+                return index, list_tar(window, name=name, digests=digests)
+
+        pool = ThreadPoolExecutor(AT_ONCE)
+        try:
+            largest = sorted(wanted, key=lambda index: -(image.layers[index].content_size or 0))
+            for future in as_completed([pool.submit(one, index) for index in largest]):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            bar.close()
+
+    def read_ranges(
+        self, image: Image, layer_index: int, ranges: Sequence[tuple[int, int]]
+    ) -> Iterator[Iterator[bytes]]:
+        name = f"{image.reference}: layer {image.layers[layer_index].digest}"
+        with self._tar(image.layers[layer_index], name) as window:
+            yield from window_ranges(window, name, ranges)
+
+    @contextmanager
+    def _tar(
+        self, layer: Layer, name: str, came: Callable[[int], object] = lambda size: None
+    ) -> Iterator[StreamWindow]:
+        """A layer's tar as it streams; at the end both digests are verified, so that nothing wrong is kept: the
+        blob's, and that of the tar, under which the listing is cached."""
+        if not layer.digest or not _DIGEST.fullmatch(layer.digest) or not layer.diff_id:
+            raise ArchiveError(f"{name}: sha256: and 64 hexadecimal digits is the digest that is read.")
+        blob = connect(self.host).blob(self.repository, layer.digest, layer.content_size)
+
+        def counted() -> Iterator[bytes]:
+            for piece in blob:
+                came(len(piece))
+                yield piece
+
+        tar = verified(decompressed(counted(), name), layer.diff_id, f"{name}, decompressed,")
+        try:
+            yield StreamWindow(tar)
+        except ArchiveError:
+            for _ in blob:  # where the blob itself is wrong, that is the error to tell
+                pass
+            raise
+        for rest in (tar, blob):
+            for _ in rest:
+                pass
+
+
+def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -> Image:
+    """The image that ``docker:`` and ``rest`` name: two or three small requests, no layer.
+
+    Raises
+    ------
+    ImageNotFound
+        No such image (with near tags), or several platforms.
+    RegistryUnavailable
+        The registry does not answer, limits the rate, or refuses.
+    ArchiveError
+        What it sent is damaged, or is no image.
+    """
+    if not rest.startswith("//"):
+        raise ImageNotFound(f"{reference}: a registry's image is written docker://HOST/REPO:TAG, with two slashes.")
+    name = parse_name(rest)
+    registry = connect(name.host)
+    document, digest, kind = _top(registry, name)
+    listed = list(_entries(registry, name, document, digest, kind))
+    found = [
+        Choice((), entry["platform"], entry["descriptor"], entry["index"], tuple(entry["annotations"].items()))
+        for entry in listed
+        if entry["kind"] == "image"
+    ]
+    if not found:
+        raise ArchiveError(f"{reference} holds no image: attestations and artifacts are none.")
+    chosen = choose(found, reference, None, platform)
+    own = str(chosen.descriptor["digest"])
+    manifest = document if own == digest else _manifest(registry, name, own)[0]
+    descriptor = check_manifest(manifest, reference, text(chosen.descriptor.get("mediaType")) or "")
+    config_digest = _sha256(descriptor, f"{reference}: the config")
+    data = b"".join(registry.blob(name.repository, config_digest, number(descriptor.get("size"))))
+    config = mapping(parse_json(data, f"{reference}: the config"), "the config")
+    image = assemble(
+        reference,
+        "docker",
+        config,
+        mask=mask,
+        manifest=manifest,
+        annotations=dict(chosen.annotations) | texts(manifest.get("annotations")),
+        layers=manifest_layers(manifest, config),
+        source=RegistrySource(name.host, name.repository),
+        image_id=config_digest,
+        manifest_digest=own,
+        index_digest=digest if own != digest else None,
+        tags=() if name.target.startswith("sha256:") else (f"{name.host}/{name.repository}:{name.target}",),
+        provenance={
+            "registry": name.host,
+            "repository": name.repository,
+            "platforms": [choice.platform for choice in found if choice.platform],
+            "attestations": [entry["descriptor"]["digest"] for entry in listed if entry["about"] == own],
+        },
+    )
+    if platform and image.platform and image.platform != platform:
+        raise ImageNotFound(f"{reference} is for {image.platform}, not for {platform}.")
+    return image
+
+
+def list_tags(repository: str) -> pd.DataFrame:
+    """The tags of a repository in a registry.
+
+    Parameters
+    ----------
+    repository : str
+        ``[docker://]HOST/REPO``, or a Docker Hub name; a tag is ignored.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``TAGS_COLUMNS``; ``reference`` is what `imagelab.load_image` takes.
+
+    Raises
+    ------
+    ImageNotFound, RegistryUnavailable
+    """
+    name = parse_name(repository)
+    rows = [
+        {"repository": f"{name.host}/{name.repository}", "tag": tag}
+        | {"reference": f"docker://{name.host}/{name.repository}:{tag}"}
+        for tag in _tags(connect(name.host), name)
+    ]
+    return make_frame(rows, TAGS_COLUMNS)
+
+
+def list_platforms(reference: str | os.PathLike[str]) -> pd.DataFrame:
+    """What an image's index in a registry holds, platform by platform; attestations too, as what they are.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``PLATFORMS_COLUMNS``. ``kind``: image, attestation, artifact or index (nested too deeply to be read).
+        ``content_size``: bytes of the manifest. ``about``: of an attestation, the digest of the image it speaks of, and
+        ``predicates`` the types of its statements (in-toto). ``pinned``: loads exactly this.
+
+    Raises
+    ------
+    ImageNotFound, RegistryUnavailable, ArchiveError
+    """
+    reference = os.fspath(reference)
+    name = parse_name(reference)
+    registry = connect(name.host)
+    rows = []
+    for entry in _entries(registry, name, *_top(registry, name)):
+        descriptor = entry["descriptor"]
+        predicates = None
+        if entry["kind"] == "attestation":
+            manifest, _, _ = _manifest(registry, name, descriptor["digest"])
+            layers = [mapping(layer, "a layer") for layer in sequence(manifest.get("layers"), "the manifest's layers")]
+            kinds = [texts(layer.get("annotations")).get("in-toto.io/predicate-type") for layer in layers]
+            predicates = ", ".join(kind for kind in kinds if kind) or None
+        rows.append(
+            {
+                "reference": reference,
+                "kind": entry["kind"],
+                "platform": entry["platform"],
+                "os_version": text(mapping(descriptor.get("platform"), "a platform").get("os.version")),
+                "digest": descriptor["digest"],
+                "media_type": text(descriptor.get("mediaType")),
+                "content_size": number(descriptor.get("size")),
+                "about": entry["about"],
+                "predicates": predicates,
+                "pinned": f"docker://{name.host}/{name.repository}@{descriptor['digest']}",
+            }
+        )
+    return make_frame(rows, PLATFORMS_COLUMNS)
+
+
+def _top(registry: Registry, name: Name) -> tuple[dict[str, Any], str, str]:
+    """The manifest or index that a name names, its digest and media type."""
+    try:
+        return _manifest(registry, name, name.target)
+    except ImageNotFound as error:
+        try:
+            tags = list(_tags(registry, name))
+        except (ImageNotFound, ArchiveError):
+            raise error from None
+        near = difflib.get_close_matches(name.target, tags, 5, 0.3) or sorted(tags)[-5:]
+        raise ImageNotFound(f"{error} Tags near it: {', '.join(near) or '(none)'}.") from None
+
+
+def _manifest(registry: Registry, name: Name, target: str) -> tuple[dict[str, Any], str, str]:
+    data, answer = registry.read(name.repository, f"manifests/{target}", _TYPES)
+    digest = digest_of(data)
+    promised = target if _DIGEST.fullmatch(target) else answer.headers.get("Docker-Content-Digest", digest)
+    where = f"{name.host}/{name.repository}: the manifest {target}"
+    if promised != digest:
+        raise ArchiveError(f"{where} is damaged: {promised} was promised, its {len(data)} bytes have {digest}.")
+    document = mapping(parse_json(data, where), where)
+    kind = text(document.get("mediaType")) or answer.headers.get("Content-Type", "").partition(";")[0].strip()
+    return document, digest, kind
+
+
+def _entries(
+    registry: Registry, name: Name, document: dict[str, Any], digest: str, kind: str, depth: int = 0
+) -> Iterator[dict[str, Any]]:
+    """What a manifest is, or an index and those below it hold: descriptor, kind, platform, and whom it is about."""
+    if kind not in INDEX_TYPES and "manifests" not in document:
+        descriptor = {"digest": digest, "mediaType": kind}
+        yield {
+            "descriptor": descriptor,
+            "kind": "image",
+            "platform": None,
+            "about": None,
+            "index": None,
+            "annotations": {},
+        }
+        return
+    for descriptor in sequence(document.get("manifests"), "an index's manifests"):
+        descriptor = mapping(descriptor, "a descriptor in an index")
+        listed = mapping(descriptor.get("platform"), "a descriptor's platform")
+        annotations = texts(descriptor.get("annotations"))
+        own = _sha256(descriptor, f"{name.host}/{name.repository}: a manifest in an index")
+        what = "artifact" if "artifactType" in descriptor else "image"
+        if "vnd.docker.reference.type" in annotations or listed.get("os") == "unknown":
+            what = "attestation"
+        if descriptor.get("mediaType") in INDEX_TYPES:
+            if depth < _MAX_DEPTH:
+                yield from _entries(registry, name, *_manifest(registry, name, own), depth + 1)
+                continue
+            what = "index"
+        yield {
+            "descriptor": descriptor,
+            "kind": what,
+            "platform": None if what == "attestation" else platform_of(listed),
+            "about": annotations.get(_ABOUT),
+            "index": digest,
+            "annotations": annotations,
+        }
+
+
+def _tags(registry: Registry, name: Name) -> Iterator[str]:
+    for page in registry.pages(name.repository, "tags/list?n=1000"):
+        tags = sequence(mapping(page, "the list of tags").get("tags"), "the list of tags")
+        yield from (tag for tag in tags if isinstance(tag, str))
+
+
+def _sha256(descriptor: dict[str, Any], what: str) -> str:
+    digest = text(descriptor.get("digest")) or ""
+    if not _DIGEST.fullmatch(digest):
+        raise ArchiveError(f"{what} has the digest {digest[:90]!r}; sha256: and 64 hexadecimal digits is what is read.")
+    return digest
