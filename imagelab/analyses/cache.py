@@ -53,7 +53,8 @@ def plan_build(
     directory : path
         The context that was built.
     changes : sequence of str
-        Paths in it (files, or directories for all beneath) whose content is edited before the next build.
+        Paths in it (files, or directories for all beneath) whose content is edited before the next build;
+        ``"Dockerfile:7"`` (the Dockerfile's name and a line) for a step whose own line is edited.
     after : path, optional
         The next build's context instead, with its own Dockerfile and .dockerignore.
     dockerfile : path, optional
@@ -88,8 +89,9 @@ def plan_build(
     entries = walk(root, read_ignore_file(root, path))
     first = _stages(path, args, target)
     args_after = args if args_after is None else args_after
+    lines: set[int] = set()
     if after is None:
-        edited = _edited(entries, changes)
+        edited, lines = _edited(entries, changes, path.name, first)
         second, tree = _stages(path, args_after, target), make_tree(root, entries, dict.fromkeys(edited, "edited"))
     else:
         root_after, path_after = find_dockerfile(after, dockerfile)
@@ -104,7 +106,7 @@ def plan_build(
         raise DockerfileError(f"same_results names {', '.join(sorted(unknown))}; the stages are {listed}.")
 
     def judge(same: Collection[str]) -> tuple[list[Record], list[Record], list[bool]]:
-        before, now = Keys(first, tree_before, same).records, Keys(second, tree, same).records
+        before, now = Keys(first, tree_before, same).records, Keys(second, tree, same, lines).records
         known = {record.key for record in before}
         return before, now, [record.key in known and not record.reads.missing for record in now]
 
@@ -156,17 +158,30 @@ def _stages(path: Path, args: Mapping[str, str] | None, target: str | None) -> l
     return stages
 
 
-def _edited(entries: list[Entry], changes: Sequence[str]) -> set[str]:
+def _edited(
+    entries: list[Entry], changes: Sequence[str], dockerfile: str, stages: list[Stage]
+) -> tuple[set[str], set[int]]:
+    """The paths and the steps' lines that ``changes`` name."""
     paths = [entry.path for entry in entries]
+    steps = [step for stage in stages for step in stage.steps if step.step is not None and step.instruction != "FROM"]
     edited: set[str] = set()
+    lines: set[int] = set()
     for change in [changes] if isinstance(changes, str) else changes:
         wanted = os.path.normpath(change)
-        found = {p for p in paths if p == wanted or p.startswith(wanted + "/")} if wanted != "." else set(paths)
-        if not found:
+        name, _, line = change.rpartition(":")
+        if name == dockerfile and line.isdecimal():
+            found = {step.line for step in steps if step.line <= int(line) <= step.node.end_line}
+            if not found:
+                known = ", ".join(str(step.line) for step in steps)
+                raise DockerfileError(f"No step stands in line {line} of {dockerfile}; steps begin in lines {known}.")
+            lines |= found
+            continue
+        named = {path for path in paths if wanted in (".", path) or path.startswith(wanted + "/")}
+        if not named:
             near = ", ".join(difflib.get_close_matches(wanted, paths, 3)) or "nothing like it"
             raise DockerfileError(f"{change!r} is no path of the context; there is {near}.")
-        edited |= found
-    return edited
+        edited |= named
+    return edited, lines
 
 
 def _compare(root: Path, entries: list[Entry], root_after: Path, entries_after: list[Entry]) -> dict[str, str]:

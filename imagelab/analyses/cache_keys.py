@@ -139,11 +139,14 @@ class Record:
 class Keys:
     """The records of a build of ``stages`` over ``tree``, in file order.
 
-    ``same_results`` names the stages whose RUN steps are taken to write the same files again when they run again.
+    ``same_results`` names the stages whose RUN steps are taken to write the same files again when they run again;
+    ``edited`` the lines of steps that are edited.
     """
 
-    def __init__(self, stages: Sequence[Stage], tree: Tree, same_results: Collection[str]) -> None:
-        self.tree, self.same_results = tree, same_results
+    def __init__(
+        self, stages: Sequence[Stage], tree: Tree, same_results: Collection[str], edited: Collection[int] = ()
+    ) -> None:
+        self.tree, self.same_results, self.edited = tree, same_results, edited
         self.read = cache(tree.read)
         self.ends: dict[str, tuple[str, Files]] = {}
         self.records: list[Record] = []
@@ -166,6 +169,8 @@ class Keys:
             files = files.put(directory, digest("directory", step.state.user), whole=False)
         else:
             definition, files = self.copy(step, reads, files)
+        if step.line in self.edited:
+            definition["own line"] = "edited"
         record = Record(step, definition, parent, reads, "")
         content = sorted(reads.context.values()), sorted(reads.stages.values())
         key = digest(step.instruction, sorted(definition.items()), "" if record.linked else parent, content)

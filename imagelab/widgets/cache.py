@@ -1,0 +1,101 @@
+"""Tick what changes, and see which steps of a build run again, why, and for how long."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import ipywidgets
+import pandas as pd
+import plotly.graph_objects as go
+
+from imagelab.analyses.cache import plan_build, plan_cost
+from imagelab.charts.build import stage_graph
+from imagelab.display import clean, escape
+from imagelab.dockerfile.context import build_context, find_dockerfile
+from imagelab.dockerfile.read import read_dockerfile
+from imagelab.widgets.base import Chart, Panel, Rows
+
+SHOWN = ["stage", "step", "instruction", "arguments", "hit", "reason", "seconds", "critical"]
+OFFERED = 300  # paths in the list of a large context
+CHANGED = "changed"
+
+
+class BuildCache(Panel):
+    """A build and its next one: tick paths, ARGs and steps that change.
+
+    Parameters
+    ----------
+    directory : path
+        The build context, as `imagelab.plan_build` takes it.
+    dockerfile, args, target, log
+        As there.
+
+    Attributes
+    ----------
+    paths, arguments, lines : ipywidgets.SelectMultiple
+        What is ticked.
+    selected : pandas.DataFrame
+        `imagelab.plan_build`'s frame for it.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        dockerfile: str | os.PathLike[str] | None = None,
+        args: Mapping[str, str] | None = None,
+        target: str | None = None,
+        log: Any = None,
+    ) -> None:
+        self.args = dict(args or {})
+        self.build = {"directory": directory, "dockerfile": dockerfile, "args": self.args, "target": target, "log": log}
+        _, path = find_dockerfile(directory, dockerfile)
+        context = build_context(directory, dockerfile)
+        used = context[context["copied"].fillna(False) & (context["kind"] == "file")]
+        instructions = read_dockerfile(path, self.args).instructions
+        steps = instructions[instructions["step"].notna() & instructions["instruction"].ne("FROM")]
+        declared = instructions.loc[instructions["instruction"] == "ARG", "expanded"].dropna().str.split(" ").explode()
+        wide = {"width": "20rem", "max_width": "100%"}
+        self.paths = _choice("Paths", [(clean(name, 60), name) for name in used["path"].head(OFFERED)], wide)
+        self.arguments = _choice("ARGs", list(dict.fromkeys(declared.str.partition("=")[0])), wide)
+        lines = zip(steps["line"], steps["instruction"], steps["arguments"], strict=True)
+        self.lines = _choice("Steps", [(clean(f"{n}: {i} {a}", 60), f"{path.name}:{n}") for n, i, a in lines], wide)
+        self.same = ipywidgets.Checkbox(description="RUN steps that run again write the same files", indent=False)
+        self.cost, self.chart, self.table = ipywidgets.HTML(), Chart(), Rows()
+        super().__init__()
+        controls = [self.paths, self.arguments, self.lines]
+        row = ipywidgets.HBox(controls, layout={"flex_flow": "row wrap", "width": "100%"})
+        self.children = [row, self.same, self.status, self.cost, self.chart, self.table]
+        for control in [*controls, self.same]:
+            self.on(control, "value", self.refresh)
+        self.guarded(self.refresh)
+
+    @property
+    def selected(self) -> pd.DataFrame:
+        after = self.args | dict.fromkeys(self.arguments.value, CHANGED)
+        changes = [*self.paths.value, *self.lines.value]
+        return plan_build(changes=changes, args_after=after, same_results=self.same.value, **self.build)
+
+    def parts(self) -> Iterable[tuple[str, go.Figure | pd.DataFrame]]:
+        plan = self.selected
+        yield "Steps by stage", stage_graph(plan)
+        yield self._words(plan), plan[SHOWN]
+
+    def refresh(self) -> None:
+        plan = self.selected
+        self.cost.value = f"<p><strong>{escape(self._words(plan))}</strong></p>"
+        self.chart.draw(stage_graph(plan))
+        self.table.fill(plan[SHOWN], "Every step, and why")
+
+    def _words(self, plan: pd.DataFrame) -> str:
+        cost, again = plan_cost(plan), int((~plan["hit"]).sum())
+        ticked = [*self.paths.value, *self.arguments.value, *self.lines.value]
+        words = f"{', '.join(ticked[:4]) or 'Nothing'} changed: {again} of {len(plan)} steps run again"
+        if plan["seconds"].isna().all():
+            return f"{words}."
+        return f"{words}, {cost['again']:.1f} s; {cost['saved']:.1f} s come from the cache."
+
+
+def _choice(name: str, options: list[Any], layout: dict[str, str]) -> ipywidgets.SelectMultiple:
+    return ipywidgets.SelectMultiple(options=options, description=name, rows=min(8, max(3, len(options))), layout=layout)
