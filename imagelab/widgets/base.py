@@ -47,6 +47,7 @@ class Panel(ipywidgets.VBox):
 
     def __init__(self, images: Any = (), **traits: Any) -> None:
         self.status = ipywidgets.HTML()
+        self.asked: dict[str, str] = {}  # an image's reference → how it was asked for
         super().__init__(layout=WIDE, **traits)
         self.add_class("imagelab")
         self.images = images
@@ -66,12 +67,14 @@ class Panel(ipywidgets.VBox):
     @traitlets.validate("images")
     def _load(self, proposal: Any) -> list[Image]:
         given = [proposal["value"]] if isinstance(proposal["value"], str | Image) else list(proposal["value"])
-        known = {image.reference: image for image in self.images}
+        known = {self.asked[image.reference]: image for image in self.images}
         loaded, failed = [], []
         with self.working("Reading " + ", ".join(clean(item, 60) for item in given if isinstance(item, str))):
             for item in given:
                 try:
-                    loaded.append(item if isinstance(item, Image) else known.get(item) or il.load_image(item))
+                    image = item if isinstance(item, Image) else known.get(item) or il.load_image(item)
+                    loaded.append(image)
+                    self.asked.setdefault(image.reference, item if isinstance(item, str) else image.reference)
                 except ImagelabError as error:
                     failed.append(str(error))
         self.error = "\n".join(failed)

@@ -73,7 +73,7 @@ class ImagePicker(Panel):
         yield f"{len(layers)} layers of {len(self.images)} images", layers[SHOWN]
 
     def refresh(self) -> None:
-        references = [image.reference for image in self.images]
+        references = [self.asked[image.reference] for image in self.images]
         self.choices += [reference for reference in references if reference not in self.choices]
         self.choice.options = [(clean(reference, 90), reference) for reference in self.choices]
         self.choice.value = tuple(references)

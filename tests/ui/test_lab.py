@@ -1,0 +1,92 @@
+"""Notebooks and widgets used in a real JupyterLab: what the page shows is what Python computes."""
+
+import pytest
+
+import imagelab as il
+from imagelab.frames import format_bytes
+from imagelab.resources import notebooks_path
+
+pytestmark = pytest.mark.browser
+BEFORE, AFTER = "example:chmod-in-layer-before", "example:chmod-in-layer-after"
+IMPORTS = "import imagelab as il\nfrom imagelab import charts, widgets\nfrom imagelab.display import show"
+
+
+@pytest.mark.parametrize("path", sorted(notebooks_path().glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_notebook_runs_from_the_top_and_is_seen_whole(path, open_notebook):
+    tab = open_notebook(path)
+    tab.run_all()
+    assert tab.errors() == []
+    for width in (1280, 1920):
+        tab.page.set_viewport_size({"width": width, "height": 1400})
+        tab.page.wait_for_timeout(1500)
+        assert tab.cut_off() == []
+        tab.shoot(f"lab-{path.stem}-{width}")
+
+
+def test_the_picker_is_used(open_notebook):
+    cells = [IMPORTS, f"picker = widgets.ImagePicker([{BEFORE!r}], choices=[{BEFORE!r}, {AFTER!r}])\npicker"]
+    tab = open_notebook(cells, "picker.ipynb")
+    tab.run_all()
+    page = tab.page
+    assert tab.errors() == []
+    total = format_bytes(il.layers(BEFORE)["size"].sum())
+    page.wait_for_selector(f".gtitle:has-text('{total}')")
+    page.get_by_label("Images", exact=True).select_option(index=[0, 1])
+    layers = il.layers([BEFORE, AFTER])
+    page.wait_for_selector(f"text={len(layers)} layers of 2 images")
+    page.wait_for_selector(f".gtitle:has-text('{format_bytes(layers.groupby('reference')['size'].sum().min())}')")
+    page.get_by_label("Another", exact=True).fill("./nowhere.tar")
+    page.get_by_role("button", name="Add").click()
+    page.wait_for_selector("[role=alert]:has-text('nowhere.tar')")
+    assert tab.errors() == [] and tab.cut_off() == []
+    tab.shoot("lab-picker")
+
+
+def test_the_explorer_is_used(open_notebook):
+    tab = open_notebook([IMPORTS, f"dive = widgets.LayerExplorer([{BEFORE!r}, {AFTER!r}])\ndive"], "explorer.ipynb")
+    tab.run_all()
+    page, files = tab.page, il.files(BEFORE)
+    assert tab.errors() == []
+
+    def caption(rows, layer):
+        return f"text=Layer {layer}: {len(rows):,} entries, {format_bytes(rows['size'].sum())}"
+
+    page.wait_for_selector(caption(files[files["layer_index"].eq(0)], 0))
+    page.locator(".noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    layer = files[files["layer_index"].eq(1)]
+    page.wait_for_selector(caption(layer, 1))
+    page.wait_for_selector("code:has-text('COPY app /app')")
+    page.get_by_label("Path holds", exact=True).fill("static/12")
+    found = layer[layer["path"].str.contains("static/12", regex=False)]
+    page.wait_for_selector(caption(found, 1))
+    page.get_by_label("Change", exact=True).select_option("removed")
+    page.wait_for_selector(caption(found[found["change"].eq("removed")], 1))
+    page.get_by_label("Change", exact=True).select_option("all changes")
+    page.get_by_label("Path holds", exact=True).fill("")
+    page.get_by_label("Image", exact=True).select_option(index=1)
+    other = il.files(AFTER)
+    last = min(1, other["layer_index"].max())
+    page.wait_for_selector(caption(other[other["layer_index"].eq(last)], last))
+    page.get_by_label("Image", exact=True).select_option(index=0)
+    page.locator(".noUi-handle").focus()
+    page.keyboard.press("Home")
+    page.wait_for_selector(caption(files[files["layer_index"].eq(0)], 0))
+    wasted = il.waste(BEFORE).sort_values("bytes", ascending=False, ignore_index=True).iloc[0]
+    page.locator("td", has_text=wasted["path"]).last.click()
+    page.wait_for_selector(f"text=Layer {wasted['layer_index']} of")
+    assert page.get_by_label("Path holds", exact=True).input_value() == wasted["path"]
+    assert tab.errors() == [] and tab.cut_off() == []
+    tab.shoot("lab-explorer")
+
+
+def test_a_dark_lab_reads_too(open_notebook):
+    cells = [IMPORTS, f"images = [il.load_image(name) for name in ({BEFORE!r}, {AFTER!r})]"]
+    cells += ["charts.layer_bars(il.layers(images))", "charts.growth(il.history(images))", "show(il.layers(images))"]
+    tab = open_notebook(cells, "dark.ipynb")
+    tab.page.get_by_role("menuitem", name="Settings", exact=True).click()
+    tab.page.get_by_text("Theme", exact=True).first.hover()
+    tab.page.get_by_text("JupyterLab Dark", exact=True).first.click()
+    tab.run_all()
+    assert tab.errors() == [] and tab.cut_off() == []
+    tab.shoot("lab-dark")
