@@ -41,8 +41,25 @@ TRIES = {
 KEPT = {
     "Config": ("User", "Env", "Cmd", "Image", "Healthcheck"),
     "HostConfig": tuple(
-        "Privileged ReadonlyRootfs CapAdd CapDrop SecurityOpt NetworkMode PidMode IpcMode UTSMode UsernsMode Memory NanoCpus "
-        "CpuQuota CpuPeriod PidsLimit Devices PortBindings".split()
+        [
+            "Privileged",
+            "ReadonlyRootfs",
+            "CapAdd",
+            "CapDrop",
+            "SecurityOpt",
+            "NetworkMode",
+            "PidMode",
+            "IpcMode",
+            "UTSMode",
+            "UsernsMode",
+            "Memory",
+            "NanoCpus",
+            "CpuQuota",
+            "CpuPeriod",
+            "PidsLimit",
+            "Devices",
+            "PortBindings",
+        ]
     ),
     "State": ("Status",),
 }

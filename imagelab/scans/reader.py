@@ -65,7 +65,7 @@ def read_scan(
 def make_scan(reports: list[tuple[str, Report]]) -> pd.DataFrame:
     """The frame of read reports, each under the name of its file."""
     frame = make_findings([row for _, report in reports for row in report.rows])
-    known = {
+    known: dict[str, Any] = {
         "scanner_version": None,
         "scanned": None,
         "database_built": None,
