@@ -75,8 +75,10 @@ def ours(statements: str, path: Path, cache: str = "") -> tuple[float, float]:
 
 def command(*words: str | Path) -> float:
     """Seconds of a whole process."""
-    code = "import subprocess, sys, time; start = time.perf_counter(); subprocess.run(sys.argv[1:], check=True, "
-    code += "stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); print(time.perf_counter() - start)"
+    # exit code 1 is a verdict: dive's rules for CI do not hold on these images
+    code = "import subprocess, sys, time; start = time.perf_counter(); done = subprocess.run(sys.argv[1:], "
+    code += "stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); assert done.returncode in (0, 1); "
+    code += "print(time.perf_counter() - start)"
     env = os.environ | {"CI": "true", "IMAGELAB_CACHE_DIR": ""}
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, env=env)
     return float(done.stdout)

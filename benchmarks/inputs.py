@@ -30,7 +30,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends build-essential
 RUN pip install numpy==2.2.6 pandas==2.2.3
 COPY app /app
 RUN chmod -R 755 /app
-RUN rm -rf /var/lib/apt/lists/* /root/.cache /app/part-0 /usr/share/doc
+RUN rm -rf /var/lib/apt/lists/* /root/.cache /app/part-0 /usr/share/doc/*
 CMD ["python3"]
 """
 
