@@ -38,31 +38,16 @@ TRIES = {
     "change root": "chroot / true",
     "mount": "mount -t tmpfs none /tmp",
 }
+# fmt: off
 KEPT = {
     "Config": ("User", "Env", "Cmd", "Image", "Healthcheck"),
-    "HostConfig": tuple(
-        [
-            "Privileged",
-            "ReadonlyRootfs",
-            "CapAdd",
-            "CapDrop",
-            "SecurityOpt",
-            "NetworkMode",
-            "PidMode",
-            "IpcMode",
-            "UTSMode",
-            "UsernsMode",
-            "Memory",
-            "NanoCpus",
-            "CpuQuota",
-            "CpuPeriod",
-            "PidsLimit",
-            "Devices",
-            "PortBindings",
-        ]
+    "HostConfig": (
+        "Privileged", "ReadonlyRootfs", "CapAdd", "CapDrop", "SecurityOpt", "NetworkMode", "PidMode", "IpcMode", "UTSMode",
+        "UsernsMode", "Memory", "NanoCpus", "CpuQuota", "CpuPeriod", "PidsLimit", "Devices", "PortBindings",
     ),
     "State": ("Status",),
 }
+# fmt: on
 #: The binary packages of Debian's source packages that the facts name.
 BINARIES = {
     "glibc": ("libc6", "libc-bin"),
