@@ -2,48 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from imagelab.scans.findings import mapping
 
 _TRIVY = "Trivy's own JSON of the image (`trivy image --format json`)"
 _GRYPE = "Grype's JSON (`grype -o json`)"
+_SCOUT = "SARIF (`docker scout cves --format sarif`)"
+
+
+#: What the beginning of a text that is no JSON holds, in this order.
+_TEXTS = (
+    (
+        r"^<[^>]*>?.*cyclonedx\.org/schema/bom",
+        "CycloneDX XML",
+        "CycloneDX as JSON (`-o cyclonedx-json` with Syft or Grype)",
+    ),
+    (r"^<.*<testsuite", "JUnit XML", _TRIVY),
+    (
+        r"docker scout|scout\.docker\.com|quickview|packages indexed|Base image +│",
+        "Docker Scout's text or Markdown",
+        _SCOUT,
+    ),
+    (r"^Target +│|^ *digest +│", "Docker Scout's text", _SCOUT),
+    (r"^<", "XML or HTML", "the scanner's JSON or SARIF"),
+    (r"^SPDXVersion:", "SPDX tag-value", "SPDX as JSON (`-o spdx-json` with Syft, `--format spdx-json` with Trivy)"),
+    (r"^NAME +INSTALLED|^No vulnerabilities found", "Grype's table", _GRYPE),
+    (r"[┌│]|^Total: \d", "a scanner's table for people", "its JSON (`--format json` with Trivy, `-o json` with Grype)"),
+)
 
 
 def name_text(head: str) -> tuple[str, str] | None:
     """What a text that is no JSON looks like, and what to ask for; None where it is unknown."""
     start = head.lstrip("\ufeff \t\r\n")
-    if start.startswith("<"):
-        if "cyclonedx.org/schema/bom" in head:
-            return (
-                "CycloneDX XML",
-                "CycloneDX as JSON (`-o cyclonedx-json` with Syft or Grype, `--format cyclonedx` with Trivy)",
-            )
-        if "<testsuite" in head:
-            return "JUnit XML", _TRIVY
-        if "docker scout" in head.lower() or "scout.docker.com" in head:
-            return "Docker Scout's Markdown", "SARIF (`docker scout cves --format sarif`)"
-        return "XML or HTML", "the scanner's JSON or SARIF"
-    if start.startswith("SPDXVersion:"):
-        return "SPDX tag-value", "SPDX as JSON (`-o spdx-json` with Syft, `--format spdx-json` with Trivy)"
-    lowered = head.lower()
-    if any(
-        word in lowered
-        for word in (
-            "docker scout",
-            "scout.docker.com",
-            "base image  │",
-            "target     ",
-            "digest    ",
-            "packages indexed",
-            "quickview",
-        )
-    ) or ("│" in head and "target" in lowered):
-        return "Docker Scout's text or Markdown", "SARIF (`docker scout cves --format sarif`)"
-    if "│" in head or "┌" in head or "Total: " in head:
-        return "a scanner's table for people", "the scanner's JSON (`--format json` with Trivy, `-o json` with Grype)"
-    if start.startswith("NAME") and "INSTALLED" in head:
-        return "Grype's table", _GRYPE
+    for pattern, name, instead in _TEXTS:
+        # ^ is the text's start for markup, which may hold anything further down, and any line's start for the rest
+        if re.search(pattern, start, re.I | (re.S if pattern.startswith("^<") else re.M)):
+            return name, instead
     return None
 
 
@@ -51,6 +47,8 @@ def name_document(document: Any) -> tuple[str, str] | None:
     """What a JSON document that no reader takes looks like, and what to ask for; None where it is unknown."""
     if isinstance(document, list):
         first = mapping(document[0]) if document else {}
+        if {"kind", "apiVersion"} <= first.keys():
+            return name_document(first)
         for keys, answer in _LISTS:
             if keys <= first.keys():
                 return answer
@@ -67,7 +65,7 @@ def name_document(document: Any) -> tuple[str, str] | None:
     for keys, answer in _OBJECTS:
         if keys <= document.keys():
             return answer
-    if any(str(key).startswith("application/vnd.") and "harbor" in str(key) for key in document):
+    if any(re.match(r"application/vnd\..*(?:harbor|vuln)", str(key)) for key in document):
         return "a Harbor report", "the report of Harbor's scanner itself: " + _TRIVY
     scan = mapping(document.get("scan"))
     if "type" in scan and "vulnerabilities" in document:
@@ -86,6 +84,7 @@ _LISTS: list[tuple[set[str], tuple[str, str]]] = [
     ({"vuln", "feed"}, _ANCHORE),
     ({"check_name", "fingerprint", "location"}, ("GitLab's code-quality report", _TRIVY)),
     ({"scan_id", "component_id"}, ("a JFrog Xray report", "SARIF (`jf docker scan --format sarif`)")),
+    ({"ProductArn"}, ("AWS Security Hub findings", _TRIVY)),
     ({"Id", "RepoTags"}, ("the output of `docker inspect`", "a scanner's report")),
     ({"Config", "Layers"}, ("an image's manifest.json", "a scanner's report")),
 ]
@@ -116,6 +115,7 @@ _OBJECTS: list[tuple[set[str], tuple[str, str]]] = [
         {"data", "page"},
         ("a page of an API (Sysdig, Quay or Docker Hub)", "the image scanned with Trivy or Grype as JSON"),
     ),
+    ({"Findings"}, ("AWS Security Hub findings", _TRIVY)),
     ({"imageScanFindings"}, ("an Amazon ECR report", "the image scanned with Trivy or Grype as JSON")),
     ({"consoleURL", "results"}, ("a Prisma Cloud (Twistlock) report", "the image scanned with Trivy or Grype as JSON")),
     ({"@context", "statements"}, ("an OpenVEX document", "`il.suppress(scan, file)`, which applies it to a scan")),
