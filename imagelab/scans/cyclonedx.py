@@ -17,6 +17,7 @@ from imagelab.scans.findings import (
     newest_cvss,
     number,
     parse_purl,
+    score_severity,
     sequence,
     severity,
     text,
@@ -82,7 +83,9 @@ def read_cyclonedx(document: dict[str, Any]) -> Report:
     for item in report.objects(document.get("vulnerabilities"), "vulnerability"):
         affected = [mapping(one).get("ref") for one in sequence(item.get("affects"))] or [None]
         for ref in affected:
-            _vulnerability(report, item, components.get(str(ref)) or components.get(_local(ref)) or {})
+            package = components.get(str(ref)) or components.get(_local(ref))
+            purl = parse_purl(ref)  # a reference to what is not in the file is often one
+            _vulnerability(report, item, package or (_package({**purl.to_dict(), "purl": ref}) if purl else {}))
     return report
 
 
@@ -146,18 +149,19 @@ def _vulnerability(report: Report, item: dict[str, Any], package: dict[str, Any]
         return
     references = [mapping(one) for one in sequence(item.get("references"))]
     advisories = [mapping(one) for one in sequence(item.get("advisories"))]
+    measured = newest_cvss([cvss(one.get("vector"), one.get("score")) for one in scored])
     report.add(
         "vulnerability",
         item.get("id"),
         aliases=texts([one.get("id") for one in references]),
         fixed_version=first_match(r"\bto (?:version )?(\S.*?)\.?$", item.get("recommendation")),
         status=state,
-        severity=severity(rating.get("severity")),
+        severity=severity(rating["severity"]) if rating else score_severity(measured["cvss_score"]),
         severity_source=mapping(rating.get("source")).get("name") or source.get("name"),
         epss=number(next(iter(epss), None)),
         title=item.get("description") or item.get("detail"),
         url=source.get("url") or next(iter(texts([one.get("url") for one in advisories])), None),
         published=item.get("published"),
         **package,
-        **newest_cvss([cvss(one.get("vector"), one.get("score")) for one in scored]),
+        **measured,
     )

@@ -143,6 +143,15 @@ def test_cyclonedx_vex_links_and_files(scan_of):
     assert len(scan.attrs["set_aside"]) == 2
 
 
+def test_cyclonedx_without_severities_or_components(scan_of):
+    rating = {"method": "CVSSv3", "score": 10.0, "vector": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:C/C:H/I:H/A:H"}
+    affects = [{"ref": "pkg:npm/%40a/b@1.0"}, {"ref": "unknown"}]
+    item = {"id": "CVE-2021-44228", "ratings": [rating], "affects": affects}
+    scan = scan_of({"bomFormat": "CycloneDX", "specVersion": "1.4", "vulnerabilities": [item]})
+    assert set(scan["severity"]) == {"critical"} and scan["package"].iloc[0] == "b" and scan["version"].iloc[0] == "1.0"
+    assert scan["package"].isna().tolist() == [False, True]
+
+
 def test_spdx3_security_profile(scan_of):
     graph = [
         {"type": "SpdxDocument", "spdxId": "d", "name": "image"},
