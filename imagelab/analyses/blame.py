@@ -11,6 +11,7 @@ import pandas as pd
 from imagelab import tables
 from imagelab.analyses.security import package_key
 from imagelab.dockerfile.read import Dockerfile, read_dockerfile
+from imagelab.errors import ArchiveError
 from imagelab.model import Image
 
 BLAME_COLUMNS = {
@@ -60,7 +61,8 @@ def blame(
         it), package (by name, version and the layer that ``il.packages`` gives), path (the file's layer), ``<NA>``
         where nothing tells. ``origin``: base or own. ``remedy``: update the base, change own lines, no fix known (for a
         vulnerability that nobody has fixed yet), or ``<NA>`` where the origin is unknown.
-        ``groupby("remedy").size()`` says how much goes away by which work.
+        ``groupby("remedy").size()`` says how much goes away by which work. ``attrs["not_listed"]``: why the image's
+        files could not be looked at, if so.
     """
     (image,) = tables.load_images(image)
     layers, history = tables.layers(image), tables.history(image)
@@ -70,13 +72,15 @@ def blame(
     for column, key in (("diff_id", "diff_id"), ("layer_digest", "digest"), ("diff_id", "digest")):
         known = layers.dropna(subset=[key]).drop_duplicates(key).set_index(key)["layer_index"]
         _fill(joined, joined[column].map(known), column)
-    if joined["layer_index"].isna().any() and joined["package"].notna().any():
-        _fill(joined, _by_package(joined, tables.packages(image)), "package")
-    unknown = joined["layer_index"].isna() & joined["path"].notna()
-    if unknown.any():
-        visible = tables.squash(image).drop_duplicates("path", keep="last").set_index("path")["layer_index"]
-        paths = "/" + joined["path"].str.replace(r":\d+$", "", regex=True).str.lstrip("/")
-        _fill(joined, paths.map(visible.astype("Int64")), "path")
+    try:
+        if joined["layer_index"].isna().any() and joined["package"].notna().any():
+            _fill(joined, _by_package(joined, tables.packages(image)), "package")
+        if (joined["layer_index"].isna() & joined["path"].notna()).any():
+            visible = tables.squash(image).drop_duplicates("path", keep="last").set_index("path")["layer_index"]
+            paths = "/" + joined["path"].str.replace(r":\d+$", "", regex=True).str.lstrip("/")
+            _fill(joined, paths.map(visible.astype("Int64")), "path")
+    except ArchiveError as error:  # a source without files: what only they could tell stays unknown
+        joined.attrs["not_listed"] = str(error)
     steps = history.dropna(subset=["layer_index"]).drop_duplicates("layer_index", keep="last").set_index("layer_index")
     made = layers.set_index("layer_index")
     for column in ("instruction", "created_by"):

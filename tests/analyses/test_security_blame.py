@@ -9,6 +9,7 @@ import pytest
 
 from imagelab import tables
 from imagelab.analyses.blame import BLAME_COLUMNS, blame
+from imagelab.model import Image, Layer
 from imagelab.scans.findings import Report
 from imagelab.scans.reader import make_scan
 from imagelab.sources import load_image
@@ -119,3 +120,10 @@ def test_what_cannot_be_known_stays_unknown(built):
     assert pd.isna(found["layer_index"]) and pd.isna(found["how"]) and pd.isna(found["remedy"])
     empty = blame(make_scan([]), image)
     assert len(empty) == 0 and list(empty.columns)[-len(BLAME_COLUMNS) :] == list(BLAME_COLUMNS)
+
+
+def test_an_image_without_files_leaves_unknown_what_they_would_tell():
+    report = Report("x", "x")
+    report.add("vulnerability", "CVE-1", package="libc6", version="1", severity="high")
+    found = blame(make_scan([("x", report)]), Image("registry.example/x:1", "docker", (Layer(None),)))
+    assert found["layer_index"].isna().all() and "file" in found.attrs["not_listed"]
