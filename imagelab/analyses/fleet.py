@@ -1,0 +1,133 @@
+"""Questions over a fleet of images, answered by DuckDB straight from the folder's Parquet files."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from imagelab.analyses.fleet_questions import BASED, FINDINGS_BY_BASE, QUESTIONS, TABLES, WHERE_FILES, Question
+from imagelab.errors import ImagelabError
+from imagelab.frames import make_frame
+from imagelab.scans.reader import read_scan
+
+MEMORY = "3GB"  # of DuckDB; what needs more goes over the temporary folder
+
+
+def query_fleet(
+    folder: str | os.PathLike[str], question: str, pattern: str | None = None, version: str | None = None
+) -> pd.DataFrame:
+    """The answer to a question over all images that `imagelab.index_images` wrote into a folder.
+
+    Parameters
+    ----------
+    folder : path
+    question : str
+        One of ``QUESTIONS``: storage, sharing, likeness, layers, files, packages, where, waste, bases, growth; or
+        findings, which reads the scanners' reports beside the snapshots (``NAME.*`` beside ``NAME.parquet``).
+    pattern : str, optional
+        For packages and where a package's name, for files a path; ``*`` stands for any text. ``where`` needs one.
+    version : str, optional
+        For where: only this version of packages (files have none).
+
+    Returns
+    -------
+    pandas.DataFrame
+        The question's own columns: ``imagelab.analyses.fleet_questions`` has each with its SQL. ``findings``:
+        ``FINDINGS_BY_BASE``, where a finding counts once in a base however many images have it, and images are
+        those with a report.
+
+    Raises
+    ------
+    ImagelabError
+        An unknown question, a missing pattern, or a folder without an index.
+    """
+    if question == "findings":
+        return _findings(Path(folder))
+    if question not in QUESTIONS:
+        raise ImagelabError(f"no question {question!r} is known. These are: {', '.join([*QUESTIONS, 'findings'])}.")
+    asked = QUESTIONS[question]
+    if pattern is not None and not asked.pattern:
+        raise ImagelabError(f"the question {question} takes no pattern, and was given {pattern!r}.")
+    if question != "where":
+        return _ask(Path(folder), asked, pattern=pattern and _regex(pattern))
+    if not pattern:
+        raise ImagelabError("where wants a package's name, such as 'log4j*'.")
+    found = [_ask(Path(folder), asked, pattern=_regex(pattern), version=version)]
+    if version is None:
+        found.append(_ask(Path(folder), WHERE_FILES, pattern=".*/" + _regex(pattern, "[^/]*")))
+    return pd.concat(found, ignore_index=True)
+
+
+def _findings(folder: Path) -> pd.DataFrame:
+    """Findings by base, of the reports beside the snapshots."""
+    based = _ask(folder, BASED)
+    reports = [
+        read_scan(path).assign(base=row.base, image=row.image)
+        for row in based.itertuples()
+        for path in sorted(folder.glob(f"{row.image}.*"))
+        if path.suffix != ".parquet"
+    ]
+    if not reports:
+        return make_frame([], FINDINGS_BY_BASE)
+    every = pd.concat(reports, ignore_index=True)
+    images = every.groupby("base")["image"].nunique()
+    one = every[every["severity"].notna()].drop_duplicates(["base", "id", "package", "version"])
+    counts = pd.DataFrame(
+        {
+            "images": images,
+            "findings": one.groupby("base").size(),
+            "critical": one[one["severity"] == "critical"].groupby("base").size(),
+            "high": one[one["severity"] == "high"].groupby("base").size(),
+            "fixable": one[one["fixed_version"].notna()].groupby("base").size(),
+        }
+    )
+    counts = counts.fillna(0).rename_axis("base").reset_index()
+    return make_frame(counts.sort_values("findings", ascending=False).to_dict("list"), FINDINGS_BY_BASE)
+
+
+def _ask(folder: Path, question: Question, **values: Any) -> pd.DataFrame:
+    try:
+        import duckdb
+    except ImportError:
+        raise ImagelabError("questions over a fleet need DuckDB: pip install 'imagelab[fleet]'.") from None
+    index = sorted(str(path) for path in (folder / "index").glob("*.parquet"))
+    if not index:
+        raise ImagelabError(
+            f"{folder} holds no index of images: write one with il.index_images(…, into={str(folder)!r})."
+        )
+    snapshots = [str(folder / Path(path).name) for path in index]
+    now = datetime.now(UTC).replace(tzinfo=None)
+    sql, values = TABLES + question.sql, {"index": index, "now": now, "snapshots": snapshots, "version": None, **values}
+    used = {name: value for name, value in values.items() if re.search(rf"\${name}\b", sql)}
+    with tempfile.TemporaryDirectory() as spill:
+        options: dict[str, Any] = {"memory_limit": MEMORY, "temp_directory": spill, "autoinstall_known_extensions": "false"}
+        with duckdb.connect(config=options) as connection:
+            try:
+                answer = connection.sql(sql, params=used).to_arrow_table()
+            except duckdb.Error as error:
+                raise ImagelabError(f"{folder} cannot be asked: {str(error)[:500]}") from error
+    return make_frame(
+        {name: _column(answer[name], dtype) for name, dtype in question.columns.items()}, question.columns
+    )
+
+
+def _column(values: pa.ChunkedArray, dtype: str) -> Any:
+    if pa.types.is_binary(values.type):  # paths: text as in `il.files`
+        return [None if path is None else path.decode(errors="backslashreplace") for path in values.to_pylist()]
+    if dtype.startswith("datetime64"):
+        return values.cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC")).to_pandas()
+    return values.cast(pa.int64() if dtype.lower() == "int64" else values.type).to_pylist()
+
+
+def _regex(pattern: str, any_text: str = ".*") -> str:
+    """A pattern whose ``*`` is any text, on bytes as DuckDB shows them: printable ASCII
+    but quotes and the backslash, else ``\\xNN``."""
+    shown = "".join(chr(byte) if 32 <= byte < 127 and byte not in b"\"'\\" else f"\\x{byte:02X}" for byte in pattern.encode())
+    return any_text.join(re.escape(part) for part in shown.split("*"))

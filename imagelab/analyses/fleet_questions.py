@@ -1,0 +1,173 @@
+"""The questions that are asked of a fleet: for each its SQL (DuckDB's) and the columns of its answer.
+
+They read ``imagelab.fleet``'s rows of facts, and two of them the snapshots' own rows. The same layer means the same
+blob (``digest``, ``content_size``) where every layer's is known: what a registry stores; else the same
+tar (``diff_id``, ``size``). ``measure`` says which. Sizes are bytes, and unknown where a part is.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Question(NamedTuple):
+    """What is asked, the columns of the answer, and the SQL behind the common tables; whether it takes a pattern
+    (``*`` stands for any text), and whether it reads the snapshots too."""
+
+    asks: str
+    columns: dict[str, str]
+    sql: str
+    pattern: bool = False
+    files: bool = False
+
+
+#: Tables that every question can use.
+TABLES = """
+WITH images AS (SELECT DISTINCT ON (image) * FROM read_parquet($index, union_by_name = true)),
+layers AS (SELECT image, reference, unnest(layers, recursive := true) FROM images),
+packages AS (SELECT image, reference, unnest(packages, recursive := true) FROM images),
+measure AS (SELECT CASE WHEN bool_and(content_size IS NOT NULL AND digest IS NOT NULL)
+    THEN 'content_size' ELSE 'size' END AS measure FROM layers),
+held AS (SELECT image, reference, measure, min(layer_index) AS layer_index,
+    CASE measure WHEN 'size' THEN diff_id ELSE digest END AS layer,
+    any_value(CASE measure WHEN 'size' THEN size ELSE content_size END) AS bytes
+    FROM layers, measure GROUP BY ALL),
+stored AS (SELECT layer, measure, any_value(bytes) AS bytes, count(*) AS images FROM held GROUP BY ALL),
+tops AS (SELECT image, reference, created, len(layers) AS depth, layers[-1].chain_id AS chain_id FROM images),
+prefixes AS (SELECT own.image, arg_max(tops.reference, (tops.depth, -epoch_us(tops.created))) AS base, max(tops.depth) AS depth,
+    arg_max(tops.created, (tops.depth, -epoch_us(tops.created))) AS created
+    FROM layers own JOIN tops mine USING (image) JOIN tops ON tops.chain_id = own.chain_id
+    WHERE own.layer_index < mine.depth - 1 GROUP BY own.image),
+based AS (SELECT image, reference,
+    coalesce(prefixes.base, base_name, CASE WHEN base_layers = 0 THEN '(from scratch)'
+        WHEN base_layers > 0 THEN '(unnamed) ' || layers[base_layers].chain_id[8:19] ELSE '(unknown)' END) AS base,
+    CASE WHEN prefixes.base IS NOT NULL THEN 'prefix' WHEN base_name IS NOT NULL THEN 'label'
+        WHEN base_layers IS NOT NULL THEN 'shape' ELSE 'unknown' END AS base_rule,
+    coalesce(prefixes.depth, base_layers) AS base_layers, coalesce(prefixes.created, base_created) AS base_created
+    FROM images LEFT JOIN prefixes USING (image))
+"""
+#: One image and layer index that stands for each layer, so that the files of a shared one are read once.
+_REPRESENTED = """,
+known AS (SELECT *, coalesce(diff_id, image || layer_index) AS layer FROM layers JOIN (SELECT image, listed FROM images)
+    USING (image)),
+counted AS (SELECT layer, min(image) FILTER (listed) AS first, arg_min(layer_index, image) FILTER (listed) AS layer_index,
+    count(DISTINCT image) AS images FROM known GROUP BY layer),
+rows AS (SELECT DISTINCT file.path, file.size, file.digest, counted.layer, counted.images
+    FROM read_parquet($snapshots, filename = true) file
+    JOIN counted ON parse_filename(file.filename, true) = counted.first AND file.layer_index = counted.layer_index
+    WHERE file.kind = 0 AND ($pattern IS NULL OR regexp_full_match(file.path::VARCHAR, $pattern)))
+"""
+
+QUESTIONS = {
+    "storage": Question(
+        "what a registry stores, against the sum of its images",
+        {"images": "int64", "layers": "int64", "measure": "str", "sum_of_images": "Int64", "stored": "Int64",
+         "shared": "Int64", "unknown_layers": "int64"},
+        """SELECT (SELECT count(*) FROM images) AS images, count(*) AS layers, any_value(measure) AS measure,
+        sum(bytes * images) AS sum_of_images, sum(bytes) AS stored, sum(bytes * (images - 1)) AS shared,
+        count(*) - count(bytes) AS unknown_layers FROM stored""",
+    ),
+    "sharing": Question(
+        "for each image, what it shares with others and what goes if it goes",
+        {"reference": "str", "image": "str", "base": "str", "measure": "str", "layers": "int64", "total": "Int64",
+         "shared": "Int64", "unique": "Int64"},
+        """SELECT held.reference, image, any_value(base) AS base, any_value(held.measure) AS measure, count(*) AS layers,
+        CASE WHEN count(held.bytes) = count(*) THEN sum(held.bytes) END AS total,
+        sum(CASE WHEN images > 1 THEN held.bytes ELSE 0 END) AS shared,
+        CASE WHEN count(held.bytes) = count(*) THEN sum(CASE WHEN images = 1 THEN held.bytes ELSE 0 END) END AS "unique"
+        FROM held JOIN stored USING (layer) JOIN based USING (image) GROUP BY held.reference, image
+        ORDER BY "unique" DESC, held.reference""",
+    ),
+    "likeness": Question(
+        "for each pair of images, the bytes that both have, and their share of what either has",
+        {"reference": "str", "other": "str", "measure": "str", "shared": "int64", "likeness": "float64"},
+        """, totals AS (SELECT image, sum(bytes) AS total FROM held GROUP BY image),
+        pairs AS (SELECT one.image AS a, other.image AS b, any_value(one.reference) AS reference,
+        any_value(other.reference) AS other, any_value(one.measure) AS measure, sum(one.bytes) AS shared
+        FROM held one JOIN held other USING (layer) GROUP BY ALL)
+        SELECT reference, other, measure, coalesce(shared, 0) AS shared,
+        coalesce(shared / nullif(x.total + y.total - shared, 0), 0) AS likeness
+        FROM pairs JOIN totals x ON x.image = a JOIN totals y ON y.image = b ORDER BY reference, other""",
+    ),
+    "layers": Question(
+        "the layers that most images have",
+        {"diff_id": "string", "instruction": "string", "images": "int64", "size": "Int64", "content_size": "Int64"},
+        """SELECT diff_id, any_value(instruction) AS instruction, count(DISTINCT image) AS images, any_value(size) AS size,
+        any_value(content_size) AS content_size FROM layers GROUP BY diff_id ORDER BY images DESC, size DESC, diff_id""",
+    ),
+    "files": Question(
+        "the same file (path and content; path and size, where digests are unknown) in several layers",
+        {"path": "str", "size": "int64", "digest": "string", "images": "int64", "layers": "int64", "extra_bytes": "int64"},
+        _REPRESENTED + """SELECT path, size, 'sha256:' || lower(hex(digest)) AS digest, sum(images) AS images,
+        count(DISTINCT layer) AS layers,
+        size * (count(DISTINCT layer) - 1) AS extra_bytes FROM rows WHERE size > 0
+        GROUP BY path, size, rows.digest HAVING $pattern IS NOT NULL OR count(DISTINCT layer) > 1
+        ORDER BY extra_bytes DESC, images DESC, path LIMIT 1000""",
+        pattern=True, files=True,
+    ),
+    "packages": Question(
+        "the package versions that are in use, and in how many images",
+        {"manager": "str", "package": "str", "version": "string", "images": "int64", "size": "Int64"},
+        """SELECT manager, package, version, count(DISTINCT image) AS images, max(size) AS size FROM packages
+        WHERE $pattern IS NULL OR regexp_full_match(package, $pattern)
+        GROUP BY ALL ORDER BY images DESC, manager, package, version""",
+        pattern=True,
+    ),
+    "where": Question(
+        "the images that hold a package, by its manager's record or as a file of that name (stored, perhaps removed above)",
+        {"reference": "str", "image": "str", "manager": "string", "package": "str", "version": "string",
+         "layer_index": "int64", "from_base": "boolean"},
+        """SELECT packages.reference, image, manager, package, version, layer_index,
+        layer_index < based.base_layers AS from_base FROM packages JOIN based USING (image)
+        WHERE regexp_full_match(package, $pattern) AND ($version IS NULL OR version = $version)
+        ORDER BY reference, manager, package, version""",
+        pattern=True,
+    ),
+    "waste": Question(
+        "the bytes in vain, by the kind of instruction that stored them",
+        {"instruction": "str", "reason": "str", "images": "int64", "copies": "int64", "bytes": "int64"},
+        """SELECT instruction, reason, count(DISTINCT image) AS images, sum(copies) AS copies, sum(bytes) AS bytes
+        FROM (SELECT image, unnest(waste, recursive := true) FROM images) GROUP BY ALL ORDER BY bytes DESC, instruction""",
+    ),
+    "bases": Question(
+        "the base images in use, their age, and what one for all would save (if nothing else changed)",
+        {"base": "str", "base_rule": "str", "images": "int64", "layers": "Int64", "measure": "str", "size": "Int64",
+         "created": "datetime64[us, UTC]", "age_days": "Int64", "saving": "Int64"},
+        """, parts AS (SELECT DISTINCT base, layer, held.bytes, held.measure FROM based
+        JOIN held ON held.image = based.image AND held.layer_index < base_layers),
+        every AS (SELECT sum(bytes) AS bytes FROM (SELECT DISTINCT layer, bytes FROM parts)),
+        sizes AS (SELECT base, sum(bytes) AS size FROM parts GROUP BY base)
+        SELECT base, any_value(base_rule) AS base_rule, count(*) AS images, max(base_layers) AS layers,
+        (SELECT measure FROM measure) AS measure, any_value(sizes.size) AS size, max(base_created) AS created,
+        datediff('day', max(base_created), $now::TIMESTAMP) AS age_days,
+        (SELECT bytes FROM every) - any_value(sizes.size) AS saving
+        FROM based LEFT JOIN sizes USING (base) GROUP BY base ORDER BY images DESC, base""",
+    ),
+    "growth": Question(
+        "how each repository's images grew from tag to tag, in the order of their creation",
+        {"repository": "str", "tag": "string", "reference": "str", "created": "datetime64[us, UTC]", "measure": "str",
+         "size": "Int64", "growth": "Int64"},
+        """, sizes AS (SELECT image, any_value(measure) AS measure,
+        CASE WHEN count(bytes) = count(*) THEN sum(bytes) END AS size FROM held GROUP BY image)
+        SELECT repository, tag, reference, created, measure, size,
+        size - lag(size) OVER (PARTITION BY repository ORDER BY created, image) AS growth
+        FROM images JOIN sizes USING (image) ORDER BY repository, created, image""",
+    ),
+}  # fmt: skip
+#: The rest of "where": files of that name, in whichever layer stores them.
+WHERE_FILES = QUESTIONS["where"]._replace(
+    sql=_REPRESENTED
+    + """SELECT reference, image, 'file' AS manager, path AS package, NULL AS version, layer_index,
+    layer_index < based.base_layers AS from_base FROM rows JOIN known USING (layer) JOIN based USING (image, reference)
+    ORDER BY reference, path, layer_index""",
+    files=True,
+)
+#: Which image stands on which base; the joint of "findings".
+BASED = Question(
+    "the base of each image",
+    {"image": "str", "base": "str"},
+    "SELECT image, base FROM based ORDER BY image",
+)
+FINDINGS_BY_BASE = {
+    "base": "str", "images": "int64", "findings": "int64", "critical": "int64", "high": "int64", "fixable": "int64"
+}  # fmt: skip

@@ -1,0 +1,81 @@
+"""Ask a folder of snapshots, and see the answer as a chart and a table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import ipywidgets
+import pandas as pd
+import plotly.graph_objects as go
+
+from imagelab.analyses.fleet import query_fleet
+from imagelab.analyses.fleet_questions import QUESTIONS
+from imagelab.charts.fleet import base_map, likeness_heatmap
+from imagelab.widgets.base import Chart, Panel, Rows
+
+CHARTS = {"likeness": likeness_heatmap, "sharing": base_map}
+
+
+class FleetExplorer(Panel):
+    """The questions over a fleet, one at a time, with a field for a package's or file's name.
+
+    Parameters
+    ----------
+    folder : path
+        What `imagelab.index_images` wrote.
+
+    Attributes
+    ----------
+    question, pattern : ipywidgets.Dropdown, ipywidgets.Text
+        What is asked.
+    selected : pandas.DataFrame
+        `imagelab.query_fleet`'s answer.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder, self._answer = folder, pd.DataFrame()
+        wide = {"width": "40rem", "max_width": "100%"}
+        choices = [(f"{name}: {question.asks}"[:110], name) for name, question in QUESTIONS.items()]
+        self.question = ipywidgets.Dropdown(options=choices, description="Question", value="likeness", layout=wide)
+        self.pattern = ipywidgets.Text(
+            description="Name", placeholder="of a package or file; * is any text", continuous_update=False,
+            layout={"width": "26rem", "max_width": "100%"},
+        )  # fmt: skip
+        self.chart, self.table = Chart(), Rows()
+        super().__init__()
+        self.children = [
+            ipywidgets.HBox([self.question, self.pattern], layout={"flex_flow": "row wrap", "width": "100%"}),
+            self.status,
+            self.chart,
+            self.table,
+        ]
+        self.on(self.question, "value", self.refresh)
+        self.on(self.pattern, "value", self.refresh)
+        self.guarded(self.refresh)
+
+    @property
+    def selected(self) -> pd.DataFrame:
+        return self._answer
+
+    def parts(self) -> Iterable[tuple[str, go.Figure | pd.DataFrame]]:
+        question = self.question.value
+        if question in CHARTS and len(self._answer):
+            yield QUESTIONS[question].asks, CHARTS[question](self._answer)
+        yield f"{QUESTIONS[question].asks}: {len(self._answer):,} rows", self._answer
+
+    def refresh(self) -> None:
+        asked = QUESTIONS[self.question.value]
+        self.pattern.disabled = not asked.pattern
+        self.error = ""
+        with self.working("Asking the fleet"):
+            self._answer = pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in asked.columns.items()})
+            pattern = self.pattern.value.strip() or None if asked.pattern else None
+            if pattern or self.question.value != "where":
+                self._answer = query_fleet(self.folder, self.question.value, pattern)
+        self.chart.set_trait("outputs", ())
+        for caption, part in self.parts():
+            if isinstance(part, go.Figure):
+                self.chart.draw(part)
+            else:
+                self.table.fill(part, caption)
