@@ -31,6 +31,7 @@ from imagelab.sources.containers import Container, open_archive
 
 _REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
+_EARLY_CONFIG = "application/octet-stream"  # what Docker 1.10 called an image's config
 _MAX_DEPTH = 8  # of indexes in indexes
 
 
@@ -104,7 +105,7 @@ def load_from(
     held = [
         choice
         for choice in found
-        if "Config" in choice.descriptor or _blob(choice.descriptor.get("digest")) in container.sizes
+        if "Config" in choice.descriptor or _blob(text(choice.descriptor.get("digest"))) in container.sizes
     ]
     chosen = choose(held or found, reference, name, platform)
     load = _docker_image if "Config" in chosen.descriptor else _oci_image
@@ -137,7 +138,7 @@ def choices(container: Container) -> list[Choice]:
         raise ArchiveError(f"{container.name} holds an empty manifest.json: nothing was saved in it.")
     if "index.json" in members:
         index = mapping(parse_json(container.read("index.json"), f"{container.name}: index.json"), "index.json")
-        found = list(_walk_index(container, index, None, (), 0))
+        found = list(_walk_index(container, index, None, (), 0, set()))
         if found:
             return found
         raise ArchiveError(
@@ -161,7 +162,12 @@ def _what_else(members: dict[str, int]) -> str:
 
 
 def _walk_index(
-    container: Container, index: dict[str, Any], index_digest: str | None, names: tuple[str, ...], depth: int
+    container: Container,
+    index: dict[str, Any],
+    index_digest: str | None,
+    names: tuple[str, ...],
+    depth: int,
+    seen: set[tuple[str | None, tuple[str, ...]]],
 ) -> Iterator[Choice]:
     """The image manifests of an index and of those below it; every descriptor's own names go to what it holds."""
     for descriptor in sequence(index.get("manifests"), "an index's manifests"):
@@ -177,8 +183,13 @@ def _walk_index(
             if member not in container.sizes or depth >= _MAX_DEPTH:
                 yield Choice(own or names, None, descriptor, digest)
                 continue
+            if (digest, own or names) in seen:  # indexes that name one another many times would multiply
+                continue
+            seen.add((digest, own or names))
             inner = mapping(parse_json(container.read(member), member), member)
-            yield from _walk_index(container, inner, digest if depth == 0 else index_digest, own or names, depth + 1)
+            yield from _walk_index(
+                container, inner, digest if depth == 0 else index_digest, own or names, depth + 1, seen
+            )
         elif "artifactType" not in descriptor:
             yield Choice(own or names, platform_of(listed), descriptor, index_digest, tuple(annotations.items()))
 
@@ -280,7 +291,7 @@ def check_manifest(manifest: dict[str, Any], where: str, kind: str = "") -> dict
     if (
         not descriptor
         or manifest.get("artifactType")
-        or "image" not in config_type
+        or ("image" not in config_type and config_type != _EARLY_CONFIG)
         or config_type.endswith("+encrypted")
     ):
         raise ArchiveError(
@@ -327,6 +338,8 @@ def _docker_image(container: Container, chosen: Choice, reference: str, path: st
 def _plain_layers(container: Container, config: dict[str, Any], members: list[str]) -> list[Layer]:
     """Layers of an archive without an OCI manifest: a member named by its digest says which that is."""
     layers = manifest_layers({"layers": [{}] * len(members)}, config)
+    if len(layers) != len(members):
+        return layers  # refused by who asks
     placed = []
     for layer, member in zip(layers, members, strict=True):
         stated = member.rpartition("/")[2]
@@ -342,7 +355,7 @@ def _manifest_beside(container: Container, image_id: str) -> tuple[dict[str, Any
     if "index.json" not in container.sizes:
         return {}, {}
     index = mapping(parse_json(container.read("index.json"), "index.json"), "index.json")
-    for choice in _walk_index(container, index, None, (), 0):
+    for choice in _walk_index(container, index, None, (), 0, set()):
         digest = text(choice.descriptor.get("digest"))
         if _blob(digest) not in container.sizes:
             continue

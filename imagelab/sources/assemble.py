@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from imagelab.errors import ArchiveError
 from imagelab.model import HistoryEntry, Image, Layer, Redaction, Source
 
 INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 PLAIN_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 
 
@@ -28,7 +30,10 @@ def parse_json(data: bytes, what: str) -> Any:
         Damaged, nested too deeply, or not the text of a JSON document.
     """
     try:
-        return json.loads(data)
+        document = json.loads(data)
+        if _ESCAPED_SURROGATE.search(data):  # halves of a character are no text: "?" from here on
+            document = json.loads(json.dumps(document, ensure_ascii=False).encode(errors="replace"))
+        return document
     except (ValueError, RecursionError) as error:
         raise ArchiveError(f"{what} is not JSON: {error}. The image is damaged; save or copy it again.") from None
 

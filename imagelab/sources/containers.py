@@ -128,6 +128,10 @@ class Directory(_Files):
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._regions = {}
+        if not any((path / name).is_file() for name in ("index.json", "manifest.json", "oci-layout")):
+            raise ArchiveError(
+                f"{path} is a directory, but no OCI layout: it has no index.json."
+            )  # perhaps a whole disk
         for folder, _, files in os.walk(path):
             for file in files:
                 full = os.path.join(folder, file)
