@@ -32,13 +32,15 @@ def make_logs(folder: Path) -> tuple[Path, Path]:
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     events, plain = [], []
     for n in range(STEPS):
-        name = f"[stage-{n // 20} {n % 20 + 2}/21] RUN make target-{n} OPTION=value && install -m 755 target-{n} /usr/local/bin"
+        command = f"make target-{n} OPTION=value && install -m 755 target-{n} /usr/local/bin"
+        name = f"[stage-{n // 20} {n % 20 + 2}/21] RUN {command}"
         vertex = {"digest": f"sha256:{n:064x}", "inputs": [f"sha256:{n - 1:064x}"], "name": name}
         times = [(begin + timedelta(seconds=n + part)).isoformat().replace("+00:00", "Z") for part in (0.1, 0.9)]
         events += [{"vertexes": [vertex | {"started": times[0]}]}]
         log = {"vertex": vertex["digest"], "stream": 1, "data": "bGluZSBvZiBvdXRwdXQK" * 8, "timestamp": times[0]}
         events += [{"logs": [log]}] * 5 + [{"vertexes": [vertex | {"started": times[0], "completed": times[1]}]}]
-        plain += [f"#{n + 1} {name}", *[f"#{n + 1} 0.{k} a line of output of the command" for k in range(5)], f"#{n + 1} DONE 0.8s", ""]
+        output = [f"#{n + 1} 0.{k} a line of output of the command" for k in range(5)]
+        plain += [f"#{n + 1} {name}", *output, f"#{n + 1} DONE 0.8s", ""]
     raw, text = folder / "log.rawjson", folder / "log.txt"
     raw.write_text("".join(json.dumps(event) + "\n" for event in events))
     text.write_text("\n".join(plain))
@@ -46,7 +48,7 @@ def make_logs(folder: Path) -> tuple[Path, Path]:
 
 
 def make_dockerfile(folder: Path) -> Path:
-    kinds = ["RUN make part-{n} && \\\n    install part-{n}", "ENV V{n}=$V{m} W=2", "COPY src/{n}.c /src/", "ARG A{n}=1", "# a comment"]
+    kinds = ["RUN make p-{n} && \\\n    install p-{n}", "ENV V{n}=$V{m} W=2", "COPY src/{n}.c /src/", "ARG A{n}=1", "# note"]
     lines = [kinds[n % len(kinds)].format(n=n, m=n - 5) for n in range(LINES)]
     path = folder / "Dockerfile"
     path.write_text("\n".join(["FROM busybox", *"\n".join(lines).split("\n")[: LINES - 1]]).rstrip("\\\n ") + "\n")

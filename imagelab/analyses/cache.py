@@ -111,7 +111,9 @@ def plan_build(
         return before, now, [record.key in known and not record.reads.missing for record in now]
 
     before, now, hits = judge(chosen)
-    certain = [a == b for a, b in zip(judge(())[2], judge(names)[2], strict=True)]
+    certain = [True] * len(now)
+    if any(record.reads.stages for record in now):
+        certain = [a == b for a, b in zip(judge(())[2], judge(names)[2], strict=True)]
     needs = _needs(second, now)
     seconds = _seconds(log, now)
     columns = {
@@ -162,7 +164,7 @@ def _edited(
     entries: list[Entry], changes: Sequence[str], dockerfile: str, stages: list[Stage]
 ) -> tuple[set[str], set[int]]:
     """The paths and the steps' lines that ``changes`` name."""
-    paths = [entry.path for entry in entries]
+    paths = [entry.path for entry in entries if entry.kind != "directory"]
     steps = [step for stage in stages for step in stage.steps if step.step is not None and step.instruction != "FROM"]
     edited: set[str] = set()
     lines: set[int] = set()

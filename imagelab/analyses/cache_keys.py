@@ -13,7 +13,6 @@ import posixpath
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +53,9 @@ class Files:
         found = sorted((p, self.known[p][0]) for p in inside.union(above))
         return digest(self.base, self.runs, found)
 
-    def put(self, path: str, token: str, whole: bool = True) -> Files:
-        """With ``token`` at ``path``; ``whole`` where it stands for all that may be beneath."""
-        return replace(self, known={**self.known, clean(path): (token, whole)})
+    def put(self, *entries: tuple[str, str, bool]) -> Files:
+        """With each path's token; the last of a triple is whether it stands for all that may be beneath."""
+        return replace(self, known={**self.known, **{clean(path): (token, whole) for path, token, whole in entries}})
 
 
 @dataclass(frozen=True)
@@ -66,15 +65,20 @@ class Tree:
     content: Content
     links: Mapping[str, str]
     folders: Collection[str]
+    known: dict[tuple[str, tuple[str, ...]], Content] = field(default_factory=dict, compare=False)
 
-    def read(self, source: str, exclude: Collection[str] = ()) -> dict[str, str]:
+    def read(self, source: str, exclude: tuple[str, ...] = ()) -> Content:
         """The selected paths with their tokens; a source that is a symlink is followed."""
+        if (source, exclude) not in self.known:
+            self.known[source, exclude] = self._read(source, exclude)
+        return self.known[source, exclude]
+
+    def _read(self, source: str, exclude: tuple[str, ...]) -> Content:
         chosen = select(self.content, self.follow(clean(source)), exclude)
-        roots = [path for path in chosen if path in self.links and posixpath.dirname(path) not in chosen]
-        for link in roots:
-            chosen.remove(link)
-            chosen += select(self.content, self.follow(link), exclude)
-        return {path: self.content[path] for path in chosen}
+        every = set(chosen)
+        roots = {path for path in chosen if path in self.links and posixpath.dirname(path) not in every}
+        followed = [path for link in roots for path in select(self.content, self.follow(link), exclude)]
+        return {path: self.content[path] for path in [*chosen, *followed] if path not in roots}
 
     def follow(self, path: str) -> str:
         for _ in range(40):  # a loop of links ends somewhere
@@ -147,7 +151,6 @@ class Keys:
         self, stages: Sequence[Stage], tree: Tree, same_results: Collection[str], edited: Collection[int] = ()
     ) -> None:
         self.tree, self.same_results, self.edited = tree, same_results, edited
-        self.read = cache(tree.read)
         self.ends: dict[str, tuple[str, Files]] = {}
         self.records: list[Record] = []
         for stage in stages:
@@ -166,7 +169,7 @@ class Keys:
         elif step.instruction == "WORKDIR":
             directory = posixpath.normpath(posixpath.join(step.state.workdir, step.words[0]))
             definition = {"directory": directory, "USER": step.state.user}
-            files = files.put(directory, digest("directory", step.state.user), whole=False)
+            files = files.put((directory, digest("directory", step.state.user), False))
         else:
             definition, files = self.copy(step, reads, files)
         if step.line in self.edited:
@@ -230,14 +233,15 @@ class Keys:
         origin = step.flag("from")
         exclude = tuple(value for key, value in step.flags if key == "exclude")
         for name, text in step.heredocs:
-            files = files.put(posixpath.join(to, name) if into else to, digest(text, flags, chmod))
+            files = files.put((posixpath.join(to, name) if into else to, digest(text, flags, chmod), True))
         for source in copied(step):
             if origin is None and not (step.instruction == "ADD" and _ARCHIVE.search(source)):
                 found = self.find(source, exclude, reads)
                 reads.context |= {path: f"{path} {token}" for path, token in found.items()}
-                for path, name in self.tree.placed(source, found, into):
-                    token, whole = digest(found[path], flags, chmod), path not in self.tree.folders
-                    files = files.put(posixpath.join(to, name), token, whole)
+                placed = self.tree.placed(source, found, into)
+                owner = digest(flags, chmod)
+                entries = ((posixpath.join(to, name), f"{found[p]} {owner}", p not in self.tree.folders) for p, name in placed)
+                files = files.put(*entries)
                 continue
             if origin and (stage := step.origins.get(origin)):
                 token = reads.stages[stage, source] = self.content(stage, source)
@@ -246,13 +250,13 @@ class Keys:
             else:
                 reads.context |= self.find(source, exclude, reads)
                 token = digest(sorted(reads.context.items()))
-            files = files.put(to, digest(files.known.get(clean(to)), source, token, flags, chmod))
+            files = files.put((to, digest(files.known.get(clean(to)), source, token, flags, chmod), True))
         if any(is_remote(source) for source in sources):
-            files = files.put(to, digest(files.known.get(clean(to)), sources))
+            files = files.put((to, digest(files.known.get(clean(to)), sources), True))
         return definition, files
 
-    def find(self, source: str, exclude: tuple[str, ...], reads: Reads) -> dict[str, str]:
-        found = self.read(source, exclude)
+    def find(self, source: str, exclude: tuple[str, ...], reads: Reads) -> Content:
+        found = self.tree.read(source, exclude)
         if not found and clean(source) != ".":
             reads.missing.append(source)
         return found

@@ -27,7 +27,7 @@ from imagelab.frames import format_bytes
 
 HIT, MISS = "#009e73", "#d55e00"  # the theme's palette: apart for colour-blind people too; shapes differ as well
 CRITICAL = "#d0343a"
-OWN_WORK = "builder's own work"
+OWN_WORK = "the builder itself"
 SMALLEST = 1 / 300  # of the whole context: smaller paths are folded into "other"
 
 

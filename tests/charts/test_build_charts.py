@@ -1,0 +1,98 @@
+"""Charts of builds: lanes, hollow and outlined bars, hits and misses, the context's area."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from imagelab.analyses.cache import plan_build
+from imagelab.charts.build import CRITICAL, OWN_WORK, build_gantt, context_treemap, stage_graph
+from imagelab.charts.theme import INSTRUCTION_COLOURS
+from imagelab.dockerfile.context import build_context
+from imagelab.dockerfile.log import read_build_log
+
+LOG = """#1 [internal] load build context
+#1 DONE 0.2s
+
+#2 [<b>one</b> 2/3] COPY a /
+#2 CACHED
+
+#3 [<b>one</b> 3/3] RUN make
+#3 DONE 4.0s
+
+#4 [two 2/2] RUN other
+#4 DONE 1.0s
+"""
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "log"
+    path.write_text(LOG)
+    return read_build_log(path)
+
+
+@pytest.fixture
+def project(tmp_path):
+    root = tmp_path / "project"
+    (root / "big").mkdir(parents=True)
+    (root / "big/data").write_bytes(bytes(9000))
+    (root / "a.py").write_bytes(bytes(1000))
+    (root / ".dockerignore").write_text("big\n")
+    (root / "Dockerfile").write_text("FROM x AS one\nCOPY a.py /\nRUN make '<b>'\nFROM x\nCOPY --from=one /a.py /\n")
+    return root
+
+
+def test_gantt_lanes_hollow_and_critical(log):
+    figure = build_gantt(log)
+    bars = figure.data[0]
+    assert list(bars.y) == [OWN_WORK, "&lt;b&gt;one&lt;/b&gt;", "&lt;b&gt;one&lt;/b&gt;", "two"]
+    assert list(bars.base) == [0, 0, 0, 0]  # no timestamps: lanes begin at 0
+    assert bars.marker.color[1] == "rgba(0,0,0,0)" and bars.marker.color[2] == INSTRUCTION_COLOURS["RUN"]
+    assert [colour == CRITICAL for colour in bars.marker.line.color] == [False, False, True, False]
+    assert "took 4.0 s, 1 step cached" in figure.layout.title.text
+    assert "without timestamps" in figure.layout.title.subtitle.text
+    assert "<b>one</b>" not in "".join(bars.hovertext).replace("<b>[", "")
+
+
+def test_two_builds_share_an_axis(log):
+    figure = build_gantt({"before": log, "after": log})
+    assert [trace.xaxis for trace in figure.data[:2]] == ["x", "x2"]
+    assert figure.layout.xaxis.matches == "x2"
+    assert "before took" in figure.layout.title.text and "after took" in figure.layout.title.text
+
+
+def test_nothing_to_draw(log):
+    assert "known duration" in build_gantt(log.assign(duration=pd.NA)).layout.title.text
+    assert "no steps" in stage_graph(plan_of_nothing()).layout.title.text
+
+
+def plan_of_nothing():
+    from imagelab.analyses.cache import PLAN_COLUMNS
+    from imagelab.frames import make_frame
+
+    return make_frame([], PLAN_COLUMNS)
+
+
+def test_stage_graph_tells_hits_from_misses(project):
+    (project / "Dockerfile").write_text((project / "Dockerfile").read_text() + "RUN '<i>'\n")
+    figure = stage_graph(plan_build(project, ["Dockerfile:3"]))
+    hits, misses = figure.data[1:3]
+    assert (hits.marker.symbol, misses.marker.symbol) == ("circle-open", "square")
+    assert len(hits.x) + len(misses.x) == 4 and len(misses.x) >= 1
+    assert "<i>" not in "".join(misses.hovertext) + "".join(hits.hovertext) + "".join(hits.text) + "".join(misses.text)
+
+
+def test_treemap_adds_up_and_folds(project):
+    figure = context_treemap(build_context(project))
+    tree = figure.data[0]
+    sizes = dict(zip(tree.ids, tree.values, strict=True))
+    total = sum(path.stat().st_size for path in project.rglob("*") if path.is_file())
+    assert sizes["."] == total
+    assert sizes["big"] == 9000
+    top = sum(size for name, size, parent in zip(tree.ids, tree.values, tree.parents, strict=True) if parent == ".")
+    assert top == total
+    assert "holds back" in figure.layout.title.text
+    empty = project / "empty"
+    empty.mkdir()
+    assert "no bytes" in context_treemap(build_context(empty)).layout.title.text
