@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+STDERR = '[data-mime-type="application/vnd.jupyter.stderr"]'
 ARTIFACTS = Path(__file__).resolve().parent.parent / "artifacts"
 SETTINGS = {
     "labconfig/page_config.json": {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}},
@@ -76,7 +77,7 @@ class Tab:
         # A workspace of its own: another one would open its notebooks too.
         self.page.goto(f"{lab.url}/lab/workspaces/{secrets.token_hex(4)}/tree/{name}?token={lab.token}")
         self.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=120_000)
-        self.page.wait_for_function("!document.querySelector('#jupyterlab-splash')", timeout=60_000)
+        self.page.get_by_text("| Idle").wait_for(timeout=120_000)  # before that, Run asks for a kernel
 
     def _asked(self, lab: Lab, url: str) -> None:
         if not url.startswith((lab.url, lab.url.replace("http", "ws"), "data:", "blob:")):
@@ -89,13 +90,13 @@ class Tab:
             const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(p => p.textContent.trim());
             return prompts.length && prompts.every(text => /^\\[\\d+\\]:$/.test(text));
         }"""
-        failed = "() => document.querySelector('[data-mime-type=\"application/vnd.jupyter.error\"]') !== null"
+        failed = f"() => [...document.querySelectorAll('{STDERR}')].some(o => o.textContent.includes('Traceback'))"
         self.page.wait_for_function(f"() => ({done})() || ({failed})()", timeout=timeout)
         self.page.wait_for_timeout(2500)
 
     def errors(self) -> list[str]:
-        shown = self.page.locator('[data-mime-type="application/vnd.jupyter.error"]')
-        return shown.all_inner_texts() + self.said
+        shown = self.page.locator(STDERR).all_inner_texts()
+        return [text for text in shown if "Traceback" in text] + self.said
 
     def cut_off(self) -> list[str]:
         """Outputs that are wider than their cell; tables scroll inside themselves."""
@@ -107,8 +108,11 @@ class Tab:
 
     def shoot(self, name: str) -> None:
         ARTIFACTS.mkdir(exist_ok=True)
+        self.page.evaluate(
+            "() => document.querySelectorAll('[class*=jp-WindowedPanel]').forEach(e => (e.scrollTop = 0))"
+        )
         height = self.page.evaluate(
-            "() => Math.max(...[...document.querySelectorAll('[class*=jp-WindowedPanel], .jp-Notebook')].map(e => e.scrollHeight))"
+            "() => Math.max(...[...document.querySelectorAll('[class*=jp-WindowedPanel]')].map(e => e.scrollHeight))"
         )
         size = self.page.viewport_size
         self.page.set_viewport_size({"width": size["width"], "height": min(int(height) + 200, 12_000)})

@@ -36,7 +36,7 @@ def test_the_picker_is_used(open_notebook):
     page.wait_for_selector(f"text={len(layers)} layers of 2 images")
     page.wait_for_selector(f".gtitle:has-text('{format_bytes(layers.groupby('reference')['size'].sum().min())}')")
     page.get_by_label("Another", exact=True).fill("./nowhere.tar")
-    page.get_by_role("button", name="Add").click()
+    page.get_by_title("Add this image").click()
     page.wait_for_selector("[role=alert]:has-text('nowhere.tar')")
     assert tab.errors() == [] and tab.cut_off() == []
     tab.shoot("lab-picker")
