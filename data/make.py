@@ -43,7 +43,7 @@ Python keeps packages."""
 
 BASES = {
     "base-busybox": "busybox",
-    "base-debian-slim": "debian:bookworm-slim",
+    "base-debian": "debian:bookworm-slim",
     "base-python-slim": "python:3.10-slim",
     "base-python-full": "python:3.10",
 }
@@ -175,7 +175,7 @@ def write_registry() -> None:
     lines = [
         f"{path.relative_to(DATA).as_posix()} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
         for path in sorted(files)
-        if str(path.relative_to(DATA)) not in NOT_LISTED
+        if path.name not in NOT_LISTED
     ]
     (DATA / "registry.txt").write_text("\n".join(lines) + "\n")
 
