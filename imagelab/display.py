@@ -22,6 +22,16 @@ _BYTES = """function (data, type) {
   const size = Math.abs(data);
   return size < 1e3 ? data + ' B' : size < 1e5 ? (data / 1e3).toFixed(1) + ' kB'
     : (data / 1e6).toFixed(size < 1e7 ? 2 : 1) + ' MB'; }"""
+_CORNERS = ("topStart", "topEnd", "bottomStart", "bottomEnd")
+_CONTROLS = ("pageLength", "search", "info", "paging")
+# JupyterLab's theme can change at any time; DataTables follows a class.
+_FOLLOW_THEME = """<script>(() => {
+  const paint = () => document.documentElement.classList.toggle("dark", document.body.dataset.jpThemeLight === "false");
+  if (document.body && "jpThemeLight" in document.body.dataset) {
+    paint();
+    new MutationObserver(paint).observe(document.body, {attributeFilter: ["data-jp-theme-light"]});
+  }
+})()</script>"""
 _bundled = False
 _report = False
 
@@ -91,17 +101,18 @@ def table_options(frame: pd.DataFrame, *, rows: int = 1000, page: int = 10) -> t
             if places
         ]
         + [{"targets": "_all", "className": "dt-left"}],
+        # Said in full each time: a widget's table keeps what it is not told anew.
+        "layout": dict(zip(_CORNERS, _CONTROLS if len(frame) > page else [None] * 4, strict=True)),
         "lengthMenu": [10, 25, 100],
         "maxBytes": 0,
         "maxColumns": 0,
         "pageLength": page,
+        "paging": len(frame) > page,
         "scrollX": True,
         "showIndex": False,
         "style": "table-layout:auto;width:100%;margin:0",
         "text_in_header_can_be_selected": False,
     }
-    if len(frame) <= page:
-        options |= {"layout": dict.fromkeys(("topStart", "topEnd", "bottomStart", "bottomEnd")), "paging": False}
     return shown, options
 
 
@@ -155,7 +166,7 @@ def bundle() -> str:
     from itables.options import dt_bundle
 
     # Its second part is a note with a link for pages without scripts; the table's own fallback is enough.
-    return generate_init_offline_itables_html(dt_bundle).partition("</script>")[0] + "</script>"
+    return generate_init_offline_itables_html(dt_bundle).partition("</script>")[0] + "</script>" + _FOLLOW_THEME
 
 
 def begin_report() -> None:

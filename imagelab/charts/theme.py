@@ -130,7 +130,7 @@ def titled(
     figure: go.Figure, finding: str, measure: str, *, height: int, bytes_axis: str = "", top: float = 0
 ) -> go.Figure:
     """Give a figure the template, the finding as its title, what is measured as its subtitle, and a bytes axis."""
-    lines = textwrap.wrap(finding, 84)[:3]
+    lines = textwrap.wrap(finding, 74)[:3]
     figure.update_layout(
         template=TEMPLATE,
         title={"text": "<b>" + "<br>".join(lines) + "</b>", "subtitle": {"text": measure}},

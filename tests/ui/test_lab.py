@@ -6,6 +6,7 @@ import imagelab as il
 from imagelab.frames import format_bytes
 from imagelab.resources import notebooks_path
 
+expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
 BEFORE, AFTER = "example:chmod-in-layer-before", "example:chmod-in-layer-after"
 IMPORTS = "import imagelab as il\nfrom imagelab import charts, widgets\nfrom imagelab.display import show"
@@ -75,14 +76,15 @@ def test_the_explorer_is_used(open_notebook):
     wasted = il.waste(BEFORE).sort_values("bytes", ascending=False, ignore_index=True).iloc[0]
     page.locator("td", has_text=wasted["path"]).last.click()
     page.wait_for_selector(f"text=Layer {wasted['layer_index']} of")
-    assert page.get_by_label("Path holds", exact=True).input_value() == wasted["path"]
+    expect(page.get_by_label("Path holds", exact=True)).to_have_value(wasted["path"])
     assert tab.errors() == [] and tab.cut_off() == []
     tab.shoot("lab-explorer")
 
 
 def test_a_dark_lab_reads_too(open_notebook):
     cells = [IMPORTS, f"images = [il.load_image(name) for name in ({BEFORE!r}, {AFTER!r})]"]
-    cells += ["charts.layer_bars(il.layers(images))", "charts.growth(il.history(images))", "show(il.layers(images))"]
+    cells += ["charts.layer_bars(il.layers(images))", "charts.growth(il.history(images))"]
+    cells += ["show(il.layers(images))", "widgets.LayerExplorer(images)"]
     tab = open_notebook(cells, "dark.ipynb")
     tab.page.get_by_role("menuitem", name="Settings", exact=True).click()
     tab.page.get_by_text("Theme", exact=True).first.hover()

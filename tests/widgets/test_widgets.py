@@ -93,6 +93,7 @@ def test_explorer_filters(explorer):
 
 def test_a_wasted_file_leads_to_the_instruction_that_stored_it(explorer):
     explorer.layer_index = 0
+    assert explorer.vain.table._dt_args["paging"] and explorer.vain.table._dt_args["layout"]["topEnd"] == "search"
     wasted = il.waste(BEFORE).sort_values("bytes", ascending=False, ignore_index=True)
     assert len(wasted) > 2
     explorer.vain.table.selected_rows = [2]
