@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 PLAIN_LINE = re.compile(r"^#(\d{1,9})(?: (.*)|)$", re.M)
-CLASSIC_STEP = re.compile(r"^Step (\d{1,9})/\d+ ?: (.+)$", re.M)
+CLASSIC_STEP = re.compile(r"^Step (\d{1,9})(?:/\d+)? ?: (.+)$", re.M)
 
 _UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?) ?([kKMGT]?B)\b")
