@@ -11,6 +11,7 @@ import pandas as pd
 
 from imagelab.analyses.hardening_image import ImageFacts
 from imagelab.analyses.hardening_rules import Evidence, Rule, Unknown
+from imagelab.scans.findings import sequence
 
 #: Files that hold credentials by their name. Test keys and certificates of packages live elsewhere.
 _CREDENTIALS = re.compile(
@@ -71,9 +72,7 @@ def _present(facts: ImageFacts, names: frozenset[str]) -> Iterator[Evidence]:
 
 
 def app_writable(facts: ImageFacts) -> Iterator[Evidence]:
-    folder = str(facts.config.get("WorkingDir") or "/").rstrip("/")
-    if not folder:
-        raise Unknown("no WORKDIR: which files are the application's is not known")
+    folder = str(facts.config.get("WorkingDir") or "/").rstrip("/") or _program_folder(facts)
     uid, gid = facts.run_as
     files = facts.visible
     files = files[(files["path"].str.startswith(folder + "/")) & (files["kind"] == "file")]
@@ -91,6 +90,17 @@ def app_writable(facts: ImageFacts) -> Iterator[Evidence]:
     found = files[own | group | (mode & 0o002 > 0)]
     if len(found):
         yield Evidence(f"{folder}: uid {uid} can write {len(found)} of {len(files)} files, as {found['path'].min()}")
+
+
+def _program_folder(facts: ImageFacts) -> str:
+    """Without WORKDIR: the folder of the first file that the command names, the system's own apart."""
+    words = [word for key in ("Entrypoint", "Cmd") for word in sequence(facts.config.get(key)) if isinstance(word, str)]
+    named = [word for word in words if re.match(r"/(?!usr/s?bin/|usr/lib|s?bin/|lib)[^/]+/", word)]
+    files = facts.visible
+    found = files.loc[files["path"].isin(named) & (files["kind"] == "file"), "path"]
+    if found.empty:
+        raise Unknown("no WORKDIR, and the command names no file: which are the application's is not known")
+    return str(found.iloc[0]).rpartition("/")[0]
 
 
 # fmt: off

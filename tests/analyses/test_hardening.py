@@ -199,6 +199,16 @@ def test_files(tmp_path):
     assert found.loc["application not writable", "evidence"] == "/app: uid 1000 can write 1 of 5 files, as /app/main.py"
 
 
+def test_without_workdir_the_command_names_the_application(tmp_path):
+    files = [("app/src/main.py", F, 0o644, 1000, b"x"), ("usr/bin/python3", F, 0o755, 0, b"x")]
+    config = {"User": "1000", "Cmd": ["/usr/bin/python3", "/app/src/main.py"]}
+    assert result(archive(tmp_path / "a.tar", config, files), "application not writable") == (
+        "failed",
+        "/app/src: uid 1000 can write 1 of 1 files, as /app/src/main.py",
+    )
+    assert result(archive(tmp_path / "b.tar", {"Cmd": ["sh"]}, files), "application not writable")[0] == "unknown"
+
+
 def test_a_name_for_uid_0_is_root(tmp_path):
     passwd = [("etc/passwd", F, 0o644, 0, b"toor:x:0:0::/:/bin/sh\n")]
     assert result(archive(tmp_path / "a.tar", {"User": "toor"}, passwd), "run as another user than root")[0] == "failed"
