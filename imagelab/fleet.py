@@ -224,7 +224,7 @@ def instruction_pattern(created_by: str | None) -> str:
         subcommand = words[1] if len(words) > 1 and re.fullmatch(r"[a-z][a-z-]{2,15}", words[1]) else ""
         if program and program not in ("set", "echo", "cd", "export", "then", "fi", "if", "do", "done", "true"):
             found.append(f"{program} {subcommand}".strip())
-    return "RUN " + (" && ".join(list(dict.fromkeys(found))[:4]) or "(no program)")
+    return "RUN " + (" && ".join(list(dict.fromkeys(found))[:4])[:120] or "(no program)")
 
 
 def _patterns(commands: pd.Series) -> pd.Series:

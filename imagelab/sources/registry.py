@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -40,6 +39,7 @@ from imagelab.sources.assemble import (
 )  # fmt: skip
 from imagelab.sources.containers import _read_ranges as window_ranges
 from imagelab.sources.registry_client import Registry, connect, verified
+from imagelab.sources.registry_names import DIGEST, Name, parse_name
 
 AT_ONCE = 4  # layers that are streamed at a time
 _MAX_DEPTH = 4  # of indexes in indexes
@@ -48,7 +48,6 @@ _TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
     *INDEX_TYPES,
 )
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ABOUT = "vnd.docker.reference.digest"
 
 PLATFORMS_COLUMNS = {
@@ -64,44 +63,6 @@ PLATFORMS_COLUMNS = {
     "pinned": "str",
 }
 TAGS_COLUMNS = {"repository": "str", "tag": "str", "reference": "str"}
-
-
-class Name(NamedTuple):
-    """What a reference names: ``target`` is a tag or a digest."""
-
-    host: str
-    repository: str
-    target: str
-
-
-def parse_name(reference: str) -> Name:
-    """``[docker://][HOST/]REPO[:TAG][@DIGEST]``; without a host it is Docker Hub's, as Docker reads it.
-
-    >>> parse_name("docker://busybox")
-    Name(host='docker.io', repository='library/busybox', target='latest')
-
-    Raises
-    ------
-    ImageNotFound
-        It is no such name. (What could be a password in it is not repeated.)
-    """
-    rest = reference.removeprefix("docker:").removeprefix("//")
-    head, slash, tail = rest.partition("/")
-    if not slash or not (set(head) & set(".:[") or head == "localhost"):
-        head, tail = "docker.io", rest if slash else f"library/{rest}"
-    head = "docker.io" if head in ("index.docker.io", "registry-1.docker.io") else head
-    tail = f"library/{tail}" if head == "docker.io" and "/" not in tail else tail
-    found = re.fullmatch(r"([a-z0-9._/-]{1,255}?)(?::(\w[\w.-]{0,127}))?(?:@([\w+.-]+:[0-9a-fA-F]+))?", tail, re.ASCII)
-    host = re.fullmatch(r"(?:[\w.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?", head, re.ASCII)
-    if not found or not host or any(part in ("", ".", "..") for part in found[1].split("/")):
-        shown = reference if "@" not in rest.partition("/")[0] else f"docker://…@{rest.rpartition('@')[2]}"
-        raise ImageNotFound(
-            f"{shown} names no image in a registry: docker://HOST/REPO:TAG or docker://HOST/REPO@sha256:…, lower case, "
-            "credentials from `docker login`."
-        )
-    if found[3] and not _DIGEST.fullmatch(found[3]):
-        raise ImageNotFound(f"{reference}: sha256: and 64 hexadecimal digits is the digest that is read.")
-    return Name(head, found[1], found[3] or found[2] or "latest")
 
 
 @dataclass(frozen=True)
@@ -149,7 +110,7 @@ class RegistrySource:
     ) -> Iterator[StreamWindow]:
         """A layer's tar as it streams; at the end both digests are verified, so that nothing wrong is kept: the
         blob's, and that of the tar, under which the listing is cached."""
-        if not layer.digest or not _DIGEST.fullmatch(layer.digest) or not layer.diff_id:
+        if not layer.digest or not DIGEST.fullmatch(layer.digest) or not layer.diff_id:
             raise ArchiveError(f"{name}: sha256: and 64 hexadecimal digits is the digest that is read.")
         blob = connect(self.host).blob(self.repository, layer.digest, layer.content_size)
 
@@ -312,7 +273,7 @@ def _top(registry: Registry, name: Name) -> tuple[dict[str, Any], str, str]:
 def _manifest(registry: Registry, name: Name, target: str) -> tuple[dict[str, Any], str, str]:
     data, answer = registry.read(name.repository, f"manifests/{target}", _TYPES)
     digest = digest_of(data)
-    promised = target if _DIGEST.fullmatch(target) else answer.headers.get("Docker-Content-Digest", digest)
+    promised = target if DIGEST.fullmatch(target) else answer.headers.get("Docker-Content-Digest", digest)
     where = f"{name.host}/{name.repository}: the manifest {target}"
     if promised != digest:
         raise ArchiveError(f"{where} is damaged: {promised} was promised, its {len(data)} bytes have {digest}.")
@@ -367,6 +328,6 @@ def _tags(registry: Registry, name: Name) -> Iterator[str]:
 
 def _sha256(descriptor: dict[str, Any], what: str) -> str:
     digest = text(descriptor.get("digest")) or ""
-    if not _DIGEST.fullmatch(digest):
+    if not DIGEST.fullmatch(digest):
         raise ArchiveError(f"{what} has the digest {digest[:90]!r}; sha256: and 64 hexadecimal digits is what is read.")
     return digest

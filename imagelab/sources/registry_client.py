@@ -13,6 +13,7 @@ import ipaddress
 import json
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -178,7 +179,8 @@ class Registry:
                     f"{self.host} is not spoken to over TLS: {error}. REQUESTS_CA_BUNDLE names a file of own certificates."
                 ) from error
             except _BROKEN as error:
-                what = f"{type(error).__name__}: {error}"
+                said = re.sub(r"[?]\S+", "?…", str(error))  # addresses that redirects give can be signed
+                what = f"{type(error).__name__}: {said}"
             failures = 1 if done - begun > 1 << 20 else failures + 1  # a long blob may break now and then
             if failures >= TRIES or (wait or 0) > PATIENCE:
                 verb = "limits the rate of requests" if limited else "does not answer well"
@@ -189,14 +191,16 @@ class Registry:
 
     def _authorized(self, repository: str, url: str, headers: dict[str, str]) -> requests.Response:
         """One request; a challenge of the registry's own host is answered once."""
-        answer = self._session.ask("GET", url, self._authorization.get(repository), headers=headers)
+        used = self._authorization.get(repository)
+        answer = self._session.ask("GET", url, used, headers=headers)
         asked = answer.headers.get("WWW-Authenticate")
         if answer.status_code != 401 or not asked or urlsplit(answer.url).netloc != urlsplit(self._base).netloc:
             return answer
         answer.close()
         with self._lock:
-            self._authorization[repository] = authorization = self._answer(challenges(asked), repository)
-        return self._session.ask("GET", url, authorization, headers=headers)
+            if self._authorization.get(repository) == used:  # else another thread has just answered it
+                self._authorization[repository] = self._answer(challenges(asked), repository)
+        return self._session.ask("GET", url, self._authorization[repository], headers=headers)
 
     def _answer(self, asked: dict[str, dict[str, str]], repository: str) -> str | None:
         """The Authorization header that a challenge wants; None where nothing is known that would do."""

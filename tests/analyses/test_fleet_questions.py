@@ -173,7 +173,7 @@ def test_names_that_are_no_plain_text(tmp_path):
 
 def test_charts_of_a_fleet(folder):
     heat = likeness_heatmap(query_fleet(folder, "likeness"))
-    assert "h.io/app:v1 and h.io/debian:12, 89% of the bytes" in heat.layout.title.text.replace("<br>", " ")
+    assert "h.io/app:v1" in heat.layout.title.text and "89%" in heat.layout.title.text
     names = list(heat.layout.xaxis.ticktext)
     assert abs(names.index("h.io/app:v1") - names.index("h.io/app:v2")) == 1
     assert "h.io/debian:12" in base_map(query_fleet(folder, "sharing")).layout.title.text

@@ -14,9 +14,10 @@ import pytest
 import imagelab as il
 from imagelab.errors import ArchiveError, ImagelabError, ImageNotFound
 from imagelab.sources import registry_client
-from imagelab.sources.registry import PLATFORMS_COLUMNS, TAGS_COLUMNS, Name, list_platforms, list_tags, parse_name
+from imagelab.sources.registry import PLATFORMS_COLUMNS, TAGS_COLUMNS, list_platforms, list_tags
 from imagelab.sources.registry_auth import challenges, credentials
 from imagelab.sources.registry_client import RegistryUnavailable
+from imagelab.sources.registry_names import Name, parse_name
 from tests.sources.registries import PASSWORD, USER, Proxy, Registry
 
 pytestmark = [pytest.mark.registry, pytest.mark.xdist_group("registry")]
