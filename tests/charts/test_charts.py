@@ -19,7 +19,7 @@ HOSTILE = "<img src=x onerror=alert(1)>$\\alpha$ %{x} {{7*7}} \x1b[2J\u202e " + 
 
 
 def title(figure):
-    return figure.layout.title.text
+    return figure.layout.title.text.replace("<br>", " ")
 
 
 def test_layer_bars_draw_every_byte_and_mark_shared_layers(layers):
