@@ -1,8 +1,29 @@
 """Charts: each function takes a frame and returns a plain plotly Figure, and nothing else happens."""
 
 from imagelab.charts.bars import layer_bars, waste_bars
+from imagelab.charts.build import build_gantt, context_treemap, stage_graph
+from imagelab.charts.fleet import base_map, likeness_heatmap
+from imagelab.charts.security import epss_cvss, fixable_bars, scan_flow, scanner_agreement, severity_bars
 from imagelab.charts.sharing import sharing_heatmap
 from imagelab.charts.trees import file_tree, size_tree
 from imagelab.charts.waterfalls import growth, size_difference
 
-__all__ = ["file_tree", "growth", "layer_bars", "sharing_heatmap", "size_difference", "size_tree", "waste_bars"]
+__all__ = [
+    "base_map",
+    "build_gantt",
+    "context_treemap",
+    "epss_cvss",
+    "file_tree",
+    "fixable_bars",
+    "growth",
+    "layer_bars",
+    "likeness_heatmap",
+    "scan_flow",
+    "scanner_agreement",
+    "severity_bars",
+    "sharing_heatmap",
+    "size_difference",
+    "size_tree",
+    "stage_graph",
+    "waste_bars",
+]

@@ -1,7 +1,10 @@
 """Widgets: charts and tables with controls, each with a static sibling for pages without a kernel."""
 
 from imagelab.widgets.base import Panel, link
+from imagelab.widgets.cache import BuildCache
 from imagelab.widgets.explorer import LayerExplorer
+from imagelab.widgets.fleet import FleetExplorer
 from imagelab.widgets.picker import ImagePicker
+from imagelab.widgets.scan import ScanExplorer
 
-__all__ = ["ImagePicker", "LayerExplorer", "Panel", "link"]
+__all__ = ["BuildCache", "FleetExplorer", "ImagePicker", "LayerExplorer", "Panel", "ScanExplorer", "link"]
