@@ -13,6 +13,7 @@ from imagelab.analyses.dive import dive_efficiency
 from imagelab.analyses.waste import efficiency
 from imagelab.errors import ImagelabError
 from imagelab.frames import format_bytes, make_frame
+from imagelab.scans.findings import SEVERITIES
 from imagelab.tables import load_images
 from imagelab.tables.config import Reference, known_layers
 
@@ -36,6 +37,9 @@ def check(
     against: Reference | None = None,
     max_growth: int | None = None,
     dive_ci: str | os.PathLike[str] | None = None,
+    scan: pd.DataFrame | None = None,
+    fail_on: str | None = None,
+    only_fixed: bool = False,
 ) -> pd.DataFrame:
     """Hold an image against limits; only those that are given count.
 
@@ -51,6 +55,9 @@ def check(
         An earlier build, for ``max_growth``: bytes by which the stored size may grow.
     dive_ci : path
         A ``.dive-ci`` file: dive's own rules on dive's own numbers.
+    scan : pandas.DataFrame
+        Of ``il.read_scan`` or ``il.run_scan``, for ``fail_on``: the severity (low, medium, high …) from which on no finding
+        may be there; with ``only_fixed``, none that an update would fix.
 
     Returns
     -------
@@ -60,13 +67,16 @@ def check(
     Raises
     ------
     ImagelabError
-        No limit at all, ``max_growth`` without ``against``, or a ``.dive-ci`` that cannot be read.
+        No limit at all, ``max_growth`` without ``against``, ``fail_on`` without ``scan``, or a ``.dive-ci`` that cannot be
+        read.
     """
     (image,) = load_images(image)
     if (max_growth is None) != (against is None):
         raise ImagelabError(
             "max_growth and against go together: the limit, and the earlier build that it is measured from."
         )
+    if (scan is None) != (fail_on is None):
+        raise ImagelabError("scan and fail_on go together: the findings, and the severity from which on they count.")
     rows: list[dict[str, Any]] = []
 
     def hold(rule: str, limit: float, measured: float, least: bool, shown: Any) -> None:
@@ -88,6 +98,9 @@ def check(
         (earlier,) = load_images(against)
         before = sum(layer.size or 0 for layer in known_layers(earlier))
         hold("growth", max_growth, facts["stored"] - before, False, format_bytes)
+    if scan is not None and fail_on is not None:
+        rule = f"findings of {fail_on} or worse" + (" that an update fixes" if only_fixed else "")
+        hold(rule, 0, _count(scan, fail_on, only_fixed), False, "{:.0f}".format)
     if dive_ci is not None:
         measured = dive_efficiency(image).iloc[0]
         for rule, limit in read_dive_ci(dive_ci).items():
@@ -97,6 +110,13 @@ def check(
     if not rows:
         raise ImagelabError("nothing to check: give at least one limit, such as max_size (--max-size 200MB).")
     return make_frame(rows, CHECK_COLUMNS)
+
+
+def _count(scan: pd.DataFrame, severity: str, only_fixed: bool) -> int:
+    if severity not in SEVERITIES:
+        raise ImagelabError(f"{severity!r} is no severity; they are {', '.join(SEVERITIES)}.")
+    bad = scan["severity"] >= severity
+    return int((bad & scan["fixed_version"].notna() if only_fixed else bad).sum())
 
 
 def read_dive_ci(path: str | os.PathLike[str]) -> dict[str, float]:

@@ -106,6 +106,11 @@ def check(
     against: Annotated[str | None, typer.Option(help="An earlier build: an image or a snapshot.")] = None,
     max_growth: Annotated[str | None, typer.Option(help="Growth since then, such as 5MB.")] = None,
     dive_ci: Annotated[Path | None, typer.Option(help="A .dive-ci file: dive's rules on dive's numbers.")] = None,
+    scan: Annotated[list[Path] | None, typer.Option(help="A scanner's report, for --fail-on; may be repeated.")] = None,
+    fail_on: Annotated[
+        str | None, typer.Option(help="No finding of this severity or worse: low, medium, high …")
+    ] = None,
+    only_fixed: Annotated[bool, typer.Option("--only-fixed", help="Of those, count what an update would fix.")] = False,
     as_json: Json = False,
     as_markdown: Markdown = False,
 ) -> None:
@@ -120,6 +125,9 @@ def check(
         against=against,
         max_growth=growth,
         dive_ci=dive_ci,
+        scan=il.read_scan(scan) if scan else None,
+        fail_on=fail_on,
+        only_fixed=only_fixed,
     )
     how = form(as_json, as_markdown)
     if how is Form.TEXT:

@@ -58,6 +58,19 @@ def test_the_gate_reads_dives_file(tmp_path):
     assert "unknown rule" in run("check", EXAMPLE, "--dive-ci", str(rules), code=2)
 
 
+def test_the_gate_counts_findings(tmp_path):
+    one = {"VulnerabilityID": "CVE-1", "PkgName": "zlib", "InstalledVersion": "1", "Severity": "HIGH"}
+    fixed = one | {"VulnerabilityID": "CVE-2", "FixedVersion": "2"}
+    report = {"SchemaVersion": 2, "Results": [{"Target": "x", "Vulnerabilities": [one, fixed]}]}
+    path = tmp_path / "scan.json"
+    path.write_text(json.dumps(report))
+    assert "high or worse 2" in run("check", EXAMPLE, "--scan", str(path), "--fail-on", "high", code=1)
+    fixable = run("check", EXAMPLE, "--scan", str(path), "--fail-on", "high", "--only-fixed", code=1)
+    assert "an update fixes 1" in fixable
+    assert "ok" in run("check", EXAMPLE, "--scan", str(path), "--fail-on", "critical")
+    assert "no severity" in run("check", EXAMPLE, "--scan", str(path), "--fail-on", "awful", code=2)
+
+
 @pytest.mark.parametrize(
     "words, said",
     [
