@@ -21,6 +21,7 @@ lab: .venv/installed ## open JupyterLab on the notebooks
 
 data: .venv/installed ## build the recipes on your engine and record them again (see data/README.md)
 	$(BIN)/python data/make.py $(ARGS)
+	$(BIN)/python data/build/record.py $(RECORD)
 
 benchmarks: .venv/installed-test ## measure against dive, tarfile and friends (needs an engine)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -9,6 +9,7 @@ from imagelab.analyses.advice import advise
 from imagelab.analyses.blame import blame
 from imagelab.analyses.build_advice import advise_build
 from imagelab.analyses.cache import plan_build, plan_cost
+from imagelab.analyses.cache_log import critical_steps
 from imagelab.analyses.compare import compare_files, compare_layers, duplicates, sum_changes
 from imagelab.analyses.dive import dive_efficiency
 from imagelab.analyses.gate import check
@@ -62,6 +63,7 @@ __all__ = [
     "compare_scans",
     "containers",
     "context_sizes",
+    "critical_steps",
     "data_path",
     "dive_efficiency",
     "duplicates",
