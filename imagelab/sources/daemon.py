@@ -138,20 +138,22 @@ def load_daemon(reference: str, name: str, platform: str | None, mask: bool) -> 
     with client() as engine:
         api = engine.api
         try:
-            facts = api.inspect_image(name)
+            # API 1.48 adds each manifest; to ask the image list for it takes a minute where there are hundreds
+            facts = api._result(api._get(api._url("/images/{0}/json", name), params={"manifests": 1}), json=True)
         except docker.errors.NotFound:
             raise ImageNotFound(_not_found(name, api)) from None
         facts = mapping(facts, "the engine's answer")
         version = api.version()
         in_containerd = _in_containerd(api)
         rows = api.history(facts["Id"])
-        listed = _listed_manifest(api, facts["Id"]) if in_containerd else {}
+        listed = _manifest_facts(facts) if in_containerd else {}
+        podman = any(part.get("Name") == "Podman Engine" for part in version.get("Components") or ())
     saved = recall_config(facts["Id"]) if mask else None
     config = saved["config"] if saved else _config(facts)
     shown = "/".join(filter(None, [text(facts.get("Os")), text(facts.get("Architecture")), text(facts.get("Variant"))]))
     if platform and platform != shown:
         raise ImageNotFound(f"{name}: the engine holds it for {shown}, not for {platform}.")
-    history = [_entry(row, in_containerd) for row in reversed(sequence(rows, "the engine's history"))]
+    history = [_entry(row, in_containerd, podman) for row in reversed(sequence(rows, "the engine's history"))]
     if saved and len(config.get("history") or ()) == len(history):
         exact = history_entries(config)  # what the API drops; it adds how much each step takes
         history = [
@@ -205,25 +207,20 @@ def _in_containerd(api: Any) -> bool:
     return any(isinstance(pair, list) and _CONTAINERD in pair for pair in status)
 
 
-def _listed_manifest(api: Any, image_id: str) -> dict[str, Any]:
-    """Digests and both sizes, which only the image list of API 1.47 and later tells."""
-    url = api._url("/images/json")
-    for entry in api._result(api._get(url, params={"manifests": 1}), json=True):
-        if entry.get("Id") != image_id:
-            continue
-        kind = mapping(entry.get("Descriptor"), "Descriptor").get("mediaType", "")
-        images = [
-            item
-            for item in sequence(entry.get("Manifests"), "Manifests")
-            if item.get("Kind") == "image" and item.get("Available")
-        ]
-        facts: dict[str, Any] = {"index_digest": image_id if "index" in kind or "list" in kind else None}
-        if len(images) == 1:
-            facts["manifest_digest"] = images[0].get("ID")
-            facts["content_size"] = number(images[0].get("Size", {}).get("Content"))
-            facts["disk_usage"] = number(images[0].get("ImageData", {}).get("Size", {}).get("Unpacked"))
-        return facts
-    return {}
+def _manifest_facts(inspected: dict[str, Any]) -> dict[str, Any]:
+    """Digests and both sizes of an image in the containerd store."""
+    kind = mapping(inspected.get("Descriptor"), "Descriptor").get("mediaType", "")
+    images = [
+        item
+        for item in sequence(inspected.get("Manifests"), "Manifests")
+        if item.get("Kind") == "image" and item.get("Available")
+    ]
+    facts: dict[str, Any] = {"index_digest": inspected["Id"] if "index" in kind or "list" in kind else None}
+    if len(images) == 1:
+        facts["manifest_digest"] = images[0].get("ID")
+        facts["content_size"] = number(images[0].get("Size", {}).get("Content"))
+        facts["disk_usage"] = number(images[0].get("ImageData", {}).get("Size", {}).get("Unpacked"))
+    return facts
 
 
 def _config(facts: dict[str, Any]) -> dict[str, Any]:
@@ -242,7 +239,7 @@ def _config(facts: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if value not in (None, "")}
 
 
-def _entry(row: dict[str, Any], in_containerd: bool) -> HistoryEntry:
+def _entry(row: dict[str, Any], in_containerd: bool, podman: bool) -> HistoryEntry:
     seconds, size = row.get("Created"), number(row.get("Size"))
     created = None
     if isinstance(seconds, int) and 0 < seconds < 253_402_300_799:
@@ -251,7 +248,8 @@ def _entry(row: dict[str, Any], in_containerd: bool) -> HistoryEntry:
         created=created,
         created_by=text(row.get("CreatedBy")) or "",
         comment=text(row.get("Comment")) or "",
-        size=None if in_containerd else size,
+        empty_layer=size == 0 if podman else None,  # its sizes are whole tars', and no tar is empty
+        size=None if in_containerd or podman else size,
         disk_usage=size if in_containerd else None,
     )
 

@@ -13,17 +13,21 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imagelab.atomic import write_atomically
 from imagelab.errors import ArchiveError
-from imagelab.layer_tar import SCHEMA, LayerListing
+from imagelab.layer_tar import KINDS, SCHEMA, LayerListing
 from imagelab.model import HistoryEntry, Image, Layer, Redaction
 from imagelab.sources.assemble import mapping, parse_json
 
 FORMAT = 1
 KEY = b"imagelab"
+_Record = TypeVar("_Record", Image, Layer, HistoryEntry, Redaction)
 _SCHEMA = pa.schema([pa.field("layer_index", pa.int32()), *SCHEMA])
 
 
@@ -46,7 +50,7 @@ class SnapshotSource:
             )
         if digests and not self.digests:
             raise ArchiveError(f"{self.path} was made without digests. Take it again with digests=True (--digests).")
-        table = _read(Path(self.path)).combine_chunks()
+        table = _read(Path(self.path))
         indexes = table["layer_index"].to_numpy()
         table = table.select(SCHEMA.names)
         for index in sorted(wanted):  # rows are sorted by layer
@@ -101,7 +105,7 @@ def load_snapshot(reference: str, path: Path) -> Image:
 
     try:
         metadata = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: names that are no UTF-8
         raise ArchiveError(f"{path} cannot be read as a snapshot (a Parquet file): {error}") from error
     if KEY not in metadata:
         raise ArchiveError(
@@ -115,18 +119,18 @@ def load_snapshot(reference: str, path: Path) -> Image:
         )
     try:
         fields = dict(document["image"])
-        fields["layers"] = tuple(Layer(**layer) for layer in fields["layers"])
-        fields["history"] = tuple(HistoryEntry(**entry) for entry in fields["history"])
-        fields["redactions"] = tuple(Redaction(**entry) for entry in fields["redactions"])
+        fields["layers"] = tuple(_typed(Layer(**layer)) for layer in fields["layers"])
+        fields["history"] = tuple(_typed(HistoryEntry(**entry)) for entry in fields["history"])
+        fields["redactions"] = tuple(_typed(Redaction(**entry)) for entry in fields["redactions"])
         fields["tags"] = tuple(fields["tags"])
         listed = document["listed"]
-        source = SnapshotSource(str(path), tuple(listed["layers"]), bool(listed["digests"]))
+        source = SnapshotSource(str(path), tuple(map(int, listed["layers"])), bool(listed["digests"]))
         fields["provenance"] = fields["provenance"] | {
             "recorded_as": fields["reference"],
             "recorded_from": fields["transport"],
         }
-        return Image(**fields | {"reference": reference, "transport": "snapshot"}, source=source)
-    except (KeyError, TypeError, ValueError) as error:
+        return _typed(Image(**fields | {"reference": reference, "transport": "snapshot"}, source=source))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ArchiveError(f"{path}: its snapshot metadata is damaged ({error!r}). Take it again.") from error
 
 
@@ -134,6 +138,35 @@ def _read(path: Path) -> pa.Table:
     import pyarrow.parquet as pq  # it loads an ssl of its own: only where it is needed
 
     try:
-        return pq.read_table(path, page_checksum_verification=True).cast(_SCHEMA)
-    except (OSError, pa.ArrowException) as error:
+        table = pq.read_table(path, page_checksum_verification=True).cast(_SCHEMA).combine_chunks()
+        if not _holds_entries(table):
+            raise pa.ArrowInvalid("its rows are no entries of layers")
+        return table
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: other columns
         raise ArchiveError(f"{path} is damaged: {error}. Take the snapshot again.") from error
+
+
+def _holds_entries(table: pa.Table) -> bool:
+    """What every listing keeps to, and the tables rely on."""
+    needed = ("layer_index", "path", "kind", "size", "mode", "uid", "gid")
+    return not table.num_rows or (
+        not any(table[name].null_count for name in needed)
+        and bool((np.diff(table["layer_index"].to_numpy()) >= 0).all())
+        and pc.max(table["kind"]).as_py() < len(KINDS)
+        and pc.min(table["size"]).as_py() >= 0
+        and pc.all(pc.starts_with(table["path"], pattern="/")).as_py()
+    )
+
+
+def _typed(record: _Record) -> _Record:
+    """``record``, whose fields hold what they declare: JSON promises nothing."""
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        declared = [part.partition("[")[0] for part in str(field.type).split(" | ")]
+        if field.name != "source" and type(value).__name__.replace("NoneType", "None") not in declared:
+            raise TypeError(f"{field.name} is a {type(value).__name__}")
+        if isinstance(value, int) and abs(value) >> 62:
+            raise ValueError(f"{field.name} is {value}")
+        if isinstance(value, tuple) and field.name == "tags" and not all(isinstance(tag, str) for tag in value):
+            raise TypeError("a tag that is no text")
+    return record
