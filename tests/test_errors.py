@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import gzip
 import json
 import os
 import subprocess
@@ -21,8 +23,8 @@ CONFIG = {
     "author": "me", "variant": "v1", "created": "2024-01-01T00:00:00Z",
 }  # fmt: skip
 WRONG = st.sampled_from(
-    [None, 7, -1, 1.5, 10**40, True, "", "text", "\ud800lone", "\x00\x1b[31m", "x" * 5000, [], {}, [None], [[]], {"a": None}, [1, "x"],
-     {"digest": 5}, float("nan"), {"mediaType": []}]
+    [None, 7, -1, 1.5, 10**40, True, "", "text", "\ud800lone", "\x00\x1b[31m", "x" * 5000, [], {}, [None], [[]], {"a": None},
+     [1, "x"], {"digest": 5}, float("nan"), {"mediaType": []}]
 )  # fmt: skip
 
 
@@ -55,10 +57,8 @@ def use(reference: str) -> None:
         return
     repr(image)
     for verb in (il.history, il.layers, il.settings, il.files, il.waste, il.packages, il.dive_efficiency):
-        try:
+        with contextlib.suppress(il.ImagelabError):
             verb(image)
-        except il.ImagelabError:
-            pass
 
 
 RELAXED = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -106,8 +106,6 @@ def test_any_node_of_a_layout_of_any_type(tmp_path, data):
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_flipped_byte_of_an_archive(tmp_path, data):
-    import gzip
-
     plain = write_tar(tmp_path / "x.tar", docker_save(TARS, **CONFIG))
     damaged = bytearray((tmp_path / "x.tar").read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):

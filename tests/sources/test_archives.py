@@ -205,7 +205,8 @@ def test_a_diff_id_twice_and_links_to_a_layer(tmp_path):
 
 
 @pytest.mark.parametrize("media_type", ["application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
-                                        OCI + "layer.nondistributable.v1.tar+gzip", OCI + "layer.v1.tar+gzip+encrypted"])  # fmt: skip
+                                        OCI + "layer.nondistributable.v1.tar+gzip",
+                                        OCI + "layer.v1.tar+gzip+encrypted"])  # fmt: skip
 def test_layers_that_are_not_there_are_refused_by_name_and_history_is_read(tmp_path, media_type):
     layout = Layout()
     config = config_of(TARS[:1])
@@ -216,7 +217,7 @@ def test_layers_that_are_not_there_are_refused_by_name_and_history_is_read(tmp_p
     image = il.load_image(f"oci-archive:{write_tar(tmp_path / 'x.tar', layout)}")
     assert il.history(image)["created_by"].tolist() == ["RUN step 0"]
     assert il.layers(image)["content_size"].tolist() == [9] and il.layers(image)["size"].isna().all()
-    with pytest.raises(il.ArchiveError, match="7777.*foreign|7777.*distributable|7777.*encrypted"):
+    with pytest.raises(il.ArchiveError, match=r"7777.*foreign|7777.*distributable|7777.*encrypted"):
         il.files(image)
 
 
@@ -267,5 +268,6 @@ def test_every_real_document_loads_or_is_refused_by_name(tmp_path, name):
     if "rootfs" in document and "history" in document:
         assert outcomes[0] == len(document["history"])
     if document.get("schemaVersion") == 2 and isinstance(document.get("layers"), list) and (
-            "artifactType" not in document and "artifact" not in name and "encrypted" not in name and "everything" not in name):  # fmt: skip
+            "artifactType" not in document and "artifact" not in name and "encrypted" not in name
+            and "everything" not in name):  # fmt: skip
         assert outcomes[1] == len(document["layers"]), name

@@ -100,6 +100,7 @@ def test_history_is_the_same_from_every_source(built, monkeypatch, tmp_path):
         assert told["layer_index"].tolist() == exact["layer_index"].tolist()
         assert told["empty_layer"].tolist() == exact["empty_layer"].tolist()
     assert told["builder"].tolist() == exact["builder"].tolist()
+    monkeypatch.setenv("IMAGELAB_CACHE_DIR", str(tmp_path / "another"))
     il.files(name)  # now the engine has saved it: all is known
     for again in (il.history(name), il.history(il.save_snapshot(name, tmp_path / "daemon.parquet"))):
         agree(again, exact)
@@ -115,7 +116,7 @@ def test_history_is_the_same_from_every_source(built, monkeypatch, tmp_path):
 
 
 def test_files_are_the_same_from_every_source(built, monkeypatch, tmp_path):
-    engine, name, archive, _ = built
+    engine, name, archive, classic_builder = built
     at(monkeypatch, engine)
     monkeypatch.setenv("IMAGELAB_CACHE_DIR", "")  # every source reads for itself
     exact = il.files(f"docker-archive:{archive}", digests=True).drop(columns=["reference", "instruction"])
@@ -123,7 +124,8 @@ def test_files_are_the_same_from_every_source(built, monkeypatch, tmp_path):
         again = il.files(reference, digests=True).drop(columns=["reference", "instruction"])
         pd.testing.assert_frame_equal(again, exact)
     assert il.read_file(name, "/srv/version") == b"7\n" == il.read_file(f"docker-archive:{archive}", "/srv/version")
-    ledger = il.waste(name)
+    # without a cache nothing is remembered of the save: which classic step made which layer stays open
+    ledger = il.waste(f"docker-archive:{archive}" if classic_builder else name)
     assert set(ledger["path"]) == {"/srv/one", "/srv/hello.txt"}
     by_path = ledger.set_index("path")
     assert (
@@ -137,11 +139,14 @@ def test_files_are_the_same_from_every_source(built, monkeypatch, tmp_path):
 
 
 def test_layers_that_change_nothing(built, monkeypatch):
-    """Two `RUN true` are one diff_id twice; the classic builder makes layers of them, too."""
-    engine, name, archive, _ = built
+    """Two `RUN true` are one diff_id twice with BuildKit; the classic builder makes no layer of them."""
+    engine, name, archive, classic_builder = built
     at(monkeypatch, engine)
     history = il.history(f"docker-archive:{archive}")
     twice = history[history["arguments"].str.fullmatch("true").fillna(False)]
+    if classic_builder:
+        assert len(twice) == 2 and twice["empty_layer"].all() and twice["layer_index"].isna().all()
+        return
     assert len(twice) == 2 and twice["diff_id"].nunique() == 1 and twice["layer_index"].nunique() == 2
     assert (twice["size"] == 0).all() and not twice["empty_layer"].any()
     layers = il.layers(name)
@@ -177,7 +182,7 @@ def test_by_id_digest_and_short_name(built, monkeypatch):
 def test_known_layers_are_not_saved_again(built, monkeypatch):
     import docker.api.image
 
-    engine, name, archive, _ = built
+    engine, name, _, _ = built
     at(monkeypatch, engine)
     saved = []
     real = docker.api.image.ImageApiMixin.get_image
@@ -241,7 +246,7 @@ def test_list_images(built, monkeypatch):
 def test_near_names(built, monkeypatch):
     engine, name, _, _ = built
     at(monkeypatch, engine)
-    with pytest.raises(il.ImageNotFound, match="Near it: .*imagelab-test/history:1"):
+    with pytest.raises(il.ImageNotFound, match=r"Near it: .*imagelab-test/history:1"):
         il.load_image("imagelab-test/hystory:1")
     with pytest.raises(il.ImageNotFound, match="linux/amd64"):
         il.load_image(name, platform="linux/arm64")

@@ -1,0 +1,95 @@
+"""Listings by diff_id: a layer is read once; damage is dropped; it can be moved and turned off."""
+
+from __future__ import annotations
+
+import pytest
+from images import docker_save, layer_tar, write_tar
+
+import imagelab as il
+from imagelab import layer_cache
+from imagelab.sources.archive import ArchiveSource
+
+TARS = [layer_tar([(b"a", "file", b"one")]), layer_tar([(b"b", "file", b"two")])]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGELAB_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Which layers are read, in order."""
+    seen = []
+    real = ArchiveSource.read_layers
+
+    def counted(self, image, wanted, **more):
+        wanted = list(wanted)
+        seen.extend(image.layers[index].diff_id for index in wanted)
+        return real(self, image, wanted, **more)
+
+    monkeypatch.setattr(ArchiveSource, "read_layers", counted)
+    return seen
+
+
+@pytest.fixture
+def image(tmp_path):
+    return il.load_image(write_tar(tmp_path / "x.tar", docker_save(TARS)))
+
+
+def test_a_layer_is_read_once_whichever_image_it_is_in(tmp_path, cache, reads, image):
+    first = il.files(image)
+    assert len(reads) == 2
+    il.files(image), il.waste(image), il.packages(image)
+    other = il.load_image(write_tar(tmp_path / "y.tar", docker_save([TARS[0], layer_tar([(b"c", "file", b"")])])))
+    il.files(other)
+    assert len(reads) == 3
+    assert il.files(image).equals(first)
+    assert layer_cache.cache_info()[1] == len(list(cache.iterdir())) >= 3
+
+
+def test_digests_are_read_when_first_asked_for(cache, reads, image):
+    il.files(image)
+    assert il.files(image, digests=True)["digest"].notna().all()
+    assert len(reads) == 4
+    assert il.files(image, digests=True)["digest"].notna().all() and il.files(image)["path"].tolist() == ["/a", "/b"]
+    assert len(reads) == 4
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-5],
+                                    lambda data: b"PAR1" + data[4:100],
+                                    lambda data: data[: len(data) // 2] + b"\xff" * len(data)])  # fmt: skip
+def test_damaged_entries_are_made_again(cache, reads, image, damage):
+    first = il.files(image)
+    for entry in cache.glob("*.parquet"):
+        entry.write_bytes(damage(entry.read_bytes()))
+    assert il.files(image).equals(first)
+    assert len(reads) == 4
+    il.files(image)
+    assert len(reads) == 4
+
+
+def test_another_format_is_not_read(cache, reads, image, monkeypatch):
+    il.files(image)
+    monkeypatch.setattr(layer_cache, "FORMAT", b"next")
+    il.files(image)
+    assert len(reads) == 4
+
+
+def test_off_cleared_and_unwritable(cache, reads, image, monkeypatch, tmp_path):
+    il.files(image)
+    assert layer_cache.clear_cache() == 2 and layer_cache.cache_info()[1:] == (0, 0)
+    monkeypatch.setenv("IMAGELAB_CACHE_DIR", "")
+    il.files(image), il.files(image)
+    assert len(reads) == 6 and layer_cache.cache_info()[0] is None and layer_cache.clear_cache() == 0
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("IMAGELAB_CACHE_DIR", str(tmp_path / "file" / "below"))
+    assert len(il.files(image)) == 2
+
+
+def test_a_diff_id_is_no_path(cache, image):
+    from imagelab.model import Layer
+
+    assert layer_cache.cached("sha256:../../etc/passwd") is None
+    assert layer_cache.cached(Layer("sha256:" + "g" * 64).diff_id) is None
