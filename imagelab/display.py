@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from imagelab.frames import format_bytes
+
 # Sizes under any of these names are bytes (DESIGN: three sizes, the ledger, comparisons).
 BYTE_COLUMN = re.compile(r"(^|_)(size|bytes|usage|stored|visible|wasted|saving|savings|shared|unique)$")
 # Control characters, bidirectional controls (Unicode UAX #9), line separators, lone surrogates.
@@ -32,6 +34,10 @@ _FOLLOW_THEME = """<script>(() => {
     new MutationObserver(paint).observe(document.body, {attributeFilter: ["data-jp-theme-light"]});
   }
 })()</script>"""
+# In the element itself: the same in a report and in a notebook, whose style sheet is not ours.
+_GRID = "display:grid;gap:1em;grid-template-columns:repeat(auto-fit,minmax(min(26em,100%),1fr));padding:.3em 0"
+_CARD = "border:1px solid rgba(128,128,128,.45);border-radius:8px;padding:.9em 1.1em;background:rgba(128,128,128,.07)"
+_FACTS = "display:flex;flex-wrap:wrap;gap:.7em 1.6em;margin:.6em 0 0"
 _bundled = False
 _report = False
 
@@ -64,7 +70,9 @@ def escape(text: Any, width: int = 400) -> str:
     return text
 
 
-def table_options(frame: pd.DataFrame, *, rows: int = 1000, page: int = 10) -> tuple[pd.DataFrame, dict[str, Any]]:
+def table_options(
+    frame: pd.DataFrame, *, rows: int = 1000, page: int = 10, wrap: bool = False
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """What itables is given: a safe copy of the first ``rows``, and the options of every table in imagelab.
 
     Bytes are sorted as numbers and shown in decimal units; text is cleaned; markup is never read as such.
@@ -73,6 +81,7 @@ def table_options(frame: pd.DataFrame, *, rows: int = 1000, page: int = 10) -> t
 
     shown = frame.head(rows).copy()
     shown.columns = [clean(name, 60) for name in frame.columns]
+    width = 400 if wrap else 90
     sizes: list[int] = []
     numbers: list[int] = []
     for place, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
@@ -89,12 +98,12 @@ def table_options(frame: pd.DataFrame, *, rows: int = 1000, page: int = 10) -> t
         elif pd.api.types.is_datetime64_any_dtype(dtype):
             column = column.dt.strftime("%Y-%m-%d %H:%M:%S")
         if isinstance(dtype, pd.CategoricalDtype):  # itables sorts it by its order
-            shown.isetitem(place, column.cat.rename_categories(lambda value: clean(value, 90)).array)
+            shown.isetitem(place, column.cat.rename_categories(lambda value: clean(value, width)).array)
         else:
-            shown.isetitem(place, [clean(value, 90) for value in column.astype(object).where(column.notna(), "")])
+            shown.isetitem(place, [clean(value, width) for value in column.astype(object).where(column.notna(), "")])
     options: dict[str, Any] = {
         "allow_html": False,
-        "classes": "display compact nowrap",
+        "classes": "display compact" if wrap else "display compact nowrap",
         "columnDefs": [
             {"targets": places, "render": JavascriptFunction(script), "className": "dt-right"}
             for places, script in ((sizes, _BYTES), (numbers, _NUMBER))
@@ -119,8 +128,8 @@ def table_options(frame: pd.DataFrame, *, rows: int = 1000, page: int = 10) -> t
 class Table:
     """A frame shown as a table that sorts, searches and pages with no network; made by `show`."""
 
-    def __init__(self, frame: pd.DataFrame, caption: str | None, rows: int, page: int) -> None:
-        self.frame, self.caption, self.rows, self.page = frame, caption, rows, page
+    def __init__(self, frame: pd.DataFrame, caption: str | None, rows: int, page: int, wrap: bool) -> None:
+        self.frame, self.caption, self.rows, self.page, self.wrap = frame, caption, rows, page, wrap
 
     def to_html(self) -> str:
         """The table's HTML; it needs `bundle` once in the page."""
@@ -129,7 +138,7 @@ class Table:
         caption = self.caption or ""
         if len(self.frame) > self.rows:
             caption += f" (the first {self.rows:,} of {len(self.frame):,} rows)"
-        shown, options = table_options(self.frame, rows=self.rows, page=self.page)
+        shown, options = table_options(self.frame, rows=self.rows, page=self.page, wrap=self.wrap)
         table = to_html_datatable(shown, connected=False, display_logo_when_loading=False, **options)
         # Without scripts a plain table is there; what itables says of itself meanwhile, with links to its site, is not.
         for words in (r"<tbody>.*?</tbody>", r"<sup>.*?</sup>"):
@@ -144,7 +153,9 @@ class Table:
         return {"text/html": head + self.to_html(), "text/plain": repr(self.frame)}
 
 
-def show(frame: pd.DataFrame, caption: str | None = None, *, rows: int = 1000, page: int = 10) -> Table:
+def show(
+    frame: pd.DataFrame, caption: str | None = None, *, rows: int = 1000, page: int = 10, wrap: bool = False
+) -> Table:
     """Show a frame as a table that sorts, searches and pages, in JupyterLab and in a report, offline.
 
     Parameters
@@ -156,8 +167,53 @@ def show(frame: pd.DataFrame, caption: str | None = None, *, rows: int = 1000, p
         At most so many rows are put into the page, the first ones: sort the frame by what matters.
     page : int
         Rows to a page.
+    wrap : bool
+        Let long text take several lines; else it stays in one, shortened.
     """
-    return Table(frame, caption, rows, page)
+    return Table(frame, caption, rows, page, wrap)
+
+
+class Cards:
+    """The rows of a frame as cards, a heading and a few figures each; made by `cards`."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+
+    def _repr_html_(self) -> str:
+        return f'<div class="imagelab-cards" style="{_GRID}">{"".join(map(self._card, self.frame.index))}</div>'
+
+    def _card(self, heading: Any) -> str:
+        facts = "".join(
+            f'<div style="min-width:6.5em"><dt style="opacity:.8;font-size:.85em;font-weight:400">{escape(str(name).replace("_", " "), 40)}</dt>'
+            f'<dd style="margin:0;font-size:1.35em;font-weight:600">{escape(_figure(name, value), 40)}</dd></div>'
+            for name, value in self.frame.loc[heading].items()
+        )
+        title = f'<strong style="overflow-wrap:anywhere">{escape(heading, 90)}</strong>'
+        return f'<div style="{_CARD}">{title}<dl style="{_FACTS}">{facts}</dl></div>'
+
+
+def cards(frame: pd.DataFrame, most: int = 6) -> Cards | Table:
+    """Show what answers first: a card for each row, its index as the heading, its columns as figures.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Its index is unique. Columns of bytes are shown in decimal units, a column called ``efficiency`` or ``share``
+        in per cent, unknown as a word.
+    most : int
+        Of more rows, a table (`show`).
+    """
+    return Cards(frame) if len(frame) <= most else show(frame.reset_index())
+
+
+def _figure(name: Any, value: Any) -> str:
+    if pd.isna(value):
+        return "unknown"
+    if BYTE_COLUMN.search(str(name)):
+        return format_bytes(value)
+    if name in ("efficiency", "share"):  # never 100 % where a byte is missing
+        return f"{100 * value:.2f} %" if value > 0.999 else f"{100 * value:.1f} %"
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
 def bundle() -> str:
