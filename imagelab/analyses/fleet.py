@@ -56,12 +56,12 @@ def query_fleet(
     if pattern is not None and not asked.pattern:
         raise ImagelabError(f"the question {question} takes no pattern, and was given {pattern!r}.")
     if question != "where":
-        return _ask(Path(folder), asked, pattern=pattern and _regex(pattern))
+        return _ask(Path(folder), asked, **_matching(pattern))
     if not pattern:
         raise ImagelabError("where wants a package's name, such as 'log4j*'.")
-    found = [_ask(Path(folder), asked, pattern=_regex(pattern), version=version)]
+    found = [_ask(Path(folder), asked, **_matching(pattern), version=version)]
     if version is None:
-        found.append(_ask(Path(folder), WHERE_FILES, pattern=".*/" + _regex(pattern, "[^/]*")))
+        found.append(_ask(Path(folder), WHERE_FILES, **_matching(pattern, ".*/", "[^/]*")))
     return pd.concat(found, ignore_index=True)
 
 
@@ -107,7 +107,11 @@ def _ask(folder: Path, question: Question, **values: Any) -> pd.DataFrame:
     sql, values = TABLES + question.sql, {"index": index, "now": now, "snapshots": snapshots, "version": None, **values}
     used = {name: value for name, value in values.items() if re.search(rf"\${name}\b", sql)}
     with tempfile.TemporaryDirectory() as spill:
-        options: dict[str, Any] = {"memory_limit": MEMORY, "temp_directory": spill, "autoinstall_known_extensions": "false"}
+        options: dict[str, Any] = {
+            "memory_limit": MEMORY,
+            "temp_directory": spill,
+            "autoinstall_known_extensions": "false",
+        }
         with duckdb.connect(config=options) as connection:
             try:
                 answer = connection.sql(sql, params=used).to_arrow_table()
@@ -126,8 +130,11 @@ def _column(values: pa.ChunkedArray, dtype: str) -> Any:
     return values.cast(pa.int64() if dtype.lower() == "int64" else values.type).to_pylist()
 
 
-def _regex(pattern: str, any_text: str = ".*") -> str:
-    """A pattern whose ``*`` is any text, on bytes as DuckDB shows them: printable ASCII
+def _matching(pattern: str | None, before: str = "", any_text: str = ".*") -> dict[str, str | None]:
+    """A pattern as a regular expression, and its longest literal part; on bytes as DuckDB shows them: printable ASCII
     but quotes and the backslash, else ``\\xNN``."""
-    shown = "".join(chr(byte) if 32 <= byte < 127 and byte not in b"\"'\\" else f"\\x{byte:02X}" for byte in pattern.encode())
-    return any_text.join(re.escape(part) for part in shown.split("*"))
+    if pattern is None:
+        return {"pattern": None, "part": None}
+    plain = {byte: chr(byte) for byte in range(32, 127) if byte not in b"\"'\\"}
+    parts = "".join(plain.get(byte, f"\\x{byte:02X}") for byte in pattern.encode()).split("*")
+    return {"pattern": before + any_text.join(map(re.escape, parts)), "part": max(parts, key=len)}

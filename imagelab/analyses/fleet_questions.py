@@ -52,10 +52,12 @@ known AS (SELECT *, coalesce(diff_id, image || layer_index) AS layer FROM layers
     USING (image)),
 counted AS (SELECT layer, min(image) FILTER (listed) AS first, arg_min(layer_index, image) FILTER (listed) AS layer_index,
     count(DISTINCT image) AS images FROM known GROUP BY layer),
-rows AS (SELECT DISTINCT file.path, file.size, file.digest, counted.layer, counted.images
-    FROM read_parquet($snapshots, filename = true) file
+every AS NOT MATERIALIZED (SELECT file.path, file.size, file.digest, counted.layer, counted.images,
+    hash(file.path, file.size, file.digest) AS hash FROM read_parquet($snapshots, filename = true) file
     JOIN counted ON parse_filename(file.filename, true) = counted.first AND file.layer_index = counted.layer_index
-    WHERE file.kind = 0 AND ($pattern IS NULL OR regexp_full_match(file.path::VARCHAR, $pattern)))
+    WHERE file.kind = 0),
+rows AS NOT MATERIALIZED (SELECT * FROM every WHERE $pattern IS NULL OR -- the literal part first: it is found faster
+    contains(path::VARCHAR, $part) AND regexp_full_match(path::VARCHAR, $pattern))
 """
 
 QUESTIONS = {
@@ -98,10 +100,13 @@ QUESTIONS = {
     "files": Question(
         "the same file (path and content; path and size, where digests are unknown) in several layers",
         {"path": "str", "size": "int64", "digest": "string", "images": "int64", "layers": "int64", "extra_bytes": "int64"},
-        _REPRESENTED + """SELECT path, size, 'sha256:' || lower(hex(digest)) AS digest, sum(images) AS images,
-        count(DISTINCT layer) AS layers,
-        size * (count(DISTINCT layer) - 1) AS extra_bytes FROM rows WHERE size > 0
-        GROUP BY path, size, rows.digest HAVING $pattern IS NOT NULL OR count(DISTINCT layer) > 1
+        # Hashes are grouped first, as the paths of all together need much memory; then the few are counted exactly.
+        _REPRESENTED + """, best AS (SELECT hash FROM rows WHERE size > 0 GROUP BY hash, size
+        HAVING $pattern IS NOT NULL OR count(*) > 1 ORDER BY size * (count(*) - 1) DESC, hash LIMIT 2000)
+        SELECT path, size, 'sha256:' || lower(hex(digest)) AS digest, sum(images) AS images,
+        count(*) AS layers, size * (count(*) - 1) AS extra_bytes
+        FROM (SELECT DISTINCT path, size, digest, layer, images FROM every WHERE hash IN (SELECT hash FROM best))
+        GROUP BY path, size, digest HAVING $pattern IS NOT NULL OR count(*) > 1
         ORDER BY extra_bytes DESC, images DESC, path LIMIT 1000""",
         pattern=True, files=True,
     ),
@@ -117,10 +122,10 @@ QUESTIONS = {
         "the images that hold a package, by its manager's record or as a file of that name (stored, perhaps removed above)",
         {"reference": "str", "image": "str", "manager": "string", "package": "str", "version": "string",
          "layer_index": "int64", "from_base": "boolean"},
-        """SELECT packages.reference, image, manager, package, version, layer_index,
+        """SELECT based.reference, image, manager, package, version, layer_index,
         layer_index < based.base_layers AS from_base FROM packages JOIN based USING (image)
         WHERE regexp_full_match(package, $pattern) AND ($version IS NULL OR version = $version)
-        ORDER BY reference, manager, package, version""",
+        ORDER BY based.reference, manager, package, version""",
         pattern=True,
     ),
     "waste": Question(
@@ -157,9 +162,10 @@ QUESTIONS = {
 #: The rest of "where": files of that name, in whichever layer stores them.
 WHERE_FILES = QUESTIONS["where"]._replace(
     sql=_REPRESENTED
-    + """SELECT reference, image, 'file' AS manager, path AS package, NULL AS version, layer_index,
-    layer_index < based.base_layers AS from_base FROM rows JOIN known USING (layer) JOIN based USING (image, reference)
-    ORDER BY reference, path, layer_index""",
+    + """SELECT based.reference, image, 'file' AS manager, path AS package, NULL AS version, known.layer_index,
+    known.layer_index < based.base_layers AS from_base
+    FROM (SELECT DISTINCT path, layer FROM rows) JOIN known USING (layer) JOIN based USING (image)
+    ORDER BY based.reference, path, known.layer_index""",
     files=True,
 )
 #: Which image stands on which base; the joint of "findings".

@@ -32,7 +32,7 @@ def likeness_heatmap(likeness: pd.DataFrame) -> go.Figure:
     kept = table.sum().nlargest(MOST).index
     matrix = table.loc[kept, kept].to_numpy()
     order = _alike(matrix)
-    matrix, names = matrix[np.ix_(order, order)], [escape(kept[place], 34) for place in order]
+    matrix, names = matrix[np.ix_(order, order)], [escape(kept[place].removeprefix("docker://"), 34) for place in order]
     bytes_of = likeness.pivot_table(index="reference", columns="other", values="shared", aggfunc="max").fillna(0)
     common = bytes_of.loc[kept[order], kept[order]].to_numpy()
     own = np.where(matrix > 0.9995, 0, matrix)  # neither an image itself nor one of the same bytes is news
@@ -88,7 +88,10 @@ def base_map(sharing: pd.DataFrame) -> go.Figure:
     figure = go.Figure(
         go.Treemap(
             ids=[*(f"base {base}" for base in totals.index), *(f"image {image}" for image in shown["image"])],
-            labels=[*(escape(base, 40) for base in totals.index), *(escape(name, 40) for name in shown["reference"])],
+            labels=[
+                *(escape(base, 40) for base in totals.index),
+                *(escape(name.removeprefix("docker://"), 40) for name in shown["reference"]),
+            ],
             parents=[*[""] * len(totals), *(f"base {base}" for base in shown["base"])],
             values=[*(int(shown.loc[shown["base"] == base, "total"].sum()) for base in totals.index), *shown["total"]],
             branchvalues="total",
