@@ -38,7 +38,8 @@ def test_made_trees_of_every_manager(tmp_path):
     status = b"Package: a\nStatus: install ok installed\nArchitecture: amd64\nVersion: %d\n\n"
     gone = b"Package: gone\nStatus: deinstall ok config-files\n"
     tars = [
-        layer_tar([(b"var/lib/dpkg/status", "file", status % 1 + gone), (b"var/lib/dpkg/info/a.list", "file", b"/.\n/usr/a\n/usr/h\n"),
+        layer_tar([(b"var/lib/dpkg/status", "file", status % 1 + gone),
+                   (b"var/lib/dpkg/info/a.list", "file", b"/.\n/usr/a\n/usr/h\n"),
                    (b"usr/a", "file", b"12345"), (b"usr/h", "hardlink", b"usr/a"),
                    (b"var/lib/dpkg/status.d/base-files", "file", DISTROLESS),
                    (b"var/lib/dpkg/status.d/base-files.md5sums", "file", b"0123  etc/debian_version\n"),
@@ -48,7 +49,7 @@ def test_made_trees_of_every_manager(tmp_path):
                    (b"app/node_modules/q/package.json", "file", b'{"name": "q", "version": 7}'),
                    (b"app/node_modules/bad/package.json", "file", b"[" * 100_000),
                    (b"lib/python3/site-packages/x-1.dist-info/METADATA", "file", b"Name: x\nVersion: 1\n\nText\nName: y"),
-                   (b"lib/python3/site-packages/x-1.dist-info/RECORD", "file", 
+                   (b"lib/python3/site-packages/x-1.dist-info/RECORD", "file",
                     b'x.py,sha256=1,3\n"x,y.py",,\n../../../bin/x,,\n'),
                    (b"lib/python3/site-packages/x.py", "file", b"abc"), (b"bin/x", "file", b"#!"),
                    (b"lib/python3/dist-packages/old-2.egg-info", "file", b"Name: old\nVersion: 2\n")]),

@@ -15,24 +15,20 @@ from imagelab.errors import ArchiveError, ImageNotFound
 from imagelab.layer_tar import LayerListing
 from imagelab.model import Image, Layer
 from imagelab.sources.assemble import (
-    INDEX_TYPES,
     PLAIN_LAYER,
     assemble,
     digest_of,
     manifest_layers,
     mapping,
     parse_json,
-    platform_of,
     sequence,
     text,
     texts,
 )  # fmt: skip
+from imagelab.sources.choices import Choice, blob_member, choices, choose, peek, walk_index
 from imagelab.sources.containers import Container, open_archive
 
-_REF_NAME = "org.opencontainers.image.ref.name"
-_IMAGE_NAME = "io.containerd.image.name"
 _EARLY_CONFIG = "application/octet-stream"  # what Docker 1.10 called an image's config
-_MAX_DEPTH = 8  # of indexes in indexes
 
 
 @dataclass(frozen=True)
@@ -75,22 +71,6 @@ def check_listable(layer: Layer, reference: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One image of a container: what it is called and where it stands."""
-
-    names: tuple[str, ...]
-    platform: str | None
-    descriptor: dict[str, Any]  # an OCI descriptor, or an entry of manifest.json
-    index_digest: str | None = None
-    annotations: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def label(self) -> str:
-        label = ", ".join(self.names) or str(self.descriptor.get("digest") or self.descriptor.get("Config"))
-        return f"{label} ({self.platform})" if self.platform else label
-
-
 def load_archive(reference: str, path: Path, name: str | None, platform: str | None, mask: bool) -> Image:
     """The image called ``name``, or the only one, in the archive or layout at ``path``."""
     return load_from(open_archive(path), reference, str(path), name, platform, mask)
@@ -105,7 +85,7 @@ def load_from(
     held = [
         choice
         for choice in found
-        if "Config" in choice.descriptor or _blob(text(choice.descriptor.get("digest"))) in container.sizes
+        if "Config" in choice.descriptor or blob_member(text(choice.descriptor.get("digest"))) in container.sizes
     ]
     chosen = choose(held or found, reference, name, platform)
     load = _docker_image if "Config" in chosen.descriptor else _oci_image
@@ -115,139 +95,10 @@ def load_from(
     return image
 
 
-def choices(container: Container) -> list[Choice]:
-    """Every image that a container holds.
-
-    Raises
-    ------
-    ArchiveError
-        It is no image archive or layout, and what it is instead where that is plain.
-    """
-    members = container.sizes
-    if "manifest.json" in members:
-        entries = sequence(
-            parse_json(container.read("manifest.json"), f"{container.name}: manifest.json"), "manifest.json"
-        )
-        found = []
-        for entry in entries:
-            entry = mapping(entry, "an entry of manifest.json")
-            tags = [tag for tag in sequence(entry.get("RepoTags"), "RepoTags") if isinstance(tag, str)]
-            found.append(Choice(tuple(tags), None, entry))
-        if found:
-            return found
-        raise ArchiveError(f"{container.name} holds an empty manifest.json: nothing was saved in it.")
-    if "index.json" in members:
-        index = mapping(parse_json(container.read("index.json"), f"{container.name}: index.json"), "index.json")
-        found = list(_walk_index(container, index, None, (), 0, set()))
-        if found:
-            return found
-        raise ArchiveError(
-            f"{container.name} is an OCI layout without an image in it (attestations and artifacts are none)."
-        )
-    raise ArchiveError(f"{container.name} is not an image archive: {_what_else(members)}")
-
-
-def _what_else(members: dict[str, int]) -> str:
-    if "repositories" in members:
-        return "it was saved by a Docker older than 1.10, without manifest.json. Load it and `docker save` it again."
-    if "oci-layout" in members:
-        return "an OCI layout without index.json. Copy it again, for example with skopeo."
-    if not members:
-        return "nothing is in it."
-    some = ", ".join(sorted(members)[:3])
-    return (
-        f"no manifest.json and no index.json, but {some} …: a single layer or a root filesystem "
-        "(`docker export`, buildx `type=tar`)? Use `docker save`, or buildx `type=docker` or `type=oci`."
-    )
-
-
-def _walk_index(
-    container: Container,
-    index: dict[str, Any],
-    index_digest: str | None,
-    names: tuple[str, ...],
-    depth: int,
-    seen: set[tuple[str | None, tuple[str, ...]]],
-) -> Iterator[Choice]:
-    """The image manifests of an index and of those below it; every descriptor's own names go to what it holds."""
-    for descriptor in sequence(index.get("manifests"), "an index's manifests"):
-        descriptor = mapping(descriptor, "a descriptor in an index")
-        annotations = texts(descriptor.get("annotations"))
-        own = tuple(annotations[key] for key in (_IMAGE_NAME, _REF_NAME) if annotations.get(key))
-        listed = mapping(descriptor.get("platform"), "a descriptor's platform")
-        if "vnd.docker.reference.type" in annotations or listed.get("os") == "unknown":
-            continue  # BuildKit's attestations
-        digest, kind = text(descriptor.get("digest")), text(descriptor.get("mediaType"))
-        member = _blob(digest)
-        if kind in INDEX_TYPES or (member in container.sizes and "manifests" in _peek(container, member)):
-            if member not in container.sizes or depth >= _MAX_DEPTH:
-                yield Choice(own or names, None, descriptor, digest)
-                continue
-            if (digest, own or names) in seen:  # indexes that name one another many times would multiply
-                continue
-            seen.add((digest, own or names))
-            inner = mapping(parse_json(container.read(member), member), member)
-            yield from _walk_index(
-                container, inner, digest if depth == 0 else index_digest, own or names, depth + 1, seen
-            )
-        elif "artifactType" not in descriptor:
-            yield Choice(own or names, platform_of(listed), descriptor, index_digest, tuple(annotations.items()))
-
-
-def _peek(container: Container, member: str) -> dict[str, Any]:
-    document = parse_json(container.read(member), member)
-    return document if isinstance(document, dict) else {}
-
-
-def choose(found: list[Choice], reference: str, name: str | None, platform: str | None) -> Choice:
-    """The one image that is meant.
-
-    Raises
-    ------
-    ImageNotFound
-        None fits, or several do: the message lists them.
-    """
-    fitting = [choice for choice in found if name is None or name in choice.names or _matches(name, choice)]
-    if platform is not None and len(fitting) >= 1:
-        fitting = [choice for choice in fitting if choice.platform in (platform, None)]
-    distinct: dict[str, Choice] = {}
-    for choice in fitting:  # one image under several tags is one image
-        key = str(choice.descriptor.get("digest") or choice.descriptor.get("Config"))
-        first = distinct.get(key)
-        names = tuple(dict.fromkeys((first.names if first else ()) + choice.names))
-        distinct[key] = Choice(names, choice.platform, choice.descriptor, choice.index_digest, choice.annotations)
-    if len(distinct) == 1:
-        return next(iter(distinct.values()))
-    listed = "\n  ".join(dict.fromkeys(choice.label for choice in (list(distinct.values()) or found)[:20]))
-    if not distinct:
-        wanted = " ".join(filter(None, [name, platform and f"for {platform}"]))
-        raise ImageNotFound(f"{reference}: no image {wanted}. It holds:\n  {listed}")
-    how = (
-        "platform="
-        if len({choice.names for choice in distinct.values()}) == 1
-        else "a name behind the path (PATH:NAME)"
-    )
-    raise ImageNotFound(f"{reference} holds {len(distinct)} images: choose one with {how}:\n  {listed}")
-
-
-def _matches(name: str, choice: Choice) -> bool:
-    """Docker's own spelling: ``docker.io/library/x`` is ``x``; a missing tag is ``latest``; a digest."""
-    digest = str(choice.descriptor.get("digest") or choice.descriptor.get("Config") or "")
-    if name.startswith("sha256:") and name.removeprefix("sha256:") in digest.removesuffix(".json"):
-        return True
-    tagged = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
-    short = {known.removeprefix("docker.io/").removeprefix("library/") for known in choice.names}
-    return tagged.removeprefix("docker.io/").removeprefix("library/") in short
-
-
-def _blob(digest: str | None) -> str:
-    return "blobs/" + (digest or "").replace(":", "/")
-
-
 def _checked_blob(container: Container, digest: str | None, what: str) -> bytes:
     if not digest or not digest.startswith("sha256:"):
         raise ArchiveError(f"{container.name}: the {what}'s digest is {digest!r}; sha256: is what is read.")
-    data = container.read(_blob(digest))
+    data = container.read(blob_member(digest))
     if digest_of(data) != digest:
         raise ArchiveError(f"{container.name}: the {what} {digest} is damaged: its content is {digest_of(data)}.")
     return data
@@ -269,7 +120,7 @@ def _oci_image(container: Container, chosen: Choice, reference: str, path: str, 
         manifest=manifest,
         annotations=dict(chosen.annotations) | texts(manifest.get("annotations")),
         layers=layers,
-        source=ArchiveSource(path, tuple(_blob(layer.digest) for layer in layers)),
+        source=ArchiveSource(path, tuple(blob_member(layer.digest) for layer in layers)),
         image_id=digest_of(config_bytes),
         manifest_digest=digest,
         index_digest=chosen.index_digest,
@@ -355,11 +206,11 @@ def _manifest_beside(container: Container, image_id: str) -> tuple[dict[str, Any
     if "index.json" not in container.sizes:
         return {}, {}
     index = mapping(parse_json(container.read("index.json"), "index.json"), "index.json")
-    for choice in _walk_index(container, index, None, (), 0, set()):
+    for choice in walk_index(container, index, None, (), 0, set()):
         digest = text(choice.descriptor.get("digest"))
-        if _blob(digest) not in container.sizes:
+        if blob_member(digest) not in container.sizes:
             continue
-        manifest = _peek(container, _blob(digest))
+        manifest = peek(container, blob_member(digest))
         if isinstance(manifest.get("config"), dict) and manifest["config"].get("digest") == image_id:
             annotations = dict(choice.annotations) | texts(manifest.get("annotations"))
             return manifest, {

@@ -31,7 +31,8 @@ USER 1000
 EXPOSE 80
 CMD ["sh", "-c", "cat /srv/hello.txt"]
 """
-NAME = "imagelab-test/history:1"
+LOADED = f"imagelab-test/loaded-{os.getpid()}:1"
+NAME = f"imagelab-test/history-{os.getpid()}:1"  # several runs can share an engine
 EXACT = ["step", "instruction", "arguments", "created_by", "builder", "empty_layer", "layer_index", "diff_id", "size"]
 
 
@@ -214,15 +215,15 @@ def test_loaded_from_an_archive(engine, monkeypatch, tmp_path):
     """What an engine shows of a loaded image whose archive tells nothing of builders."""
     at(monkeypatch, engine)
     tars = [layer_tar([(b"a", "file", b"x" * 9000)]), layer_tar([]), layer_tar([(b"b", "symlink", b"a")])]
-    archive = write_tar(tmp_path / "x.tar", docker_save(tars, tags=["imagelab-test/loaded:1"]))
+    archive = write_tar(tmp_path / "x.tar", docker_save(tars, tags=[LOADED]))
     engine.docker("load", "-i", archive)
     try:
-        exact, told = il.history(archive), il.history("imagelab-test/loaded:1")
+        exact, told = il.history(archive), il.history(LOADED)
         agree(told, exact, ["created_by", "layer_index", "empty_layer"])
-        assert il.files("imagelab-test/loaded:1")["path"].tolist() == ["/a", "/b"]
-        assert il.history("imagelab-test/loaded:1")["size"].tolist() == [9000, 0, 0]
+        assert il.files(LOADED)["path"].tolist() == ["/a", "/b"]
+        assert il.history(LOADED)["size"].tolist() == [9000, 0, 0]
     finally:
-        engine.docker("rmi", "imagelab-test/loaded:1")
+        engine.docker("rmi", LOADED)
 
 
 def test_list_images(built, monkeypatch):
@@ -246,8 +247,8 @@ def test_list_images(built, monkeypatch):
 def test_near_names(built, monkeypatch):
     engine, name, _, _ = built
     at(monkeypatch, engine)
-    with pytest.raises(il.ImageNotFound, match=r"Near it: .*imagelab-test/history:1"):
-        il.load_image("imagelab-test/hystory:1")
+    with pytest.raises(il.ImageNotFound, match=r"Near it: .*imagelab-test/history-"):
+        il.load_image(NAME.replace("history", "hystory"))
     with pytest.raises(il.ImageNotFound, match="linux/amd64"):
         il.load_image(name, platform="linux/arm64")
 
@@ -292,7 +293,8 @@ def test_podman(podman, monkeypatch, corpus):
     command, host = podman
     monkeypatch.setenv("DOCKER_HOST", host)
     archive = corpus / "archives" / "dive-test-docker-image.tar"
-    subprocess.run([*command, "load", "-q", "-i", archive], check=True, capture_output=True)
+    done = subprocess.run([*command, "load", "-q", "-i", archive], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert "localhost/dive-test:latest" in set(il.list_images()["reference"])
     exact, told = il.history(f"docker-archive:{archive}"), il.history("dive-test:latest")
     agree(told, exact)
