@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -272,11 +274,11 @@ def test_contexts(modern, classic, monkeypatch, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory):
+def podman():
     """Podman's Docker-compatible socket, with a store of its own."""
     if not shutil.which("podman") or os.geteuid() != 0:
         missing("podman is not on this machine, or this is not root")
-    folder = tmp_path_factory.mktemp("podman")
+    folder = Path(tempfile.mkdtemp(prefix="pod"))  # podman wants its paths short
     command = ["podman", "--root", folder / "root", "--runroot", folder / "run", "--storage-driver", "vfs",
                "--cgroup-manager", "cgroupfs", "--events-backend", "file"]  # fmt: skip
     service = subprocess.Popen([*command, "system", "service", "--time", "0", f"unix://{folder}/podman.sock"])
@@ -287,6 +289,7 @@ def podman(tmp_path_factory):
     yield command, f"unix://{folder}/podman.sock"
     service.terminate()
     service.wait(20)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_podman(podman, monkeypatch, corpus):
