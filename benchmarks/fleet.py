@@ -9,8 +9,8 @@ layers made from real application layers: one of dependencies, which every third
 equal files lie in different layers), and some of the repository's own below ``/srv``, renewed with each tag,
 until it has so many files. Tags are a week apart, and grow by 2% each. Everything follows from one seed.
 
-Each question runs in a process of its own, which reports its time and its peak memory. ``fleet.csv`` has the
-figures, ``fleet.html`` the plot.
+Each question runs in a process of its own, which reports its time and its peak memory. FOLDER/fleet.csv has the
+figures, FOLDER/fleet.html the plot; those of a busy two-core machine lie beside this file (fleet.csv, fleet.png).
 """
 
 from __future__ import annotations

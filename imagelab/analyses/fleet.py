@@ -32,7 +32,8 @@ def query_fleet(
         One of ``QUESTIONS``: storage, sharing, likeness, layers, files, packages, where, waste, bases, growth; or
         findings, which reads the scanners' reports beside the snapshots (``NAME.*`` beside ``NAME.parquet``).
     pattern : str, optional
-        For packages and where a package's name, for files a path; ``*`` stands for any text. ``where`` needs one.
+        For packages and where a package's name, for files a path; ``*`` stands for any text. ``where`` needs one, and
+        without ``*`` also finds the files whose names begin so (``log4j``: ``/opt/log4j-core-2.14.jar``).
     version : str, optional
         For where: only this version of packages (files have none).
 
@@ -61,6 +62,7 @@ def query_fleet(
         raise ImagelabError("where wants a package's name, such as 'log4j*'.")
     found = [_ask(Path(folder), asked, **_matching(pattern), version=version)]
     if version is None:
+        pattern += "" if "*" in pattern else "*"
         found.append(_ask(Path(folder), WHERE_FILES, **_matching(pattern, ".*/", "[^/]*")))
     return pd.concat(found, ignore_index=True)
 
