@@ -1,0 +1,160 @@
+"""What a course section promises and what was measured, and advice beside what it really saved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from imagelab.charts.theme import INK, INSTRUCTION_COLOURS, hover, nothing, titled
+from imagelab.display import escape
+from imagelab.frames import format_bytes
+
+# Colour and shape say the same.
+VERDICT_MARKS = {
+    "holds": ("#009e73", "square"),
+    "holds in part": ("#e69f00", "diamond"),
+    "does not hold": ("#d55e00", "x"),
+    "not measurable here": ("#9aa1ac", "circle-open"),
+}
+
+
+def claim_tiles(claims: pd.DataFrame) -> go.Figure:
+    """Every claim as a mark, in the section's order, one row per chapter.
+
+    Parameters
+    ----------
+    claims : pandas.DataFrame
+        As `imagelab.claims` gives them.
+    """
+    if claims.empty:
+        return nothing("No claims")
+    shown = claims.assign(place=claims.groupby("chapter").cumcount() + 1)
+    figure = go.Figure()
+    for name, (colour, symbol) in VERDICT_MARKS.items():
+        part = shown[shown["verdict"] == name]
+        figure.add_scatter(
+            x=part["place"],
+            y=part["chapter"],
+            mode="markers",
+            name=f"{name} ({len(part)})",
+            marker={"color": colour, "symbol": symbol, "size": 15, "line": {"color": colour, "width": 2}},
+            customdata=[_claim_hover(row) for row in part.itertuples()],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    judged = claims[claims["verdict"] != "not measurable here"]
+    kept = int((judged["verdict"] == "holds").sum())
+    figure.update_xaxes(tickvals=[1, 5, 10, 15, 20, 25], range=[0.3, shown["place"].max() + 0.7])
+    figure.update_yaxes(categoryorder="array", categoryarray=list(shown["chapter"].unique())[::-1])
+    figure.update_legends(y=-0.1)
+    return titled(
+        figure,
+        f"{kept} of the {len(judged)} claims that can be measured hold",
+        "one mark per claim, in the section's order; hover for what it says, what was found and why",
+        height=460,
+    )
+
+
+def claim_ratios(claims: pd.DataFrame) -> go.Figure:
+    """What was measured over what was promised, for claims with a number, on a logarithmic axis.
+
+    Parameters
+    ----------
+    claims : pandas.DataFrame
+        As `imagelab.claims` gives them. Promises of 0, of cases, and sums of the section's own numbers are left out; of a
+        range the nearer end counts.
+    """
+    number = claims["unit"].isin(["bytes", "share", "times"]) & (claims["low"] > 0) & (claims["measured"] > 0)
+    shown = claims[number.fillna(False) & ~claims["claim"].str.contains("arithmetic|total|breakdown")]
+    if shown.empty:
+        return nothing("No claim with a number was measured")
+    ratio = shown["measured"] / shown["measured"].clip(shown["low"], shown["high"])
+    shown = shown.assign(ratio=ratio.astype("float64")).sort_values("ratio", ascending=False)
+    figure = go.Figure()
+    for reach, opacity in ((2, 0.10), (1.1, 0.18)):
+        figure.add_vrect(x0=2 - reach if reach < 2 else 0.5, x1=reach, fillcolor=INK, opacity=opacity, line_width=0)
+    for name, (colour, symbol) in VERDICT_MARKS.items():
+        part = shown[shown["verdict"] == name]
+        if part.empty:
+            continue
+        figure.add_scatter(
+            x=part["ratio"],
+            y=[_label(row) for row in part.itertuples()],
+            mode="markers",
+            name=name,
+            marker={"color": colour, "symbol": symbol, "size": 11},
+            customdata=[_claim_hover(row) for row in part.itertuples()],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    ticks = [0.1, 0.2, 0.5, 1, 2, 4]
+    figure.update_xaxes(
+        type="log", tickvals=ticks, ticktext=[f"{tick:g}×" for tick in ticks], title="measured ÷ promised"
+    )
+    figure.update_yaxes(categoryorder="array", categoryarray=[_label(row) for row in shown.itertuples()][::-1])
+    figure.update_legends(y=-0.14)
+    within = int((shown["verdict"] == "holds").sum())
+    return titled(
+        figure,
+        f"{within} of {len(shown)} numbers are within a tenth of what was measured",
+        "dark band: within a tenth; light band: within a factor of two",
+        height=150 + 27 * len(shown),
+    )
+
+
+def advice_accuracy(verified: pd.DataFrame) -> go.Figure:
+    """Bytes that advice predicted beside those that a rebuild saved, pair by pair.
+
+    Parameters
+    ----------
+    verified : pandas.DataFrame
+        As `imagelab.verify_advice` gives it; pairs with neither are left out.
+    """
+    shown = verified[(verified["predicted_bytes"] > 0) | (verified["measured_bytes"] > 100_000)]
+    if shown.empty:
+        return nothing("No pair with a prediction")
+    shown = shown.sort_values("measured_bytes")
+    figure = go.Figure()
+    for column, name, colour in (
+        ("measured_bytes", "saved by the rebuild", INSTRUCTION_COLOURS["RUN"]),
+        ("predicted_bytes", "predicted by the advice", INSTRUCTION_COLOURS["COPY"]),
+    ):
+        figure.add_bar(
+            y=shown["pair"],
+            x=shown[column],
+            orientation="h",
+            name=name,
+            marker_color=colour,
+            customdata=[
+                hover(row.pair, f"{name}: {format_bytes(getattr(row, column))}", *_why(row))
+                for row in shown.itertuples()
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    removals = shown[shown["removal"]]
+    figure.update_layout(barmode="group")
+    figure.update_legends(y=-0.12)
+    return titled(
+        figure,
+        f"Where a change only leaves files out, {int(removals['close'].sum())} of {len(removals)} predictions are right",
+        "bytes of files, within 2% or 100 kB",
+        height=140 + 38 * len(shown),
+        bytes_axis="x",
+        top=float(shown[["measured_bytes", "predicted_bytes"]].max().max()),
+    )
+
+
+def _label(row: Any) -> str:
+    return f"{escape(row.claim, 30)}: {row.promised}"
+
+
+def _why(row: Any) -> list[str]:
+    why = row.why
+    return [] if pd.isna(why) else [escape(line, 90) for line in str(why).split(". ")]
+
+
+def _claim_hover(row: Any) -> str:
+    lines = [f"promised: {row.promised}"]
+    if pd.notna(row.found):
+        lines.append(f"found: {row.found}")
+    return hover(row.says, *lines, f"<i>{row.verdict}</i>", *_why(row))
