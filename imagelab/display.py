@@ -38,6 +38,8 @@ _FOLLOW_THEME = """<script>(() => {
 _GRID = "display:grid;gap:1em;grid-template-columns:repeat(auto-fit,minmax(min(26em,100%),1fr));padding:.3em 0"
 _CARD = "border:1px solid rgba(128,128,128,.45);border-radius:8px;padding:.9em 1.1em;background:rgba(128,128,128,.07)"
 _FACTS = "display:flex;flex-wrap:wrap;gap:.7em 1.6em;margin:.6em 0 0"
+_NAME = "opacity:.8;font-size:.85em;font-weight:400"
+_FIGURE = "margin:0;font-size:1.35em;font-weight:600"
 _bundled = False
 _report = False
 
@@ -180,15 +182,15 @@ class Cards:
         self.frame = frame
 
     def _repr_html_(self) -> str:
-        return f'<div class="imagelab-cards" style="{_GRID}">{"".join(map(self._card, self.frame.index))}</div>'
+        return f'<div class="imagelab-cards" style="{_GRID}">{"".join(map(self._card, range(len(self.frame))))}</div>'
 
-    def _card(self, heading: Any) -> str:
+    def _card(self, place: int) -> str:
         facts = "".join(
-            f'<div style="min-width:6.5em"><dt style="opacity:.8;font-size:.85em;font-weight:400">{escape(str(name).replace("_", " "), 40)}</dt>'
-            f'<dd style="margin:0;font-size:1.35em;font-weight:600">{escape(_figure(name, value), 40)}</dd></div>'
-            for name, value in self.frame.loc[heading].items()
+            f'<div style="min-width:6.5em"><dt style="{_NAME}">{escape(str(name).replace("_", " "), 40)}</dt>'
+            f'<dd style="{_FIGURE}">{escape(_figure(name, column.iloc[place]), 40)}</dd></div>'
+            for name, column in self.frame.items()
         )
-        title = f'<strong style="overflow-wrap:anywhere">{escape(heading, 90)}</strong>'
+        title = f'<strong style="overflow-wrap:anywhere">{escape(self.frame.index[place], 90)}</strong>'
         return f'<div style="{_CARD}">{title}<dl style="{_FACTS}">{facts}</dl></div>'
 
 
@@ -198,8 +200,7 @@ def cards(frame: pd.DataFrame, most: int = 6) -> Cards | Table:
     Parameters
     ----------
     frame : pandas.DataFrame
-        Its index is unique. Columns of bytes are shown in decimal units, a column called ``efficiency`` or ``share``
-        in per cent, unknown as a word.
+        Columns of bytes are shown in decimal units, unknown as a word.
     most : int
         Of more rows, a table (`show`).
     """
@@ -211,9 +212,7 @@ def _figure(name: Any, value: Any) -> str:
         return "unknown"
     if BYTE_COLUMN.search(str(name)):
         return format_bytes(value)
-    if name in ("efficiency", "share"):  # never 100 % where a byte is missing
-        return f"{100 * value:.2f} %" if value > 0.999 else f"{100 * value:.1f} %"
-    return f"{value:,}" if isinstance(value, int | float) else str(value)
+    return f"{value:,}" if pd.api.types.is_number(value) else str(value)
 
 
 def bundle() -> str:

@@ -63,6 +63,7 @@ def render(
     show_code: bool = False,
     progress: bool = True,
     folder: Path | None = None,
+    home: str | None = None,
 ) -> Path:
     """Run a notebook in a fresh kernel of this Python and write it as one HTML file.
 
@@ -81,6 +82,8 @@ def render(
         Show a bar of the cells.
     folder : path, optional
         Where the notebook runs; else in its own folder, as in JupyterLab.
+    home : str, optional
+        The page that this one is listed on, for a link back.
 
     Raises
     ------
@@ -96,20 +99,19 @@ def render(
         raise ImagelabError(f"{path} is not a notebook that can be read: {error}") from error
     _set_parameters(book, parameters, path.name)
     images = _run(book, path.name, folder or path.parent, progress)
-    _write(Path(output), _page(book, title or heading(book) or path.stem, images, show_code))
+    _write(Path(output), _page(book, title or heading(book) or path.stem, images, show_code, home))
     return Path(output)
 
 
 def render_all(notebooks: Iterable[str | Path], folder: str | Path) -> Path:
     """Render each notebook with its own defaults into ``folder``, and an ``index.html`` that lists them."""
     import nbformat
-    from jinja2 import Template
 
     paths = [find_notebook(notebook) for notebook in notebooks]
     folder = Path(folder)
     pages = []
     for path in tqdm(paths, desc="notebooks", unit="page"):
-        render(path, {}, folder / f"{path.stem}.html", progress=False)
+        render(path, {}, folder / f"{path.stem}.html", progress=False, home="index.html")
         book = nbformat.read(path, as_version=4)
         text = next((cell.source for cell in book.cells if cell.cell_type == "markdown"), "")
         sentences = [
@@ -117,12 +119,17 @@ def render_all(notebooks: Iterable[str | Path], folder: str | Path) -> Path:
         ]
         summary = re.sub(r"[*`_]|\[([^]]*)\]\([^)]*\)", r"\1", " ".join(sentences[:2]))
         pages.append({"file": f"{path.stem}.html", "title": heading(book) or path.stem, "summary": summary})
+    write_index(folder / "index.html", "imagelab reports", pages)
+    return folder / "index.html"
+
+
+def write_index(path: Path, title: str, pages: Sequence[Mapping[str, str]]) -> None:
+    """Write a page that leads to others: ``file``, ``title`` and ``summary`` of each."""
+    from jinja2 import Template
+
     source = (TEMPLATE / "overview.html.j2").read_text(encoding="utf-8")
     style = (TEMPLATE / "report.css").read_text(encoding="utf-8")
-    _write(
-        folder / "index.html", Template(source).render(title="imagelab reports", pages=pages, style=style, **_stamp())
-    )
-    return folder / "index.html"
+    _write(path, Template(source).render(title=title, pages=pages, style=style, **_stamp()))
 
 
 def find_notebook(notebook: str | Path) -> Path:
@@ -254,7 +261,7 @@ def tell_images(namespace: Mapping[str, Any]) -> None:
     display({IMAGES_MIME: told}, raw=True)
 
 
-def _page(book: Any, title: str, images: list[dict[str, str]], show_code: bool) -> str:
+def _page(book: Any, title: str, images: list[dict[str, str]], show_code: bool, home: str | None) -> str:
     """The executed notebook as HTML."""
     from nbconvert.exporters import HTMLExporter
     from plotly.offline import get_plotlyjs
@@ -290,6 +297,7 @@ def _page(book: Any, title: str, images: list[dict[str, str]], show_code: bool) 
     )
     page = {
         "title": title,
+        "home": home,
         "images": images,
         "plotly": get_plotlyjs().replace("</script", "<\\/script"),
         "tables": bundle(),

@@ -6,6 +6,7 @@ from imagelab.charts.fleet import base_map, likeness_heatmap
 from imagelab.charts.security import epss_cvss, fixable_bars, scan_flow, scanner_agreement, severity_bars
 from imagelab.charts.sharing import sharing_heatmap
 from imagelab.charts.trees import file_tree, size_tree
+from imagelab.charts.trend import trend
 from imagelab.charts.waterfalls import growth, size_difference
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "size_difference",
     "size_tree",
     "stage_graph",
+    "trend",
     "waste_bars",
 ]

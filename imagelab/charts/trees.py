@@ -103,7 +103,7 @@ def file_tree(files: pd.DataFrame, shape: Shape = "treemap", layer_index: int | 
     else:
         shown, measure = files[stored & files["layer_index"].eq(layer_index)], f"Files that layer {layer_index} stored"
         name = f"Layer {layer_index}"
-    nodes = fold(shown["path"], shown["size"])
+    nodes = join_chains(fold(shown["path"], shown["size"]))
     total = int(nodes["bytes"].iloc[0])
     if not total:
         return nothing(f"{name} holds no bytes in files")
@@ -190,6 +190,28 @@ def fold(paths: pd.Series, sizes: pd.Series, smallest: float = SMALLEST, deepest
         id=rest.index + "/\0", parent=rest.index, label="other", path=rest.index + " (other)", kind="other"
     )
     return pd.concat([tree, other.reset_index(drop=True)[columns]], ignore_index=True)
+
+
+def join_chains(tree: pd.DataFrame, most: float = 0.99) -> pd.DataFrame:
+    """``tree`` of `fold`, where a directory whose bytes are nearly all in one directory is drawn as one with it."""
+    nodes = {node["id"]: node for node in tree.to_dict("records")}
+    inside: dict[Any, list[dict[Any, Any]]] = {}
+    for node in nodes.values():
+        inside.setdefault(node["parent"], []).append(node)
+    for node in [*nodes.values()]:
+        while node["id"] in nodes:
+            named = [child for child in inside.get(node["id"], []) if child["kind"] != "other"]
+            if len(named) != 1 or named[0]["kind"] != "directory" or named[0]["bytes"] < most * node["bytes"]:
+                break
+            only = named[0]
+            nodes.pop(only["id"])
+            inside[node["id"]].remove(only)
+            for child in inside.pop(only["id"], []):
+                child["parent"] = node["id"]
+                inside[node["id"]].append(child)
+            node["label"] = f"{node['label'].rstrip('/')}/{only['label']}"
+            node["path"] = only["path"]
+    return pd.DataFrame(nodes.values(), columns=tree.columns)
 
 
 def _tree_trace(nodes: list[tuple[str, str, str, int, str, str]], shape: Shape, colours: list[str]) -> Any:

@@ -12,14 +12,20 @@ from imagelab.cli.app import app
 
 @app.command()
 def report(
-    references: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Images of any source.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write.")],
+    references: Annotated[
+        list[str], typer.Argument(metavar="IMAGE…", help="Images of any source, or one folder of snapshots.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write; for a folder, the folder.")],
     notebook: Annotated[str, typer.Option(help="A report notebook's name or path.")] = "image_report",
     show_code: Annotated[bool, typer.Option("--show-code", help="Show the notebook's code too.")] = False,
 ) -> None:
-    """Write a report into one HTML file that opens with no network."""
+    """Write a report into one HTML file that opens with no network, or a folder's snapshots into a small site."""
     from imagelab.report import report as write
+    from imagelab.site import report_site
 
+    if len(references) == 1 and any(Path(references[0]).glob("*.parquet")):
+        typer.echo(report_site(references[0], output))
+        return
     typer.echo(write(references, output, notebook=notebook, show_code=show_code))
 
 

@@ -1,0 +1,108 @@
+"""Builds of one image over time: a panel for each measure, one beneath the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from imagelab.charts.theme import (
+    INSTRUCTION_COLOURS,
+    OUTLINE,
+    REASON_COLOURS,
+    SEVERITY_COLOURS,
+    bytes_ticks,
+    hover,
+    known_size,
+    nothing,
+    titled,
+)
+from imagelab.charts.waterfalls import signed
+from imagelab.display import BYTE_COLUMN, escape
+from imagelab.errors import ImagelabError
+from imagelab.frames import format_bytes
+
+PANEL = 165  # pixels
+LABELLED = 12  # builds whose points say their value
+
+
+def trend(builds: pd.DataFrame) -> go.Figure:
+    """Size, waste, layers and findings, build by build.
+
+    Parameters
+    ----------
+    builds : pandas.DataFrame
+        A row per build, oldest first: ``reference``, one or more of the three sizes (the first that all rows know is
+        drawn), and any of ``wasted``, ``layers``, ``rules_failed``, and a count of findings under each severity's
+        name. Unknown leaves a gap.
+    """
+    if "reference" not in builds:
+        raise ImagelabError(f"expected a frame with a column 'reference', got {', '.join(map(str, builds.columns))}")
+    size, measure = known_size(builds)
+    if builds[size].notna().sum() < 2:
+        return nothing("No two builds whose size is known")
+    severities = [name for name in SEVERITY_COLOURS if name in builds and builds[name].notna().any()]
+    lines = [
+        name for name in (size, "wasted", "layers", "rules_failed") if name in builds and builds[name].notna().any()
+    ]
+    titles = [measure if name == size else name.replace("_", " ") for name in lines]
+    panels = len(lines) + bool(severities)
+    figure = make_subplots(
+        panels, 1, shared_xaxes=True, vertical_spacing=0.32 / panels, subplot_titles=[*titles, "findings"][:panels]
+    )
+    for row, name in enumerate(lines, 1):
+        _line(figure, row, builds, name, INSTRUCTION_COLOURS["RUN"] if name != "wasted" else REASON_COLOURS["deleted"])
+    for name in severities:
+        bar = {"color": SEVERITY_COLOURS[name], "line": {"color": OUTLINE, "width": 1}}
+        texts = [hover(build, f"{count:,.0f} {name}") for build, count in _known(builds, name)]
+        counts = builds[name].astype("float64")
+        figure.add_bar(x=_places(builds), y=counts, name=name, marker=bar, hovertext=texts, hoverinfo="text",
+                       row=panels, col=1)  # fmt: skip
+    first, last = (builds[size].dropna().iloc[at] for at in (0, -1))
+    change = f" ({100 * (last - first) / first:+.0f}%)".replace("-", "−") if first else ""
+    finding = (
+        f"{signed(last - first)}{change} in {len(builds)} builds: from {format_bytes(first)} to {format_bytes(last)}"
+    )
+    titled(figure, finding, "Each build in its order; what is not known is a gap", height=170 + PANEL * panels)
+    figure.update_layout(barmode="stack", bargap=0.6, showlegend=bool(severities))
+    figure.update_layout(legend={"y": 0, "yanchor": "bottom", "yref": "container"})
+    figure.update_annotations(x=0, xanchor="left", font_size=13)
+    ticks = {"tickvals": _places(builds), "ticktext": [escape(name, 30) for name in builds["reference"]]}
+    figure.update_xaxes(ticks | {"range": [-0.5, len(builds) - 0.5], "showgrid": False})
+    figure.update_yaxes(row=panels, col=1, rangemode="tozero") if severities else None
+    return figure.update_layout(margin={"t": 112, "b": 60, "r": 40})
+
+
+def _line(figure: go.Figure, row: int, builds: pd.DataFrame, name: str, colour: str) -> None:
+    values = builds[name].astype("float64")
+    words = format_bytes if BYTE_COLUMN.search(name) else lambda value: f"{value:,.0f}"
+    figure.add_scatter(
+        x=_places(builds),
+        y=values,
+        mode="lines+markers+text" if len(builds) <= LABELLED else "lines+markers",
+        line={"color": colour, "width": 2.5},
+        marker={"size": 9},
+        text=[words(value) if pd.notna(value) else "" for value in values],
+        textposition="top center",
+        cliponaxis=False,
+        showlegend=False,
+        hovertext=[hover(build, f"{words(value)} {name.replace('_', ' ')}") for build, value in _known(builds, name)],
+        hoverinfo="text",
+        row=row,
+        col=1,
+    )
+    top = max(values.max(), 1.0)
+    ticks: dict[str, Any] = {"nticks": 4}
+    if BYTE_COLUMN.search(name):  # a panel is low: every other one
+        ticks = {key: values[::2] for key, values in bytes_ticks(top).items()}
+    figure.update_yaxes(ticks | {"range": [0, top * 1.35]}, row=row, col=1)
+
+
+def _places(builds: pd.DataFrame) -> list[int]:
+    return list(range(len(builds)))
+
+
+def _known(builds: pd.DataFrame, name: str) -> list[tuple[Any, float]]:
+    return list(zip(builds["reference"], builds[name].astype("float64"), strict=True))

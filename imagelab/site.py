@@ -1,0 +1,124 @@
+"""A folder of snapshots → a small site: a report for each, a page over time where one image was recorded often."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from imagelab import tables
+from imagelab.analyses.waste import efficiency
+from imagelab.display import clean
+from imagelab.errors import ImagelabError
+from imagelab.frames import format_bytes
+from imagelab.model import Image
+from imagelab.report import render, write_index
+from imagelab.sources import load_image
+
+# What a scanner's report beside a snapshot is called: NAME.parquet, NAME.trivy.json, NAME.sarif.
+SCANS = (".json", ".json.gz", ".sarif")
+
+
+def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) -> Path:
+    """Write a report for each snapshot of a folder, trends, and an ``index.html`` that leads to them.
+
+    Snapshots of one repository (of one of its tags, where a tag was recorded twice) are builds of one image: they
+    have a page of size, waste, layers and findings by build, in the order in which they were built. Findings are
+    those of a scanner's report beside the snapshot: of ``app.parquet`` in ``app.json``, ``app.trivy.json`` …
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``*.parquet`` that `imagelab.save_snapshot` wrote.
+    output : path
+        A folder. Each page in it is one file that opens with no network.
+
+    Returns
+    -------
+    pathlib.Path
+        The index.
+
+    Raises
+    ------
+    ImagelabError
+        No snapshot there, one that cannot be read, or an output that is a file.
+    """
+    folder, output = Path(folder).resolve(), Path(output)
+    paths = sorted(folder.glob("*.parquet"))
+    if not paths:
+        raise ImagelabError(
+            f"{folder} holds no *.parquet: make snapshots with `imagelab snapshot IMAGE -o NAME.parquet`"
+        )
+    if output.exists() and not output.is_dir():
+        raise ImagelabError(f"{output} is a file; a folder's reports are several: give a folder with -o")
+    images = {path: load_image(f"snapshot:{path}") for path in paths}  # a bad one is told before the long work
+    trends = builds_of_one_image(images)
+    pages = []
+    with tqdm(total=len(images) + len(trends), desc="reports", unit="page") as bar:
+        for place, (name, members) in enumerate(trends.items(), 1):
+            title, file = f"{name} over time", f"trends/{place}-{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.html"
+            scans = {f"snapshot:{path}": str(scan) for path in members if (scan := scan_beside(path))}
+            given: dict[str, Any] = {"references": [f"snapshot:{path}" for path in members], "scans": scans}
+            _page("trend_report", given, output / file, title)
+            pages.append({"file": file, "title": title, "summary": f"{len(members)} builds"})
+            bar.update()
+        for path, image in images.items():
+            title, file = recorded_name(image), f"images/{path.stem}.html"
+            _page("image_report", {"references": [f"snapshot:{path}"]}, output / file, title)
+            pages.append({"file": file, "title": title, "summary": f"{path.stem}: {_summary(image)}"})
+            bar.update()
+    write_index(output / "index.html", f"Images of {folder.name}", pages)
+    return output / "index.html"
+
+
+def builds_of_one_image(images: dict[Path, Image]) -> dict[str, list[Path]]:
+    """Names that several snapshots bear, each with its snapshots from the first built to the last."""
+    repositories: dict[tuple[str, str], dict[str, list[Path]]] = {}
+    for path, image in images.items():
+        head, colon, tag = recorded_name(image).partition(" (")[0].rpartition(":")
+        repository, tag = (head, tag) if colon and "/" not in tag else (head + colon + tag, "")
+        repositories.setdefault((repository, image.platform or ""), {}).setdefault(tag, []).append(path)
+    found: dict[str, list[Path]] = {}
+    for (repository, platform), tags in repositories.items():
+        again = {f"{repository}:{tag}": paths for tag, paths in tags.items() if len(paths) > 1}
+        for name, members in (again or {repository: [path for paths in tags.values() for path in paths]}).items():
+            if len(members) > 1:
+                label = f"{name} {platform}" if name in found else name
+                found[label] = sorted(members, key=lambda path: (_built(images[path]), path.name))
+    return found
+
+
+def scan_beside(path: Path) -> Path | None:
+    """The scanner's report that lies beside a snapshot."""
+    near = (other for other in path.parent.iterdir() if other.name.startswith(f"{path.stem}."))
+    return next(iter(sorted(other for other in near if other.name.endswith(SCANS))), None)
+
+
+def recorded_name(image: Image) -> str:
+    """The name under which a snapshot's image was known: a tag, else as it was asked for."""
+    if image.provenance.get("recorded_from") not in ("docker-daemon", "docker") and image.tags:
+        return clean(image.tags[0], 80)
+    return clean(image.provenance.get("recorded_as") or image.reference, 80)
+
+
+def _built(image: Image) -> str:
+    """When it was built, in RFC 3339, which sorts as text; empty where that is unknown."""
+    times: Iterable[Any] = (image.config.get("created"), *(entry.created for entry in reversed(image.history)))
+    return next((time for time in times if isinstance(time, str) and time), "")
+
+
+def _summary(image: Image) -> str:
+    layers = tables.layers(image)
+    size = layers["size"].sum(min_count=1)
+    if layers["size"].isna().any():
+        return f"{format_bytes(layers['content_size'].sum(min_count=1))} compressed in {len(layers)} layers"
+    wasted = efficiency(image)["wasted"].iloc[0]
+    return f"{format_bytes(size)} in {len(layers)} layers, {format_bytes(wasted)} of it wasted"
+
+
+def _page(notebook: str, parameters: dict[str, Any], output: Path, title: str) -> None:
+    render(notebook, parameters, output, title=title, progress=False, folder=Path.cwd(), home="../index.html")
