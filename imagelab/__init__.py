@@ -12,6 +12,7 @@ from imagelab.analyses.cache import plan_build, plan_cost
 from imagelab.analyses.cache_log import critical_steps
 from imagelab.analyses.compare import compare_files, compare_layers, duplicates, sum_changes
 from imagelab.analyses.dive import dive_efficiency
+from imagelab.analyses.fleet import query_fleet
 from imagelab.analyses.gate import check
 from imagelab.analyses.hardening import check_hardening
 from imagelab.analyses.hardening_containers import containers
@@ -29,15 +30,17 @@ from imagelab.errors import (
     DockerfileError,
     ImagelabError,
     ImageNotFound,
+    RegistryUnavailable,
     ScanFormatError,
 )
+from imagelab.fleet import index_images
 from imagelab.model import Image
 from imagelab.resources import data_path, examples
 from imagelab.scans.reader import read_scan
 from imagelab.scans.run import run_scan
 from imagelab.scans.suppress import set_aside, suppress
 from imagelab.snapshots import save_snapshot
-from imagelab.sources import load_image
+from imagelab.sources import list_platforms, list_tags, load_image
 from imagelab.tables import files, history, layers, list_images, packages, read_file, settings, squash
 
 __version__ = "0.1.0"
@@ -50,6 +53,7 @@ __all__ = [
     "Image",
     "ImageNotFound",
     "ImagelabError",
+    "RegistryUnavailable",
     "ScanFormatError",
     "advise",
     "advise_build",
@@ -71,12 +75,16 @@ __all__ = [
     "examples",
     "files",
     "history",
+    "index_images",
     "layers",
     "list_images",
+    "list_platforms",
+    "list_tags",
     "load_image",
     "packages",
     "plan_build",
     "plan_cost",
+    "query_fleet",
     "read_accepted",
     "read_build_log",
     "read_dockerfile",

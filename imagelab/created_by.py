@@ -11,9 +11,8 @@ import re
 from typing import NamedTuple
 
 INSTRUCTIONS = frozenset(
-    ["ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD", "RUN"]
-    + ["SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"]
-)
+    ("ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD")
+) | {"RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"}
 #: What makes a layer, even an empty one (BuildKit), or can make one (classic builder).
 LAYER_MAKERS = frozenset({"ADD", "COPY", "RUN", "WORKDIR"})
 

@@ -13,6 +13,10 @@ class ImageNotFound(ImagelabError):
     """The engine, archive or layout holds no image of this name, or several that fit."""
 
 
+class RegistryUnavailable(ImagelabError):
+    """A registry does not answer, answers with errors, limits the rate, or refuses these credentials."""
+
+
 class ArchiveError(ImagelabError):
     """An image archive, layout, layer or snapshot that is damaged or is not one."""
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from tqdm.auto import tqdm
 
 from imagelab.analyses.waste import ledger
 from imagelab.atomic import write_atomically
@@ -119,6 +118,8 @@ def index_images(
         ``INDEX_COLUMNS``, in the order given: ``state`` is indexed, known (it was there) or failed, and then
         ``error`` says why; ``snapshot`` is the file's name.
     """
+    from tqdm.auto import tqdm  # slow to load: only where it is shown
+
     if isinstance(references, str | os.PathLike):
         references = [references]
     wanted = list(dict.fromkeys(os.fspath(reference) for reference in references))

@@ -100,8 +100,7 @@ def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Iterator[tupl
     open_rows = stored[(stored["kind"] == "file") & (stored["size"] > 0)]
 
     lost = open_rows[open_rows["reason"].notna()]
-    for name, what, instead, sure, found in _ledger_findings(lost, remover):
-        yield name, what, instead, sure, found
+    yield from _ledger_findings(lost, remover)
     # bytes whose own name is gone but that live on through a hardlink are seen, and no rule's
     open_rows = open_rows[open_rows["reason"].isna() & open_rows["visible"]]
 

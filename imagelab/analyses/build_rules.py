@@ -42,7 +42,9 @@ INSTALLERS = (
     _installer("npm", r"npm\s+(?:ci|install|i)\b", "package.json package-lock.json", "/root/.npm"),
     _installer("yarn", r"yarn(?:\s+install\b|\s*(?:$|&|;))", "package.json yarn.lock", "/usr/local/share/.cache/yarn"),
     _installer("pnpm", r"pnpm\s+(?:install|i)\b", "package.json pnpm-lock.yaml", "/root/.local/share/pnpm/store"),
-    _installer("go", r"go\s+(?:mod\s+download|build|install)\b", "go.mod go.sum", "/go/pkg/mod", "/root/.cache/go-build"),
+    _installer(
+        "go", r"go\s+(?:mod\s+download|build|install)\b", "go.mod go.sum", "/go/pkg/mod", "/root/.cache/go-build"
+    ),
     _installer("cargo", r"cargo\s+(?:fetch|build|install)\b", "Cargo.toml Cargo.lock", "/usr/local/cargo/registry"),
     _installer("bundler", r"bundle\s+install\b", "Gemfile Gemfile.lock", "/usr/local/bundle/cache"),
     _installer("composer", r"composer\s+install\b", "composer.json composer.lock", "/root/.composer/cache"),
@@ -53,7 +55,9 @@ INSTALLERS = (
 _REQUIREMENTS = re.compile(r"(?:-r|--requirement)[\s=]+(\S+)")
 _BUILDS = re.compile(r"\b(?:go|cargo)\s+(?:build|install)\b|\bmvn\b(?!.*dependency:)")
 _VOLATILE = re.compile(r"(?:^|_)(?:DATE|TIME|TIMESTAMP|COMMIT|SHA|REVISION|REF|BUILD_ID|BUILD_NUMBER)$|^VERSION$", re.I)
-_CLUTTER = re.compile(r"(?:^|/)(?:\.git|node_modules|\.?venv|__pycache__|\.(?:mypy|pytest)_cache|\.tox|dist|\.idea|\.vscode)$")
+_CLUTTER = re.compile(
+    r"(?:^|/)(?:\.git|node_modules|\.?venv|__pycache__|\.(?:mypy|pytest)_cache|\.tox|dist|\.idea|\.vscode)$"
+)
 _LARGE = 1_000_000  # bytes of the context from which a path is worth a line of .dockerignore
 
 
@@ -113,7 +117,9 @@ def copy_before_install(site: Site) -> Iterator[Row]:
         for installer in _installs(step):
             wide = [s for s in site.steps[:index] if s.flag("from") is None and _is_wide(s)]
             requirements = _REQUIREMENTS.findall(_command(step)) if installer.name == "pip" else []
-            names = requirements or [name for name in installer.manifests if site.context is None or _held(site, wide, name)]
+            names = requirements or [
+                name for name in installer.manifests if site.context is None or _held(site, wide, name)
+            ]
             if not wide or not names or _BUILDS.search(_command(step)) or installer.name in ("apt", "apk"):
                 continue
             first = wide[0]
@@ -145,7 +151,12 @@ def _manifest(step: Step, copy: Step, name: str) -> tuple[str, str]:
 
 def big_requirements(site: Site) -> Iterator[Row]:
     """One long requirements file: a change of one line installs all."""
-    named = [(step, name) for step in site.steps if step.instruction == "RUN" for name in _REQUIREMENTS.findall(_command(step))]
+    named = [
+        (step, name)
+        for step in site.steps
+        if step.instruction == "RUN"
+        for name in _REQUIREMENTS.findall(_command(step))
+    ]
     if site.root and len(named) == 1:
         for step, name in named:
             found = [path for path in site.root.rglob(posixpath.basename(name)) if path.is_file()][:1]
@@ -156,7 +167,12 @@ def big_requirements(site: Site) -> Iterator[Row]:
                 base = posixpath.join(folder, "requirements-base.txt")
                 more = _body(step).replace(name, base)
                 to = f"{folder or '.'}/"
-                lines = [f"COPY requirements-base.txt {to}", _line(step, more), f"COPY requirements.txt {to}", _line(step)]
+                lines = [
+                    f"COPY requirements-base.txt {to}",
+                    _line(step, more),
+                    f"COPY requirements.txt {to}",
+                    _line(step),
+                ]
                 what = f"{name} names {count} packages: a change of one installs all; keep apart what seldom changes"
                 yield site.row("big-requirements", step, what, "\n".join(lines), POSSIBLE)
 
@@ -199,12 +215,18 @@ def apt_lists(site: Site) -> Iterator[Row]:
 
 def wide_copy(site: Site) -> Iterator[Row]:
     """COPY . of a context that holds what no image needs: any change there is a miss."""
-    for step in site.steps if site.context is not None else ():
+    if site.context is None:
+        return
+    sent = site.context[~site.context["ignored"]]
+    for step in site.steps:
         if any(clean(source) == "." for source in copied(step)) and step.flag("from") is None:
-            sent = site.context[~site.context["ignored"]]
-            clutter = [path for path in sent["path"] if _CLUTTER.search(path) and not _CLUTTER.search(posixpath.dirname(path))]
+            clutter = [
+                path for path in sent["path"] if _CLUTTER.search(path) and not _CLUTTER.search(posixpath.dirname(path))
+            ]
             if clutter:
-                beneath = set(select(sent["path"], clutter[0])).union(*(select(sent["path"], path) for path in clutter[1:]))
+                beneath = set(select(sent["path"], clutter[0])).union(
+                    *(select(sent["path"], path) for path in clutter[1:])
+                )
                 size = int(sent.loc[sent["path"].isin(beneath), "size"].sum())
                 lines = "\n".join(dict.fromkeys(f"**/{posixpath.basename(path)}" for path in clutter))
                 named = ", ".join(clutter[:3])
@@ -232,7 +254,7 @@ def _parents(path: str) -> list[str]:
 
 def parallel_stages(site: Site) -> Iterator[Row]:
     """Downloads and installs of different tools one after the other: as stages they would run side by side."""
-    families = {}
+    families: dict[str, Any] = {}
     for step in site.steps:
         names = [i.name for i in _installs(step)] or re.findall(r"\b(?:curl|wget|git clone)\b", _command(step))
         if step.instruction == "RUN" and names and names[0] not in ("apt", "apk") and not step.mounts:
@@ -247,7 +269,9 @@ def parallel_stages(site: Site) -> Iterator[Row]:
             f"COPY --from={name} <what it made> <the same place>"
         )
         lines = " and ".join(str(s.line) for s in chosen)
-        yield site.row("parallel-stages", step, f"lines {lines} wait for each other and may not need to", instead, POSSIBLE)
+        yield site.row(
+            "parallel-stages", step, f"lines {lines} wait for each other and may not need to", instead, POSSIBLE
+        )
 
 
 def link(site: Site) -> Iterator[Row]:
@@ -256,7 +280,13 @@ def link(site: Site) -> Iterator[Row]:
         before = [s for s in site.steps[:index] if s.instruction == "RUN"]
         after = [s for s in site.steps[index + 1 :] if s.instruction in ("RUN", "WORKDIR")]
         owner = step.flag("chown") or "0"
-        if step.instruction != "COPY" or not before or after or step.flag("link") is not None or re.search("[a-z]", owner):
+        if (
+            step.instruction != "COPY"
+            or not before
+            or after
+            or step.flag("link") is not None
+            or re.search("[a-z]", owner)
+        ):
             continue
         what = f"with --link this stays cached when {before[-1].instruction} in line {before[-1].line} runs again (not in 20.10)"
         yield site.row("link", step, what, _line(step, None, "--link"), LIKELY)
@@ -279,7 +309,9 @@ def unpinned_base(site: Site) -> Iterator[Row]:
         return
     step = stage.steps[0]
     moving = tag in ("", "latest")
-    what = f"{stage.base} " + ("is whatever its registry has that day" if moving else "can be pushed again under its tag")
+    what = f"{stage.base} " + (
+        "is whatever its registry has that day" if moving else "can be pushed again under its tag"
+    )
     named = f"{name.removesuffix(':latest') + ':<tag>' if moving else name}@sha256:<its digest>"
     instead = _line(step, _body(step).replace(step.node.args[0], named, 1))
     yield site.row("unpinned-base", step, what, instead, EXACT if moving else POSSIBLE)
@@ -294,9 +326,13 @@ def early_argument(site: Site) -> Iterator[Row]:
         runs = [s for s in site.steps[index + 1 :] if s.instruction == "RUN"]
         idle = [s for s in runs if not re.search(rf"\b{re.escape(name)}\b", _command(s))]
         if _VOLATILE.search(name) and idle and runs[: len(idle)] == idle:
-            what = f"ARG {name} is in the key of {len(idle)} RUN below that do not use it: each new value runs them again"
+            what = (
+                f"ARG {name} is in the key of {len(idle)} RUN below that do not use it: each new value runs them again"
+            )
             seconds = [site.took[s.line] for s in idle if site.took.get(s.line) is not None]
-            row = site.row("early-argument", step, what, f"# below line {idle[-1].node.end_line}:\n{_line(step)}", EXACT)
+            row = site.row(
+                "early-argument", step, what, f"# below line {idle[-1].node.end_line}:\n{_line(step)}", EXACT
+            )
             yield {**row, "seconds": sum(seconds) if seconds else None}
 
 

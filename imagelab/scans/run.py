@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from tqdm.auto import tqdm
 
 from imagelab.errors import ImagelabError, ScanFormatError
 from imagelab.model import Image
@@ -129,6 +128,8 @@ def _target(reference: str, tool: Tool) -> tuple[str, str]:
 
 def _run(arguments: Sequence[str], what: str, timeout: float) -> subprocess.CompletedProcess[bytes]:
     """Run to the end, with the seconds shown while it lasts. Files, not pipes: a report can be large."""
+    from tqdm.auto import tqdm  # slow to load: only where it is shown
+
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=err) as process:
             started = time.monotonic()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pandas as pd
+
 from imagelab.errors import ArchiveError, ImageNotFound
 from imagelab.model import Image
 from imagelab.resources import example_path, examples
@@ -66,6 +68,20 @@ def load_image(reference: str | os.PathLike[str], *, platform: str | None = None
     return load_archive(reference, _existing(path), name, platform, redact)
 
 
+def list_tags(repository: str) -> pd.DataFrame:
+    """The tags of a registry's repository (``docker://HOST/REPO``); see ``imagelab.sources.registry.list_tags``."""
+    from imagelab.sources.registry import list_tags
+
+    return list_tags(repository)
+
+
+def list_platforms(reference: str) -> pd.DataFrame:
+    """The platforms of a registry's index; see ``imagelab.sources.registry.list_platforms``."""
+    from imagelab.sources.registry import list_platforms
+
+    return list_platforms(reference)
+
+
 def _looked_at(reference: str) -> tuple[str, str]:
     """Transport and rest of a bare path or name."""
     path, _ = _split(reference)
@@ -97,4 +113,4 @@ def _existing(path: Path) -> Path:
     return path
 
 
-__all__ = ["TRANSPORTS", "example_path", "examples", "load_image"]
+__all__ = ["TRANSPORTS", "example_path", "examples", "list_platforms", "list_tags", "load_image"]

@@ -74,7 +74,7 @@ class _Files:
 
     def read_ranges(self, member: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Iterator[bytes]]:
         with closing(self._window(member)) as window:
-            yield from _read_ranges(window, f"{self.name}: layer {member}", ranges)
+            yield from read_ranges(window, f"{self.name}: layer {member}", ranges)
 
     def _window(self, member: str) -> FileWindow | StreamWindow:
         path, start, length = self._region(member)
@@ -206,7 +206,7 @@ class Stream:
         for name, _, read in self._members():
             if name == target:
                 window = StreamWindow(decompressed(_joined(b"", read), f"{self.name}: {member}"))
-                yield from _read_ranges(window, f"{self.name}: layer {member}", ranges)
+                yield from read_ranges(window, f"{self.name}: layer {member}", ranges)
                 return
         raise ArchiveError(f"{self.name} holds no {member}: the image is incomplete. Save it again.")
 
@@ -226,7 +226,7 @@ class Stream:
             raise ArchiveError(f"{self.name} is not a complete tar: {error}. Save or download it again.") from error
 
 
-def _read_ranges(
+def read_ranges(
     window: FileWindow | StreamWindow, name: str, ranges: Sequence[tuple[int, int]]
 ) -> Iterator[Iterator[bytes]]:
     def chunks(offset: int, size: int) -> Iterator[bytes]:

@@ -37,7 +37,7 @@ from imagelab.sources.assemble import (
     text,
     texts,
 )  # fmt: skip
-from imagelab.sources.containers import _read_ranges as window_ranges
+from imagelab.sources.containers import read_ranges as window_ranges
 from imagelab.sources.registry_client import Registry, connect, verified
 from imagelab.sources.registry_names import DIGEST, Name, parse_name
 

@@ -32,7 +32,7 @@ def credentials(host: str) -> dict[str, str] | None:
     helper = next((helpers[name] for name in names if name in helpers), config.get("credsStore"))
     if isinstance(helper, str) and re.fullmatch(r"[\w.-]+", helper) and (found := _helped(helper, names[0])):
         return found
-    entry = next((auths[name] for name in names if isinstance(auths.get(name), dict)), {})
+    entry: dict[str, Any] = next((auths[name] for name in names if isinstance(auths.get(name), dict)), {})
     if token := text(entry.get("identitytoken")):
         return {"refresh": token}
     try:

@@ -24,7 +24,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
-from imagelab.errors import ArchiveError, ImagelabError, ImageNotFound
+from imagelab.errors import ArchiveError, ImagelabError, ImageNotFound, RegistryUnavailable
 from imagelab.sources.assemble import mapping, parse_json, text
 from imagelab.sources.containers import JSON_LIMIT
 from imagelab.sources.registry_auth import HUB, basic, challenges, credentials
@@ -36,10 +36,6 @@ BACK_OFF = 0.5  # seconds before the second try, doubled for each further one
 _AGAIN = (429, 500, 502, 503, 504)
 _BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 _CHUNK = 1 << 18
-
-
-class RegistryUnavailable(ImagelabError):
-    """A registry does not answer, answers with errors, limits the rate, or refuses these credentials."""
 
 
 class _Session(requests.Session):
