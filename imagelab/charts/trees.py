@@ -118,7 +118,7 @@ def file_tree(files: pd.DataFrame, shape: Shape = "treemap", layer_index: int | 
         )
         for node in nodes.to_dict("records")
     ]
-    directories = nodes[nodes["kind"].eq("directory")].iloc[1:]
+    directories = nodes[nodes["kind"].eq("directory") & nodes["path"].ne("/")]
     finding = f"{name}: {len(shown):,} files, {format_bytes(total)}"
     if len(directories):
         # The deepest directory that still holds over half, or the largest: the one that says most.

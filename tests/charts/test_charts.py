@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import imagelab as il
 from imagelab import charts
-from imagelab.charts.trees import fold
+from imagelab.charts.trees import fold, join_chains
 from imagelab.errors import ImagelabError
 from imagelab.frames import format_bytes
 
@@ -135,6 +135,18 @@ def test_folding_keeps_every_byte(sizes, smallest):
     assert tree["bytes"].iloc[0] == sum(sizes.values()) and tree["id"].is_unique
     inside = tree[tree["parent"].ne("")].groupby("parent")["bytes"].sum()
     assert inside.eq(tree.set_index("id")["bytes"].reindex(inside.index)).all()
+    joined = join_chains(tree)
+    inside = joined[joined["parent"].ne("")].groupby("parent")["bytes"].sum()
+    assert inside.eq(joined.set_index("id")["bytes"].reindex(inside.index)).all()
+    files = [frame.loc[frame["kind"].eq("file"), "path"].tolist() for frame in (tree, joined)]
+    assert files[0] == files[1] and set(joined["parent"]) <= {"", *joined["id"]}
+
+
+def test_a_chain_of_directories_is_one_node():
+    paths = pd.Series(["/opt/venv/lib/a/x", "/opt/venv/lib/b/y", "/opt/venv/lib/b/z"])
+    joined = join_chains(fold(paths, pd.Series([50, 30, 20])))
+    assert joined["label"].tolist() == ["/opt/venv/lib", "a", "b", "x", "y", "z"]
+    assert joined["path"].iloc[0] == "/opt/venv/lib"
 
 
 def test_a_million_files_draw_at_once():
