@@ -73,17 +73,21 @@ def link_digest(digest: str | None, diff_id: str | None) -> None:
         return
 
 
+_remembered: dict[str, dict[str, Any]] = {}  # in this process, also where the cache is turned off
+
+
 def recall_config(image_id: str) -> dict[str, Any] | None:
     """What was remembered of an engine's image, or None."""
     path = _path(image_id, "json")
     try:
-        return json.loads(path.read_bytes()) if path else None
+        return _remembered.get(image_id) or (json.loads(path.read_bytes()) if path else None)
     except (OSError, ValueError):
         return None
 
 
 def remember_config(image_id: str, facts: dict[str, Any]) -> None:
     """Keep what a save told of an image (secrets masked): its history API tells less."""
+    _remembered[image_id] = facts
     path = _path(image_id, "json")
     if path is not None:
         try:

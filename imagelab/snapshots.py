@@ -40,11 +40,21 @@ def save_snapshot(image: Image | str, path: str | os.PathLike[str], *, digests: 
     if image.source is None or (isinstance(image.source, SnapshotSource) and not image.source.listed):
         return write_snapshot(image, {}, Path(path))  # nothing lists it: its facts alone
     listings = layer_listings(image, digests=digests)
-    if image.transport == "docker-daemon":  # the engine has saved it by now: its exact config is known
-        again = load_image(image.reference)
-        image = again if again.redactions == image.redactions else image
+    if image.transport == "docker-daemon":
+        image = _exact(image)
     layers = tuple(
         replace(layer, size=listings[index].size, entries=listings[index].entries)
         for index, layer in enumerate(image.layers)
     )
     return write_snapshot(replace(image, layers=layers), listings, Path(path))
+
+
+def _exact(image: Image) -> Image:
+    """An engine's image with the exact config and the blobs' sizes, which only a save tells."""
+    assert image.source is not None
+    again = load_image(image.reference)
+    if any(entry.empty_layer is None for entry in again.history):  # every layer was known: it was not saved
+        list(image.source.read_layers(image, []))
+        again = load_image(image.reference)
+    # secrets that were asked to be shown stay so
+    return again if again.redactions == image.redactions else image
