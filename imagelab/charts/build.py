@@ -72,7 +72,9 @@ def _placed(log: pd.DataFrame) -> pd.DataFrame:
     steps = frame["step"].notna()
     lane = frame["stage"].fillna("build").where(steps, OWN_WORK)
     frame["lane"] = lane + (" (" + frame["platform"] + ")").fillna("")
-    frame["kind"] = [instruction_kind(i) if step else "other" for i, step in zip(frame["instruction"], steps, strict=True)]
+    frame["kind"] = [
+        instruction_kind(i) if step else "other" for i, step in zip(frame["instruction"], steps, strict=True)
+    ]
     frame["seconds"] = frame["duration"].astype(float)
     frame["exact"] = bool(frame["started"].notna().all())
     if frame["exact"].all():
@@ -100,7 +102,9 @@ def _bars(figure: go.Figure, frame: pd.DataFrame, row: int) -> None:
             marker={
                 "color": ["rgba(0,0,0,0)" if hit else colour for hit, colour in zip(cached, colours, strict=True)],
                 "line": {
-                    "color": [CRITICAL if on else colour for on, colour in zip(frame["critical"], colours, strict=True)],
+                    "color": [
+                        CRITICAL if on else colour for on, colour in zip(frame["critical"], colours, strict=True)
+                    ],
                     "width": [3 if on else 1.5 for on in frame["critical"]],
                 },
             },
@@ -126,8 +130,13 @@ def stage_graph(plan: pd.DataFrame) -> go.Figure:
         for other in needs.split():
             for axis, which in (("x", 0), ("y", 1)):
                 lines[axis] += [place[other][which], place[name][which], None]
-    figure = go.Figure(go.Scatter(**lines, mode="lines", line={"color": INK, "width": 1}, hoverinfo="skip", showlegend=False))
-    for hit, colour, symbol, words in ((True, HIT, "circle-open", "from the cache"), (False, MISS, "square", "runs again")):
+    figure = go.Figure(
+        go.Scatter(**lines, mode="lines", line={"color": INK, "width": 1}, hoverinfo="skip", showlegend=False)
+    )
+    for hit, colour, symbol, words in (
+        (True, HIT, "circle-open", "from the cache"),
+        (False, MISS, "square", "runs again"),
+    ):
         rows = plan[plan["hit"] == hit]
         at = [place[f"{stage}:{step}"] for stage, step in zip(rows["stage"], rows["step"], strict=True)]
         figure.add_trace(
@@ -141,13 +150,18 @@ def stage_graph(plan: pd.DataFrame) -> go.Figure:
                 textposition="middle right",
                 hovertext=[
                     hover(f"{i} {a}", escape(reason, 200), "" if pd.isna(s) else f"{s:.1f} s")
-                    for i, a, reason, s in rows[["instruction", "arguments", "reason", "seconds"]].itertuples(index=False)
+                    for i, a, reason, s in rows[["instruction", "arguments", "reason", "seconds"]].itertuples(
+                        index=False
+                    )
                 ],
                 hoverinfo="text",
             )
         )
     figure.update_xaxes(
-        tickvals=list(range(len(stages))), ticktext=[escape(s, 24) for s in stages], side="top", range=[-0.3, len(stages) - 0.2]
+        tickvals=list(range(len(stages))),
+        ticktext=[escape(s, 24) for s in stages],
+        side="top",
+        range=[-0.3, len(stages) - 0.2],
     )
     figure.update_yaxes(visible=False)
     misses = int((~plan["hit"]).sum())
@@ -182,9 +196,15 @@ def context_treemap(context: pd.DataFrame) -> go.Figure:
             parents=[parents[path] for path in nodes],
             values=[node["size"] for node in nodes.values()],
             branchvalues="total",
-            marker={"colors": [colour.get((n["ignored"], n["mixed"]), NODE_COLOURS["directory"]) for n in nodes.values()]},
+            marker={
+                "colors": [colour.get((n["ignored"], n["mixed"]), NODE_COLOURS["directory"]) for n in nodes.values()]
+            },
             hovertext=[
-                hover(path, format_bytes(n["size"]), "partly ignored" if n["mixed"] else "ignored" if n["ignored"] else "sent")
+                hover(
+                    path,
+                    format_bytes(n["size"]),
+                    "partly ignored" if n["mixed"] else "ignored" if n["ignored"] else "sent",
+                )
                 for path, n in nodes.items()
             ],
             hoverinfo="text",
@@ -193,7 +213,11 @@ def context_treemap(context: pd.DataFrame) -> go.Figure:
     )
     legend_swatches(
         figure,
-        [("sent", INSTRUCTION_COLOURS["COPY"]), ("ignored", NODE_COLOURS["other"]), ("both", NODE_COLOURS["directory"])],
+        [
+            ("sent", INSTRUCTION_COLOURS["COPY"]),
+            ("ignored", NODE_COLOURS["other"]),
+            ("both", NODE_COLOURS["directory"]),
+        ],
     )
     held = int(sizes["ignored"].iloc[0])
     sent, all_ = format_bytes(total - held), format_bytes(total)
