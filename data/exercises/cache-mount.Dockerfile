@@ -1,0 +1,7 @@
+# Each new requirement downloads all of them again.
+ARG BASE=python:3.10-slim
+FROM ${BASE}
+WORKDIR /app
+COPY . .
+RUN pip install --no-cache-dir -r requirements.txt
+CMD ["python3", "src/main.py"]

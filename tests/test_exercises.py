@@ -1,0 +1,141 @@
+"""Exercises: every solution passes, every start does not, and the checker judges by what a Dockerfile does."""
+
+import contextlib
+
+import pytest
+
+from imagelab import exercises
+from imagelab.errors import DockerfileError, ImagelabError
+from imagelab.exercises_rules import ANSWERS, CHECKS
+
+TASKS = exercises.tasks()
+DOCKERFILES = list(TASKS.loc[TASKS["kind"] == "dockerfile", "exercise"])
+VALUES = list(TASKS.loc[TASKS["kind"] == "value", "exercise"])
+
+
+def wrong(name, text):
+    """What is asked for and not there, by the model."""
+    checked = exercises.check(name, dockerfile=text, engine=False)
+    assert (checked["judged_by"] == "model").all()
+    asked = {rule.__doc__: key for key, rule in CHECKS.items()}
+    return {asked[row.asked] for row in checked.itertuples() if not row.passed}
+
+
+def test_five_exercises_and_five_questions():
+    assert list(TASKS["section"]) == [f"{kind} {n}" for kind in ("Exercise", "Question") for n in range(1, 6)]
+    assert {str(dtype) for dtype in TASKS.dtypes} <= {"str", "int64"} and (TASKS["hints"] >= 1).all()
+    for name in TASKS["exercise"]:
+        assert exercises.task(name)
+        assert all(exercises.hint(name, step) for step in range(1, TASKS.set_index("exercise").loc[name, "hints"] + 1))
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_a_solution_passes_and_the_start_does_not(name):
+    assert wrong(name, exercises.solution(name)) == set()
+    assert wrong(name, exercises.start(name))
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_solution_is_right_and_another_value_is_not(name):
+    assert exercises.check(name, exercises.solution(name))["passed"].all()
+    for other in (None, "", 0, 1, True, [], "nonsense"):
+        if other is not exercises.solution(name):
+            assert not exercises.check(name, other)["passed"].any(), other
+
+
+def test_every_rule_and_answer_is_asked_for():
+    known = exercises._read().values()
+    assert {rule for one in known for rule in one.get("checks", ())} == set(CHECKS)
+    assert {one["right"] for one in known if "right" in one} == set(ANSWERS)
+
+
+GOOD = """ARG BASE=python:3.10-slim
+FROM ${BASE} AS builder
+COPY requirements.txt .
+RUN python3 -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir -r requirements.txt
+FROM ${BASE}
+COPY --from=builder /opt/venv /opt/venv
+COPY src /app/src
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (("", ""), set()),
+        (("python:3.10-slim", "python:3.10-alpine"), set()),
+        (("python:3.10-slim", "python:3.10"), {"small_base"}),
+        (("FROM ${BASE}\n", "FROM python:3.10\n"), {"small_base"}),
+        (("FROM ${BASE}\n", "FROM builder\n"), set()),
+        (("COPY src", "RUN apt-get update && apt-get install -y gcc && rm -rf /var/lib/apt/lists/*\nCOPY src"), {"no_compiler"}),
+        (("COPY src", "RUN apt-get update && apt-get install -y curl\nCOPY src"), {"no_lists"}),
+        (("COPY requirements.txt .", "COPY . ."), {"install_stays_cached"}),
+        (("--from=builder /opt/venv /opt/venv", "--from=builder /opt/venv/lib/python3.10/site-packages /x"), {"commands_arrive"}),
+        (("COPY --from=builder /opt/venv /opt/venv\n", ""), {"commands_arrive"}),
+        (("FROM ${BASE}\nCOPY --from=builder /opt/venv /opt/venv\n", "RUN pip install -r requirements.txt\n"), {"no_pip_cache"}),
+    ],
+)  # fmt: skip
+def test_one_fault_is_one_finding(change, found):
+    assert wrong("optimise-size", GOOD.replace(*change)) == found
+
+
+def test_a_mount_that_is_left_empty_or_elsewhere_is_none():
+    good = exercises.solution("cache-mount")
+    assert wrong("cache-mount", good.replace("pip install -r", "pip install --no-cache-dir -r")) == {"cache_mount"}
+    assert "cache_mount" in wrong("cache-mount", good.replace("/root/.cache/pip", "/var/cache/apt"))
+    assert "cache_mount" in wrong("cache-mount", good.replace("type=cache", "type=tmpfs"))
+
+
+@pytest.mark.parametrize(("user", "passed"), [("1000", True), ("app:app", True), ("root", False), ("0:0", False)])
+def test_users(user, passed):
+    text = f"FROM python:3.10-slim\nCOPY --chown=1000 src /app\nUSER {user}\n"
+    assert (wrong("non-root", text) == set()) == passed
+    assert wrong("non-root", text + "RUN chown -R 1000 /app\n") >= {"no_chown_again"}
+
+
+def test_bad_input_is_named(tmp_path):
+    with pytest.raises(ImagelabError, match=r"Near it: .*fix-dockerfile"):
+        exercises.check("fix-dockerfil", dockerfile="FROM x\n")
+    with pytest.raises(ImagelabError, match="asks for dockerfile"):
+        exercises.check("fix-dockerfile", 3)
+    with pytest.raises(ImagelabError, match="asks for value"):
+        exercises.check("find-waste", dockerfile="FROM x\n")
+    with pytest.raises(ImagelabError, match="hints 1 to 2"):
+        exercises.hint("find-waste", 3)
+    for text in ("", "\n", "ARG A\n", "# nothing\n", "FROM\n", "NONSENSE\n"):
+        with pytest.raises(ImagelabError):
+            exercises.check("fix-dockerfile", dockerfile=text, engine=False)
+    with pytest.raises(DockerfileError, match="line 2"):
+        exercises.check("fix-dockerfile", dockerfile="FROM x\nimport sys\n", engine=False)
+    for text in (
+        "FROM ${NOTHING}\n",
+        "FROM scratch\n",
+        "FROM b AS b\nFROM b AS b\nFROM B\n",
+        "FROM a AS b\nFROM b AS c\nFROM c\n",
+        "FROM x\nRUN \x1b\u202e\n",
+    ):
+        with contextlib.suppress(DockerfileError):
+            assert wrong("fix-dockerfile", text)
+
+
+def test_without_an_engine_the_model_judges(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    checked = exercises.check("non-root", dockerfile=exercises.solution("non-root"))
+    assert checked["passed"].all() and set(checked["judged_by"]) == {"model"}
+    with pytest.raises(ImagelabError, match="docker cannot be run"):
+        exercises.check("non-root", dockerfile=exercises.solution("non-root"), engine=True)
+
+
+@pytest.mark.engine
+def test_with_an_engine_the_answer_is_built_and_measured(modern, monkeypatch):
+    for key, value in modern.env.items():
+        monkeypatch.setenv(key, value)
+    options = ["--network=none", "--build-arg=BASE=localhost/busybox:static"]
+    good = "ARG BASE=x\nFROM ${BASE}\nCOPY --chown=1000:1000 src /app/src\nUSER 1000:1000\n"
+    checked = exercises.check("non-root", dockerfile=good, options=options)
+    assert checked["passed"].all() and list(checked["judged_by"]) == ["model", "model", "engine", "engine"]
+    assert "of files" in checked["said"].iloc[2]
+    broken = exercises.check("non-root", dockerfile=good + "RUN false\n", options=options)
+    assert not broken["passed"].iloc[-1] and broken["said"].iloc[-1].startswith("it does not build")
+    for tag in ("non-root", "non-root-start"):
+        modern.docker("rmi", "-f", f"imagelab-exercise:{tag}")
