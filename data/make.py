@@ -25,6 +25,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 import imagelab as il
 from imagelab.model import HistoryEntry, Image, Layer
 
@@ -111,7 +114,18 @@ def record(name: str, reference: str, *, digests: bool = False) -> None:
     with tempfile.TemporaryDirectory() as cache:
         os.environ["IMAGELAB_CACHE_DIR"] = cache
         il.save_snapshot(il.load_image(reference), path, digests=digests)
+    name_no_mirror(path)
     print(f"{path.name}  {path.stat().st_size:,} bytes")
+
+
+def name_no_mirror(path: Path) -> None:
+    """apt names its lists after the server that they came from; the snapshots say `mirror` instead."""
+    table = pq.read_table(path)
+    column = table.column_names.index("path")
+    paths = pc.replace_substring_regex(table["path"], r"^(/var/lib/apt/lists/(?:partial/)?)[\w.-]+?_", r"\1mirror_")
+    if paths != table["path"]:
+        table = table.set_column(column, table.schema.field(column), paths)
+        pq.write_table(table, path, compression="zstd", compression_level=9, write_page_checksum=True)
 
 
 def parse_megabytes(text: str) -> int:

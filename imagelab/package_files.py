@@ -13,7 +13,6 @@ import json
 MAX_SIZE = 1 << 24  # bytes of one such file; a larger one is listed, not captured
 
 _NAMES = {b"status", b"installed", b"METADATA", b"RECORD", b"PKG-INFO", b"installed-files.txt", b"package.json"}
-_NAMES |= {b"os-release"}
 _ENDINGS = (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-info")
 _STATUS_FIELDS = (b"Package:", b"Version:", b"Status:", b"Architecture:", b"Source:", b"Installed-Size:")
 
@@ -30,8 +29,6 @@ def wanted(path: bytes) -> bool:
             return folder == b"/var/lib/dpkg"
         if name == b"installed":
             return folder.endswith(b"lib/apk/db")
-        if name == b"os-release":
-            return folder in (b"/etc", b"/usr/lib")
         return folder.endswith((b".dist-info", b".egg-info"))
     if folder == b"/var/lib/dpkg/info":
         return name.endswith(b".list")
