@@ -66,7 +66,11 @@ def task(name: str) -> str:
 def start(name: str) -> str:
     """The Dockerfile that the learner begins with; empty where a value is asked for."""
     one = _exercise(name)
-    return data_path(one["start"]).read_text(encoding="utf-8") if one["kind"] == "dockerfile" else ""
+    if one["kind"] == "value":
+        return ""
+    # A recipe's comments tell what is wrong with it.
+    lines = data_path(one["start"]).read_text(encoding="utf-8").splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("#"))
 
 
 def hint(name: str, step: int = 1) -> str:
@@ -105,8 +109,9 @@ def check(
         Where a Dockerfile is asked for.
     engine : bool, optional
         Build it and the Dockerfile to start from, on the engine that Docker's CLI talks to, and measure both. If None:
-        where an engine answers. Else, and where the base images cannot be had, the Dockerfile is judged by imagelab's
-        model of builds alone (`read_dockerfile`, `plan_build`, `advise_build`).
+        where an engine answers, and the Dockerfile is not the start unchanged. Else, and where the base images cannot
+        be had, the Dockerfile is judged by imagelab's model of builds alone (`read_dockerfile`, `plan_build`,
+        `advise_build`).
     options : sequence of str
         More options of ``docker build``, such as ``--build-arg=BASE=my/python:slim`` or ``--network=host``.
 
@@ -178,7 +183,7 @@ def _dockerfile(
             wrong = rule(handed)
             asked = (rule.__doc__ or "").split("\n")[0]
             rows.append({"asked": asked, "passed": wrong is None, "said": wrong or "Right.", "judged_by": "model"})
-        if engine or (engine is None and _engine_answers()):
+        if engine or (engine is None and text != start(name) and _engine_answers()):
             rows += _build(name, one, context, options)
     return rows
 
