@@ -296,7 +296,7 @@ def _page(book: Any, title: str, images: list[dict[str, str]], show_code: bool, 
         config=Config({"NbConvertBase": {"display_data_priority": list(OUTPUTS)}}),
     )
     page = {
-        "title": title,
+        "title": clean(title, 240),
         "home": home,
         "images": images,
         "plotly": get_plotlyjs().replace("</script", "<\\/script"),

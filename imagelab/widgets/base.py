@@ -114,15 +114,19 @@ class Panel(ipywidgets.VBox):
 
     def static_html(self) -> str:
         """The sibling for a page without a kernel: the same default view, as a chart and tables."""
-        html = []
-        for caption, part in self.parts():
-            if isinstance(part, go.Figure):
-                html.append(figure_html(part) if in_report() else "")
-            elif in_report():
-                html.append(show(part, caption).to_html())
-            else:
-                html.append(f"<p>{escape(caption)}</p>{table_options(part, rows=20)[0].to_html(index=False)}")
-        return "".join(html)
+        html: list[str] = []
+        try:
+            html.extend(self._part_html(caption, part) for caption, part in self.parts())
+        except ImagelabError as error:
+            self.error = str(error)
+        return self.status.value + "".join(html)
+
+    def _part_html(self, caption: str, part: go.Figure | pd.DataFrame) -> str:
+        if isinstance(part, go.Figure):
+            return figure_html(part) if in_report() else ""
+        if in_report():
+            return show(part, caption).to_html()
+        return f"<p>{escape(caption)}</p>{table_options(part, rows=20)[0].to_html(index=False)}"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**kwargs)

@@ -58,7 +58,7 @@ class BuildCache(Panel):
         declared = instructions.loc[instructions["instruction"] == "ARG", "expanded"].dropna().str.split(" ").explode()
         wide = {"width": "20rem", "max_width": "100%"}
         self.paths = _choice("Paths", [(clean(name, 60), name) for name in used["path"].head(OFFERED)], wide)
-        self.arguments = _choice("ARGs", list(dict.fromkeys(declared.str.partition("=")[0])), wide)
+        self.arguments = _choice("ARGs", list(dict.fromkeys(name.partition("=")[0] for name in declared)), wide)
         lines = zip(steps["line"], steps["instruction"], steps["arguments"], strict=True)
         self.lines = _choice("Steps", [(clean(f"{n}: {i} {a}", 60), f"{path.name}:{n}") for n, i, a in lines], wide)
         self.same = ipywidgets.Checkbox(description="RUN steps that run again write the same files", indent=False)
@@ -98,4 +98,6 @@ class BuildCache(Panel):
 
 
 def _choice(name: str, options: list[Any], layout: dict[str, str]) -> ipywidgets.SelectMultiple:
-    return ipywidgets.SelectMultiple(options=options, description=name, rows=min(8, max(3, len(options))), layout=layout)
+    return ipywidgets.SelectMultiple(
+        options=options, description=name, rows=min(8, max(3, len(options))), layout=layout
+    )

@@ -1,0 +1,211 @@
+"""Pages in Chromium that an image tries to take over, that must read for everyone, and that stay light."""
+
+import json
+import shutil
+import subprocess
+
+import nbformat
+import numpy as np
+import pyarrow as pa
+import pytest
+from tests.conftest import missing
+from images import docker_save, write_tar
+from tars import make_tar
+
+import imagelab as il
+from imagelab import report as reports
+from imagelab.layer_tar import KINDS, SCHEMA, LayerListing
+from imagelab.model import HistoryEntry, Image, Layer
+from imagelab.site import report_site
+from imagelab.sources.snapshot import write_snapshot
+
+pytestmark = pytest.mark.browser
+AXE = "axe-core@4.14.1"
+PLANT = "window.planted=1"
+# Markup, attributes, scripts, templates, Markdown, TeX, control and bidirectional characters, without a slash.
+NASTY = (
+    f'"\'><img src=x onerror="{PLANT}"><svg onload={PLANT}>{{{{7*7}}}}{{% raw %}}${{{PLANT}}} $\\alpha$ `x` '
+    f"[a](javascript:{PLANT}) \x1b[2J\x07\u202e\u2066end"
+)
+CLOSING = f"</script></style></textarea><script>{PLANT}</script>"
+LONG = NASTY + CLOSING + "W" * 100_000
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """Pages of reports and widgets on an image, a build and scans that hold all of it."""
+    folder = tmp_path_factory.mktemp("hostile")
+    tars = [
+        make_tar(
+            [(f"srv/{NASTY}", b"x" * 500_000), (f"srv/{CLOSING}", b"y" * 90_000), ("srv/" + "d" * 3000, b"z" * 9000)]
+        ),
+        make_tar([(f"srv/.wh.{NASTY}", b""), ("srv/link", "->" + NASTY), (f"srv/{'n' * 200}{NASTY}", b"y" * 70_000)]),
+    ]
+    steps = [
+        {"created": NASTY, "created_by": f"RUN {text}", "comment": text, "author": text} for text in (LONG, CLOSING)
+    ]
+    config = {"Env": [f"A={LONG}", f"{NASTY}=b"], "Labels": {NASTY: CLOSING, "long": LONG}, "Cmd": [NASTY, CLOSING],
+              "Entrypoint": [LONG], "WorkingDir": NASTY, "User": NASTY, "ExposedPorts": {NASTY: {}}}  # fmt: skip
+    archive = write_tar(folder / "image.tar", docker_save(tars, history=steps, config=config, os=NASTY))
+    scan = {"SchemaVersion": 2, "ArtifactName": LONG, "Results": [{"Target": NASTY, "Type": "debian", "Class": "os-pkgs",
+            "Vulnerabilities": [{"VulnerabilityID": NASTY + str(number), "PkgName": CLOSING, "InstalledVersion": LONG,
+            "FixedVersion": NASTY, "Severity": "HIGH", "Title": LONG, "PrimaryURL": f"javascript:{PLANT}"}
+            for number in range(12)]}]}  # fmt: skip
+    (folder / "scan.json").write_text(json.dumps(scan))
+    context = folder / "context"
+    context.mkdir()
+    text = NASTY.replace("$", "").replace("\x1b", "")  # a Dockerfile's own syntax: then the whole file is refused
+    (context / "Dockerfile").write_text(f"FROM scratch\nARG A={text!r}\nCOPY . /\nRUN echo '{text}{CLOSING}'\n")
+    (folder / "refused").mkdir()
+    (folder / "refused" / "Dockerfile").write_text(f"FROM scratch\nARG A={NASTY!r}\nCOPY . /\n")
+    (context / NASTY).write_text("x")
+    (folder / "snapshots").mkdir()
+    il.save_snapshot(archive, folder / "snapshots" / "hostile.parquet")
+    cells = [
+        "import imagelab as il\nfrom imagelab import charts, widgets\nfrom imagelab.fleet import index_images",
+        f"image = il.load_image({archive!r})\nwidgets.ImagePicker([image], choices=[{NASTY!r}, {LONG!r}])",
+        "widgets.LayerExplorer([image])",
+        f"widgets.ScanExplorer([{str(folder / 'scan.json')!r}, {str(folder / 'scan.json')!r}], image)",
+        f"widgets.BuildCache({str(context)!r})",
+        f"widgets.BuildCache({str(folder / 'refused')!r})",
+        f"index_images([{archive!r}], {str(folder / 'fleet')!r})\nwidgets.FleetExplorer({str(folder / 'fleet')!r})",
+        "charts.size_tree(il.history(image))",
+        "print(image)",
+    ]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(book, folder / "widgets.ipynb")
+    pages = [
+        reports.report([archive], folder / "report.html"),
+        reports.render(folder / "widgets.ipynb", {}, folder / "widgets.html", title=LONG[:500], progress=False),
+        reports.render(
+            "security_report", {"scans": [str(folder / "scan.json")], "image": archive}, folder / "scan.html"
+        ),
+        report_site(folder / "snapshots", folder / "site"),
+    ]
+    return {page.stem: page for page in pages}
+
+
+def opened(chromium, page, **more):
+    """A tab on a page without a network, and what it said."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, offline=True, **more)
+    tab, said = context.new_page(), []
+    tab.on("console", lambda message: message.type in ("error", "warning") and said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    tab.goto(page.as_uri())
+    tab.wait_for_timeout(2500)
+    return tab, said
+
+
+@pytest.mark.parametrize("name", ["report", "widgets", "scan", "index"])
+def test_nothing_in_an_image_acts_or_breaks_a_page(hostile, name, chromium):
+    tab, said = opened(chromium, hostile[name])
+    for heading in tab.locator("table.dataTable thead th").all()[:30]:
+        heading.dispatch_event("click")
+    for chart in tab.locator(".js-plotly-plot").all():
+        for mark in chart.locator(".point, .slice").all()[:5]:
+            mark.dispatch_event("mouseover")
+            mark.hover(force=True, timeout=2000) if mark.is_visible() else None
+    for box in tab.locator("input[type=search]").all():
+        box.fill("<img src=x onerror=window.planted=1>")
+    tab.wait_for_timeout(500)
+    assert tab.evaluate("window.planted") is None
+    assert said == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 1280, "something is wider than the page"
+    assert tab.locator("main img, main svg[onload], main iframe, main a[href^='javascript:']").count() == 0
+    assert not set("\x1b\x07\u202e\u2066") & set(tab.content()), "a character that reorders or controls"
+    tab.context.close()
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """axe-core's source, from npm."""
+    if not shutil.which("npm"):
+        missing("npm is not on this machine: axe-core cannot be installed")
+    folder = tmp_path_factory.mktemp("axe")
+    done = subprocess.run(["npm", "install", "--no-save", "--prefix", folder, AXE], capture_output=True, text=True)
+    if done.returncode:
+        missing(f"axe-core could not be installed: {done.stderr[-300:]}")
+    return (folder / "node_modules/axe-core/axe.min.js").read_text()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A real site: two services and their trend, a report that compares them."""
+    folder = tmp_path_factory.mktemp("site")
+    for name in ("service-full", "service-slim"):
+        shutil.copy(il.data_path("snapshots") / f"{name}.parquet", folder)
+    shutil.copy(il.data_path("scans/service-slim.facts.trivy.json"), folder / "service-slim.trivy.json")
+    report_site(folder, folder / "site")
+    reports.report(["example:service-full", "example:service-slim"], folder / "site" / "both.html")
+    return folder / "site"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "name", ["index.html", "both.html", "trends/1-recipe-base-choice.html", "images/service-slim.html"]
+)
+def test_axe_finds_nothing_serious(site, name, scheme, axe, chromium):
+    tab, said = opened(chromium, site / name, color_scheme=scheme)
+    assert said == []
+    tab.evaluate(axe)
+    found = tab.evaluate("axe.run().then(result => result.violations)")
+    serious = {
+        f"{one['id']} ({one['impact']}): {one['help']}": [node["html"][:160] for node in one["nodes"][:4]]
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    }
+    assert serious == {}
+    tab.context.close()
+
+
+@pytest.mark.parametrize("media", ["screen", "print"])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1920, "dark"), (700, "light")])
+def test_nothing_is_cut_off(site, width, scheme, media, chromium):
+    tab, said = opened(chromium, site / "both.html", color_scheme=scheme)
+    tab.set_viewport_size({"width": width, "height": 900})
+    tab.emulate_media(media=media, color_scheme=scheme)
+    tab.wait_for_timeout(800)
+    assert said == [] and tab.evaluate("document.documentElement.scrollWidth") <= width
+    wider = tab.evaluate("""() => [...document.querySelectorAll('.js-plotly-plot .main-svg, .imagelab-cards')]
+        .filter(one => one.getBoundingClientRect().right > innerWidth + 1).length""")
+    assert wider == 0
+    tab.context.close()
+
+
+def own_bytes(page):
+    """What a page weighs beyond plotly's and DataTables' own code."""
+    from plotly.offline import get_plotlyjs
+
+    from imagelab.display import bundle
+
+    return page.stat().st_size - len(get_plotlyjs().encode()) - len(bundle().encode())
+
+
+def test_pages_of_embedded_images_are_light(site):
+    weights = {page.name: own_bytes(page) for page in site.rglob("*.html") if page.name != "index.html"}
+    assert len(weights) == 4 and max(weights.values()) < 1_500_000, weights
+
+
+def test_a_million_files_are_light_too(tmp_path, chromium):
+    count = 1_000_000
+    place = np.arange(count)
+    paths = pa.array([f"/srv/d{number % 97}/s{number % 1009}/file-{number}.txt".encode() for number in place])
+    columns = {
+        "path": paths, "kind": np.full(count, KINDS.index("file")), "size": place % 5000, "mode": np.full(count, 0o644),
+        "uid": place * 0, "gid": place * 0,
+    }  # fmt: skip
+    arrays = [
+        pa.array(columns[field.name]).cast(field.type) if field.name in columns else pa.nulls(count, field.type)
+        for field in SCHEMA
+    ]
+    layers = [LayerListing(pa.table(arrays, schema=SCHEMA))]
+    layers.append(LayerListing(layers[0].table.slice(0, 10_000)))  # and these are written twice
+    image = Image("big", "oci", tuple(Layer(f"sha256:{number:064x}") for number in range(2)),
+                  tuple(HistoryEntry(None, f"COPY {number} /", empty_layer=False) for number in range(2)))  # fmt: skip
+    path = write_snapshot(image, dict(enumerate(layers)), tmp_path / "big.parquet")
+    page = reports.report([f"snapshot:{path}"], tmp_path / "big.html")
+    assert own_bytes(page) < 3_000_000
+    tab, said = opened(chromium, page)
+    assert said == [] and tab.locator(".js-plotly-plot .main-svg").count() > 0
+    tab.context.close()
