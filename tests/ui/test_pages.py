@@ -8,7 +8,6 @@ import nbformat
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.conftest import missing
 from images import docker_save, write_tar
 from tars import make_tar
 
@@ -18,6 +17,7 @@ from imagelab.layer_tar import KINDS, SCHEMA, LayerListing
 from imagelab.model import HistoryEntry, Image, Layer
 from imagelab.site import report_site
 from imagelab.sources.snapshot import write_snapshot
+from tests.conftest import missing
 
 pytestmark = pytest.mark.browser
 AXE = "axe-core@4.14.1"
