@@ -7,7 +7,7 @@ import yaml
 
 from tests.conftest import ROOT
 
-CONDA_NAMES = {"docker-py": "docker", "python-isal": "isal"}
+CONDA_NAMES = {"docker-py": "docker", "python-duckdb": "duckdb", "python-isal": "isal"}
 
 
 def requirements() -> dict[str, str]:

@@ -95,10 +95,8 @@ def _findings(folder: Path) -> pd.DataFrame:
 
 
 def _ask(folder: Path, question: Question, **values: Any) -> pd.DataFrame:
-    try:
-        import duckdb
-    except ImportError:
-        raise ImagelabError("questions over a fleet need DuckDB: pip install 'imagelab[fleet]'.") from None
+    import duckdb
+
     index = sorted(str(path) for path in (folder / "index").glob("*.parquet"))
     if not index:
         raise ImagelabError(
