@@ -54,8 +54,8 @@ def hostile(tmp_path_factory):
     (folder / "scan.json").write_text(json.dumps(scan))
     context = folder / "context"
     context.mkdir()
-    text = NASTY.replace("$", "").replace("\x1b", "")  # a Dockerfile's own syntax: then the whole file is refused
-    (context / "Dockerfile").write_text(f"FROM scratch\nARG A={text!r}\nCOPY . /\nRUN echo '{text}{CLOSING}'\n")
+    markup = f"<img src=x onerror={PLANT}>"
+    (context / "Dockerfile").write_text(f"FROM scratch\nARG A='{markup}'\nCOPY . /\nRUN echo '{markup}{CLOSING}'\n")
     (folder / "refused").mkdir()
     (folder / "refused" / "Dockerfile").write_text(f"FROM scratch\nARG A={NASTY!r}\nCOPY . /\n")
     (context / NASTY).write_text("x")
