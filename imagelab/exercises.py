@@ -21,13 +21,13 @@ from typing import Any
 import pandas as pd
 
 from imagelab.analyses.hardening import check_hardening
+from imagelab.analyses.waste import efficiency
 from imagelab.dockerfile.read import read_dockerfile
 from imagelab.dockerfile.syntax import read_text
 from imagelab.errors import DockerfileError, ImagelabError
 from imagelab.exercises_rules import ANSWERS, CHECKS, Handed
 from imagelab.frames import format_bytes, make_frame
 from imagelab.resources import data_path
-from imagelab.tables import layers
 
 TASKS_COLUMNS = {"exercise": "str", "section": "str", "kind": "str", "task": "str", "hints": "int64"}
 CHECKED_COLUMNS = {"asked": "str", "passed": "bool", "said": "str", "judged_by": "str"}
@@ -219,9 +219,9 @@ def _build(name: str, one: dict[str, Any], context: Path, options: list[str]) ->
             return [
                 {"asked": "It builds.", "passed": absent, "said": said, "judged_by": "model" if absent else "engine"}
             ]
-    sizes = [int(layers(tag)["size"].sum()) for tag in tags]
+    sizes = [int(efficiency(f"docker-daemon:{tag}")["stored"].iloc[0]) for tag in tags]
     if "other_user" in one["checks"]:
-        rules = check_hardening(tags[0]).set_index("rule").loc["run as another user than root"]
+        rules = check_hardening(f"docker-daemon:{tags[0]}").set_index("rule").loc["run as another user than root"]
         measured = {
             "asked": "The image's user is not root.",
             "passed": rules["result"] == "passed",

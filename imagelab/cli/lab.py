@@ -1,0 +1,122 @@
+"""The lab: build a recipe of the embedded data on one's own engine, and hold its result against the recorded one."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+import imagelab as il
+from imagelab.analyses.claims import verdict
+from imagelab.cli.app import app
+from imagelab.cli.output import Form, Json, Markdown, form, print_frames
+from imagelab.errors import ImagelabError, ImageNotFound
+
+lab_app = typer.Typer(help="Recipes: build one on your engine, measure what it saves there.", no_args_is_help=True)
+app.add_typer(lab_app, name="lab")
+
+Name = Annotated[str, typer.Argument(help="A recipe, as `imagelab lab list` names them.")]
+SMALL = 1_000_000
+"""Bytes: two savings below this are the same, none."""
+
+
+@cache
+def _make() -> ModuleType:
+    """data/make.py, which built what is recorded: it comes with the data, not as a module of the package."""
+    spec = importlib.util.spec_from_file_location("imagelab_data_make", il.data_path("make.py"))
+    if spec is None or spec.loader is None:
+        raise ImagelabError(f"{il.data_path('make.py')} cannot be loaded: install imagelab again.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _variants(name: str | None = None) -> list[Path]:
+    """Dockerfiles of one recipe, what it begins with first; or of all."""
+    recipes = [path for path in _make().all_recipes() if path.parts[-3] != "stand-ins"]
+    names = sorted({path.parts[-3] for path in recipes})
+    if name is not None and name not in names:
+        raise ImagelabError(f"there is no recipe {name!r}. There are {', '.join(names)}.")
+    chosen = [path for path in recipes if name in (None, path.parts[-3])]
+    return sorted(chosen, key=lambda path: (path.parts[-3], path.parts[-2] not in ("before", "service-full")))
+
+
+def _comment(path: Path, word: str) -> str:
+    found = re.search(rf"^# {word}: (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else ""
+
+
+@lab_app.command("list")
+def list_(as_json: Json = False, as_markdown: Markdown = False) -> None:
+    """List the recipes: what each variant shows, and the engine it needs."""
+    rows = [
+        (path.parts[-3], path.parts[-2], _comment(path, "what this shows"), _comment(path, "engine"))
+        for path in _variants()
+    ]
+    frame = pd.DataFrame(rows, columns=["name", "variant", "shows", "engine"])
+    print_frames({"recipes": frame}, form(as_json, as_markdown))
+
+
+@lab_app.command()
+def build(
+    name: Name,
+    local: Annotated[bool, typer.Option("--local", help="Base images: this machine's stand-ins.")] = False,
+    base: Annotated[list[str] | None, typer.Option("--base", help="FROM=IMAGE in place of a base.")] = None,
+    network: Annotated[str, typer.Option("--network", help="The network of RUN steps.")] = "host",
+) -> None:
+    """Build a recipe's variants on the engine that Docker's CLI talks to."""
+    if wrong := [pair for pair in base or [] if "=" not in pair]:
+        raise ImagelabError(f"{wrong[0]!r} is no base: write NAME=IMAGE, such as python:3.10-slim=my/python:slim.")
+    make = _make()
+    bases = (make.STAND_INS if local else {}) | dict(pair.split("=", 1) for pair in base or [])
+    for path in _variants(name):
+        try:
+            make.build(path, network, bases)
+        except subprocess.CalledProcessError as error:
+            needs = _comment(path, "engine")
+            raise ImagelabError(f"{make.recipe_tag(path)} did not build (see above). It needs {needs}.") from error
+        except OSError as error:
+            raise ImagelabError(
+                f"docker cannot be run: {error}. Install Docker's CLI and point it to an engine."
+            ) from error
+        typer.echo(f"{make.recipe_tag(path)} is built")
+    typer.echo(f"Next: imagelab lab measure {name}")
+
+
+@lab_app.command()
+def measure(name: Name, as_json: Json = False, as_markdown: Markdown = False) -> None:
+    """Say whether the recorded result holds on your engine: what each variant saves, exit code 1 where not."""
+    frame = _measured(name)
+    print_frames({"measured": frame}, form(as_json, as_markdown))
+    if form(as_json, as_markdown) is Form.TEXT:
+        typer.echo(
+            "Bytes of files stored less than by the first variant. Within a tenth it holds, a factor of two in part."
+        )
+    if frame["verdict"].eq("does not hold").any():
+        raise typer.Exit(1)
+
+
+def _measured(name: str) -> pd.DataFrame:
+    make, sizes = _make(), []
+    for path in _variants(name):
+        tag = make.recipe_tag(path)
+        try:
+            here = il.efficiency(il.load_image(f"docker-daemon:{tag}"))["stored"].sum()
+        except ImageNotFound as error:
+            raise ImageNotFound(f"{tag} is not on the engine: run `imagelab lab build {name}` first.") from error
+        recorded = il.efficiency(f"example:{make.snapshot_name(tag)}")["stored"].sum()
+        sizes.append((path.parts[-2], int(recorded), int(here)))
+    rows = []
+    for variant, recorded, here in sizes[1:]:
+        saved, saved_here = sizes[0][1] - recorded, sizes[0][2] - here
+        same = max(abs(saved), abs(saved_here)) < SMALL
+        said = "holds" if same else verdict(max(saved, 0), max(saved, 0), saved_here)
+        rows.append((f"{sizes[0][0]} → {variant}", saved, saved_here, said))
+    return pd.DataFrame(rows, columns=["variants", "recorded_bytes", "here_bytes", "verdict"])
