@@ -280,13 +280,8 @@ def link(site: Site) -> Iterator[Row]:
         before = [s for s in site.steps[:index] if s.instruction == "RUN"]
         after = [s for s in site.steps[index + 1 :] if s.instruction in ("RUN", "WORKDIR")]
         owner = step.flag("chown") or "0"
-        if (
-            step.instruction != "COPY"
-            or not before
-            or after
-            or step.flag("link") is not None
-            or re.search("[a-z]", owner)
-        ):
+        plain = step.instruction == "COPY" and step.flag("link") is None and not re.search("[a-z]", owner)
+        if not plain or not before or after:
             continue
         what = f"with --link this stays cached when {before[-1].instruction} in line {before[-1].line} runs again (not in 20.10)"
         yield site.row("link", step, what, _line(step, None, "--link"), LIKELY)
