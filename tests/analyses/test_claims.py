@@ -1,18 +1,23 @@
 """The ledger of claims: every verdict is computed again, from the data that are recorded."""
 
+import random
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from images import image_of, layer_tar
 
+import imagelab as il
 from imagelab.analyses.claims import CLAIMS_COLUMNS, VERDICTS, claims, verdict
 from imagelab.analyses.claims_advice import VERIFIED_COLUMNS, verify_advice
 from imagelab.analyses.claims_measures import MEASURES
 from imagelab.charts.claims import advice_accuracy, claim_ratios, claim_tiles
+from imagelab.model import HistoryEntry
 from imagelab.resources import data_path
 
 WRITTEN = tomllib.loads(data_path("claims.toml").read_text(encoding="utf-8"))["claim"]
@@ -131,3 +136,34 @@ def test_the_builder_refuses_them_too(modern, tmp_path, name, said):
 def test_no_chapter_is_left_out(ledger):
     wanted = "Image size,Layer caching,Security hardening,BuildKit features,Analysis tools,Production patterns"
     assert list(pd.unique(ledger["chapter"])) == [*wanted.split(","), "Exercises", "Questions"]
+
+
+CACHES = ["root/.cache/pip/http/{}", "var/lib/apt/lists/{}", "var/cache/apt/archives/{}", "root/.npm/_cacache/{}"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_advice_on_a_pair_of_random_files(seed):
+    """Caches left, files deleted late and modes changed late, in pairs that no rule was written for."""
+    dice = random.Random(seed)
+
+    def some(pattern, count):
+        return [
+            (pattern.format(f"f{n}").encode(), "file", dice.randbytes(dice.randint(1, 60_000))) for n in range(count)
+        ]
+
+    program = some("srv/app/{}", dice.randint(3, 12))
+    caches = [entry for pattern in dice.sample(CACHES, 2) for entry in some(pattern, dice.randint(1, 8))]
+    doomed, moded = some("srv/tmp/{}", dice.randint(1, 9)), some("srv/bin/{}", dice.randint(1, 9))
+    whiteouts = [(path.replace(b"tmp/", b"tmp/.wh."), "file", b"") for path, _, _ in doomed]
+    steps = "COPY app /srv", "RUN install", "RUN rm -r /srv/tmp/*", "RUN chmod -R 755 /srv/bin"
+    images = []
+    for layers in (
+        [[*program, *doomed, *moded], caches, whiteouts, moded],
+        [[*program, *moded], [], [], []],
+    ):
+        history = tuple(HistoryEntry(None, f"{step} # buildkit", empty_layer=False) for step in steps)
+        images.append(replace(image_of([layer_tar(layer) for layer in layers]), history=history))
+    stored = il.efficiency(images)["stored"]
+    found = il.advise(images[0], digests=True)
+    assert found["bytes"].sum() == stored[0] - stored[1]
+    assert {"deleted-later", "rewritten-unchanged"} < set(found["rule"])
