@@ -119,7 +119,7 @@ def check(
     -------
     pandas.DataFrame
         ``CHECKED_COLUMNS``, a row per thing asked for: whether it ``passed``, what is to be ``said`` about it, and
-        ``judged_by``: engine, model, or data (recorded here).
+        ``judged_by``: engine, model (with why, where an engine could not), or data (recorded here).
 
     Raises
     ------
@@ -184,7 +184,9 @@ def _dockerfile(
             asked = (rule.__doc__ or "").split("\n")[0]
             rows.append({"asked": asked, "passed": wrong is None, "said": wrong or "Right.", "judged_by": "model"})
         if engine or (engine is None and text != start(name) and _engine_answers()):
-            rows += _build(name, one, context, options)
+            built = _build(name, one, context, options)
+            alone = {"judged_by": "model, since a base image cannot be had"}
+            rows = [row | alone for row in rows] if built is None else rows + built
     return rows
 
 
@@ -196,8 +198,8 @@ def _engine_answers() -> bool:
     return done.returncode == 0
 
 
-def _build(name: str, one: dict[str, Any], context: Path, options: list[str]) -> list[dict[str, Any]]:
-    """Both Dockerfiles, built and measured."""
+def _build(name: str, one: dict[str, Any], context: Path, options: list[str]) -> list[dict[str, Any]] | None:
+    """Both Dockerfiles, built and measured; None where a base image cannot be had."""
     begun = context.parent / "start"
     shutil.copytree(context, begun)
     (begun / "Dockerfile").write_text(start(name), encoding="utf-8")
@@ -213,12 +215,11 @@ def _build(name: str, one: dict[str, Any], context: Path, options: list[str]) ->
                 f"docker cannot be run: {error}. Leave out engine=True, or install Docker's CLI."
             ) from error
         if done.returncode:
+            if any(sign in done.stderr for sign in _NO_BASE):
+                return None
             last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no message").strip()
-            absent = any(sign in done.stderr for sign in _NO_BASE)
-            said = f"{'the base image cannot be had, so the model judges alone' if absent else 'it does not build'}: {last[:300]}"
-            return [
-                {"asked": "It builds.", "passed": absent, "said": said, "judged_by": "model" if absent else "engine"}
-            ]
+            said = f"it does not build: {last[:300]}"
+            return [{"asked": "It builds.", "passed": False, "said": said, "judged_by": "engine"}]
     sizes = [int(efficiency(f"docker-daemon:{tag}")["stored"].iloc[0]) for tag in tags]
     if "other_user" in one["checks"]:
         rules = check_hardening(f"docker-daemon:{tags[0]}").set_index("rule").loc["run as another user than root"]

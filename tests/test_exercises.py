@@ -137,5 +137,7 @@ def test_with_an_engine_the_answer_is_built_and_measured(modern, monkeypatch):
     assert checked["said"].iloc[2] == "1.98 MB of files; 1.98 MB at the start"
     broken = exercises.check("non-root", dockerfile=good + "RUN false\n", options=options)
     assert not broken["passed"].iloc[-1] and broken["said"].iloc[-1].startswith("it does not build")
+    absent = exercises.check("non-root", dockerfile=good, options=["--build-arg=BASE=localhost/nowhere:1"])
+    assert absent["passed"].all() and set(absent["judged_by"]) == {"model, since a base image cannot be had"}
     for tag in ("non-root", "non-root-start"):
         modern.docker("rmi", "-f", f"imagelab-exercise:{tag}")
