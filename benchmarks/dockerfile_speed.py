@@ -48,7 +48,13 @@ def make_logs(folder: Path) -> tuple[Path, Path]:
 
 
 def make_dockerfile(folder: Path) -> Path:
-    kinds = ["RUN make p-{n} && \\\n    install p-{n}", "ENV V{n}=$V{m} W=2", "COPY src/{n}.c /src/", "ARG A{n}=1", "# note"]
+    kinds = [
+        "RUN make p-{n} && \\\n    install p-{n}",
+        "ENV V{n}=$V{m} W=2",
+        "COPY src/{n}.c /src/",
+        "ARG A{n}=1",
+        "# note",
+    ]
     lines = [kinds[n % len(kinds)].format(n=n, m=n - 5) for n in range(LINES)]
     path = folder / "Dockerfile"
     path.write_text("\n".join(["FROM busybox", *"\n".join(lines).split("\n")[: LINES - 1]]).rstrip("\\\n ") + "\n")
@@ -61,7 +67,9 @@ def make_context(folder: Path) -> Path:
         if n % 1000 == 0:
             (root / f"d{n // 1000}").mkdir(parents=True)
         os.close(os.open(root / f"d{n // 1000}" / f"f{n}.txt", os.O_CREAT))
-    (root / ".dockerignore").write_text("**/*.log\nnode_modules\nd1\n!d1/f1001.txt\n**/.git\n*.md\ndocs/**\n?.x\ndist\n")
+    (root / ".dockerignore").write_text(
+        "**/*.log\nnode_modules\nd1\n!d1/f1001.txt\n**/.git\n*.md\ndocs/**\n?.x\ndist\n"
+    )
     (root / "Dockerfile").write_text("FROM busybox\nCOPY d2 /x\nRUN make\nCOPY . /y\n")
     return root
 
@@ -91,7 +99,9 @@ def main() -> None:
             f"context of {FILES:,} files": lambda: build_context(context),
             f"plan over {FILES:,} files": lambda: plan_build(context, ["d2"]),
         }
-        rows = {"json.loads of the rawjson log": base} | {name: best(rounds, action) for name, action in actions.items()}
+        rows = {"json.loads of the rawjson log": base} | {
+            name: best(rounds, action) for name, action in actions.items()
+        }
     table = pd.DataFrame({"seconds": rows})
     table["times json.loads"] = table["seconds"] / base
     print(table.round(3).to_string())

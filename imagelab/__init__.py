@@ -4,12 +4,15 @@ The shop window: names that people use, from the rooms that hold them. ``from im
 loads the rooms that draw.
 """
 
+from imagelab import exercises
 from imagelab.analyses.accepted import read_accepted
 from imagelab.analyses.advice import advise
 from imagelab.analyses.blame import blame
 from imagelab.analyses.build_advice import advise_build
 from imagelab.analyses.cache import plan_build, plan_cost
 from imagelab.analyses.cache_log import critical_steps
+from imagelab.analyses.claims import claims
+from imagelab.analyses.claims_advice import verify_advice
 from imagelab.analyses.compare import compare_files, compare_layers, duplicates, sum_changes
 from imagelab.analyses.dive import dive_efficiency
 from imagelab.analyses.fleet import query_fleet
@@ -61,6 +64,7 @@ __all__ = [
     "build_context",
     "check",
     "check_hardening",
+    "claims",
     "compare_files",
     "compare_layers",
     "compare_scanners",
@@ -73,6 +77,7 @@ __all__ = [
     "duplicates",
     "efficiency",
     "examples",
+    "exercises",
     "files",
     "history",
     "index_images",
@@ -99,5 +104,6 @@ __all__ = [
     "squash",
     "sum_changes",
     "suppress",
+    "verify_advice",
     "waste",
 ]

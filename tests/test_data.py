@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT
 
 import imagelab as il
+from tests.conftest import ROOT
 
 DATA = ROOT / "data"
 DOCKERFILES = sorted((DATA / "recipes").glob("*/*/Dockerfile"))

@@ -39,4 +39,6 @@ def test_what_is_declared_is_imported_somewhere():
     for name in requirements():
         module = import_names.get(name, name)
         if module is not None:
-            assert re.search(rf"^\s*(?:from|import) {module}\b", source, re.MULTILINE), f"{name} is declared, not imported"
+            assert re.search(rf"^\s*(?:from|import) {module}\b", source, re.MULTILINE), (
+                f"{name} is declared, not imported"
+            )

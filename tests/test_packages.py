@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import missing
 from images import docker_save, layer_tar, write_tar
 
 import imagelab as il
+from tests.conftest import missing
 
 SYFT = shutil.which("syft") or shutil.which("syft", path=str(Path(sys.executable).parent))
 

@@ -20,7 +20,9 @@ HOSTILE = "<script>window.planted = 1</script><img src=x onerror='window.planted
 def notebook(folder, *cells, name="trial"):
     """A notebook of cells: text that starts with ``#`` and a blank is Markdown, the first code is parameters."""
     book = v4.new_notebook()
-    book.cells = [(v4.new_markdown_cell if cell.startswith(("# ", "## ")) else v4.new_code_cell)(cell) for cell in cells]
+    book.cells = [
+        (v4.new_markdown_cell if cell.startswith(("# ", "## ")) else v4.new_code_cell)(cell) for cell in cells
+    ]
     for cell in book.cells:
         if cell.cell_type == "code" and "parameters" not in str([other.metadata for other in book.cells]):
             cell.metadata["tags"] = ["parameters"]
@@ -124,7 +126,10 @@ def test_a_failing_cell_fails_with_its_error_and_leaves_what_was_there(tmp_path)
     output.write_text("older")
     with pytest.raises(ImagelabError, match=r"(?s)trial.ipynb.*ImageNotFound.*no-such.tar.*load_image"):
         reports.render(path, {}, output, progress=False)
-    assert output.read_text() == "older" and sorted(entry.name for entry in tmp_path.iterdir()) == ["out.html", "trial.ipynb"]
+    assert output.read_text() == "older" and sorted(entry.name for entry in tmp_path.iterdir()) == [
+        "out.html",
+        "trial.ipynb",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +168,9 @@ def test_an_empty_home_and_no_kernelspec_are_enough(tmp_path):
     home.mkdir()
     command = f"from imagelab.report import render; render({str(path)!r}, {{}}, {str(tmp_path / 'x.html')!r})"
     env = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "IPYTHON", "XDG"))}
-    done = subprocess.run([sys.executable, "-c", command], env=env | {"HOME": str(home)}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", command], env=env | {"HOME": str(home)}, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert sys.executable in (tmp_path / "x.html").read_text()
     assert "WARNING" not in done.stderr and "Traceback" not in done.stderr
@@ -171,9 +178,18 @@ def test_an_empty_home_and_no_kernelspec_are_enough(tmp_path):
 
 def test_render_all_makes_an_index(tmp_path):
     paths = [
-        notebook(tmp_path, f"# Lesson {name}\n\nIn this notebook, we will *learn* [more](x.html).", "references = []", name=name)
+        notebook(
+            tmp_path,
+            f"# Lesson {name}\n\nIn this notebook, we will *learn* [more](x.html).",
+            "references = []",
+            name=name,
+        )
         for name in ("01_one", "02_two")
     ]
     index = reports.render_all(paths, tmp_path / "reports").read_text()
-    assert sorted(entry.name for entry in (tmp_path / "reports").iterdir()) == ["01_one.html", "02_two.html", "index.html"]
+    assert sorted(entry.name for entry in (tmp_path / "reports").iterdir()) == [
+        "01_one.html",
+        "02_two.html",
+        "index.html",
+    ]
     assert '<a href="01_one.html">Lesson 01_one</a>' in index and "we will learn more" in index

@@ -92,7 +92,6 @@ class Tree:
             path = clean(base + path[len(link) :])
         return path
 
-
     def placed(self, source: str, found: Content, into: bool) -> Iterator[tuple[str, str]]:
         """Each path that was found, and its name under the destination: of a directory the contents are copied."""
         for path in found:
@@ -240,7 +239,9 @@ class Keys:
                 reads.context |= {path: f"{path} {token}" for path, token in found.items()}
                 placed = self.tree.placed(source, found, into)
                 owner = digest(flags, chmod)
-                entries = ((posixpath.join(to, name), f"{found[p]} {owner}", p not in self.tree.folders) for p, name in placed)
+                entries = (
+                    (posixpath.join(to, name), f"{found[p]} {owner}", p not in self.tree.folders) for p, name in placed
+                )
                 files = files.put(*entries)
                 continue
             if origin and (stage := step.origins.get(origin)):

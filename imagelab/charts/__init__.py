@@ -2,6 +2,7 @@
 
 from imagelab.charts.bars import layer_bars, waste_bars
 from imagelab.charts.build import build_gantt, context_treemap, stage_graph
+from imagelab.charts.claims import advice_accuracy, claim_ratios, claim_tiles
 from imagelab.charts.fleet import base_map, likeness_heatmap
 from imagelab.charts.security import epss_cvss, fixable_bars, scan_flow, scanner_agreement, severity_bars
 from imagelab.charts.sharing import sharing_heatmap
@@ -10,8 +11,11 @@ from imagelab.charts.trend import trend
 from imagelab.charts.waterfalls import growth, size_difference
 
 __all__ = [
+    "advice_accuracy",
     "base_map",
     "build_gantt",
+    "claim_ratios",
+    "claim_tiles",
     "context_treemap",
     "epss_cvss",
     "file_tree",

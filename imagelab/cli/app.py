@@ -39,7 +39,7 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
-    from imagelab.cli import builds, fleet, images, reports, scans  # noqa: F401  # they register their verbs
+    from imagelab.cli import builds, fleet, images, lab, reports, scans  # noqa: F401  # they register their verbs
 
     try:
         app()

@@ -45,7 +45,9 @@ WAYS = (
 )
 LINK = BASE + "RUN echo first\nCOPY --link app.py /app.py\nRUN echo after\nCOPY --link src /src\n"
 HEREDOC = BASE + "RUN <<EOF\necho one\nEOF\nCOPY <<EOF /conf\nkey=1\nEOF\nRUN echo end\n"
-MOUNTS = BASE + "RUN --mount=type=cache,target=/c,id=x --mount=type=bind,source=src,target=/src echo build\nRUN echo end\n"
+MOUNTS = (
+    BASE + "RUN --mount=type=cache,target=/c,id=x --mount=type=bind,source=src,target=/src echo build\nRUN echo end\n"
+)
 SECRET = BASE + "RUN --mount=type=secret,id=token cat /run/secrets/token >/dev/null; true\nRUN echo end\n"
 
 
@@ -66,9 +68,21 @@ CASES = [
     Case("mode of the context's root", BASE + "COPY . /src\nRUN echo x\n", modes={".": 0o711}),
     Case("new ignored file", GOOD, files={**APP, ".dockerignore": "*.log\n"}, edit={"debug.log": "FRESH"}),
     Case("ignored file edited", GOOD, files={**APP, ".dockerignore": "*.log\n", "x.log": "1"}, edit={"x.log": "2"}),
-    Case("re-included file edited", GOOD, files={**APP, ".dockerignore": "src\n!src/a.py\n"}, edit={"src/a.py": "new FRESH"}),
-    Case("held back by a re-including list", GOOD, files={**APP, ".dockerignore": "src\n!src/a.py\n"}, edit={"src/b.py": "n"}),
-    Case("ignore file changes what is sent", GOOD, files={**APP, ".dockerignore": "x\n"}, edit={".dockerignore": "src\n"}),
+    Case(
+        "re-included file edited",
+        GOOD,
+        files={**APP, ".dockerignore": "src\n!src/a.py\n"},
+        edit={"src/a.py": "new FRESH"},
+    ),
+    Case(
+        "held back by a re-including list",
+        GOOD,
+        files={**APP, ".dockerignore": "src\n!src/a.py\n"},
+        edit={"src/b.py": "n"},
+    ),
+    Case(
+        "ignore file changes what is sent", GOOD, files={**APP, ".dockerignore": "x\n"}, edit={".dockerignore": "src\n"}
+    ),
     Case("new file", GOOD, edit={"new.py": "FRESH"}),
     Case("file removed", GOOD, edit={"src/b.py": None}),
     Case("file renamed", BASE + "COPY src /src\n", edit={"src/b.py": None, "src/c.py": APP["src/b.py"]}),
@@ -80,26 +94,68 @@ CASES = [
     Case("ARG before FROM, declared again", "ARG V=1\n" + BASE + "ARG V\nRUN echo x\n", args_after={"V": "2"}),
     Case("ARG expanded in COPY", BASE + "ARG D=a\nCOPY app.py /$D\nRUN echo x\n", args_after={"D": "b"}),
     Case("ARG in scope of COPY, not expanded", BASE + "ARG D=a\nCOPY app.py /x\n", args_after={"D": "b"}),
-    Case("undeclared proxy", BASE + "RUN echo x\n", args={"HTTP_PROXY": "http://a"}, args_after={"HTTP_PROXY": "http://b"}),
-    Case("declared proxy", BASE + "ARG HTTP_PROXY\nRUN echo x\n", args={"HTTP_PROXY": "a"}, args_after={"HTTP_PROXY": "b"}),
-    Case("ENV changes", BASE + "ENV A=1\nCOPY app.py /\nRUN echo\n",
-         dockerfile_after=BASE + "ENV A=2\nCOPY app.py /\nRUN echo\n"),
-    Case("ENV in another order", BASE + "ENV A=1\nENV B=2\nRUN echo\n", dockerfile_after=BASE + "ENV B=2\nENV A=1\nRUN echo\n"),
-    Case("ENV set again", BASE + "ENV A=1\nENV B=2\nENV A=1\nRUN echo\n", dockerfile_after=BASE + "ENV B=2\nENV A=1\nRUN echo\n"),
-    Case("LABEL, CMD, EXPOSE", BASE + "LABEL a=1\nCMD ls\nRUN echo\n",
-         dockerfile_after=BASE + "LABEL a=2\nEXPOSE 80\nRUN echo\n"),
-    Case("comment and continuation", BASE + "RUN echo a \\\n b\n", dockerfile_after=BASE + "# c\nRUN echo a \\\n # c\n b\n"),
+    Case(
+        "undeclared proxy",
+        BASE + "RUN echo x\n",
+        args={"HTTP_PROXY": "http://a"},
+        args_after={"HTTP_PROXY": "http://b"},
+    ),
+    Case(
+        "declared proxy",
+        BASE + "ARG HTTP_PROXY\nRUN echo x\n",
+        args={"HTTP_PROXY": "a"},
+        args_after={"HTTP_PROXY": "b"},
+    ),
+    Case(
+        "ENV changes",
+        BASE + "ENV A=1\nCOPY app.py /\nRUN echo\n",
+        dockerfile_after=BASE + "ENV A=2\nCOPY app.py /\nRUN echo\n",
+    ),
+    Case(
+        "ENV in another order",
+        BASE + "ENV A=1\nENV B=2\nRUN echo\n",
+        dockerfile_after=BASE + "ENV B=2\nENV A=1\nRUN echo\n",
+    ),
+    Case(
+        "ENV set again",
+        BASE + "ENV A=1\nENV B=2\nENV A=1\nRUN echo\n",
+        dockerfile_after=BASE + "ENV B=2\nENV A=1\nRUN echo\n",
+    ),
+    Case(
+        "LABEL, CMD, EXPOSE",
+        BASE + "LABEL a=1\nCMD ls\nRUN echo\n",
+        dockerfile_after=BASE + "LABEL a=2\nEXPOSE 80\nRUN echo\n",
+    ),
+    Case(
+        "comment and continuation",
+        BASE + "RUN echo a \\\n b\n",
+        dockerfile_after=BASE + "# c\nRUN echo a \\\n # c\n b\n",
+    ),
     Case("spaces within a command", BASE + "RUN echo a b\n", dockerfile_after=BASE + "RUN echo a  b\n"),
     Case("exec form of the same", BASE + "RUN echo a\n", dockerfile_after=BASE + 'RUN ["/bin/sh", "-c", "echo a"]\n'),
     Case("SHELL", BASE + "RUN echo a\n", dockerfile_after=BASE + 'SHELL ["/bin/sh", "-ec"]\nRUN echo a\n'),
-    Case("USER", BASE + "USER 1\nCOPY app.py /\nRUN echo\n", dockerfile_after=BASE + "USER 2\nCOPY app.py /\nRUN echo\n"),
+    Case(
+        "USER", BASE + "USER 1\nCOPY app.py /\nRUN echo\n", dockerfile_after=BASE + "USER 2\nCOPY app.py /\nRUN echo\n"
+    ),
     Case("WORKDIR", GOOD, dockerfile_after=swap(GOOD, "/app", "/srv")),
-    Case("WORKDIR with a slash more", BASE + "WORKDIR /a\nRUN echo\n", dockerfile_after=BASE + "WORKDIR /a/\nRUN echo\n"),
+    Case(
+        "WORKDIR with a slash more", BASE + "WORKDIR /a\nRUN echo\n", dockerfile_after=BASE + "WORKDIR /a/\nRUN echo\n"
+    ),
     Case("WORKDIR /", BASE + "WORKDIR /\nUSER 1\nWORKDIR /w\nRUN echo\n", edit=EDIT),
-    Case("COPY reordered", BASE + "COPY app.py /\nCOPY src /src\n", dockerfile_after=BASE + "COPY src /src\nCOPY app.py /\n"),
-    Case("sources reordered", BASE + "COPY app.py src/a.py /d/\n", dockerfile_after=BASE + "COPY src/a.py app.py /d/\n"),
+    Case(
+        "COPY reordered",
+        BASE + "COPY app.py /\nCOPY src /src\n",
+        dockerfile_after=BASE + "COPY src /src\nCOPY app.py /\n",
+    ),
+    Case(
+        "sources reordered", BASE + "COPY app.py src/a.py /d/\n", dockerfile_after=BASE + "COPY src/a.py app.py /d/\n"
+    ),
     Case("source spelled otherwise", BASE + "COPY ./app.py /d/\n", dockerfile_after=BASE + "COPY app.py /d/\n"),
-    Case("destination spelled otherwise", GOOD, dockerfile_after=swap(GOOD, "requirements.txt .", "requirements.txt /app/")),
+    Case(
+        "destination spelled otherwise",
+        GOOD,
+        dockerfile_after=swap(GOOD, "requirements.txt .", "requirements.txt /app/"),
+    ),
     Case("--chown", BASE + "COPY app.py /\n", dockerfile_after=BASE + "COPY --chown=1:1 app.py /\n"),
     Case("COPY becomes ADD", BASE + "COPY app.py /\n", dockerfile_after=BASE + "ADD app.py /\n"),
     Case("ADD, other file edited", BASE + "ADD app.py /\nRUN echo\n", edit={"src/a.py": "n FRESH"}),
@@ -112,18 +168,37 @@ CASES = [
     Case("stage with changed artefact", TWO, edit={"src/a.py": "n FRESH"}),
     Case("stage renamed", TWO, dockerfile_after=TWO.replace("builder", "maker")),
     Case("stage by number", swap(TWO, "--from=builder", "--from=0"), edit={"src/a.py": "n FRESH"}),
-    Case("stage whose other file changed", BUILDER + "COPY src /src\n" + FINAL + "COPY --from=builder /src/a.py /\nRUN echo\n",
-         edit={"src/b.py": "n FRESH"}),
-    Case("stage's glob, other file changed", BUILDER + "COPY src /src\n" + FINAL + "COPY --from=builder /src/a* /d/\nRUN echo\n",
-         edit={"src/b.py": "n FRESH"}),
-    Case("stage's whole filesystem", BUILDER + "COPY src /src\n" + FINAL + "COPY --from=builder / /all/\nRUN echo\n",
-         edit={"src/b.py": "n FRESH"}),
-    Case("stage from scratch", "FROM scratch AS files\nCOPY src /src\n" + FINAL + "COPY --from=files / /f/\nRUN echo\n",
-         edit={"src/b.py": "n FRESH"}),
+    Case(
+        "stage whose other file changed",
+        BUILDER + "COPY src /src\n" + FINAL + "COPY --from=builder /src/a.py /\nRUN echo\n",
+        edit={"src/b.py": "n FRESH"},
+    ),
+    Case(
+        "stage's glob, other file changed",
+        BUILDER + "COPY src /src\n" + FINAL + "COPY --from=builder /src/a* /d/\nRUN echo\n",
+        edit={"src/b.py": "n FRESH"},
+    ),
+    Case(
+        "stage's whole filesystem",
+        BUILDER + "COPY src /src\n" + FINAL + "COPY --from=builder / /all/\nRUN echo\n",
+        edit={"src/b.py": "n FRESH"},
+    ),
+    Case(
+        "stage from scratch",
+        "FROM scratch AS files\nCOPY src /src\n" + FINAL + "COPY --from=files / /f/\nRUN echo\n",
+        edit={"src/b.py": "n FRESH"},
+    ),
     Case("parallel stages, one edited", WAYS, edit={"src/b.py": "n FRESH"}, same_results=True),
     Case("pruned stage edited", WAYS, edit={"src/b.py": "n FRESH"}, target="one"),
-    Case("identical steps in two stages", BUILDER + "RUN echo same > /x\n" + BUILDER.replace("builder", "other")
-         + "RUN echo same > /x\nRUN echo more\n" + FINAL + "COPY --from=builder /x /x\nCOPY --from=other /x /y\n"),
+    Case(
+        "identical steps in two stages",
+        BUILDER
+        + "RUN echo same > /x\n"
+        + BUILDER.replace("builder", "other")
+        + "RUN echo same > /x\nRUN echo more\n"
+        + FINAL
+        + "COPY --from=builder /x /x\nCOPY --from=other /x /y\n",
+    ),
     Case("stage continued", BUILDER + "COPY app.py /\nFROM builder\nRUN echo\nCOPY src /src\n", edit=EDIT),
     Case("ONBUILD of a stage", BUILDER + "ONBUILD COPY app.py /\nFROM builder\nRUN echo\n", edit=EDIT, classic=False),
     Case("--link, parent changes", LINK, dockerfile_after=swap(LINK, "echo first", "echo 1st"), classic=False),
@@ -133,24 +208,37 @@ CASES = [
     Case("cache mount's target", MOUNTS, dockerfile_after=swap(MOUNTS, "target=/c", "target=/k")),
     Case("bind mount, its file edited", MOUNTS, edit={"src/a.py": "n FRESH"}),
     Case("bind mount, other file edited", MOUNTS, edit=EDIT),
-    Case("bind mount's source renamed", BASE + "RUN --mount=source=app.py,target=/x echo\n",
-         dockerfile_after=BASE + "RUN --mount=source=new.py,target=/x echo\n", edit={"new.py": APP["app.py"], "app.py": None}),
-    Case("bind mount of a stage", BUILDER + "COPY src /src\n" + FINAL
-         + "RUN --mount=from=builder,source=/src/a.py,target=/a echo\n",
-         edit={"src/b.py": "n FRESH"}),
-    Case("bind mount of a stage, changed", BUILDER + "COPY src /src\n" + FINAL + "RUN --mount=from=builder,target=/b echo\n",
-         edit={"src/b.py": "n FRESH"}),
+    Case(
+        "bind mount's source renamed",
+        BASE + "RUN --mount=source=app.py,target=/x echo\n",
+        dockerfile_after=BASE + "RUN --mount=source=new.py,target=/x echo\n",
+        edit={"new.py": APP["app.py"], "app.py": None},
+    ),
+    Case(
+        "bind mount of a stage",
+        BUILDER + "COPY src /src\n" + FINAL + "RUN --mount=from=builder,source=/src/a.py,target=/a echo\n",
+        edit={"src/b.py": "n FRESH"},
+    ),
+    Case(
+        "bind mount of a stage, changed",
+        BUILDER + "COPY src /src\n" + FINAL + "RUN --mount=from=builder,target=/b echo\n",
+        edit={"src/b.py": "n FRESH"},
+    ),
     Case("tmpfs mount", BASE + "RUN --mount=type=tmpfs,target=/t echo\n", edit=EDIT),
     Case("secret's value", SECRET, options=("--secret", "id=token,src=SECRET")),
     Case("secret's id", SECRET, dockerfile_after=swap(SECRET, "id=token", "id=other")),
     Case("here-document edited", HEREDOC, dockerfile_after=swap(HEREDOC, "echo one", "echo two"), classic=False),
     Case("here-document's delimiter", HEREDOC, dockerfile_after=HEREDOC.replace("EOF", "END"), classic=False),
     Case("here-document of COPY edited", HEREDOC, dockerfile_after=swap(HEREDOC, "key=1", "key=2"), classic=False),
-    Case("here-document of COPY, ARG", BASE + "ARG A=1\nCOPY <<EOF /c\nk=$A\nEOF\n", args_after={"A": "2"}, classic=False),
+    Case(
+        "here-document of COPY, ARG", BASE + "ARG A=1\nCOPY <<EOF /c\nk=$A\nEOF\n", args_after={"A": "2"}, classic=False
+    ),
     Case("symlink's target edited", BASE + "COPY link /d\n", files={**APP, "link": "-> app.py"}, edit=EDIT),
     Case("symlink within a directory", BASE + "COPY src /d\n", files={**APP, "src/link": "-> ../app.py"}, edit=EDIT),
     Case("COPY . takes the Dockerfile along", BASE + "COPY . /d\n", dockerfile_after=BASE + "# a comment\nCOPY . /d\n"),
-    Case("instruction inserted", GOOD, dockerfile_after=swap(GOOD, "RUN echo install", "RUN echo new\nRUN echo install")),
+    Case(
+        "instruction inserted", GOOD, dockerfile_after=swap(GOOD, "RUN echo install", "RUN echo new\nRUN echo install")
+    ),
     Case("instruction removed", GOOD, dockerfile_after=swap(GOOD, "RUN echo install\n", "")),
 ]
 
@@ -166,7 +254,9 @@ def generated(seed: int) -> Case:
         if kind == "RUN":
             lines.append(f"RUN echo {number} > /tmp/r{number}")
         elif kind == "COPY":
-            lines.append(f"COPY {draw.choice(['app.py', 'src', '*.txt', '.', 'src/a.py'])} {draw.choice(['/d/', './', '/x/y/'])}")
+            lines.append(
+                f"COPY {draw.choice(['app.py', 'src', '*.txt', '.', 'src/a.py'])} {draw.choice(['/d/', './', '/x/y/'])}"
+            )
         elif kind == "MOUNT":
             lines.append(f"RUN --mount=source={draw.choice(['src', 'app.py', '.'])},target=/mnt echo {number}")
         elif kind == "STAGE" and not stage:

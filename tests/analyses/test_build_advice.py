@@ -99,7 +99,8 @@ def test_both_built_same_contents_and_faster_again(modern, installers, pair, tmp
             assert build_context(context, dockerfile)["ignored"].sum() == (version == "after")
     differs = tuple(path.lstrip("/") for path in case.get("differs", []))
     before, after = (
-        {path: data for path, data in files.items() if not (differs and path.startswith(differs))} for files in contents.values()
+        {path: data for path, data in files.items() if not (differs and path.startswith(differs))}
+        for files in contents.values()
     )
     assert before == after
     if "cached" in case:
@@ -111,7 +112,14 @@ def test_both_built_same_contents_and_faster_again(modern, installers, pair, tmp
 
 def test_hadolint_joins_by_line(tmp_path, monkeypatch):
     tool = tmp_path / "hadolint"
-    finding = {"file": "Dockerfile", "line": 2, "column": 1, "level": "warning", "code": "DL3008", "message": "Pin versions"}
+    finding = {
+        "file": "Dockerfile",
+        "line": 2,
+        "column": 1,
+        "level": "warning",
+        "code": "DL3008",
+        "message": "Pin versions",
+    }
     other = finding | {"line": 3, "code": "DL3025", "message": "JSON"}
     tool.write_text(f"#!/bin/sh\necho '{json.dumps([finding, other])}'\n")
     tool.chmod(0o755)

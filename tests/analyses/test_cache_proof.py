@@ -45,7 +45,9 @@ def build(engine, root: Path, case: Case, args: dict[str, str], log: Path) -> pd
     if engine.kind == "classic":
         command = ["docker", "build", "--progress=plain"]
     done = subprocess.run(
-        [*command, "--network=none", *options, str(root)], env=engine.env | {"DOCKER_BUILDKIT": "1"}, capture_output=True
+        [*command, "--network=none", *options, str(root)],
+        env=engine.env | {"DOCKER_BUILDKIT": "1"},
+        capture_output=True,
     )
     assert done.returncode == 0, done.stderr.decode()[-800:]
     log.write_bytes(done.stderr)
@@ -84,7 +86,9 @@ def disagreements(built) -> list[str]:
         keys = [(row.stage, row.step), *zip(twins["stage"], twins["step"], strict=True)]
         actual = next((seen[key] for key in keys if key in seen), None)
         if actual != row.hit:
-            found.append(f"{row.stage} {row.step} {row.instruction} {row.arguments}: plan {row.hit} ({row.reason}), log {actual}")
+            found.append(
+                f"{row.stage} {row.step} {row.instruction} {row.arguments}: plan {row.hit} ({row.reason}), log {actual}"
+            )
     return found
 
 

@@ -75,7 +75,10 @@ def test_docker_py_cases(corpus, tmp_path):
         write(root, tree["files"], tree["dirs"])
         ignore = rules(*case["patterns"])
         kept = {entry.path for entry in walk(root, ignore) if not entry.ignored and entry.kind == "file"}
-        always = {".dockerignore", case["dockerfile"] or "Dockerfile"}  # docker-py adds them, as the classic builder does
+        always = {
+            ".dockerignore",
+            case["dockerfile"] or "Dockerfile",
+        }  # docker-py adds them, as the classic builder does
         expected = {path for path in case["kept"] if (root / path).is_file()}
         assert kept | {path for path in always if (root / path).exists()} == expected, case
 
@@ -95,7 +98,9 @@ def test_buildkits_own_cases(corpus, tmp_path):
 
 
 def test_rules_lines_sizes_and_use(tmp_path):
-    write(tmp_path, {"Dockerfile": "FROM a\nCOPY src/*.py /x/\nRUN --mount=source=conf,target=/c true\n", "conf": "12345"})
+    write(
+        tmp_path, {"Dockerfile": "FROM a\nCOPY src/*.py /x/\nRUN --mount=source=conf,target=/c true\n", "conf": "12345"}
+    )
     write(tmp_path, {"src/a.py": "1", "src/b.md": "22", "big/data.bin": "4444", "big/keep": "1", "logs/x.log": "333"})
     write(tmp_path, {".dockerignore": "# logs\nlogs\n\nbig\n!big/keep\n"})
     (tmp_path / "link").symlink_to("conf")
@@ -145,7 +150,14 @@ def test_ten_thousand_files_at_once(tmp_path):
     assert len(frame) == 10_012 and frame["ignored"].sum() == 999
 
 
-SENDING = ["*\n!*/b.py\n", "../a.py\n/../b.py\n", "d\n!**/b.py\n", " #x\n**/t\n", "d/a/b.py\n", "[a-b].py\nd/*\n!d/c.py"]
+SENDING = [
+    "*\n!*/b.py\n",
+    "../a.py\n/../b.py\n",
+    "d\n!**/b.py\n",
+    " #x\n**/t\n",
+    "d/a/b.py\n",
+    "[a-b].py\nd/*\n!d/c.py",
+]
 
 
 @pytest.mark.engine

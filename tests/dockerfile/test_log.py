@@ -86,7 +86,7 @@ def test_plain_forms(logs):
 
 def test_the_form_of_2018(tmp_path):
     text = (
-        "#1 [internal] load .dockerignore\n#1       digest: sha256:aa\n#1         name: \"[internal] load .dockerignore\"\n"
+        '#1 [internal] load .dockerignore\n#1       digest: sha256:aa\n#1         name: "[internal] load .dockerignore"\n'
         "#1      started: 2019-02-01 12:00:00.1 +0000 UTC\n#1    completed: 2019-02-01 12:00:01.3 +0000 UTC\n"
         "#1     duration: 1.2s\n#1 transferring context: 2B done\n\n\n#2 [2/2] RUN true\n#2       digest: sha256:bb\n"
         "#2       cached: true\n"
@@ -160,10 +160,14 @@ GOOD["completed"] = "2024-01-01T00:00:02Z"
 )  # fmt: skip
 def test_wrong_types_are_refused_with_the_line(tmp_path, wrong):
     with pytest.raises(DockerfileError, match="line 2"):
-        read_build_log(write(tmp_path, json.dumps({"vertexes": [GOOD]}) + "\n" + json.dumps({"vertexes": [GOOD | wrong]})))
+        read_build_log(
+            write(tmp_path, json.dumps({"vertexes": [GOOD]}) + "\n" + json.dumps({"vertexes": [GOOD | wrong]}))
+        )
     for statuses in (5, [5], [{"vertex": "sha256:a", "id": "x", "current": 2**70}]):
         with pytest.raises(DockerfileError, match="line 2"):
-            read_build_log(write(tmp_path, json.dumps({"vertexes": [GOOD]}) + "\n" + json.dumps({"statuses": statuses}) + "\n{}"))
+            read_build_log(
+                write(tmp_path, json.dumps({"vertexes": [GOOD]}) + "\n" + json.dumps({"statuses": statuses}) + "\n{}")
+            )
 
 
 def test_durations_intervals_and_surrogates(tmp_path):

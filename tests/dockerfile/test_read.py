@@ -54,7 +54,9 @@ def test_buildkits_parser_cases(corpus):
     for case in cases:
         build = parse((case / "Dockerfile").read_text())
         steps = [*build.before, *(step for stage in build.stages for step in stage.steps)]
-        assert [as_parser_prints(step) for step in steps] == (case / "result").read_text().strip().split("\n"), case.name
+        assert [as_parser_prints(step) for step in steps] == (case / "result").read_text().strip().split("\n"), (
+            case.name
+        )
         assert len(read_dockerfile(case / "Dockerfile").instructions) == len(steps)
 
 
@@ -119,7 +121,9 @@ def test_heredocs_and_onbuild():
 
 
 def test_secrets_are_masked_and_named():
-    frame = read_dockerfile("FROM a\nENV DB_PASSWORD=hunter2secret\nARG API_TOKEN=abcdef123456\nLABEL a=b\n").instructions
+    frame = read_dockerfile(
+        "FROM a\nENV DB_PASSWORD=hunter2secret\nARG API_TOKEN=abcdef123456\nLABEL a=b\n"
+    ).instructions
     assert not frame.astype(str).apply(lambda column: column.str.contains("hunter2|abcdef123456")).any(axis=None)
     assert frame["masked"].notna().tolist() == [False, True, True, False]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import missing
 from images import docker_save, layer_tar, write_tar
 
 import imagelab as il
+from tests.conftest import missing
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("engine")]
 

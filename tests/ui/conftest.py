@@ -92,7 +92,16 @@ class Tab:
         }"""
         failed = f"() => [...document.querySelectorAll('{STDERR}')].some(o => o.textContent.includes('Traceback'))"
         self.page.wait_for_function(f"() => ({done})() || ({failed})()", timeout=timeout)
-        self.page.wait_for_timeout(2500)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until charts and tables stand: nothing of the page changes for a while."""
+        self.page.evaluate("""() => new Promise(done => {
+            let last = setTimeout(done, 800);
+            const later = () => { clearTimeout(last); last = setTimeout(done, 800); };
+            new MutationObserver(later).observe(document.querySelector('.jp-Notebook'), {childList: true, subtree: true});
+            setTimeout(done, 8000);
+        })""")
 
     def errors(self) -> list[str]:
         shown = self.page.locator(STDERR).all_inner_texts()
@@ -115,7 +124,7 @@ class Tab:
             "() => Math.max(...[...document.querySelectorAll('[class*=jp-WindowedPanel]')].map(e => e.scrollHeight))"
         )
         size = self.page.viewport_size
-        self.page.set_viewport_size({"width": size["width"], "height": min(int(height) + 200, 12_000)})
+        self.page.set_viewport_size({"width": size["width"], "height": min(int(height) + 200, 8_000)})
         self.page.wait_for_timeout(700)
         self.page.screenshot(path=ARTIFACTS / f"{name}.png")
         self.page.set_viewport_size(size)

@@ -17,11 +17,11 @@ def test_every_notebook_runs_from_the_top_and_is_seen_whole(path, open_notebook)
     tab = open_notebook(path)
     tab.run_all()
     assert tab.errors() == []
-    for width in (1280, 1920):
+    for width in (1920, 1280):
         tab.page.set_viewport_size({"width": width, "height": 1400})
-        tab.page.wait_for_timeout(1500)
-        assert tab.cut_off() == []
-        tab.shoot(f"lab-{path.stem}-{width}")
+        tab.settle()
+        assert tab.cut_off() == [], width
+    tab.shoot(f"lab-{path.stem}")
 
 
 def test_the_picker_is_used(open_notebook):
@@ -79,6 +79,60 @@ def test_the_explorer_is_used(open_notebook):
     expect(page.get_by_label("Path holds", exact=True)).to_have_value(wasted["path"])
     assert tab.errors() == [] and tab.cut_off() == []
     tab.shoot("lab-explorer")
+
+
+def test_the_cache_widget_is_used(open_notebook, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nARG MODE=fast\nCOPY need.txt /\nRUN work\nCOPY . /app\n")
+    for name in ("need.txt", "main.py"):
+        (tmp_path / name).write_text(name)
+    tab = open_notebook([IMPORTS, f"build = widgets.BuildCache({str(tmp_path)!r})\nbuild"], "cache.ipynb")
+    tab.run_all()
+    page = tab.page
+    assert tab.errors() == []
+
+    def words(plan, changed):
+        return f"text={changed} changed: {(~plan['hit']).sum()} of {len(plan)} steps run again"
+
+    page.wait_for_selector(words(il.plan_build(tmp_path), "Nothing"))
+    for name in ("main.py", "need.txt"):
+        page.get_by_label("Paths", exact=True).select_option(name)
+        plan = il.plan_build(tmp_path, changes=[name])
+        page.wait_for_selector(words(plan, name))
+        reasons = plan.loc[~plan["hit"], "reason"]
+        assert len(reasons)
+        for reason in reasons:
+            page.locator("td", has_text=reason).first.wait_for()
+    assert tab.errors() == [] and tab.cut_off() == []
+    tab.shoot("lab-cache")
+
+
+def test_the_scan_explorer_is_used(open_notebook):
+    scan = il.data_path("scans/service-slim.facts.trivy.json")
+    tab = open_notebook(
+        [IMPORTS, f"found = widgets.ScanExplorer({str(scan)!r}, 'example:service-slim')\nfound"], "scan.ipynb"
+    )
+    tab.run_all()
+    page, found = tab.page, il.read_scan(scan)
+    found = found[found["finding"].ne("package")]
+    assert tab.errors() == []
+
+    def caption(rows):
+        return f"text=/^{len(rows)} findings, worst first/"
+
+    page.wait_for_selector(caption(found))
+    for severity in ("high", "medium"):
+        page.get_by_label("At least", exact=True).select_option(severity)
+        left = found[found["severity"].ge(severity).fillna(False)]
+        assert 0 < len(left) < len(found)
+        page.wait_for_selector(caption(left))
+    page.get_by_label("Package", exact=True).fill("setup")
+    page.keyboard.press("Enter")
+    left = left[left["package"].str.contains("setup")]
+    page.wait_for_selector(caption(left))
+    shown = set(page.locator("table.dataTable tbody tr td:nth-child(2)").all_inner_texts())
+    assert shown == set(left["id"])
+    assert tab.errors() == [] and tab.cut_off() == []
+    tab.shoot("lab-scan")
 
 
 def test_a_dark_lab_reads_too(open_notebook):

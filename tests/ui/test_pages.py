@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -21,6 +22,7 @@ from tests.conftest import missing
 
 pytestmark = pytest.mark.browser
 AXE = "axe-core@4.14.1"
+ARTIFACTS = Path(__file__).resolve().parent.parent / "artifacts"
 PLANT = "window.planted=1"
 # Markup, attributes, scripts, templates, Markdown, TeX, control and bidirectional characters, without a slash.
 NASTY = (
@@ -93,7 +95,10 @@ def opened(chromium, page, **more):
     tab.on("pageerror", lambda error: said.append(str(error)))
     tab.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
     tab.goto(page.as_uri())
-    tab.wait_for_timeout(2500)
+    tab.wait_for_function(
+        "[...document.querySelectorAll('.js-plotly-plot')].every(one => one.querySelector('.main-svg'))"
+    )
+    tab.wait_for_timeout(1500)
     return tab, said
 
 
@@ -141,35 +146,42 @@ def site(tmp_path_factory):
     return folder / "site"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
     "name", ["index.html", "both.html", "trends/1-recipe-base-choice.html", "images/service-slim.html"]
 )
-def test_axe_finds_nothing_serious(site, name, scheme, axe, chromium):
-    tab, said = opened(chromium, site / name, color_scheme=scheme)
-    assert said == []
+def test_axe_finds_nothing_serious(site, name, axe, chromium):
+    tab, said = opened(chromium, site / name)
     tab.evaluate(axe)
-    found = tab.evaluate("axe.run().then(result => result.violations)")
-    serious = {
-        f"{one['id']} ({one['impact']}): {one['help']}": [node["html"][:160] for node in one["nodes"][:4]]
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    }
-    assert serious == {}
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        tab.wait_for_timeout(300)
+        found = tab.evaluate("axe.run().then(result => result.violations)")
+        serious = {
+            f"{one['id']} ({one['impact']}): {one['help']}": [node["html"][:160] for node in one["nodes"][:4]]
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        }
+        assert serious == {}, scheme
+    assert said == []
     tab.context.close()
 
 
-@pytest.mark.parametrize("media", ["screen", "print"])
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1920, "dark"), (700, "light")])
-def test_nothing_is_cut_off(site, width, scheme, media, chromium):
-    tab, said = opened(chromium, site / "both.html", color_scheme=scheme)
-    tab.set_viewport_size({"width": width, "height": 900})
-    tab.emulate_media(media=media, color_scheme=scheme)
-    tab.wait_for_timeout(800)
-    assert said == [] and tab.evaluate("document.documentElement.scrollWidth") <= width
-    wider = tab.evaluate("""() => [...document.querySelectorAll('.js-plotly-plot .main-svg, .imagelab-cards')]
-        .filter(one => one.getBoundingClientRect().right > innerWidth + 1).length""")
-    assert wider == 0
+def test_nothing_is_cut_off(site, chromium):
+    tab, said = opened(chromium, site / "both.html")
+    ARTIFACTS.mkdir(exist_ok=True)
+    for width, scheme, media in (
+        *((1280, "light", "screen"), (1920, "dark", "screen"), (700, "light", "screen")),
+        *((1280, "dark", "print"), (1000, "light", "print")),
+    ):
+        tab.set_viewport_size({"width": width, "height": 900})
+        tab.emulate_media(media=media, color_scheme=scheme)
+        tab.wait_for_timeout(800)
+        tab.screenshot(path=ARTIFACTS / f"report-{width}-{scheme}-{media}.png", full_page=True)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        wider = tab.evaluate("""() => [...document.querySelectorAll('.js-plotly-plot .main-svg, .imagelab-cards')]
+            .filter(one => one.getBoundingClientRect().right > innerWidth + 1).length""")
+        assert wider == 0, (width, scheme, media)
+    assert said == []
     tab.context.close()
 
 

@@ -21,7 +21,11 @@ def widget(tmp_path):
     (tmp_path / "requirements.txt").write_text("x")
     (tmp_path / "<b>.py").write_text("x")
     log = tmp_path.parent / "build.log"
-    steps = ["#1 [2/4] COPY r /\n#1 DONE 0.1s\n", "#2 [3/4] RUN x\n#2 DONE 4.5s\n", "#3 [4/4] COPY . /app\n#3 DONE 0.2s\n"]
+    steps = [
+        "#1 [2/4] COPY r /\n#1 DONE 0.1s\n",
+        "#2 [3/4] RUN x\n#2 DONE 4.5s\n",
+        "#3 [4/4] COPY . /app\n#3 DONE 0.2s\n",
+    ]
     log.write_text("\n".join(steps))
     return BuildCache(tmp_path, log=log)
 

@@ -123,7 +123,9 @@ def test_linked_widgets_choose_the_same_layer(picker, explorer):
     assert explorer.layer_index == 2
 
 
-@pytest.mark.parametrize("make", [lambda: widgets.ImagePicker([BEFORE], choices=[]), lambda: widgets.LayerExplorer([BEFORE])])
+@pytest.mark.parametrize(
+    "make", [lambda: widgets.ImagePicker([BEFORE], choices=[]), lambda: widgets.LayerExplorer([BEFORE])]
+)
 def test_the_sibling_shows_the_same_default_view(make, monkeypatch):
     widget = make()
     bundle = widget._repr_mimebundle_()
