@@ -27,19 +27,26 @@ OUTPUTS = ("text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdo
 
 
 def report(
-    references: Sequence[str], output: str | Path, notebook: str = "image_report", show_code: bool = False
+    references: Sequence[str],
+    output: str | Path,
+    notebook: str = "image_report",
+    show_code: bool = False,
+    parameters: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a report on images of any source into one HTML file.
+    """Write a report on images, build logs or scans into one HTML file.
 
     Parameters
     ----------
     references : sequence of str
-        As `imagelab.load_image` takes them; relative paths start from the current folder.
+        What the notebook's first parameter takes: images, as `imagelab.load_image` takes them, for ``image_report``;
+        files for ``build_report`` and ``security_report``. Relative paths start from the current folder.
     output : path
     notebook : str
-        A notebook with a cell tagged ``parameters`` that has ``references``: a name in the package or a path.
+        A notebook with a cell tagged ``parameters``: a name in the package or a path.
     show_code : bool
         Show the notebook's code too.
+    parameters : mapping, optional
+        Values of the notebook's other parameters.
 
     Returns
     -------
@@ -48,10 +55,13 @@ def report(
     """
     references = [references] if isinstance(references, str) else list(references)
     if not references:
-        raise ImagelabError("a report needs at least one image: give a name, an archive, a layout or a snapshot")
+        raise ImagelabError(
+            "a report needs at least one image or file: a name, an archive, a layout, a snapshot, a log …"
+        )
     names = ", ".join(clean(reference, 60) for reference in references[:3])
     title = f"{names} and {len(references) - 3} more" if len(references) > 3 else names
-    return render(notebook, {"references": references}, output, title=title, show_code=show_code, folder=Path.cwd())
+    given = {_first_parameter(notebook): references} | dict(parameters or {})
+    return render(notebook, given, output, title=title, show_code=show_code, folder=Path.cwd())
 
 
 def render(
@@ -149,6 +159,18 @@ def heading(book: Any) -> str | None:
     return found[1] if found else None
 
 
+def _parameters(source: str) -> list[str]:
+    return re.findall(r"^(\w+)\s*(?::[^=]+)?=", source, flags=re.MULTILINE)
+
+
+def _first_parameter(notebook: str | Path) -> str:
+    import nbformat
+
+    cells = nbformat.read(find_notebook(notebook), as_version=4).cells
+    tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    return next(iter(_parameters("\n".join(tagged))), "references")
+
+
 def _set_parameters(book: Any, parameters: Mapping[str, Any], name: str) -> None:
     tagged = [place for place, cell in enumerate(book.cells) if "parameters" in cell.metadata.get("tags", [])]
     if not parameters:
@@ -156,7 +178,7 @@ def _set_parameters(book: Any, parameters: Mapping[str, Any], name: str) -> None
     if len(tagged) != 1:
         raise ImagelabError(f"{name} takes no parameters: it has {len(tagged)} cells tagged 'parameters', expected one")
     cell = book.cells[tagged[0]]
-    known = re.findall(r"^(\w+)\s*(?::[^=]+)?=", cell.source, flags=re.MULTILINE)
+    known = _parameters(cell.source)
     for parameter in parameters:
         if parameter not in known or keyword.iskeyword(parameter):
             raise ImagelabError(f"{name} has no parameter {parameter!r}; it has {', '.join(known)}")
@@ -277,6 +299,9 @@ def _page(book: Any, title: str, images: list[dict[str, str]], show_code: bool, 
     for cell in book.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _belongs(output)]
+            for output in cell.outputs:
+                if output.output_type == "stream":  # whatever a cell prints of an image
+                    output.text = "\n".join(clean(line, 10_000) for line in output.text.split("\n"))
     style = (TEMPLATE / "report.css").read_text(encoding="utf-8")
     if show_code:
         style += (

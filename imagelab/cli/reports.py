@@ -13,10 +13,18 @@ from imagelab.cli.app import app
 @app.command()
 def report(
     references: Annotated[
-        list[str], typer.Argument(metavar="IMAGE…", help="Images of any source, or one folder of snapshots.")
+        list[str],
+        typer.Argument(
+            metavar="IMAGE…",
+            help="Images of any source, or one folder of snapshots; logs for build_report, scans for security_report.",
+        ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write; for a folder, the folder.")],
     notebook: Annotated[str, typer.Option(help="A report notebook's name or path.")] = "image_report",
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE of another of the notebook's parameters; may be repeated."),
+    ] = None,
     show_code: Annotated[bool, typer.Option("--show-code", help="Show the notebook's code too.")] = False,
 ) -> None:
     """Write a report into one HTML file that opens with no network, or a folder's snapshots into a small site."""
@@ -26,7 +34,8 @@ def report(
     if len(references) == 1 and any(Path(references[0]).glob("*.parquet")):
         typer.echo(report_site(references[0], output))
         return
-    typer.echo(write(references, output, notebook=notebook, show_code=show_code))
+    given = dict(item.partition("=")[::2] for item in values or ())
+    typer.echo(write(references, output, notebook=notebook, show_code=show_code, parameters=given))
 
 
 @app.command()
