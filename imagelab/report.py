@@ -8,13 +8,14 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
+from imagelab.atomic import write_atomically
 from imagelab.display import begin_report, bundle, clean
 from imagelab.errors import ImagelabError
 from imagelab.model import Image
@@ -109,37 +110,8 @@ def render(
         raise ImagelabError(f"{path} is not a notebook that can be read: {error}") from error
     _set_parameters(book, parameters, path.name)
     images = _run(book, path.name, folder or path.parent, progress)
-    _write(Path(output), _page(book, title or heading(book) or path.stem, images, show_code, home))
+    write_page(Path(output), _page(book, title or heading(book) or path.stem, images, show_code, home))
     return Path(output)
-
-
-def render_all(notebooks: Iterable[str | Path], folder: str | Path) -> Path:
-    """Render each notebook with its own defaults into ``folder``, and an ``index.html`` that lists them."""
-    import nbformat
-
-    paths = [find_notebook(notebook) for notebook in notebooks]
-    folder = Path(folder)
-    pages = []
-    for path in tqdm(paths, desc="notebooks", unit="page"):
-        render(path, {}, folder / f"{path.stem}.html", progress=False, home="index.html")
-        book = nbformat.read(path, as_version=4)
-        text = next((cell.source for cell in book.cells if cell.cell_type == "markdown"), "")
-        sentences = [
-            line for line in text.splitlines() if line and not line.startswith(("#", "-", "*", "|", ">", "```"))
-        ]
-        summary = re.sub(r"[*`_]|\[([^]]*)\]\([^)]*\)", r"\1", " ".join(sentences[:2]))
-        pages.append({"file": f"{path.stem}.html", "title": heading(book) or path.stem, "summary": summary})
-    write_index(folder / "index.html", "imagelab reports", pages)
-    return folder / "index.html"
-
-
-def write_index(path: Path, title: str, pages: Sequence[Mapping[str, str]]) -> None:
-    """Write a page that leads to others: ``file``, ``title`` and ``summary`` of each."""
-    from jinja2 import Template
-
-    source = (TEMPLATE / "overview.html.j2").read_text(encoding="utf-8")
-    style = (TEMPLATE / "report.css").read_text(encoding="utf-8")
-    _write(path, Template(source).render(title=title, pages=pages, style=style, **_stamp()))
 
 
 def find_notebook(notebook: str | Path) -> Path:
@@ -328,7 +300,7 @@ def _page(book: Any, title: str, images: list[dict[str, str]], show_code: bool, 
         "tables": bundle(),
         "style": style,
         "script": (TEMPLATE / "report.js").read_text(encoding="utf-8"),
-        **_stamp(),
+        **stamp(),
     }
     html, _ = exporter.from_notebook_node(book, resources={"imagelab": page})
     sections = re.findall(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link"', html)
@@ -346,19 +318,11 @@ def _belongs(output: Any) -> bool:
     return any(kind in data for kind in OUTPUTS[: -1 if live else None])
 
 
-def _stamp() -> dict[str, str]:
+def stamp() -> dict[str, str]:
+    """Who made a page, and when."""
     return {"version": importlib.metadata.version("imagelab"), "date": f"{datetime.now(UTC):%-d %B %Y, %H:%M} UTC"}
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
+def write_page(path: Path, html: str) -> None:
+    """Write a page whole or not at all."""
+    write_atomically(path, lambda file: file.write(html.encode("utf-8", "backslashreplace")))

@@ -1,10 +1,10 @@
-"""A folder of snapshots → a small site: a report for each, a page over time where one image was recorded often."""
+"""Several pages and the index that leads to them: of a folder of snapshots, with pages over time, and of notebooks."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from imagelab.display import clean
 from imagelab.errors import ImagelabError
 from imagelab.frames import format_bytes
 from imagelab.model import Image
-from imagelab.report import render, write_index
+from imagelab.report import TEMPLATE, find_notebook, heading, render, stamp, write_page
 from imagelab.sources import load_image
 
 # What a scanner's report beside a snapshot is called: NAME.parquet, NAME.trivy.json, NAME.sarif.
@@ -73,6 +73,35 @@ def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) 
             bar.update()
     write_index(output / "index.html", f"Images of {folder.name}", pages)
     return output / "index.html"
+
+
+def render_all(notebooks: Iterable[str | Path], folder: str | Path) -> Path:
+    """Render each notebook with its own defaults into ``folder``, and an ``index.html`` that lists them."""
+    import nbformat
+
+    paths = [find_notebook(notebook) for notebook in notebooks]
+    folder = Path(folder)
+    pages = []
+    for path in tqdm(paths, desc="notebooks", unit="page"):
+        render(path, {}, folder / f"{path.stem}.html", progress=False, home="index.html")
+        book = nbformat.read(path, as_version=4)
+        text = next((cell.source for cell in book.cells if cell.cell_type == "markdown"), "")
+        sentences = [
+            line for line in text.splitlines() if line and not line.startswith(("#", "-", "*", "|", ">", "```"))
+        ]
+        summary = re.sub(r"[*`_]|\[([^]]*)\]\([^)]*\)", r"\1", " ".join(sentences[:2]))
+        pages.append({"file": f"{path.stem}.html", "title": heading(book) or path.stem, "summary": summary})
+    write_index(folder / "index.html", "imagelab reports", pages)
+    return folder / "index.html"
+
+
+def write_index(path: Path, title: str, pages: Sequence[Mapping[str, str]]) -> None:
+    """Write a page that leads to others: ``file``, ``title`` and ``summary`` of each."""
+    from jinja2 import Template
+
+    source = (TEMPLATE / "overview.html.j2").read_text(encoding="utf-8")
+    style = (TEMPLATE / "report.css").read_text(encoding="utf-8")
+    write_page(path, Template(source).render(title=title, pages=pages, style=style, **stamp()))
 
 
 def builds_of_one_image(images: dict[Path, Image]) -> dict[str, list[Path]]:

@@ -174,22 +174,3 @@ def test_an_empty_home_and_no_kernelspec_are_enough(tmp_path):
     assert done.returncode == 0, done.stderr
     assert sys.executable in (tmp_path / "x.html").read_text()
     assert "WARNING" not in done.stderr and "Traceback" not in done.stderr
-
-
-def test_render_all_makes_an_index(tmp_path):
-    paths = [
-        notebook(
-            tmp_path,
-            f"# Lesson {name}\n\nIn this notebook, we will *learn* [more](x.html).",
-            "references = []",
-            name=name,
-        )
-        for name in ("01_one", "02_two")
-    ]
-    index = reports.render_all(paths, tmp_path / "reports").read_text()
-    assert sorted(entry.name for entry in (tmp_path / "reports").iterdir()) == [
-        "01_one.html",
-        "02_two.html",
-        "index.html",
-    ]
-    assert '<a href="01_one.html">Lesson 01_one</a>' in index and "we will learn more" in index

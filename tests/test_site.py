@@ -3,11 +3,13 @@
 import dataclasses
 import shutil
 
+import nbformat
 import pytest
+from nbformat import v4
 
 import imagelab as il
 from imagelab.errors import ImagelabError
-from imagelab.site import builds_of_one_image, recorded_name, report_site, scan_beside
+from imagelab.site import builds_of_one_image, recorded_name, render_all, report_site, scan_beside
 from imagelab.sources.snapshot import write_snapshot
 
 
@@ -83,3 +85,17 @@ def test_a_snapshot_without_files_has_a_report_too(tmp_path):
     write_snapshot(image, {}, tmp_path / "index.parquet")  # its page must not become the index
     html = report_site(tmp_path, tmp_path / "site").read_text()
     assert "compressed in 7 layers" in html and (tmp_path / "site/images/index.html").is_file()
+
+
+def test_render_all_makes_an_index(tmp_path):
+    paths = [tmp_path / name for name in ("01_one.ipynb", "02_two.ipynb")]
+    for path in paths:
+        text = f"# Lesson {path.stem}\n\nIn this notebook, we will *learn* [more](x.html)."
+        nbformat.write(v4.new_notebook(cells=[v4.new_markdown_cell(text), v4.new_code_cell("print(1)")]), path)
+    index = render_all(paths, tmp_path / "reports").read_text()
+    assert sorted(entry.name for entry in (tmp_path / "reports").iterdir()) == [
+        "01_one.html",
+        "02_two.html",
+        "index.html",
+    ]
+    assert '<a href="01_one.html">Lesson 01_one</a>' in index and "we will learn more" in index

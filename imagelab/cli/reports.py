@@ -41,7 +41,7 @@ def report(
 @app.command()
 def notebooks(output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")]) -> None:
     """Run every notebook on the embedded data and write a page for each, with an index."""
-    from imagelab.report import render_all
     from imagelab.resources import notebooks_path
+    from imagelab.site import render_all
 
     typer.echo(render_all(sorted(notebooks_path().glob("*.ipynb")), output))
