@@ -186,12 +186,12 @@ class Cards:
 
     def _card(self, place: int) -> str:
         facts = "".join(
-            f'<div style="min-width:6.5em"><dt style="{_NAME}">{escape(str(name).replace("_", " "), 40)}</dt>'
-            f'<dd style="{_FIGURE}">{escape(_figure(name, column.iloc[place]), 40)}</dd></div>'
+            f'<div style="min-width:6.5em"><div style="{_NAME}">{escape(str(name).replace("_", " "), 40)}</div>'
+            f'<div style="{_FIGURE}">{escape(_figure(name, column.iloc[place]), 40)}</div></div>'
             for name, column in self.frame.items()
         )
         title = f'<strong style="overflow-wrap:anywhere">{escape(self.frame.index[place], 90)}</strong>'
-        return f'<div style="{_CARD}">{title}<dl style="{_FACTS}">{facts}</dl></div>'
+        return f'<div style="{_CARD}">{title}<div style="{_FACTS}">{facts}</div></div>'
 
 
 def cards(frame: pd.DataFrame, most: int = 6) -> Cards | Table:

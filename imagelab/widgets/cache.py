@@ -61,7 +61,9 @@ class BuildCache(Panel):
         self.arguments = _choice("ARGs", list(dict.fromkeys(name.partition("=")[0] for name in declared)), wide)
         lines = zip(steps["line"], steps["instruction"], steps["arguments"], strict=True)
         self.lines = _choice("Steps", [(clean(f"{n}: {i} {a}", 60), f"{path.name}:{n}") for n, i, a in lines], wide)
-        self.same = ipywidgets.Checkbox(description="RUN steps that run again write the same files", indent=False)
+        self.same = ipywidgets.Checkbox(
+            description="RUN steps that run again write the same files", indent=False, layout={"width": "30rem"}
+        )
         self.cost, self.chart, self.table = ipywidgets.HTML(), Chart(), Rows()
         super().__init__()
         controls = [self.paths, self.arguments, self.lines]

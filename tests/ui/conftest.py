@@ -125,7 +125,7 @@ class Tab:
         )
         size = self.page.viewport_size
         self.page.set_viewport_size({"width": size["width"], "height": min(int(height) + 200, 8_000)})
-        self.page.wait_for_timeout(700)
+        self.settle()
         self.page.screenshot(path=ARTIFACTS / f"{name}.png")
         self.page.set_viewport_size(size)
 

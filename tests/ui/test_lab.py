@@ -102,6 +102,7 @@ def test_the_cache_widget_is_used(open_notebook, tmp_path):
         assert len(reasons)
         for reason in reasons:
             page.locator("td", has_text=reason).first.wait_for()
+    page.wait_for_selector(".js-plotly-plot .main-svg")  # the chart was drawn again
     assert tab.errors() == [] and tab.cut_off() == []
     tab.shoot("lab-cache")
 
@@ -131,6 +132,7 @@ def test_the_scan_explorer_is_used(open_notebook):
     page.wait_for_selector(caption(left))
     shown = set(page.locator("table.dataTable tbody tr td:nth-child(2)").all_inner_texts())
     assert shown == set(left["id"])
+    page.wait_for_selector(".js-plotly-plot .main-svg")  # the chart was drawn again
     assert tab.errors() == [] and tab.cut_off() == []
     tab.shoot("lab-scan")
 
