@@ -138,7 +138,8 @@ class Chart(ipywidgets.Output):
     """A figure inside a widget, drawn by JupyterLab's own plotly renderer."""
 
     def draw(self, figure: go.Figure) -> None:
-        data = json.loads(figure.to_json()) | {"config": {"responsive": True, "displaylogo": False}}
+        # Not responsive: JupyterLab's renderer follows the window itself, and both at once leave no height.
+        data = json.loads(figure.to_json()) | {"config": {"displaylogo": False}}
         mime = {"application/vnd.plotly.v1+json": data, "text/plain": "a chart"}
         self.outputs = ({"output_type": "display_data", "data": mime, "metadata": {}},)
 

@@ -135,6 +135,9 @@ def test_the_scan_explorer_is_used(open_notebook):
     page.wait_for_selector(".js-plotly-plot .main-svg")  # the chart was drawn again
     assert tab.errors() == [] and tab.cut_off() == []
     tab.shoot("lab-scan")
+    page.set_viewport_size({"width": 1280, "height": 1700})  # a window that grows leaves the chart where it was
+    tab.settle()
+    assert page.evaluate("document.querySelector('.js-plotly-plot').clientHeight") > 150
 
 
 def test_a_dark_lab_reads_too(open_notebook):
