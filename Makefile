@@ -14,7 +14,7 @@ report: .venv/installed ## run every notebook on the embedded data: reports/inde
 
 test: .venv/installed-test ## all tests that this machine can run; says what it skipped and why
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lab: .venv/installed ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

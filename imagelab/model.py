@@ -156,7 +156,7 @@ class Image:
     source: Source | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        return f"Image({self.reference!r}, {self.transport}, {self.platform or 'platform unknown'}, {len(self.layers)} layers)"
+        return f"Image({self.reference!r}, {self.transport}, {self.platform!r}, {len(self.layers)} layers)"
 
     @property
     def chain_ids(self) -> tuple[str | None, ...]:

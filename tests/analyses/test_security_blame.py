@@ -14,6 +14,8 @@ from imagelab.scans.findings import Report
 from imagelab.scans.reader import make_scan
 from imagelab.sources import load_image
 
+NAME = "imagelab/blame:1"
+
 TYPES = {"dpkg": ("deb", "debian"), "python": ("pypi", ""), "npm": ("npm", "")}
 DOCKERFILE = """\
 FROM localhost/debian:minbase
@@ -37,12 +39,12 @@ def built(modern, corpus, tmp_path_factory):
     (folder / "package.json").write_text('{"name": "left-pad", "version": "1.3.0"}')
     (folder / "key.pem").write_text("x")
     subprocess.run([corpus.parent / "engine/base", "debian"], env=modern.env, check=True, capture_output=True)
-    modern.docker("build", "--network=none", "-t", "imagelab/blame:1", str(folder))
+    modern.docker("build", "--network=none", "-t", NAME, str(folder))
     path = folder / "image.tar"
-    modern.docker("save", "imagelab/blame:1", "-o", str(path))
+    modern.docker("save", NAME, "-o", str(path))
     base = folder / "base.tar"
     modern.docker("save", "localhost/debian:minbase", "-o", str(base))
-    modern.docker("rmi", "imagelab/blame:1")
+    modern.docker("rmi", NAME)
     return load_image(f"docker-archive:{path}"), f"docker-archive:{base}"
 
 

@@ -29,7 +29,7 @@ def test_show_and_waste_in_every_form():
     assert shown["efficiency"][0]["stored"] == shown["efficiency"][0]["visible"] + shown["efficiency"][0]["wasted"]
     ledger = json.loads(run("waste", EXAMPLE, "--json"))["waste"]
     assert sum(row["bytes"] for row in ledger) == shown["efficiency"][0]["wasted"]
-    assert "wasted in" in run("waste", EXAMPLE) and run("waste", EXAMPLE, "--markdown").count("| ---") == 1
+    assert "wasted in" in run("waste", EXAMPLE) and run("waste", EXAMPLE, "--markdown").count("\n| ---") == 1
 
 
 def test_compare_and_advise():
