@@ -29,6 +29,7 @@ TRY = """
 (touch /tmp/probe) 2>/dev/null && echo write-tmp || echo no-write-tmp
 (touch /tmp/owned && chown 1234 /tmp/owned) 2>/dev/null && echo chown || echo no-chown
 (chroot / true) 2>/dev/null && echo chroot || echo no-chroot
+(timeout 1 nc -l -p 80 < /dev/null) 2>&1 | grep -qi 'permission' && echo no-bind || echo bind
 grep -E '^(CapBnd|NoNewPrivs|Uid)' /proc/self/status
 """
 CASES = {
@@ -53,6 +54,15 @@ CASES = {
         "--health-cmd=true",
     ],
 }
+#: Docker lets every container bind every port (it sets this to 0): only so does NET_BIND_SERVICE decide anything.
+LOW_PORTS = ["--network=none", "--sysctl", "net.ipv4.ip_unprivileged_port_start=1024"]
+
+
+@pytest.mark.engine
+def test_low_ports_need_no_capability_by_default(modern):
+    tries = "(timeout 1 nc -l -p 80 < /dev/null) 2>&1 | grep -ci permission; cat /proc/sys/net/ipv4/ip_unprivileged_port_start"
+    options = ["--rm", "--network=none", "--cap-drop=ALL", "--user=1000"]
+    assert modern.docker("run", *options, IMAGE, "/bin/sh", "-c", tries).split() == ["0", "0"]
 
 
 @pytest.fixture
@@ -70,7 +80,7 @@ def test_what_is_said_is_what_it_can_do(engine_env, case):
     engine, made = engine_env
     name = f"imagelab-hardening-{case}"
     made.append(name)
-    did = engine.docker("run", "--name", name, "--network=none", *CASES[case], IMAGE, "/bin/sh", "-c", TRY)
+    did = engine.docker("run", "--name", name, *LOW_PORTS, *CASES[case], IMAGE, "/bin/sh", "-c", TRY)
     row = containers().set_index("reference").loc[f"container:{name}"]
     said = check_hardening(f"container:{name}").set_index("rule")["result"]
 
@@ -92,6 +102,7 @@ def test_what_is_said_is_what_it_can_do(engine_env, case):
         assert ("no-chown" in did) == ("CHOWN" not in held) and ("no-chroot" in did) == ("SYS_CHROOT" not in held)
     else:
         assert "no-chown" in did and "no-chroot" in did
+    assert ("no-bind" in did) == (not is_root or "NET_BIND_SERVICE" not in held)
     fewer = held < set(DEFAULT_CAPABILITIES)
     assert passed("capabilities dropped") == fewer
     limited = re.search(r"^NoNewPrivs:\s+1", did, re.M) is not None
