@@ -57,7 +57,7 @@ def files(images: Images, *, digests: Digests = False) -> pd.DataFrame:
     images : Image, reference, or iterable of them
     digests : bool or "copies"
         Also hash contents: every file is read; with ``"copies"`` only files that another of the same path and
-        size replaced, which is what tells a rewrite from a change (an engine is asked for all).
+        size replaced, which is what tells a rewrite from a change (where layers are compressed, all).
 
     Returns
     -------
@@ -90,7 +90,9 @@ def files(images: Images, *, digests: Digests = False) -> pd.DataFrame:
 
 def _files(image: Image, digests: Digests) -> pd.DataFrame:
     source = image.source
-    copies = digests == "copies" and (source is None or source.listing_is_local)
+    # where layers are compressed, one pass over everything is cheaper than going back for some of it
+    plain = all(layer.digest is not None and layer.digest == layer.diff_id for layer in image.layers)
+    copies = digests == "copies" and source is not None and source.listing_is_local and plain
     listings = layer_listings(image, digests=bool(digests) and not copies)
     counts = [listings[index].entries for index in range(len(image.layers))]
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -173,9 +175,12 @@ def _copies_hashed(
 ) -> pa.Array:
     """Digests of the files that ``_rewritten`` names, and of no others."""
     assert image.source is not None
-    size, offset = columns["size"].to_numpy(), columns["offset"].to_numpy()
+    size = columns["size"].to_numpy()
+    stored = columns["offset"].is_valid().to_numpy(zero_copy_only=False)  # a sparse file's contents are in pieces
+    offset = columns["offset"].fill_null(0).to_numpy()
     digests: list[bytes | None] = [None] * len(size)
     wanted = np.unique(np.concatenate(_rewritten(state, kinds, size)))
+    wanted = wanted[stored[wanted]]
     for layer in np.unique(layer_index[wanted]).tolist():
         rows = wanted[layer_index[wanted] == layer]  # in the tar's order: offsets ascend
         ranges = list(zip(offset[rows].tolist(), size[rows].tolist(), strict=True))

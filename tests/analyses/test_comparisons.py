@@ -1,12 +1,14 @@
 """Sums by group, sharing of layers, changed files and duplicates, each against counting by hand."""
 
+import gzip
 from collections import defaultdict
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from images import image_of, layer_tar, sha256
+from images import docker_save, image_of, layer_tar, sha256, write_tar
 
 import imagelab as il
 from imagelab.errors import ImagelabError
@@ -135,3 +137,16 @@ def test_duplicates(images):
     found = il.duplicates(images[1]).iloc[0]
     assert (found["size"], found["copies"], found["extra_bytes"]) == (300, 2, 300)
     assert found["paths"].splitlines() == ["/usr/lib/a.so", "/usr/lib/b.so"]
+
+
+def test_copies_alone_tell_what_all_digests_tell(tmp_path):
+    first = [(b"app/same", "file", b"a" * 700), (b"app/other", "file", b"b" * 700), (b"app/grown", "file", b"c")]
+    second = [(b"app/same", "file", b"a" * 700), (b"app/other", "file", b"x" * 700), (b"app/grown", "file", b"cc")]
+    members = docker_save([layer_tar(first), layer_tar(second)])
+    for name, pack in (("plain.tar", bytes), ("packed.tar.gz", gzip.compress)):
+        archive = write_tar(tmp_path / name, members, pack)
+        by_copies = il.waste(archive, digests="copies")
+        pd.testing.assert_frame_equal(by_copies, il.waste(archive, digests=True))
+        assert by_copies.set_index("path")["reason"].to_dict() == {
+            "/app/same": "rewritten_unchanged", "/app/other": "overwritten", "/app/grown": "overwritten"
+        }  # fmt: skip
