@@ -100,6 +100,7 @@ def _files(image: Image, digests: Digests) -> pd.DataFrame:
     if not tables:
         return files([])
     table = pa.concat_tables(tables).combine_chunks()
+    del listings, tables  # the table is a copy: memory of the largest images
     columns = {name: _single(table[name]) for name in table.column_names if name != "content"}
     kinds = columns["kind"].to_numpy()
     state = overlay(columns["path"], kinds, columns["link_target"], starts)
