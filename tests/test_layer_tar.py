@@ -24,6 +24,7 @@ from tars import END, by_file, by_stream, by_tarfile, chunked, header, make_tar,
 from imagelab.blobs import LIMITS, StreamWindow, decompressed
 from imagelab.errors import ArchiveError
 from imagelab.layer_tar import list_tar
+from tests.conftest import missing
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -171,7 +172,7 @@ WRITERS = {
 def test_equals_tarfile_on_what_real_tars_write(tree, tmp_path, writer):
     command = WRITERS[writer].format(out=tmp_path / "out.tar", tree=tree)
     if not shutil.which(command.split()[0]):
-        pytest.skip(f"{command.split()[0]} is not on this machine")
+        missing(f"{command.split()[0]} is not on this machine")
     done = subprocess.run(command.split(), capture_output=True, env=os.environ | {"LC_ALL": "C.UTF-8"})
     assert done.returncode == 0 or writer.startswith("bsd"), done.stderr
     data = (tmp_path / "out.tar").read_bytes()

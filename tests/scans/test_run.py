@@ -12,6 +12,7 @@ import pytest
 from imagelab import tables
 from imagelab.errors import ImagelabError, ScanFormatError
 from imagelab.scans.run import TOOLS, run_scan
+from tests.conftest import missing
 
 TOKEN = "ghp_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3fG5"
 
@@ -23,7 +24,7 @@ def tools_on_the_path(monkeypatch):
 
 def need(tool):
     if shutil.which(TOOLS[tool].command[0]) is None:
-        pytest.skip(f"{tool} is not installed: {TOOLS[tool].get}")
+        missing(f"{tool} is not installed: {TOOLS[tool].get}")
 
 
 @pytest.fixture(scope="module")
