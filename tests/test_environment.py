@@ -34,6 +34,7 @@ def test_every_dependency_says_where_it_is_used():
 
 def test_what_is_declared_is_imported_somewhere():
     import_names = {"e2b-dockerfile-utils": "e2b_dockerfile_utils", "packageurl-python": "packageurl", "pyyaml": "yaml"}
+    import_names |= {"lazy-loader": "lazy_loader"}
     import_names |= {"jupyterlab": None, "anywidget": None}  # a program; an extra of itables
     source = "\n".join(path.read_text() for path in (ROOT / "imagelab").rglob("*.py"))
     for name in requirements():

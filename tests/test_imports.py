@@ -97,15 +97,26 @@ def test_files_stay_short():
     assert not long
 
 
-def test_the_shop_window_is_sorted_and_without_logic():
+def test_importing_the_package_loads_none_of_its_rooms():
+    code = "import imagelab, sys\nprint([name for name in sys.modules if name.partition('.')[0] in %r])"
+    rooms = ("imagelab", "pandas", "numpy", "pyarrow", "yaml", "requests")
+    done = subprocess.run([sys.executable, "-c", code % (rooms,)], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert done.stdout.strip() == "['imagelab']", done.stderr
+
+
+def test_every_name_of_the_shop_window_is_there():
     import imagelab
 
-    tree = ast.parse((PACKAGE / "__init__.py").read_text())
-    assert all(isinstance(node, (ast.Expr, ast.ImportFrom, ast.Assign)) for node in tree.body)
-    names = imagelab.__all__
-    assert all(hasattr(imagelab, name) for name in names)
-    assert len(set(names)) == len(names)
-    constants = [name for name in names if name.isupper()]
-    classes = [name for name in names if name[0].isupper() and not name.isupper()]
-    verbs = [name for name in names if name[0].islower()]
-    assert names == [*sorted(constants), *sorted(classes), *sorted(verbs)] or names == sorted(names)
+    assert imagelab.__all__ == sorted(imagelab.__all__) == dir(imagelab)
+    assert all(getattr(imagelab, name) is not None for name in imagelab.__all__)
+    with pytest.raises(AttributeError, match="nonsense"):
+        imagelab.nonsense  # noqa: B018
+
+
+def test_type_checkers_see_what_python_sees():
+    import imagelab
+
+    stub = ast.parse((PACKAGE / "__init__.pyi").read_text())
+    imported = [alias for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert all(alias.asname == alias.name for alias in imported), "a stub shows others only what it names again"
+    assert sorted(alias.name for alias in imported) == imagelab.__all__
