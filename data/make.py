@@ -8,7 +8,8 @@
 The engine is the one that DOCKER_HOST or the current Docker context names. A recipe is
 `recipes/TECHNIQUE/VARIANT/Dockerfile`; its build context is `recipes/TECHNIQUE/context/`, the variant's own files
 over it, and the files that `recipes/TECHNIQUE/generated.csv` describes (too many or too big to keep). What stands in
-`recipes/TECHNIQUE/secrets/` is given as build secrets of the same names.
+`recipes/TECHNIQUE/secrets/` is given as build secrets of the same names; a Dockerfile with an SSH mount is lent a key
+that is made for this one build and thrown away.
 """
 
 from __future__ import annotations
@@ -100,8 +101,12 @@ def build(dockerfile: Path, network: str, bases: dict[str, str]) -> None:
         command += ["--build-arg", f"{name}={bases[default]}"] if default in bases else []
     for secret in sorted((dockerfile.parent.parent / "secrets").glob("*")):
         command += ["--secret", f"id={secret.name},src={secret}"]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as keys:
         make_context(dockerfile, Path(folder))
+        if "--mount=type=ssh" in dockerfile.read_text():
+            key = Path(keys) / "id_ed25519"
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "throw-away", "-f", key], check=True)
+            command += ["--ssh", f"default={key}"]
         # Attestations would make an index of each image, which not every engine can hold.
         environment = os.environ | {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
         subprocess.run([*command, folder], check=True, env=environment)

@@ -198,6 +198,13 @@ def reordered(technique: str, *instructions: str) -> float:
     return float(plan.loc[plan["instruction"].isin(instructions), "hit"].mean())
 
 
+def steps_again(technique: str, edited: str) -> float:
+    """How many steps of a recipe's after run again when a path is edited (il.plan_build)."""
+    recipe = data_path(f"recipes/{technique}")
+    plan = plan_build(recipe / "context", [edited], dockerfile=recipe / "after" / "Dockerfile")
+    return float((~plan["hit"]).sum())
+
+
 def parses(path: str) -> float:
     """Whether a Dockerfile written like that can be read."""
     try:
@@ -238,6 +245,18 @@ def could(options: str, *what: str) -> float:
     return sum(recorded[options][one] for one in what) / len(what)
 
 
+def ended_well(options: str, *images: str) -> float:
+    """The share of these images that ended well when they were run with these options."""
+    runs = pd.read_csv(data_path("runs/runs.csv"), keep_default_na=False).query("options == @options")
+    return float(runs.set_index("image").loc[list(images), "exit_code"].eq(0).mean())
+
+
+def told(image: str, health: str) -> float:
+    """Whether the engine came to call a container so while its program hung."""
+    states = pd.read_csv(data_path("runs/states.csv")).query("image == @image and program == 'hangs'")
+    return float(states["health"].iloc[-1] == health and states["health"].iloc[0] != health)
+
+
 def found(scan: str, finding: str) -> float:
     """Whether a scanner's report has this finding."""
     return float((read_scan(data_path(scan))["id"] == finding).any())
@@ -274,7 +293,7 @@ MEASURES = {
     for measure in (
         published, published_saved, published_order, stored, own, saved, saved_share, own_saved_share, smaller, advised,
         brings, same_packages, caught_by_dive, passes, has_setting, lacks_package, step_usage, times_faster, faster,
-        cached, done, span_share, span_saved, reordered, parses, without_marks, filled, sorted_by_size, shows, could, found,
-        fixable, blobs_with_token, arithmetic, total,
+        cached, done, span_share, span_saved, reordered, steps_again, parses, without_marks, filled, sorted_by_size, shows,
+        could, ended_well, told, found, fixable, blobs_with_token, arithmetic, total,
     )
 }  # fmt: skip

@@ -49,8 +49,9 @@ def _variants(name: str | None = None) -> list[Path]:
 
 
 def _comment(path: Path, word: str) -> str:
-    found = re.search(rf"^# {word}: (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return found[1] if found else ""
+    """What stands behind a word in a recipe's head, which may go on in indented lines."""
+    found = re.search(rf"^# {word}: (.+(?:\n#   .+)*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return re.sub(r"\n#\s+", " ", found[1]) if found else ""
 
 
 @lab_app.command("list")
