@@ -1,6 +1,6 @@
 """Makes what `data/` holds: builds the recipes on a real engine and records each image as a snapshot.
 
-    python data/make.py --local             # base images: stand-ins of this machine, no registry
+    python data/make.py --local             # base images: stand-ins, made where missing, no registry
     python data/make.py --network host      # base images: python:3.10 and its family, from a registry
     python data/make.py whiteout labels     # these alone
     python data/make.py registry            # nothing but the list of checksums
@@ -30,6 +30,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import imagelab as il
+from imagelab.errors import ImagelabError
 from imagelab.model import HistoryEntry, Image, Layer
 
 DATA = Path(__file__).resolve().parent
@@ -94,11 +95,39 @@ def make_context(dockerfile: Path, folder: Path) -> None:
             os.utime(path, (FIXED_TIME, FIXED_TIME))
 
 
+def arguments(dockerfile: Path, bases: dict[str, str]) -> dict[str, str]:
+    """The build arguments whose defaults something else stands in for."""
+    declared = re.findall(r"^ARG (\w+)=(\S+)$", dockerfile.read_text(), re.MULTILINE)
+    return {name: bases[default] for name, default in declared if default in bases}
+
+
+def missing_bases(dockerfile: Path, bases: dict[str, str]) -> list[Path]:
+    """The stand-ins that a recipe starts from and the engine lacks, in the order to build them.
+
+    Raises ImagelabError where it lacks one that no recipe makes, CalledProcessError where no engine answers.
+    """
+    recipes = {recipe_tag(path): path for path in all_recipes() if path.parts[-3] == "stand-ins"}
+    found: list[Path] = []
+    for image in arguments(dockerfile, bases).values():
+        if image.startswith("/") or image not in STAND_INS.values():
+            continue
+        if subprocess.run(["docker", "images", "-q", image], check=True, stdout=subprocess.PIPE).stdout.strip():
+            continue
+        if image not in recipes:
+            raise ImagelabError(
+                f"{image} is not on the engine, and stands in for a base image here. Make it, as a folder with a root "
+                f"filesystem: tar -C FOLDER -c . | docker import - {image} (Debian's comes from debootstrap "
+                "--variant=minbase); or name an image of yours with --base."
+            )
+        found += [path for path in (*missing_bases(recipes[image], bases), recipes[image]) if path not in found]
+    return found
+
+
 def build(dockerfile: Path, network: str, bases: dict[str, str]) -> None:
     """Build one recipe with BuildKit, through the Docker CLI, on whatever engine it talks to."""
     command = ["docker", "build", "--network", network, "-t", recipe_tag(dockerfile)]
-    for name, default in re.findall(r"^ARG (\w+)=(\S+)$", dockerfile.read_text(), re.MULTILINE):
-        command += ["--build-arg", f"{name}={bases[default]}"] if default in bases else []
+    for name, value in arguments(dockerfile, bases).items():
+        command += ["--build-arg", f"{name}={value}"]
     for secret in sorted((dockerfile.parent.parent / "secrets").glob("*")):
         command += ["--secret", f"id={secret.name},src={secret}"]
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as keys:
@@ -229,7 +258,10 @@ def main() -> None:
             continue
         if not args.no_build:
             try:
-                build(dockerfile, args.network, bases)
+                for needed in (*missing_bases(dockerfile, bases), dockerfile):
+                    build(needed, args.network, bases)
+            except ImagelabError as error:
+                parser.error(str(error))
             except subprocess.CalledProcessError:
                 needs = re.search("^# engine: (.+)$", dockerfile.read_text(), re.MULTILINE)
                 failed.append(f"{tag}, which needs {needs[1] if needs else 'an engine'}")

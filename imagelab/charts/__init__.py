@@ -4,6 +4,7 @@ from imagelab.charts.bars import layer_bars, waste_bars
 from imagelab.charts.build import build_gantt, context_treemap, stage_graph
 from imagelab.charts.claims import advice_accuracy, claim_ratios, claim_tiles
 from imagelab.charts.fleet import base_map, likeness_heatmap
+from imagelab.charts.health import health_timeline
 from imagelab.charts.security import epss_cvss, fixable_bars, scan_flow, scanner_agreement, severity_bars
 from imagelab.charts.sharing import sharing_heatmap
 from imagelab.charts.trees import file_tree, size_tree
@@ -21,6 +22,7 @@ __all__ = [
     "file_tree",
     "fixable_bars",
     "growth",
+    "health_timeline",
     "layer_bars",
     "likeness_heatmap",
     "scan_flow",

@@ -68,7 +68,7 @@ def list_(as_json: Json = False, as_markdown: Markdown = False) -> None:
 @lab_app.command()
 def build(
     name: Name,
-    local: Annotated[bool, typer.Option("--local", help="Base images: this machine's stand-ins.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Base images: stand-ins, made where missing.")] = False,
     base: Annotated[list[str] | None, typer.Option("--base", help="FROM=IMAGE in place of a base.")] = None,
     network: Annotated[str, typer.Option("--network", help="The network of RUN steps.")] = "host",
 ) -> None:
@@ -79,13 +79,16 @@ def build(
     bases = (make.STAND_INS if local else {}) | dict(pair.split("=", 1) for pair in base or [])
     for path in _variants(name):
         try:
-            make.build(path, network, bases)
+            for needed in (*make.missing_bases(path, bases), path):
+                make.build(needed, network, bases)
         except subprocess.CalledProcessError as error:
-            needs = _comment(path, "engine")
-            raise ImagelabError(f"{make.recipe_tag(path)} did not build (see above). It needs {needs}.") from error
+            more = "" if local else " Where base images cannot be pulled, add --local."
+            raise ImagelabError(
+                f"{make.recipe_tag(path)} did not build (see above). It needs {_comment(path, 'engine')}.{more}"
+            ) from error
         except OSError as error:
             raise ImagelabError(
-                f"docker cannot be run: {error}. Install Docker's CLI and point it to an engine."
+                f"{error.filename or 'docker'} cannot be run: {error.strerror}. Install it; docker has to reach an engine."
             ) from error
         typer.echo(f"{make.recipe_tag(path)} is built")
     typer.echo(f"Next: imagelab lab measure {name}")

@@ -1,0 +1,87 @@
+"""What an engine says of containers over time."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from imagelab.charts.theme import INK, hover, nothing, text_on, titled
+from imagelab.display import escape
+from imagelab.errors import ImagelabError
+
+HEALTH_COLOURS = {"none": "#c9ced6", "starting": "#56b4e9", "healthy": "#009e73", "unhealthy": "#d55e00"}
+STATES = ("image", "from", "to", "program", "health")
+CHECKS = ("image", "seconds", "exit_code", "output")
+
+
+def health_timeline(states: pd.DataFrame, checks: pd.DataFrame) -> go.Figure:
+    """A row per container: what the engine calls it from second to second, and each check that it ran.
+
+    Parameters
+    ----------
+    states : pandas.DataFrame
+        A row per span in which nothing changed: ``image``, ``from`` and ``to`` in seconds since its start, whether its
+        ``program`` answers or hangs, and its ``health`` (none, starting, healthy or unhealthy).
+    checks : pandas.DataFrame
+        A row per check: ``image``, ``seconds`` since its start, ``exit_code`` and ``output``.
+    """
+    for frame, columns in ((states, STATES), (checks, CHECKS)):
+        if lacking := [name for name in columns if name not in frame]:
+            raise ImagelabError(f"expected the columns {', '.join(columns)}; {', '.join(lacking)} are missing.")
+    if states.empty:
+        return nothing("No container was watched")
+    names = {image: escape(image, 44) for image in dict.fromkeys(states["image"])}
+    figure = go.Figure()
+    for health, colour in HEALTH_COLOURS.items():
+        part = states[states["health"] == health]
+        figure.add_bar(
+            y=part["image"].map(names),
+            x=part["to"] - part["from"],
+            base=part["from"],
+            orientation="h",
+            width=0.5,
+            name="no health check" if health == "none" else health,
+            marker={"color": colour, "line": {"color": text_on(colour), "width": 0.5}},
+            customdata=[
+                hover(image, f"{health}, {begun:.1f} to {end:.1f} s", f"the program {escape(program)}")
+                for image, begun, end, program in part[["image", "from", "to", "program"]].itertuples(index=False)
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    for name, symbol, ink, passed in (
+        ("check passed", "circle", "#ffffff", True),
+        ("check failed", "x", "#111111", False),
+    ):
+        part = checks[checks["exit_code"].eq(0) == passed]
+        figure.add_scatter(
+            y=part["image"].map(names),
+            x=part["seconds"],
+            mode="markers",
+            name=name,
+            marker={
+                "symbol": symbol,
+                "size": 9,
+                "color": ink,
+                "line": {"color": "#111111" if passed else "#ffffff", "width": 1},
+            },
+            customdata=[
+                hover(row.image, f"at {row.seconds:.1f} s: exit code {row.exit_code}", escape(row.output, 90))
+                for row in part.itertuples()
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    hanging = states[states["program"] == "hangs"]
+    late = hanging.groupby("image").agg(first=("health", "first"), last=("health", "last"))
+    noticed = int((late["last"].eq("unhealthy") & late["first"].eq("healthy")).sum())
+    if not hanging.empty:
+        figure.add_vline(hanging["from"].min(), line={"color": INK, "dash": "dash", "width": 2})
+    figure.update_layout(barmode="overlay")
+    figure.update_xaxes(title="seconds since the container's start", range=[0, float(states["to"].max())])
+    figure.update_yaxes(categoryorder="array", categoryarray=list(names.values())[::-1])
+    figure.update_legends(y=-0.42)
+    return titled(
+        figure,
+        f"{noticed} of {len(late)} containers went from healthy to unhealthy when their program hung",
+        "dashed: the programs are stopped, their processes live on",
+        height=205 + 60 * len(names),
+    )
