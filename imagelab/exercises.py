@@ -223,11 +223,9 @@ def _build(name: str, one: dict[str, Any], context: Path, options: list[str]) ->
     sizes = [int(efficiency(f"docker-daemon:{tag}")["stored"].iloc[0]) for tag in tags]
     if "other_user" in one["checks"]:
         rules = check_hardening(f"docker-daemon:{tags[0]}").set_index("rule").loc["run as another user than root"]
-        measured = {
-            "asked": "The image's user is not root.",
-            "passed": rules["result"] == "passed",
-            "said": rules["evidence"],
-        }
+        passed = rules["result"] == "passed"
+        said = "Right." if passed else rules["evidence"]
+        measured = {"asked": "The image's user is not root.", "passed": passed, "said": said}
         limit, asked = sizes[1] + 1_000_000, "The image is not a megabyte larger than at the start."
     else:
         measured, limit, asked = None, sizes[1], "The image is not larger than at the start."

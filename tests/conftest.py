@@ -79,6 +79,13 @@ def classic() -> Engine:
     return start_engine("classic")
 
 
+@pytest.fixture(scope="session")
+def debian(modern) -> Engine:
+    """The modern engine with Debian's minimal image, which ``--local`` makes the other base images from."""
+    subprocess.run([SHARED / "engine" / "base", "debian"], env=modern.env, check=True, capture_output=True)
+    return modern
+
+
 @pytest.fixture(scope="session", params=["modern", "classic"])
 def engine(request) -> Engine:
     """Each engine in turn."""

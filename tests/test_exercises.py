@@ -1,12 +1,16 @@
 """Exercises: every solution passes, every start does not, and the checker judges by what a Dockerfile does."""
 
 import contextlib
+import subprocess
+import sys
 
 import pytest
 
+import imagelab as il
 from imagelab import exercises
 from imagelab.errors import DockerfileError, ImagelabError
 from imagelab.exercises_rules import ANSWERS, CHECKS
+from imagelab.resources import data_path
 
 TASKS = exercises.tasks()
 DOCKERFILES = list(TASKS.loc[TASKS["kind"] == "dockerfile", "exercise"])
@@ -141,3 +145,55 @@ def test_with_an_engine_the_answer_is_built_and_measured(modern, monkeypatch):
     assert absent["passed"].all() and set(absent["judged_by"]) == {"model, since a base image cannot be had"}
     for tag in ("non-root", "non-root-start"):
         modern.docker("rmi", "-f", f"imagelab-exercise:{tag}")
+
+
+def build_locally(engine, *techniques):
+    """Recipes on stand-ins for the base images, which are made where missing."""
+    command = [sys.executable, data_path("make.py"), "--local", "--no-record", *techniques]
+    subprocess.run(command, env=engine.env, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def with_python(debian):
+    """An engine that has python:3.10-slim, and the same as python:3.10: stand-ins, so that nothing is pulled."""
+    build_locally(debian, "non-root")
+    names = "python:3.10-slim", "python:3.10"
+    for name in names:
+        debian.docker("tag", "localhost/python:slim", name)
+    yield debian
+    for name in DOCKERFILES:
+        debian.docker("rmi", "-f", f"imagelab-exercise:{name}", f"imagelab-exercise:{name}-start")
+    debian.docker("rmi", *names)
+
+
+WHOLE_VENV = "COPY --from=builder /opt/venv /opt/venv"
+WRONG = {
+    "optimise-size": ((WHOLE_VENV, "COPY --from=builder /opt/venv/lib/python3.11/site-packages /opt/lib"), "commands included"),
+    "cache-mount": (("pip install -r", "pip install --no-cache-dir -r"), "cache mount"),
+    "non-root": (("USER appuser", "USER root"), "user is not root"),
+    "fix-dockerfile": (("COPY src src", "COPY source src"), "It builds"),
+}  # fmt: skip
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_on_an_engine_a_solution_passes_and_a_wrong_answer_does_not(name, with_python, monkeypatch):
+    for key, value in with_python.env.items():
+        monkeypatch.setenv(key, value)
+    good, (change, asked) = exercises.solution(name), WRONG[name]
+    checked = exercises.check(name, dockerfile=good, options=["--network=host"])
+    assert checked["passed"].all() and checked["judged_by"].iloc[-1] == "engine" and checked["said"].notna().all()
+    wrong_answer = exercises.check(name, dockerfile=good.replace(*change), options=["--network=host"])
+    failed = wrong_answer[~wrong_answer["passed"]]
+    assert failed["asked"].str.contains(asked).any() and (failed["said"] != "Right.").all()
+
+
+@pytest.mark.engine
+def test_what_is_really_wasted_is_the_same_on_an_engine(modern, monkeypatch):
+    """Exercise 2, built: the answer is no property of the recording."""
+    for key, value in modern.env.items():
+        monkeypatch.setenv(key, value)
+    build_locally(modern, "chmod-in-layer")
+    wasted = il.waste("docker-daemon:recipe/chmod-in-layer:before", digests=True)["bytes"].sum()
+    assert exercises.check("find-waste", int(wasted))["passed"].all()
+    assert not exercises.check("find-waste", 25_200_000)["passed"].any()
