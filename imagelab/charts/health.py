@@ -75,13 +75,14 @@ def health_timeline(states: pd.DataFrame, checks: pd.DataFrame) -> go.Figure:
     noticed = int((late["last"].eq("unhealthy") & late["first"].eq("healthy")).sum())
     if not hanging.empty:
         figure.add_vline(hanging["from"].min(), line={"color": INK, "dash": "dash", "width": 2})
+    said = f"{noticed} of {len(late)} containers went from healthy to unhealthy when their program hung"
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(title="seconds since the container's start", range=[0, float(states["to"].max())])
     figure.update_yaxes(categoryorder="array", categoryarray=list(names.values())[::-1])
     figure.update_legends(y=-0.42)
     return titled(
         figure,
-        f"{noticed} of {len(late)} containers went from healthy to unhealthy when their program hung",
+        said if len(late) else "No program hung",
         "dashed: the programs are stopped, their processes live on",
         height=205 + 60 * len(names),
     )
