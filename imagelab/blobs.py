@@ -32,20 +32,17 @@ LIMITS = Limits()
 
 
 class FileWindow:
-    """Random access to a tar in a file (or a part of one) through one fixed buffer."""
+    """Random access to a tar in a file, or in a part of one."""
 
     def __init__(self, path: str | Path, start: int, length: int) -> None:
         self.fd, self.start, self.length = os.open(path, os.O_RDONLY), start, length
-        self._buffer = memoryview(bytearray(1 << 16))
-        self._run, self._jump = [self._buffer], [self._buffer[:4096]]
         self._end = 0  # where the last fetch ended
 
-    def fetch(self, offset: int) -> tuple[memoryview, int]:
-        """A buffer that starts at ``offset``, and how much of it is filled: more while reading runs on."""
-        into = self._run if offset == self._end else self._jump
-        filled = min(os.preadv(self.fd, into, self.start + offset), max(self.length - offset, 0))
-        self._end = offset + filled
-        return self._buffer, filled
+    def fetch(self, offset: int) -> bytes:
+        """What begins at ``offset``: more while reading runs on, little after a jump."""
+        chunk = os.pread(self.fd, 65536 if offset == self._end else 4096, self.start + offset)
+        self._end = offset + len(chunk)
+        return chunk if self._end <= self.length else chunk[: max(self.length - offset, 0)]
 
     def contents(self, offset: int, size: int) -> Iterator[bytes]:
         while size > 0:
@@ -73,14 +70,14 @@ class StreamWindow:
         self._chunks: Iterator[bytes] = filter(None, chunks)  # an empty chunk is not the end
         self._chunk, self._start = b"", 0  # the chunk at hand, and its place in the stream
 
-    def fetch(self, offset: int) -> tuple[memoryview, int]:
+    def fetch(self, offset: int) -> bytes:
         if not self.reaches(offset):
-            return memoryview(b""), 0
+            return b""
         rest = self._chunk[offset - self._start :]
         while len(rest) < 512 and (more := next(self._chunks, b"")):
             rest += more
         self._chunk, self._start = rest, offset
-        return memoryview(rest), len(rest)
+        return rest
 
     def contents(self, offset: int, size: int) -> Iterator[bytes]:
         while size > 0:

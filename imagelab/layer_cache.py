@@ -13,7 +13,8 @@ import platformdirs
 import pyarrow as pa
 
 from imagelab.atomic import write_atomically
-from imagelab.layer_tar import SCHEMA, LayerListing
+from imagelab.layer_tar import LayerListing
+from imagelab.tar_columns import SCHEMA
 
 FORMAT = b"1"  # of a cached listing; another one is not read
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

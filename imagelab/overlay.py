@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imagelab.layer_tar import DIRECTORY, FILE, HARDLINK, OPAQUE, WHITEOUT
+from imagelab.tar_columns import DIRECTORY, FILE, HARDLINK, OPAQUE, WHITEOUT
 
 ALIVE = np.iinfo(np.int32).max  # a layer index that no layer has
 
@@ -69,7 +69,7 @@ def overlay(paths: pa.Array, kinds: np.ndarray, links: pa.Array, starts: np.ndar
     paths, links : binary arrays
         Absolute clean paths, and the targets of hardlinks (null elsewhere), layer after layer in tar order.
     kinds : uint8 array
-        Indices into ``layer_tar.KINDS``.
+        Indices into ``tar_columns.KINDS``.
     starts : int array
         Where each layer begins, and the end.
     """

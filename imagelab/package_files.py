@@ -14,6 +14,7 @@ MAX_SIZE = 1 << 24  # bytes of one such file; a larger one is listed, not captur
 
 _NAMES = {b"status", b"installed", b"METADATA", b"RECORD", b"PKG-INFO", b"installed-files.txt", b"package.json"}
 _ENDINGS = (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-info")
+LAST_FOUR = frozenset(ending[-4:] for ending in _ENDINGS)  # a first look at a name, cheaper than wanted()
 _STATUS_FIELDS = (b"Package:", b"Version:", b"Status:", b"Architecture:", b"Source:", b"Installed-Size:")
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
+from zlib import adler32
+
+EARLIEST, LATEST = -62_135_596_800, 253_402_300_799  # seconds of the years 1 and 9999: what a timestamp can hold
+
 
 def is_tar(head: bytes) -> bool:
     """Whether 512 bytes are a tar's first header: zeros (an empty tar), or one whose checksum holds."""
@@ -13,12 +18,18 @@ def is_tar(head: bytes) -> bool:
 def checksum_holds(header: bytes) -> bool:
     """Whether a header's bytes add up to what it states: unsigned, or signed as some old tars have it."""
     summed = header[:148] + b" " * 8 + header[156:]
-    total = sum(summed)
     try:
         stated = int(header[148:156].split(b"\0", 1)[0], 8)
     except ValueError:
         return False
-    return stated in (total, total - 256 * sum(byte > 127 for byte in summed))
+    # the sum of bytes at C speed: adler32's low half is 1 + it, modulo 65521
+    return (stated + 1 - (adler32(summed) & 0xFFFF)) % 65521 == 0 or stated == sum(array("b", summed))
+
+
+def header_name(header: bytes) -> bytes:
+    """An entry's name as its header has it; ustar may put the beginning into a field of its own."""
+    name, prefix = header[:100].split(b"\0", 1)[0], header[345:500].split(b"\0", 1)[0]
+    return prefix + b"/" + name if prefix and header[257:263] == b"ustar\0" else name
 
 
 def clean_path(name: bytes) -> bytes:
@@ -31,6 +42,12 @@ def clean_path(name: bytes) -> bytes:
         elif part not in (b"", b"."):
             parts.append(part)
     return b"/" + b"/".join(parts)
+
+
+def is_whiteout(path: bytes) -> bool:
+    """Whether a clean path is a marker of the OCI image-spec (layer.md, "Whiteouts"), of either kind."""
+    name = path.rpartition(b"/")[2]
+    return name[:4] == b".wh." and len(name) > 4
 
 
 def number(field: bytes) -> int:
@@ -67,4 +84,4 @@ def whole(text: bytes | int) -> int:
 
 def microseconds(seconds: float) -> int | None:
     """Microseconds, where a timestamp can hold them: PAX and base-256 allow absurd ones."""
-    return int(seconds * 1_000_000) if -62_135_596_800 <= seconds <= 253_402_300_799 else None
+    return int(seconds * 1_000_000) if EARLIEST <= seconds <= LATEST else None

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagelab.fleet import FACTS, image_facts, snapshot_name
-from imagelab.layer_tar import SCHEMA, LayerListing
+from imagelab.layer_tar import LayerListing
 from imagelab.model import HistoryEntry, Image, Layer
 from imagelab.sources import load_image
 from imagelab.sources.snapshot import write_snapshot
+from imagelab.tar_columns import SCHEMA
 
 
 @dataclass

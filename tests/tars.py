@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from imagelab.blobs import FileWindow, StreamWindow
-from imagelab.layer_tar import KINDS, LayerListing, list_tar
+from imagelab.layer_tar import LayerListing, list_tar
+from imagelab.tar_columns import KINDS
 
 
 def header(name: bytes, *, size: int = 0, flag: bytes = b"0", link: bytes = b"", mode: int = 0o644, uid: int = 0,

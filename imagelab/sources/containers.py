@@ -16,7 +16,8 @@ from typing import Protocol
 
 from imagelab.blobs import FileWindow, StreamWindow, chunk_reader, decompressed, is_compressed
 from imagelab.errors import ArchiveError
-from imagelab.layer_tar import FILE, HARDLINK, SYMLINK, LayerListing, list_tar
+from imagelab.layer_tar import LayerListing, list_tar
+from imagelab.tar_columns import FILE, HARDLINK, SYMLINK
 from imagelab.tar_headers import is_tar
 
 JSON_LIMIT = 1 << 23  # bytes of one manifest, index or config; moby allows 8 MiB too

@@ -1,6 +1,6 @@
 """``snapshot:``: one image in one Parquet file, complete enough to be analysed without the image.
 
-Rows are file entries (``layer_tar.SCHEMA`` behind a ``layer_index``; none where the source gave no
+Rows are file entries (``tar_columns.SCHEMA`` behind a ``layer_index``; none where the source gave no
 listing). The schema's metadata holds, under the key ``imagelab``, JSON with ``format`` (this
 version), ``image`` (every field of ``model.Image`` but its source) and ``listed`` (the layers whose
 entries are there, and whether contents were hashed). pandas, DuckDB and Polars open it as any Parquet.
@@ -21,9 +21,10 @@ import pyarrow.compute as pc
 
 from imagelab.atomic import write_atomically
 from imagelab.errors import ArchiveError
-from imagelab.layer_tar import KINDS, SCHEMA, LayerListing
+from imagelab.layer_tar import LayerListing
 from imagelab.model import HistoryEntry, Image, Layer, Redaction
 from imagelab.sources.assemble import mapping, parse_json
+from imagelab.tar_columns import KINDS, SCHEMA
 
 FORMAT = 1
 KEY = b"imagelab"

@@ -10,12 +10,12 @@ import pandas as pd
 import pyarrow as pa
 
 from imagelab.errors import ArchiveError, ImageNotFound
-from imagelab.layer_tar import FILE, HARDLINK, KINDS, SYMLINK
 from imagelab.listing import layer_listings
 from imagelab.model import Image
 from imagelab.overlay import ALIVE, DELETED, NOT_WASTED, OVERWRITTEN, UNCHANGED, Overlay, overlay
 from imagelab.sources.snapshot import SnapshotSource
 from imagelab.tables.config import Images, instruction_of_layer, load_images
+from imagelab.tar_columns import FILE, HARDLINK, KINDS, SYMLINK
 from imagelab.tar_headers import clean_path
 
 CHANGES = ("added", "modified", "removed")

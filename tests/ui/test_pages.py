@@ -14,10 +14,11 @@ from tars import make_tar
 
 import imagelab as il
 from imagelab import report as reports
-from imagelab.layer_tar import KINDS, SCHEMA, LayerListing
+from imagelab.layer_tar import LayerListing
 from imagelab.model import HistoryEntry, Image, Layer
 from imagelab.site import report_site
 from imagelab.sources.snapshot import write_snapshot
+from imagelab.tar_columns import KINDS, SCHEMA
 from tests.conftest import missing
 
 pytestmark = pytest.mark.browser
