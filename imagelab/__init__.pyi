@@ -21,6 +21,7 @@ from .analyses.fleet import query_fleet as query_fleet
 from .analyses.gate import check as check
 from .analyses.hardening import check_hardening as check_hardening
 from .analyses.hardening_containers import containers as containers
+from .analyses.overview import overview as overview
 from .analyses.security import compare_scanners as compare_scanners
 from .analyses.security import compare_scans as compare_scans
 from .analyses.sizes import size_by as size_by

@@ -7,8 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from imagelab.frames import format_bytes
-
 # Sizes under any of these names are bytes (DESIGN: three sizes, the ledger, comparisons).
 BYTE_COLUMN = re.compile(r"(^|_)(size|bytes|usage|stored|visible|wasted|saving|savings|shared|unique)$")
 # Control characters, bidirectional controls (Unicode UAX #9), line separators, lone surrogates.
@@ -37,9 +35,10 @@ _FOLLOW_THEME = """<script>(() => {
 # In the element itself: the same in a report and in a notebook, whose style sheet is not ours.
 _GRID = "display:grid;gap:1em;grid-template-columns:repeat(auto-fit,minmax(min(26em,100%),1fr));padding:.3em 0"
 _CARD = "border:1px solid rgba(128,128,128,.45);border-radius:8px;padding:.9em 1.1em;background:rgba(128,128,128,.07)"
-_FACTS = "display:flex;flex-wrap:wrap;gap:.7em 1.6em;margin:.6em 0 0"
-_NAME = "opacity:.8;font-size:.85em;font-weight:400"
-_FIGURE = "margin:0;font-size:1.35em;font-weight:600"
+_LINE = "display:flex;flex-wrap:wrap;gap:0 1em;margin:.7em 0 0;align-items:baseline"
+_NAME = "opacity:.8;font-size:.85em;flex:0 0 8.5em"
+_FACT = "flex:1 1 16em;min-width:0;overflow-wrap:anywhere"
+_FIGURE = "font-size:1.2em;font-weight:600"
 _bundled = False
 _report = False
 
@@ -176,43 +175,37 @@ def show(
 
 
 class Cards:
-    """The rows of a frame as cards, a heading and a few figures each; made by `cards`."""
+    """What answers first, a card for each image; made by `cards`."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self.frame = frame
 
     def _repr_html_(self) -> str:
-        return f'<div class="imagelab-cards" style="{_GRID}">{"".join(map(self._card, range(len(self.frame))))}</div>'
+        parts = (self._card(name, part) for name, part in self.frame.groupby("reference", sort=False))
+        return f'<div class="imagelab-cards" style="{_GRID}">{"".join(parts)}</div>'
 
-    def _card(self, place: int) -> str:
-        facts = "".join(
-            f'<div style="min-width:6.5em"><div style="{_NAME}">{escape(str(name).replace("_", " "), 40)}</div>'
-            f'<div style="{_FIGURE}">{escape(_figure(name, column.iloc[place]), 40)}</div></div>'
-            for name, column in self.frame.items()
+    def _card(self, name: Any, rows: pd.DataFrame) -> str:
+        lines = "".join(
+            f'<div style="{_LINE}"><span style="{_NAME}">{escape(row.question.capitalize(), 40)}</span><span style="{_FACT}">'
+            f'<span style="{_FIGURE}">{"unknown" if pd.isna(row.answer) else escape(row.answer, 120)}</span><br>'
+            f"{escape(row.detail)}</span></div>"
+            for row in rows.itertuples()
         )
-        title = f'<strong style="overflow-wrap:anywhere">{escape(self.frame.index[place], 90)}</strong>'
-        return f'<div style="{_CARD}">{title}<div style="{_FACTS}">{facts}</div></div>'
+        title = f'<strong style="overflow-wrap:anywhere">{escape(name, 90)}</strong>'
+        return f'<div style="{_CARD}">{title}{lines}</div>'
 
 
 def cards(frame: pd.DataFrame, most: int = 6) -> Cards | Table:
-    """Show what answers first: a card for each row, its index as the heading, its columns as figures.
+    """Show `imagelab.overview`: a card for each image, with the question, its answer in large and what stands behind it.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        Columns of bytes are shown in decimal units, unknown as a word.
+        Columns reference, question, answer and detail.
     most : int
-        Of more rows, a table (`show`).
+        Of more images, a table (`show`).
     """
-    return Cards(frame) if len(frame) <= most else show(frame.reset_index())
-
-
-def _figure(name: Any, value: Any) -> str:
-    if pd.isna(value):
-        return "unknown"
-    if BYTE_COLUMN.search(str(name)):
-        return format_bytes(value)
-    return f"{value:,}" if pd.api.types.is_number(value) else str(value)
+    return Cards(frame) if frame["reference"].nunique() <= most else show(frame, page=25, wrap=True)
 
 
 def bundle() -> str:

@@ -19,8 +19,9 @@ from imagelab.model import Image
 from imagelab.report import TEMPLATE, find_notebook, heading, render, stamp, write_page
 from imagelab.sources import load_image
 
-# What a scanner's report beside a snapshot is called: NAME.parquet, NAME.trivy.json, NAME.sarif.
+# What lies beside a snapshot NAME.parquet: a scanner's report NAME.trivy.json, NAME.sarif; a build's log NAME.log.
 SCANS = (".json", ".json.gz", ".sarif")
+LOGS = (".log", ".log.gz", ".rawjson", ".rawjson.gz")
 
 
 def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) -> Path:
@@ -28,7 +29,8 @@ def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) 
 
     Snapshots of one repository (of one of its tags, where a tag was recorded twice) are builds of one image: they
     have a page of size, waste, layers and findings by build, in the order in which they were built. Findings are
-    those of a scanner's report beside the snapshot: of ``app.parquet`` in ``app.json``, ``app.trivy.json`` …
+    those of a scanner's report beside the snapshot: of ``app.parquet`` in ``app.json``, ``app.trivy.json`` …; the build's
+    seconds those of a log beside it: ``app.log``, ``app.rawjson`` …
 
     Parameters
     ----------
@@ -61,14 +63,16 @@ def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) 
     with tqdm(total=len(images) + len(trends), desc="reports", unit="page") as bar:
         for place, (name, members) in enumerate(trends.items(), 1):
             title, file = f"{name} over time", f"trends/{place}-{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.html"
-            scans = {f"snapshot:{path}": str(scan) for path in members if (scan := scan_beside(path))}
+            scans = {f"snapshot:{path}": str(scan) for path in members if (scan := beside(path, SCANS))}
             given: dict[str, Any] = {"references": [f"snapshot:{path}" for path in members], "scans": scans}
             _page("trend_report", given, output / file, title)
             pages.append({"file": file, "title": title, "summary": f"{len(members)} builds"})
             bar.update()
         for path, image in images.items():
             title, file = recorded_name(image), f"images/{path.stem}.html"
-            _page("image_report", {"references": [f"snapshot:{path}"]}, output / file, title)
+            near = {"scans": beside(path, SCANS), "logs": beside(path, LOGS)}
+            given = {what: {f"snapshot:{path}": str(other)} for what, other in near.items() if other}
+            _page("image_report", {"references": [f"snapshot:{path}"], **given}, output / file, title)
             pages.append({"file": file, "title": title, "summary": f"{path.stem}: {_summary(image)}"})
             bar.update()
     write_index(output / "index.html", f"Images of {folder.name}", pages)
@@ -121,10 +125,10 @@ def builds_of_one_image(images: dict[Path, Image]) -> dict[str, list[Path]]:
     return found
 
 
-def scan_beside(path: Path) -> Path | None:
-    """The scanner's report that lies beside a snapshot."""
+def beside(path: Path, endings: tuple[str, ...]) -> Path | None:
+    """The file of the same name that lies beside a snapshot and ends so."""
     near = (other for other in path.parent.iterdir() if other.name.startswith(f"{path.stem}."))
-    return next(iter(sorted(other for other in near if other.name.endswith(SCANS))), None)
+    return next(iter(sorted(other for other in near if other.name.endswith(endings))), None)
 
 
 def recorded_name(image: Image) -> str:

@@ -9,7 +9,7 @@ from nbformat import v4
 
 import imagelab as il
 from imagelab.errors import ImagelabError
-from imagelab.site import builds_of_one_image, recorded_name, render_all, report_site, scan_beside
+from imagelab.site import LOGS, SCANS, beside, builds_of_one_image, recorded_name, render_all, report_site
 from imagelab.sources.snapshot import write_snapshot
 
 
@@ -21,6 +21,7 @@ def folder(tmp_path):
     for name in ("chmod-in-layer-before", "chmod-in-layer-after"):
         shutil.copy(il.data_path("snapshots") / f"{name}.parquet", folder)
     shutil.copy(il.data_path("scans/service-slim.facts.trivy.json"), folder / "chmod-in-layer-after.trivy.json")
+    shutil.copy(il.data_path("build/logs/copy-cold.rawjson.gz"), folder / "chmod-in-layer-after.rawjson.gz")
     return folder
 
 
@@ -36,6 +37,9 @@ def test_a_folder_becomes_a_site(folder, tmp_path):
     html = index.read_text()
     assert all(f'href="{page}"' in html for page in pages if page != "index.html")
     assert "recipe/chmod-in-layer over time" in html and "in 3 layers" in html
+    with_both, without = ((tmp_path / "site" / page).read_text() for page in pages[:2])
+    assert "no build log is given" not in with_both and "no scan is given" not in with_both
+    assert "CVE-2024-6345" in with_both and "no build log is given" in without and "no scan is given" in without
     trend = (tmp_path / "site" / pages[3]).read_text()
     assert 'href="../index.html"' in trend and "in 2 builds" in trend and "CVE-2024-6345" in trend
 
@@ -64,8 +68,9 @@ def test_builds_of_one_image_are_found_and_ordered(tmp_path):
 
 def test_names_and_neighbours(folder):
     assert recorded_name(il.load_image("example:chmod-in-layer-after")) == "recipe/chmod-in-layer:after"
-    assert scan_beside(folder / "chmod-in-layer-before.parquet") is None
-    assert scan_beside(folder / "chmod-in-layer-after.parquet").name == "chmod-in-layer-after.trivy.json"
+    assert beside(folder / "chmod-in-layer-before.parquet", SCANS) is None
+    assert beside(folder / "chmod-in-layer-after.parquet", SCANS).name == "chmod-in-layer-after.trivy.json"
+    assert beside(folder / "chmod-in-layer-after.parquet", LOGS).name == "chmod-in-layer-after.rawjson.gz"
 
 
 def test_bad_folders_are_named(folder, tmp_path):

@@ -2,6 +2,7 @@
 
     python data/build/record.py                 # all of it; the engine is DOCKER_HOST's, with buildx
     python data/build/record.py order-bad       # one recipe
+    python data/build/record.py services        # data/recipes' services, whose images data/snapshots holds
     python data/build/record.py agreement       # the model against real builds; needs ../shared/engine
 
 Each recipe, `NAME/Dockerfile` with its context, is built without cache (`NAME-cold`), again (`NAME-warm`), and after
@@ -41,6 +42,8 @@ CHANGES: dict[str, dict[str, dict[str, str]]] = {
     "ssh-mount": {},
 }
 SECRET = "not-a-real-token-7d1f0c3a"
+#: Service of data/recipes → the base image that its default names.
+SERVICES = {"service-full": "full", "service-slim": "python"}
 
 
 def build(context: Path, log: Path, base: str, *options: str) -> None:
@@ -86,6 +89,17 @@ def record(name: str, bases: dict[str, str]) -> None:
             build(edited, LOGS / f"{name}-{change}.rawjson.gz", base, *args)
 
 
+def record_services(bases: dict[str, str]) -> None:
+    """One build without cache of each service: the log that belongs to its snapshot."""
+    sys.path.insert(0, str(HERE.parent))
+    import make
+
+    for name, base in SERVICES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            make.make_context(HERE.parent / "recipes" / "base-choice" / name / "Dockerfile", Path(folder))
+            build(Path(folder), LOGS / f"{name}-cold.rawjson.gz", bases[base], "--no-cache")
+
+
 def record_agreement() -> None:
     """Every case of the tests, built twice on both engines: steps, and those where the plan says other than the log."""
     tests = HERE.parent.parent / "tests"
@@ -114,19 +128,24 @@ def start_agent() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="recipes, or `agreement` (default: everything)")
+    parser.add_argument("names", nargs="*", help="recipes, `services` or `agreement` (default: everything)")
     parser.add_argument("--python", default="python:3.11-slim", help="base image with Python and pip")
+    parser.add_argument("--full", default="python:3.11", help="the same with compilers")
     parser.add_argument("--busybox", default="busybox", help="small base image")
     given = parser.parse_args()
     LOGS.mkdir(exist_ok=True)
-    names = given.names or [*CHANGES, "agreement"]
+    names = given.names or [*CHANGES, "services", "agreement"]
+    bases = {"python": given.python, "full": given.full, "busybox": given.busybox}
     for name in names:
         if name == "agreement":
             record_agreement()
             continue
+        if name == "services":
+            record_services(bases)
+            continue
         if name == "ssh-mount":
             start_agent()
-        record(name, {"python": given.python, "busybox": given.busybox})
+        record(name, bases)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from imagelab.cli.app import app
+from imagelab.errors import ImagelabError
 
 
 @app.command()
@@ -20,6 +21,12 @@ def report(
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write; for a folder, the folder.")],
+    scans: Annotated[
+        list[Path] | None, typer.Option("--scan", help="A scanner's report on the image; of several, one each.")
+    ] = None,
+    logs: Annotated[
+        list[Path] | None, typer.Option("--log", help="The log of the image's build; of several, one each.")
+    ] = None,
     notebook: Annotated[str, typer.Option(help="A report notebook's name or path.")] = "image_report",
     values: Annotated[
         list[str] | None,
@@ -34,7 +41,13 @@ def report(
     if len(references) == 1 and any(Path(references[0]).glob("*.parquet")):
         typer.echo(report_site(references[0], output))
         return
-    given = dict(item.partition("=")[::2] for item in values or ())
+    given: dict[str, Any] = dict(item.partition("=")[::2] for item in values or ())
+    for name, files in (("scans", scans), ("logs", logs)):
+        if files and len(files) != len(references):
+            raise ImagelabError(
+                f"{len(files)} {name} for {len(references)} images: give one --{name[:-1]} for each image, in their order."
+            )
+        given |= {name: dict(zip(references, map(str, files), strict=True))} if files else {}
     typer.echo(write(references, output, notebook=notebook, show_code=show_code, parameters=given))
 
 

@@ -82,6 +82,7 @@ def test_the_gate_counts_findings(tmp_path):
         (["check", EXAMPLE, "--max-size", "12 parsecs"], "no size"),
         (["check", EXAMPLE, "--max-growth", "1MB"], "go together"),
         (["report", "example:nothing", "-o", "x.html"], "there is no example"),
+        (["report", EXAMPLE, EXAMPLE, "-o", "x.html", "--scan", "a.json"], "one --scan for each image"),
         (["advise", EXAMPLE, "--accepted", "absent.toml"], "absent.toml"),
     ],
 )
