@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import subprocess
+import textwrap
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -62,7 +63,16 @@ def list_(as_json: Json = False, as_markdown: Markdown = False) -> None:
         for path in _variants()
     ]
     frame = pd.DataFrame(rows, columns=["name", "variant", "shows", "engine"])
-    print_frames({"recipes": frame}, form(as_json, as_markdown))
+    if form(as_json, as_markdown) is not Form.TEXT:
+        print_frames({"recipes": frame}, form(as_json, as_markdown))
+        return
+    usual = frame["engine"].mode()[0]
+    for name, variants in frame.groupby("name"):
+        typer.echo(name)
+        for row in variants.itertuples():
+            text = row.shows if row.engine == usual else f"{row.shows} Engine: {row.engine}."
+            typer.echo(textwrap.fill(text, 110, initial_indent=f"  {row.variant:<18} ", subsequent_indent=" " * 21))
+    typer.echo(f"\nEngine, if nothing else is said: {usual}. Next: imagelab lab build NAME")
 
 
 @lab_app.command()
