@@ -14,6 +14,7 @@ from isal import isal_zlib
 from imagelab.errors import ArchiveError
 
 _STEP = 1 << 20  # bytes inflated at a time
+_RUN, _JUMP = 1 << 16, 1 << 12  # bytes fetched of a file
 
 
 @dataclass
@@ -36,15 +37,22 @@ class FileWindow:
 
     def __init__(self, path: str | Path, start: int, length: int) -> None:
         self.fd, self.start, self.length = os.open(path, os.O_RDONLY), start, length
-        self._end = 0  # where the last fetch ended
+        self._chunk, self._begin, self._end = b"", 0, 0  # what was fetched last, and its place
 
     def fetch(self, offset: int) -> bytes:
         """What begins at ``offset``: more while reading runs on, little after a jump."""
-        chunk = os.pread(self.fd, 65536 if offset == self._end else 4096, self.start + offset)
-        self._end = offset + len(chunk)
-        return chunk if self._end <= self.length else chunk[: max(self.length - offset, 0)]
+        chunk = os.pread(self.fd, _RUN if offset == self._end else _JUMP, self.start + offset)
+        if offset + len(chunk) > self.length:
+            chunk = chunk[: max(self.length - offset, 0)]
+        self._chunk, self._begin, self._end = chunk, offset, offset + len(chunk)
+        return chunk
 
     def contents(self, offset: int, size: int) -> Iterator[bytes]:
+        if 0 < size <= _JUMP and not self._begin <= offset <= self._end - size:
+            self.fetch(offset)
+        if self._begin <= offset <= self._end - size:
+            yield self._chunk[offset - self._begin : offset - self._begin + size]
+            return
         while size > 0:
             chunk = os.pread(self.fd, max(min(size, 1 << 20, self.length - offset), 0), self.start + offset)
             if not chunk:

@@ -7,7 +7,9 @@ from images import docker_save, layer_tar, write_tar
 
 import imagelab as il
 from imagelab import layer_cache
+from imagelab.listing import layer_listings
 from imagelab.sources.archive import ArchiveSource
+from imagelab.tables import filesystem
 
 TARS = [layer_tar([(b"a", "file", b"one")]), layer_tar([(b"b", "file", b"two")])]
 
@@ -61,20 +63,37 @@ def test_digests_are_read_when_first_asked_for(cache, reads, image):
                                     lambda data: b"PAR1" + data[4:100],
                                     lambda data: data[: len(data) // 2] + b"\xff" * len(data)])  # fmt: skip
 def test_damaged_entries_are_made_again(cache, reads, image, damage):
-    first = il.files(image)
+    first = layer_listings(image)
     for entry in cache.glob("*.parquet"):
         entry.write_bytes(damage(entry.read_bytes()))
-    assert il.files(image).equals(first)
+    assert layer_listings(image) == first
     assert len(reads) == 4
-    il.files(image)
+    layer_listings(image)
     assert len(reads) == 4
 
 
 def test_another_format_is_not_read(cache, reads, image, monkeypatch):
-    il.files(image)
+    layer_listings(image)
     monkeypatch.setattr(layer_cache, "FORMAT", b"next")
-    il.files(image)
+    layer_listings(image)
     assert len(reads) == 4
+
+
+def test_a_frame_is_made_once_and_is_the_callers_own(cache, image, monkeypatch):
+    first = il.files(image)
+    monkeypatch.setattr(filesystem, "_files", None)  # not made again
+    first["size"] = 0
+    first.loc[0, "path"] = "/changed"
+    again = il.files(image)
+    assert again["size"].tolist() == [3, 3] and again["path"].tolist() == ["/a", "/b"]
+    with pytest.raises(TypeError):
+        il.files(image, digests=True)  # another question
+
+
+def test_few_frames_are_kept(tmp_path, cache):
+    for number in range(7):
+        il.files(write_tar(tmp_path / f"{number}.tar", docker_save(TARS)))
+    assert len(filesystem._recent) == filesystem._RECENT
 
 
 def test_off_cleared_and_unwritable(cache, reads, image, monkeypatch, tmp_path):

@@ -12,7 +12,8 @@ from imagelab.tables.config import (
     load_images,
     settings,
 )  # fmt: skip
-from imagelab.tables.filesystem import FILES_COLUMNS, files, read_file, squash
+from imagelab.tables.contents import read_file
+from imagelab.tables.filesystem import FILES_COLUMNS, files, squash
 from imagelab.tables.package_records import PACKAGES_COLUMNS, packages
 
 __all__ = [

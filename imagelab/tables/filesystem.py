@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
+import operator
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from imagelab.errors import ArchiveError, ImageNotFound
+from imagelab.layer_cache import cache_dir
 from imagelab.listing import layer_listings
 from imagelab.model import Image
 from imagelab.overlay import ALIVE, DELETED, NOT_WASTED, OVERWRITTEN, UNCHANGED, Overlay, overlay
 from imagelab.sources.snapshot import SnapshotSource
 from imagelab.tables.config import Images, instruction_of_layer, load_images
-from imagelab.tar_columns import FILE, HARDLINK, KINDS, SYMLINK
-from imagelab.tar_headers import clean_path
+from imagelab.tar_columns import FILE, HARDLINK, KINDS
 
 CHANGES = ("added", "modified", "removed")
 REASONS = ("deleted", "overwritten", "rewritten_unchanged")
@@ -56,8 +55,8 @@ def files(images: Images, *, digests: Digests = False) -> pd.DataFrame:
     ----------
     images : Image, reference, or iterable of them
     digests : bool or "copies"
-        Also hash contents: every file is read; with ``"copies"`` only files that another of the same path and
-        size replaced, which is what tells a rewrite from a change (where layers are compressed, all).
+        Also hash contents: every file is read. With ``"copies"`` only files that another of the same path and size
+        replaced are, and compared, which tells a rewrite from a change (where layers are compressed, all are hashed).
 
     Returns
     -------
@@ -77,7 +76,7 @@ def files(images: Images, *, digests: Digests = False) -> pd.DataFrame:
     ArchiveError
         A damaged, foreign or missing layer.
     """
-    frames = [_files(image, digests) for image in load_images(images)]
+    frames = [_recent_or_made(image, digests) for image in load_images(images)]
     if len(frames) == 1:
         return frames[0]
     if not frames:
@@ -86,6 +85,22 @@ def files(images: Images, *, digests: Digests = False) -> pd.DataFrame:
         [frame.astype({"reference": "str", "instruction": "str"}) for frame in frames], ignore_index=True
     )
     return joined.astype({"reference": "category", "instruction": "category"})
+
+
+_recent: dict[tuple[Any, ...], pd.DataFrame] = {}  # of the images looked at last, newest at the end
+_RECENT = 4
+
+
+def _recent_or_made(image: Image, digests: Digests) -> pd.DataFrame:
+    """A frame is a function of the layers and of the history, and nearly every verb asks for it."""
+    layers = tuple(layer.diff_id for layer in image.layers)
+    if cache_dir() is None or None in layers:
+        return _files(image, digests)
+    key = (cache_dir(), image.reference, layers, tuple(instruction_of_layer(image)), digests)
+    frame = _recent[key] = _recent.pop(key) if key in _recent else _files(image, digests)
+    while len(_recent) > _RECENT:
+        del _recent[next(iter(_recent))]
+    return frame.copy(deep=False)  # pandas copies what is written to
 
 
 def _files(image: Image, digests: Digests) -> pd.DataFrame:
@@ -106,9 +121,9 @@ def _files(image: Image, digests: Digests) -> pd.DataFrame:
     state = overlay(columns["path"], kinds, columns["link_target"], starts)
     size = columns["size"].to_numpy()
     layer_index = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-    if copies and columns["digest"].null_count and not isinstance(source, SnapshotSource):
-        columns["digest"] = _copies_hashed(image, state, layer_index, kinds, columns)
     reason, removed = _wasted(state, kinds, size, columns["digest"])
+    if copies and columns["digest"].null_count and not isinstance(source, SnapshotSource):
+        reason[_rewritten_in_place(image, state, layer_index, kinds, columns)] = UNCHANGED
     path, raw = _decoded(columns["path"])
     target, _ = _decoded(columns["link_target"])
     has_bytes = state.inode >= 0
@@ -171,26 +186,29 @@ def _rewritten(state: Overlay, kinds: np.ndarray, size: np.ndarray) -> tuple[np.
     return rows, successor[rows]
 
 
-def _copies_hashed(
+def _rewritten_in_place(
     image: Image, state: Overlay, layer_index: np.ndarray, kinds: np.ndarray, columns: dict[str, pa.Array]
-) -> pa.Array:
-    """Digests of the files that ``_rewritten`` names, and of no others."""
+) -> np.ndarray:
+    """Of the files that ``_rewritten`` names, those whose bytes the other copy has too: read side by side, since a
+    hash of both costs more than to compare them."""
     assert image.source is not None
     size = columns["size"].to_numpy()
     stored = columns["offset"].is_valid().to_numpy(zero_copy_only=False)  # a sparse file's contents are in pieces
     offset = columns["offset"].fill_null(0).to_numpy()
-    digests: list[bytes | None] = [None] * len(size)
-    wanted = np.unique(np.concatenate(_rewritten(state, kinds, size)))
-    wanted = wanted[stored[wanted]]
-    for layer in np.unique(layer_index[wanted]).tolist():
-        rows = wanted[layer_index[wanted] == layer]  # in the tar's order: offsets ascend
-        ranges = list(zip(offset[rows].tolist(), size[rows].tolist(), strict=True))
-        for row, chunks in zip(rows.tolist(), image.source.read_ranges(image, layer, ranges), strict=True):
-            state_of_hash = hashlib.sha256()
-            for chunk in chunks:
-                state_of_hash.update(chunk)
-            digests[row] = state_of_hash.digest()
-    return pa.array(digests, pa.binary(32))
+    rows, others = _rewritten(state, kinds, size)
+    both = stored[rows] & stored[others]
+    rows, others = rows[both], others[both]
+    pairs = layer_index[rows] * np.int64(len(image.layers)) + layer_index[others]
+    same: list[np.ndarray] = [np.empty(0, np.int64)]
+    for pair in np.unique(pairs).tolist():
+        chosen = pairs == pair
+        sides = []
+        for layer, entries in zip(divmod(pair, len(image.layers)), (rows[chosen], others[chosen]), strict=True):
+            ranges = list(zip(offset[entries].tolist(), size[entries].tolist(), strict=True))
+            sides.append(image.source.read_ranges(image, layer, ranges))
+        equal = [all(map(operator.eq, *chunks)) for chunks in zip(*sides, strict=True)]
+        same.append(rows[chosen][equal])
+    return np.concatenate(same)
 
 
 def squash(images: Images, *, digests: bool = False) -> pd.DataFrame:
@@ -221,82 +239,6 @@ def squashed(frame: pd.DataFrame) -> pd.DataFrame:
         linked = named & (seen["kind"] == KINDS[HARDLINK])
         seen.loc[linked, "digest"] = frame["digest"].to_numpy()[holder[linked].astype("int64").to_numpy()]
     return seen.reset_index(drop=True)
-
-
-def read_file(image: Image | str, path: str | bytes, layer_index: int | None = None, *, limit: int = 1 << 24) -> bytes:
-    """The bytes of one regular file, as the container sees it or as one layer stored it.
-
-    Parameters
-    ----------
-    image : Image or reference
-    path : str or bytes
-        Symbolic links are followed in the final filesystem.
-    layer_index : int, optional
-        The copy that this layer stored, wasted or not.
-    limit : int
-        A larger file is refused (bytes).
-
-    Raises
-    ------
-    ImageNotFound
-        No regular file of that name.
-    ArchiveError
-        Too large, or a source without contents (a snapshot).
-    """
-    (image,) = load_images(image)
-    listings = layer_listings(image, None if layer_index is None else [layer_index])
-    wanted = clean_path(path.encode() if isinstance(path, str) else path)
-    if layer_index is None:
-        counts = [listings[index].entries for index in range(len(image.layers))]
-        table = pa.concat_tables([listings[index].table for index in range(len(image.layers))]).combine_chunks()
-        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        kinds = table["kind"].to_numpy()
-        state = overlay(_single(table["path"]), kinds, _single(table["link_target"]), starts)
-        row = _followed(table, kinds, state, wanted)
-    else:
-        table = listings[layer_index].table
-        starts = np.array([0])
-        same = pa.compute.and_(pa.compute.equal(table["path"], wanted), pa.compute.equal(table["kind"], FILE))
-        rows = np.flatnonzero(same.to_numpy())
-        row = int(rows[-1]) if len(rows) else -1
-    if row < 0:
-        place = "the image" if layer_index is None else f"layer {layer_index}"
-        raise ImageNotFound(
-            f"{place} of {image.reference} holds no regular file {wanted.decode(errors='backslashreplace')}."
-        )
-    layer = layer_index if layer_index is not None else int(np.searchsorted(starts, row, "right")) - 1
-    size, offset = table["size"][row].as_py(), table["offset"][row].as_py()
-    if size > limit:
-        raise ArchiveError(
-            f"{wanted.decode(errors='backslashreplace')} has {size} bytes, over the limit of {limit}. Raise limit=."
-        )
-    if offset is None:
-        raise ArchiveError(
-            f"{wanted.decode(errors='backslashreplace')} is stored without its holes (a sparse file), which is not read back."
-        )
-    if image.source is None:
-        raise ArchiveError(f"{image.reference} has no contents: its source holds only the config and history.")
-    return b"".join(chunk for chunks in image.source.read_ranges(image, layer, [(offset, size)]) for chunk in chunks)
-
-
-def _followed(table: pa.Table, kinds: np.ndarray, state: Any, path: bytes) -> int:
-    """The row of the regular file at ``path`` in the final filesystem, symbolic links followed; -1 for none."""
-    seen = np.flatnonzero(state.visible)
-    rows = dict(zip(table["path"].take(pa.array(seen)).to_pylist(), seen.tolist(), strict=True))
-    for _ in range(40):  # as many as Linux follows
-        parts, at = path.strip(b"/").split(b"/"), b""
-        for number, part in enumerate(parts):
-            at += b"/" + part
-            row = rows.get(at)
-            if row is not None and kinds[row] == SYMLINK:
-                target = table["link_target"][row].as_py()
-                start = target if target.startswith(b"/") else at.rpartition(b"/")[0] + b"/" + target
-                path = clean_path(b"/".join([start, *parts[number + 1 :]]))
-                break
-        else:
-            row = rows.get(path)
-            return -1 if row is None else int(state.inode[row])
-    return -1
 
 
 def _single(column: pa.ChunkedArray) -> pa.Array:

@@ -1,0 +1,90 @@
+"""One file's bytes, out of whichever layer holds them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from imagelab.errors import ArchiveError, ImageNotFound
+from imagelab.listing import layer_listings
+from imagelab.model import Image
+from imagelab.overlay import Overlay, overlay
+from imagelab.tables.config import load_images
+from imagelab.tar_columns import FILE, SYMLINK
+from imagelab.tar_headers import clean_path
+
+
+def read_file(image: Image | str, path: str | bytes, layer_index: int | None = None, *, limit: int = 1 << 24) -> bytes:
+    """The bytes of one regular file, as the container sees it or as one layer stored it.
+
+    Parameters
+    ----------
+    image : Image or reference
+    path : str or bytes
+        Symbolic links are followed in the final filesystem.
+    layer_index : int, optional
+        The copy that this layer stored, wasted or not.
+    limit : int
+        A larger file is refused (bytes).
+
+    Raises
+    ------
+    ImageNotFound
+        No regular file of that name.
+    ArchiveError
+        Too large, or a source without contents (a snapshot).
+    """
+    (image,) = load_images(image)
+    listings = layer_listings(image, None if layer_index is None else [layer_index])
+    wanted = clean_path(path.encode() if isinstance(path, str) else path)
+    if layer_index is None:
+        counts = [listings[index].entries for index in range(len(image.layers))]
+        table = pa.concat_tables([listings[index].table for index in range(len(image.layers))]).combine_chunks()
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        kinds = table["kind"].to_numpy()
+        state = overlay(table["path"].combine_chunks(), kinds, table["link_target"].combine_chunks(), starts)
+        row = _followed(table, kinds, state, wanted)
+    else:
+        table = listings[layer_index].table
+        starts = np.array([0])
+        same = pa.compute.and_(pa.compute.equal(table["path"], wanted), pa.compute.equal(table["kind"], FILE))
+        rows = np.flatnonzero(same.to_numpy())
+        row = int(rows[-1]) if len(rows) else -1
+    if row < 0:
+        place = "the image" if layer_index is None else f"layer {layer_index}"
+        raise ImageNotFound(
+            f"{place} of {image.reference} holds no regular file {wanted.decode(errors='backslashreplace')}."
+        )
+    layer = layer_index if layer_index is not None else int(np.searchsorted(starts, row, "right")) - 1
+    size, offset = table["size"][row].as_py(), table["offset"][row].as_py()
+    if size > limit:
+        raise ArchiveError(
+            f"{wanted.decode(errors='backslashreplace')} has {size} bytes, over the limit of {limit}. Raise limit=."
+        )
+    if offset is None:
+        raise ArchiveError(
+            f"{wanted.decode(errors='backslashreplace')} is stored without its holes (a sparse file), which is not read back."
+        )
+    if image.source is None:
+        raise ArchiveError(f"{image.reference} has no contents: its source holds only the config and history.")
+    return b"".join(chunk for chunks in image.source.read_ranges(image, layer, [(offset, size)]) for chunk in chunks)
+
+
+def _followed(table: pa.Table, kinds: np.ndarray, state: Overlay, path: bytes) -> int:
+    """The row of the regular file at ``path`` in the final filesystem, symbolic links followed; -1 for none."""
+    seen = np.flatnonzero(state.visible)
+    rows = dict(zip(table["path"].take(pa.array(seen)).to_pylist(), seen.tolist(), strict=True))
+    for _ in range(40):  # as many as Linux follows
+        parts, at = path.strip(b"/").split(b"/"), b""
+        for number, part in enumerate(parts):
+            at += b"/" + part
+            row = rows.get(at)
+            if row is not None and kinds[row] == SYMLINK:
+                target = table["link_target"][row].as_py()
+                start = target if target.startswith(b"/") else at.rpartition(b"/")[0] + b"/" + target
+                path = clean_path(b"/".join([start, *parts[number + 1 :]]))
+                break
+        else:
+            row = rows.get(path)
+            return -1 if row is None else int(state.inode[row])
+    return -1
