@@ -90,7 +90,8 @@ def list_tar(window: Window, *, name: str = "layer", digests: bool = False, capt
 
 def _walk(window: Window, digests: bool, capture: bool) -> Iterator[HeaderBatch]:
     """The loop over headers: in it is what finding the next one needs; the rest is read in batches."""
-    fetch, endings = window.fetch, package_files.LAST_FOUR
+    fetch, tails, endings = window.fetch, package_files.LAST_FOUR, package_files.ENDINGS
+    folders = package_files.STATUS_FOLDERS
     chunk, start, offset, stop = b"", 0, 0, 0  # the chunk begins at start; stop: where the last contents end
     pax: dict[bytes, bytes] = {}  # records of the next entry …
     pax_global: dict[bytes, bytes] = {}  # … of all that follow …
@@ -115,10 +116,10 @@ def _walk(window: Window, digests: bool, capture: bool) -> Iterator[HeaderBatch]
             flag, data, holes = header[156], offset + 512, False
             try:
                 size = int(header[124:135], 8)
-                name = header[: min(header.index(0), 100)]
+                name = header[: header.index(0, 0, 100)]  # a name of 100 bytes has none: the long way below
                 if header[345]:
                     name = header_name(header)
-            except ValueError:
+            except ValueError:  # also the zeros at the end
                 size = -1
             if size < 0 or header[135] > 32 or flag in _DESCRIBING or records:
                 if header == _END:
@@ -139,7 +140,7 @@ def _walk(window: Window, digests: bool, capture: bool) -> Iterator[HeaderBatch]
                 records = pax_global
             if flag in _HEADER_ONLY:
                 size = 0
-            elif (digests or name[-4:] in endings or b"/status.d/" in name) and not holes:
+            elif not holes and (digests or (name[-4:] in tails and name.endswith(endings)) or name.startswith(folders)):
                 _keep(window, batch, flag, name, data, size, digests, capture)
             batch.headers.append(header)
             batch.names.append(name)

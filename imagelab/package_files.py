@@ -13,14 +13,15 @@ import json
 MAX_SIZE = 1 << 24  # bytes of one such file; a larger one is listed, not captured
 
 _NAMES = {b"status", b"installed", b"METADATA", b"RECORD", b"PKG-INFO", b"installed-files.txt", b"package.json"}
-_ENDINGS = (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-info")
-LAST_FOUR = frozenset(ending[-4:] for ending in _ENDINGS)  # a first look at a name, cheaper than wanted()
+ENDINGS = (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-info")
+LAST_FOUR = frozenset(ending[-4:] for ending in ENDINGS)  # decides nearly every name of a tar for less
+STATUS_FOLDERS = tuple(root + b"var/lib/dpkg/status.d/" for root in (b"", b"/", b"./"))
 _STATUS_FIELDS = (b"Package:", b"Version:", b"Status:", b"Architecture:", b"Source:", b"Installed-Size:")
 
 
 def wanted(path: bytes) -> bool:
     """Whether the contents of ``path`` (absolute) are kept."""
-    if not path.endswith(_ENDINGS) and b"/status.d/" not in path:
+    if not path.endswith(ENDINGS) and b"/status.d/" not in path:
         return False  # nearly every path, decided in one call
     folder, _, name = path.rpartition(b"/")
     if name in _NAMES:
