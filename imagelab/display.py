@@ -36,7 +36,7 @@ _FOLLOW_THEME = """<script>(() => {
 _GRID = "display:grid;gap:1em;grid-template-columns:repeat(auto-fit,minmax(min(26em,100%),1fr));padding:.3em 0"
 _CARD = "border:1px solid rgba(128,128,128,.45);border-radius:8px;padding:.9em 1.1em;background:rgba(128,128,128,.07)"
 _LINE = "display:flex;flex-wrap:wrap;gap:0 1em;margin:.7em 0 0;align-items:baseline"
-_NAME = "opacity:.8;font-size:.85em;flex:0 0 8.5em"
+_NAME = "opacity:.8;font-size:.85em;flex:0 0 10em"
 _FACT = "flex:1 1 16em;min-width:0;overflow-wrap:anywhere"
 _FIGURE = "font-size:1.2em;font-weight:600"
 _bundled = False

@@ -45,10 +45,20 @@ def build_gantt(logs: pd.DataFrame | Mapping[str, pd.DataFrame]) -> go.Figure:
     if not drawn:
         return nothing("No step of these logs has a known duration")
     lanes = [frame["lane"].nunique() for frame in drawn.values()]
-    figure = make_subplots(rows=len(drawn), cols=1, shared_xaxes=True, vertical_spacing=0.08, row_heights=lanes)
+    height = 130 + 46 * sum(lanes) + 30 * len(drawn)
+    names = [f"<b>{escape(name, 60)}</b>" if name else "" for name in drawn]
+    figure = make_subplots(
+        rows=len(drawn),
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=34 / height if len(drawn) > 1 else 0,
+        row_heights=lanes,
+        subplot_titles=names,
+    )
+    figure.update_annotations(x=0, xanchor="left", font_size=13)
     for row, (name, frame) in enumerate(drawn.items(), 1):
         _bars(figure, frame, row)
-        figure.update_yaxes(title_text=escape(name, 30), autorange="reversed", row=row, col=1)
+        figure.update_yaxes(autorange="reversed", row=row, col=1)
     kinds = {kind for frame in drawn.values() for kind in frame["kind"]}
     legend_swatches(figure, [(kind, colour) for kind, colour in INSTRUCTION_COLOURS.items() if kind in kinds])
     figure.update_layout(barmode="overlay", xaxis={"visible": True}, yaxis={"visible": True})
@@ -62,7 +72,11 @@ def build_gantt(logs: pd.DataFrame | Mapping[str, pd.DataFrame]) -> go.Figure:
     exact = all(frame["exact"].all() for frame in drawn.values())
     measure = "seconds by stage; hollow: cached; red outline: critical path"
     measure += "" if exact else "; without timestamps each stage is drawn from 0"
-    return titled(figure, "; ".join(told), measure, height=120 + 46 * sum(lanes))
+    titled(figure, "; ".join(told), measure, height=height)
+    # below the seconds, however flat the chart is
+    return figure.update_layout(
+        legend={"yref": "container", "y": 0, "yanchor": "bottom"}, margin={"b": 72, "t": figure.layout.margin.t + 18}
+    )
 
 
 def _placed(log: pd.DataFrame) -> pd.DataFrame:
