@@ -49,9 +49,9 @@ from .scans.run import run_scan as run_scan
 from .scans.suppress import set_aside as set_aside
 from .scans.suppress import suppress as suppress
 from .snapshots import save_snapshot as save_snapshot
-from .sources import list_platforms as list_platforms
-from .sources import list_tags as list_tags
 from .sources import load_image as load_image
+from .sources.registry import list_platforms as list_platforms
+from .sources.registry import list_tags as list_tags
 from .tables import files as files
 from .tables import history as history
 from .tables import layers as layers

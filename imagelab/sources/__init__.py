@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pandas as pd
-
 from imagelab.errors import ArchiveError, ImageNotFound
 from imagelab.model import Image
-from imagelab.resources import example_path, examples
+from imagelab.resources import example_path
 
 TRANSPORTS = ("docker-daemon", "docker-archive", "oci", "oci-archive", "docker", "snapshot", "example")
 _PARQUET = b"PAR1"
@@ -41,13 +39,25 @@ def load_image(reference: str | os.PathLike[str], *, platform: str | None = None
         ``DaemonUnavailable``, ``ImageNotFound`` or ``ArchiveError``, with what to do next.
     """
     reference = os.fspath(reference)
-    transport, _, rest = reference.partition(":")
-    if transport not in TRANSPORTS or not rest:
+    image = _load(reference, platform, redact)
+    if platform and image.platform and image.platform != platform:
+        raise ImageNotFound(f"{reference} is for {image.platform}, not for {platform}.")
+    return image
+
+
+def _load(reference: str, platform: str | None, redact: bool) -> Image:
+    transport, colon, rest = reference.partition(":")
+    # docker:24 is a name in the engine
+    if not colon or transport not in TRANSPORTS or (transport == "docker" and not rest.startswith("//")):
         transport, rest = _looked_at(reference)
+    if not rest:
+        raise ImageNotFound(
+            f"{reference!r} names no image: give a name, a path, or more behind one of {', '.join(TRANSPORTS)}."
+        )
     if transport == "docker-daemon":
         from imagelab.sources.daemon import load_daemon
 
-        return load_daemon(reference, rest, platform, redact)
+        return load_daemon(reference, rest, redact)
     if transport == "docker":
         from imagelab.sources.registry import load_registry
 
@@ -68,31 +78,22 @@ def load_image(reference: str | os.PathLike[str], *, platform: str | None = None
     return load_archive(reference, _existing(path), name, platform, redact)
 
 
-def list_tags(repository: str) -> pd.DataFrame:
-    """The tags of a registry's repository (``docker://HOST/REPO``); see ``imagelab.sources.registry.list_tags``."""
-    from imagelab.sources.registry import list_tags
-
-    return list_tags(repository)
-
-
-def list_platforms(reference: str) -> pd.DataFrame:
-    """The platforms of a registry's index; see ``imagelab.sources.registry.list_platforms``."""
-    from imagelab.sources.registry import list_platforms
-
-    return list_platforms(reference)
-
-
 def _looked_at(reference: str) -> tuple[str, str]:
     """Transport and rest of a bare path or name."""
     path, _ = _split(reference)
-    if path.is_file() and path.open("rb").read(4) == _PARQUET:
-        return "snapshot", reference
-    if path.is_file() or (path / "index.json").is_file() or (path / "oci-layout").is_file():
+    if os.path.isfile(path):
+        try:
+            with path.open("rb") as file:
+                return "snapshot" if file.read(4) == _PARQUET else "docker-archive", reference
+        except OSError as error:
+            raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from error
+    if any(os.path.isfile(path / name) for name in ("index.json", "oci-layout")):
         return "docker-archive", reference
-    if reference.startswith(("/", "./", "../", "~")) or path.suffix in (".tar", ".parquet", ".tgz", ".gz", ".zst"):
-        raise ImageNotFound(f"there is no file or layout {path}. Paths are taken from {Path.cwd()}.")
-    if path.is_dir() and os.sep in reference:
+    no_name = reference.startswith(("/", ".", "~")) or path.suffix in (".tar", ".parquet", ".tgz", ".gz", ".zst")
+    if os.path.isdir(path) and (no_name or os.sep in reference):
         raise ArchiveError(f"{path} is a directory, but no OCI layout: it has no index.json.")
+    if no_name:
+        _existing(path)
     return "docker-daemon", reference
 
 
@@ -108,9 +109,6 @@ def _split(rest: str) -> tuple[Path, str | None]:
 
 
 def _existing(path: Path) -> Path:
-    if not path.exists():
+    if not os.path.exists(path):
         raise ImageNotFound(f"there is no file or layout {path}. Paths are taken from {Path.cwd()}.")
     return path
-
-
-__all__ = ["TRANSPORTS", "example_path", "examples", "list_platforms", "list_tags", "load_image"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagelab.errors import ArchiveError, ImageNotFound
+from imagelab.errors import ArchiveError
 from imagelab.layer_tar import LayerListing
 from imagelab.model import Image, Layer
 from imagelab.sources.assemble import (
@@ -24,7 +24,7 @@ from imagelab.sources.assemble import (
     sequence,
     text,
     texts,
-)  # fmt: skip
+)
 from imagelab.sources.choices import Choice, blob_member, choices, choose, peek, walk_index
 from imagelab.sources.containers import Container, open_archive
 
@@ -59,11 +59,11 @@ class ArchiveSource:
 def check_listable(layer: Layer, reference: str) -> None:
     """Refuse, by name, layers whose contents are no plain tar here: foreign, Windows, encrypted."""
     kind = layer.media_type or ""
-    for word, why in (("foreign", "foreign: its bytes are not in the image"), ("encrypted", "encrypted"),
-                      ("nondistributable", "non-distributable: its bytes are not in the image")):  # fmt: skip
+    for word in ("foreign", "nondistributable", "encrypted"):
         if word in kind:
+            why = "" if word == "encrypted" else ": its bytes are not in the image"
             raise ArchiveError(
-                f"{reference}: layer {layer.digest} ({kind}) is {why}. Its history is read, its files are not."
+                f"{reference}: layer {layer.digest} ({kind}) is {word}{why}. Its history is read, its files are not."
             )
     if kind and not any(word in kind for word in ("tar", "layer", "diff")):
         raise ArchiveError(
@@ -89,10 +89,7 @@ def load_from(
     ]
     chosen = choose(held or found, reference, name, platform)
     load = _docker_image if "Config" in chosen.descriptor else _oci_image
-    image = load(container, chosen, reference, path, mask)
-    if platform and image.platform and image.platform != platform:
-        raise ImageNotFound(f"{reference} is for {image.platform}, not for {platform}.")
-    return image
+    return load(container, chosen, reference, path, mask)
 
 
 def _checked_blob(container: Container, digest: str | None, what: str) -> bytes:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from imagelab import redact
@@ -144,40 +145,37 @@ def assemble(
     **facts: Any,
 ) -> Image:
     """An ``Image`` of these parts; with ``mask``, what looks like a secret is masked and noted."""
-    config = dict(config)
-    config.pop("history", None) if history is not None else None
-    entries = history_entries(config) if history is None else tuple(history)
+    parts = {"config": dict(config), "manifest": dict(manifest or {}), "annotations": dict(annotations or {})}
+    if history is not None:
+        parts["config"].pop("history", None)
     found: list[tuple[str, str]] = []
     if mask:
-        config, found = redact.mask_document(config, "config")
-        manifest, more = redact.mask_document(dict(manifest or {}), "manifest")
-        annotations, most = redact.mask_document(dict(annotations or {}), "annotations")
-        found += more + most
-        if history is None:
-            entries = history_entries(config)
-        else:
-            entries, more = _masked_history(entries)
+        for name in parts:
+            parts[name], more = redact.mask_document(parts[name], name)
+            found += more
+        # these stand in the manifest too, where they were noted
+        layers = [replace(layer, annotations=redact.mask_document(layer.annotations)[0]) for layer in layers]
+        if history is not None:
+            history, more = _masked_history(history)
             found += more
     return Image(
         reference=reference,
         transport=transport,
         layers=tuple(layers),
-        history=entries,
-        config=dict(config),
-        manifest=dict(manifest or {}),
-        annotations=dict(annotations or {}),
-        platform=platform_of(config),
+        history=history_entries(parts["config"]) if history is None else tuple(history),
+        config=parts["config"],
+        manifest=parts["manifest"],
+        annotations=parts["annotations"],
+        platform=platform_of(parts["config"]),
         redactions=tuple(Redaction(where, kind) for where, kind in found),
         source=source,
         **facts,
     )
 
 
-def _masked_history(entries: Sequence[HistoryEntry]) -> tuple[tuple[HistoryEntry, ...], list[tuple[str, str]]]:
-    from dataclasses import replace
-
+def _masked_history(entries: Sequence[HistoryEntry]) -> tuple[list[HistoryEntry], list[tuple[str, str]]]:
     masked, found = redact.mask_document(
         [{"created_by": entry.created_by, "comment": entry.comment, "author": entry.author} for entry in entries],
         "config.history",
     )
-    return tuple(replace(entry, **fields) for entry, fields in zip(entries, masked, strict=True)), found
+    return [replace(entry, **fields) for entry, fields in zip(entries, masked, strict=True)], found

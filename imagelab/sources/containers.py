@@ -21,6 +21,7 @@ from imagelab.tar_columns import FILE, HARDLINK, SYMLINK
 from imagelab.tar_headers import is_tar
 
 JSON_LIMIT = 1 << 23  # bytes of one manifest, index or config; moby allows 8 MiB too
+_SMALL_LIMIT = 1 << 28  # bytes of all that a streamed archive holds
 _CHUNK = 1 << 18
 
 
@@ -161,6 +162,7 @@ class Stream:
         self._small: dict[str, bytes] = {}
         self._listed: dict[str, LayerListing] = {}
         links: dict[str, str] = {}
+        held = 0
         for member, entry, read in self._members():
             if entry.issym() or entry.islnk():
                 links[member] = _link(member, entry.linkname, hard=entry.islnk())
@@ -170,8 +172,13 @@ class Stream:
                 if is_compressed(head) or is_tar(head):
                     if known is not None:
                         self._listed[member] = known(member) or self._list(member, _joined(head, read), digests)
-                elif entry.size <= JSON_LIMIT:
+                elif entry.size <= JSON_LIMIT and head.lstrip()[:1] in (b"{", b"["):
                     self._small[member] = head + read(JSON_LIMIT)
+                    held += len(self._small[member])
+                    if held > _SMALL_LIMIT:
+                        raise ArchiveError(
+                            f"{name} holds more than {_SMALL_LIMIT:,} bytes of JSON: no image archive does."
+                        )
         for member in links:
             if (target := _follow(member, links)) in self.sizes:
                 self.sizes[member] = self.sizes[target]

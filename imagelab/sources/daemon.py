@@ -133,7 +133,7 @@ class DaemonSource:
             yield counted()
 
 
-def load_daemon(reference: str, name: str, platform: str | None, mask: bool) -> Image:
+def load_daemon(reference: str, name: str, mask: bool) -> Image:
     """The engine's image ``name`` (name, name:tag, digest or id)."""
     with client() as engine:
         api = engine.api
@@ -150,9 +150,6 @@ def load_daemon(reference: str, name: str, platform: str | None, mask: bool) -> 
         podman = any(part.get("Name") == "Podman Engine" for part in version.get("Components") or ())
     saved = recall_config(facts["Id"]) if mask else None
     config = saved["config"] if saved else _config(facts)
-    shown = "/".join(filter(None, [text(facts.get("Os")), text(facts.get("Architecture")), text(facts.get("Variant"))]))
-    if platform and platform != shown:
-        raise ImageNotFound(f"{name}: the engine holds it for {shown}, not for {platform}.")
     history = [_entry(row, in_containerd, podman) for row in reversed(sequence(rows, "the engine's history"))]
     if saved and len(config.get("history") or ()) == len(history):
         exact = history_entries(config)  # what the API drops; it adds how much each step takes

@@ -23,7 +23,7 @@ from imagelab.errors import ArchiveError, ImageNotFound
 from imagelab.frames import make_frame
 from imagelab.layer_tar import LayerListing, list_tar
 from imagelab.model import Image, Layer
-from imagelab.sources.archive import Choice, check_listable, check_manifest, choose
+from imagelab.sources.archive import check_listable, check_manifest
 from imagelab.sources.assemble import (
     INDEX_TYPES,
     assemble,
@@ -36,7 +36,8 @@ from imagelab.sources.assemble import (
     sequence,
     text,
     texts,
-)  # fmt: skip
+)
+from imagelab.sources.choices import Choice, choose
 from imagelab.sources.containers import read_ranges as window_ranges
 from imagelab.sources.registry_client import Registry, connect, verified
 from imagelab.sources.registry_names import DIGEST, Name, parse_name
@@ -132,7 +133,7 @@ class RegistrySource:
 
 
 def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -> Image:
-    """The image that ``docker:`` and ``rest`` name: two or three small requests, no layer.
+    """The image that ``docker:`` and ``rest`` (``//HOST/REPO:TAG``) name: two or three small requests, no layer.
 
     Raises
     ------
@@ -143,8 +144,6 @@ def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -
     ArchiveError
         What it sent is damaged, or is no image.
     """
-    if not rest.startswith("//"):
-        raise ImageNotFound(f"{reference}: a registry's image is written docker://HOST/REPO:TAG, with two slashes.")
     name = parse_name(rest)
     registry = connect(name.host)
     document, digest, kind = _top(registry, name)
@@ -163,7 +162,7 @@ def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -
     config_digest = _sha256(descriptor, f"{reference}: the config")
     data = b"".join(registry.blob(name.repository, config_digest, number(descriptor.get("size"))))
     config = mapping(parse_json(data, f"{reference}: the config"), "the config")
-    image = assemble(
+    return assemble(
         reference,
         "docker",
         config,
@@ -183,9 +182,6 @@ def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -
             "attestations": [entry["descriptor"]["digest"] for entry in listed if entry["about"] == own],
         },
     )
-    if platform and image.platform and image.platform != platform:
-        raise ImageNotFound(f"{reference} is for {image.platform}, not for {platform}.")
-    return image
 
 
 def list_tags(repository: str) -> pd.DataFrame:
@@ -287,15 +283,8 @@ def _entries(
 ) -> Iterator[dict[str, Any]]:
     """What a manifest is, or an index and those below it hold: descriptor, kind, platform, and whom it is about."""
     if kind not in INDEX_TYPES and "manifests" not in document:
-        descriptor = {"digest": digest, "mediaType": kind}
-        yield {
-            "descriptor": descriptor,
-            "kind": "image",
-            "platform": None,
-            "about": None,
-            "index": None,
-            "annotations": {},
-        }
+        unsaid: dict[str, Any] = {"platform": None, "about": None, "index": None, "annotations": {}}
+        yield {"descriptor": {"digest": digest, "mediaType": kind}, "kind": "image"} | unsaid
         return
     for descriptor in sequence(document.get("manifests"), "an index's manifests"):
         descriptor = mapping(descriptor, "a descriptor in an index")

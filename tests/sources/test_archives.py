@@ -11,6 +11,7 @@ import zstandard
 from images import OCI, Layout, config_of, docker_save, layer_tar, sha256, write_folder, write_tar
 
 import imagelab as il
+from imagelab.sources import containers
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 FACTS = json.loads((SHARED / "archives" / "FACTS.json").read_text()) if SHARED.is_dir() else {}
@@ -219,6 +220,51 @@ def test_layers_that_are_not_there_are_refused_by_name_and_history_is_read(tmp_p
     assert il.layers(image)["content_size"].tolist() == [9] and il.layers(image)["size"].isna().all()
     with pytest.raises(il.ArchiveError, match=r"7777.*foreign|7777.*distributable|7777.*encrypted"):
         il.files(image)
+
+
+def test_secrets_in_a_layers_annotations_are_masked(tmp_path):
+    layout = Layout()
+    token = "ghp_" + "abcdefghij" * 4
+    blob = layout.blob(TARS[0], OCI + "layer.v1.tar", annotations={"source": f"https://x:{token}@git.example/a"})
+    manifest = {"schemaVersion": 2, "mediaType": OCI + "manifest.v1+json", "layers": [blob],
+                "config": layout.document(config_of(TARS[:1]), OCI + "config.v1+json")}  # fmt: skip
+    layout.close(layout.document(manifest, OCI + "manifest.v1+json"))
+    path = write_tar(tmp_path / "x.tar", layout)
+    assert token not in str([il.load_image(path).layers, il.load_image(path).manifest])
+    assert token in il.load_image(path, redact=False).layers[0].annotations["source"]
+
+
+def test_a_streamed_archive_of_endless_json_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(containers, "_SMALL_LIMIT", 1000)
+    members = docker_save(TARS[:1]) | {f"{number}.json": b"[%s]" % (b" " * 300) for number in range(4)}
+    with pytest.raises(il.ArchiveError, match="of JSON"):
+        il.load_image(write_tar(tmp_path / "x.tar.gz", members, gzip.compress))
+
+
+@pytest.mark.parametrize(
+    "reference, error, said",
+    [
+        ("", il.ImageNotFound, "names no image"),
+        ("oci:", il.ImageNotFound, "names no image"),
+        ("docker-archive:" + "a" * 5000, il.ImageNotFound, "no file or layout"),
+        ("snapshot:" + "a" * 5000, il.ImageNotFound, "no file or layout"),
+        ("a" * 5000, il.DaemonUnavailable, "no container engine"),
+        ("docker:24", il.DaemonUnavailable, "no container engine"),  # an image that is called docker
+        ("/", il.ArchiveError, "is a directory"),
+        ("..", il.ArchiveError, "is a directory"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_names_no_image_is_refused(monkeypatch, reference, error, said):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///none")
+    with pytest.raises(error, match=said):
+        il.load_image(reference)
+
+
+def test_every_source_holds_the_platform_against_what_it_has():
+    assert il.load_image("example:whiteout-before", platform="linux/amd64").platform == "linux/amd64"
+    with pytest.raises(il.ImageNotFound, match="is for linux/amd64, not for linux/arm64"):
+        il.load_image("example:whiteout-before", platform="linux/arm64")
 
 
 def history_documents() -> dict[str, str]:
