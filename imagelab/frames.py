@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+
+from imagelab.errors import ImagelabError
 
 Contract = Mapping[str, str]
 
@@ -32,6 +34,14 @@ def make_frame(columns: Mapping[str, Any] | Sequence[Mapping[str, Any]], contrac
             for name, dtype in contract.items()
         }
     )
+
+
+def expect_frame(frame: Any, columns: Iterable[str], maker: str) -> None:
+    """Raise ImagelabError where ``frame`` is not what ``maker`` makes."""
+    if not isinstance(frame, pd.DataFrame):
+        raise ImagelabError(f"expected the frame that {maker} gives, not {type(frame).__name__}.")
+    if missing := [name for name in columns if name not in frame]:
+        raise ImagelabError(f"expected the frame that {maker} gives; this one has no column {', '.join(missing)}.")
 
 
 def format_bytes(size: int | float | None) -> str:

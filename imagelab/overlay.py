@@ -9,6 +9,7 @@ entries of one path in one tar the later counts. Vectorised: the work is by laye
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -46,10 +47,11 @@ class Overlay:
     inode: np.ndarray
     change: np.ndarray
 
-    @property
+    @cached_property
     def visible(self) -> np.ndarray:
         return self.gone == ALIVE
 
+    @cached_property
     def bytes_gone(self) -> tuple[np.ndarray, np.ndarray]:
         """For regular files: the layer that made the bytes invisible (``ALIVE``: none), when the last of their
         names went, and the entry that this name is."""

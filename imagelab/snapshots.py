@@ -10,7 +10,7 @@ from imagelab.listing import layer_listings
 from imagelab.model import Image
 from imagelab.sources import load_image
 from imagelab.sources.snapshot import SnapshotSource, write_snapshot
-from imagelab.tables import load_images
+from imagelab.tables import one_image
 
 
 def save_snapshot(image: Image | str, path: str | os.PathLike[str], *, digests: bool = False) -> Path:
@@ -36,7 +36,7 @@ def save_snapshot(image: Image | str, path: str | os.PathLike[str], *, digests: 
     ImagelabError
         The image cannot be loaded or listed.
     """
-    (image,) = load_images(image)
+    image = one_image(image)
     if image.source is None or (isinstance(image.source, SnapshotSource) and not image.source.listed):
         return write_snapshot(image, {}, Path(path))  # nothing lists it: its facts alone
     listings = layer_listings(image, digests=digests)

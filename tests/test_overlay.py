@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from images import image_of, layer_tar
 
 import imagelab as il
+from imagelab.errors import ImagelabError, ImageNotFound
 
 
 @dataclass(eq=False)
@@ -209,6 +210,34 @@ def test_two_images_keep_their_own():
     assert il.waste([one, two])[["reference", "path", "bytes"]].values.tolist() == [["one", "/a", 2]]
     assert il.waste([one, one])["bytes"].tolist() == [2, 2]
     assert list(map(str, il.files([one, two]).dtypes)) == list(map(str, il.files(one).dtypes))
+
+
+def test_images_that_share_a_name_are_kept_apart():
+    one = image_of([layer_tar([(b"a", F, b"12345")]), layer_tar([(b"a", F, b"123")])], "app")
+    two = image_of([layer_tar([(b"b", F, b"12345678")]), layer_tar([(b".wh.b", F, b"")])], "app")
+    two = replace(two, history=tuple(replace(entry, created_by=f"RUN {n}") for n, entry in enumerate(two.history)))
+    arm = replace(one, platform="linux/arm64")
+    for verb in (il.waste, il.files, il.history, il.efficiency):
+        assert set(verb([one, two, arm])["reference"]) == {"app", "app (2)", "app (linux/arm64)"}
+    pair = [one, two]
+    assert il.waste(pair)["bytes"].sum() == il.efficiency(pair)["wasted"].sum() == 13
+    assert il.waste(pair)["removed_instruction"].tolist() == ["RUN 1", "RUN step 1 # buildkit"]
+    assert il.squash(pair)["size"].sum() == il.efficiency(pair)["visible"].sum() == 3
+    with pytest.raises(ImagelabError, match="not DataFrame"):
+        il.waste(il.files(one))
+
+
+def test_an_image_without_layers_among_others():
+    some = image_of([layer_tar([(b"a", F, b"12345")])], "some")
+    none = image_of([], "none")
+    for images in (none, [none, some], [some, none]):
+        assert list(map(str, il.files(images).dtypes)) == list(map(str, il.files(some).dtypes))
+        assert il.waste(images).empty
+    with pytest.raises(ImageNotFound, match="holds no regular file"):
+        il.read_file(none, "a")
+    with pytest.raises(ImageNotFound, match="no layer 1"):
+        il.read_file(some, "a", 1)
+    assert il.read_file(some, "a", 0) == b"12345"
 
 
 def test_no_image_is_a_frame_with_all_columns():

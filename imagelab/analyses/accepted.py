@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from imagelab.errors import ImagelabError
+from imagelab.frames import make_frame
 
 ACCEPTED_COLUMNS = {"rule": "str", "path": "string", "instruction": "string", "reason": "str", "expires": "string"}
 
@@ -17,9 +18,8 @@ ACCEPTED_COLUMNS = {"rule": "str", "path": "string", "instruction": "string", "r
 def read_accepted(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a file of accepted findings.
 
-    TOML, with a table for each: ``rule`` (its name, or ``*``), ``path`` or ``instruction`` (a part of the text;
-    both may
-    be left out), ``reason``, and ``expires`` (the last day on which it counts, a TOML date; may be left out)::
+    TOML, with a table for each: ``rule`` (its name, or ``*``), ``path`` or ``instruction`` (a part of the text; both
+    may be left out), ``reason``, and ``expires`` (the last day on which it counts, a TOML date; may be left out)::
 
         [[accept]]
         rule = "documentation"
@@ -39,27 +39,20 @@ def read_accepted(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     try:
         entries = tomllib.loads(Path(path).read_text()).get("accept", [])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ImagelabError(f"{path} cannot be read as a TOML file of accepted findings: {error}") from error
     if not isinstance(entries, list):
         raise ImagelabError(f"{path}: 'accept' must be tables, written [[accept]].")
     for number, entry in enumerate(entries, 1):
-        known = isinstance(entry, dict) and entry.keys() <= ACCEPTED_COLUMNS.keys()
-        texts = known and all(isinstance(entry.get(key, ""), str) for key in ("rule", "path", "instruction", "reason"))
-        if (
-            not texts
-            or not entry.get("rule")
-            or not entry.get("reason")
-            or not isinstance(entry.get("expires", date.max), date)
-        ):
+        known = isinstance(entry, dict) and {"rule", "reason"} <= entry.keys() <= ACCEPTED_COLUMNS.keys()
+        kinds = {key: date if key == "expires" else str for key in ACCEPTED_COLUMNS}
+        if not known or not all(value and isinstance(value, kinds[key]) for key, value in entry.items()):
             raise ImagelabError(
                 f"{path}: accept entry {number} needs rule and reason as text; path, instruction (text) and "
                 f"expires (a date such as 2027-06-30) may follow. It is {entry!r}."
             )
     rows = [entry | {"expires": str(entry["expires"]) if "expires" in entry else None} for entry in entries]
-    return pd.DataFrame(
-        {key: pd.Series([row.get(key) for row in rows], dtype=dtype) for key, dtype in ACCEPTED_COLUMNS.items()}
-    )
+    return make_frame(rows, ACCEPTED_COLUMNS)
 
 
 def accept(

@@ -12,8 +12,7 @@ from imagelab.analyses.accepted import accept
 from imagelab.analyses.advice_rules import BUILD_PACKAGES, EXACT, LIKELY, POSSIBLE, RULES, RUNTIME_PACKAGES
 from imagelab.frames import format_bytes, make_frame
 from imagelab.model import Image
-from imagelab.tables import Images, files, history, load_images
-from imagelab.tables.config import Reference
+from imagelab.tables import Images, Reference, files, history, load_images
 from imagelab.tables.package_records import package_files
 
 ADVICE_COLUMNS = {
@@ -42,9 +41,8 @@ def advise(
 ) -> pd.DataFrame:
     """What could be left out of an image, largest first.
 
-    Every stored byte belongs to one finding at most: the sum is what could be saved at most. A finding is about
-    one rule in
-    one layer, so that it names one instruction.
+    Every stored byte belongs to one finding at most: the sum is what could be saved at most. A finding is about one
+    rule in one layer, so that it names one instruction.
 
     Parameters
     ----------
@@ -60,16 +58,16 @@ def advise(
     Returns
     -------
     pandas.DataFrame
-        ``ADVICE_COLUMNS``: ``bytes`` and ``files`` that would go; ``layer_index``, ``instruction`` that stored
-        them; ``from_base``: the
-        layer is the base image's, so that its maker would have to act; ``instead``: what to write; ``sure``: ``exact``
-        (the bytes are not seen, or nothing at run time reads them), ``likely``, or ``possible`` (look first);
-        ``paths``: some
-        of them, a line each; ``accepted`` and why.
+        ``ADVICE_COLUMNS``: ``bytes`` and ``files`` that would go; ``layer_index`` and ``instruction`` that stored them;
+        ``from_base``: the layer is the base image's, so that its maker would have to act; ``instead``: what to write;
+        ``sure``: ``exact`` (the bytes are not seen, or nothing at run time reads them), ``likely``, or ``possible``
+        (look first); ``paths``: some of them, a line each; ``accepted`` and why.
     """
     rows: list[dict[str, Any]] = []
-    for image in load_images(images):
-        steps = history(image, base=base)
+    loaded = load_images(images)
+    every_step = history(loaded, base=base)
+    for image in loaded:
+        steps = every_step[every_step["reference"] == image.reference]
         known = steps.dropna(subset="layer_index").set_index("layer_index")["from_base"]
         for rule, what, instead, sure, found in _findings(image, steps, digests):
             rows += [
@@ -117,7 +115,7 @@ def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Iterator[tupl
             yield rule.name, rule.what, rule.instead, rule.sure, open_rows[fits]
     if digests:
         rest = open_rows[~claimed]
-        again = rest[rest.duplicated("digest")]
+        again = rest[rest["digest"].notna() & rest.duplicated("digest")]
         yield (
             "duplicate-content",
             "contents that the image stores already",

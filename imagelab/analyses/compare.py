@@ -9,9 +9,8 @@ import pandas as pd
 
 from imagelab.analyses.sizes import REST, directory_of
 from imagelab.errors import ImagelabError
-from imagelab.frames import make_frame
-from imagelab.tables import Images, files, layers, load_images
-from imagelab.tables.config import Reference
+from imagelab.frames import expect_frame, make_frame
+from imagelab.tables import Images, Reference, files, layers, one_image
 from imagelab.tables.filesystem import squashed
 from imagelab.tables.package_records import package_files
 
@@ -43,6 +42,9 @@ CHANGES_COLUMNS = {
     "package": "string",
 }
 CHANGE_SUMS_COLUMNS = {"group": "str", "paths": "int64", "added": "int64", "removed": "int64", "delta": "int64"}
+_COMPARED = (
+    "path", "kind", "size", "mode", "uid", "gid", "mtime", "link_target", "digest", "layer_index", "instruction"
+)  # fmt: skip
 DUPLICATES_COLUMNS = {
     "reference": "str",
     "digest": "str",
@@ -53,6 +55,7 @@ DUPLICATES_COLUMNS = {
     "paths": "str",
 }
 MEASURES = ("content_size", "size", "disk_usage")
+IDENTITIES = ("diff_id", "chain_id", "digest")
 
 
 def compare_layers(images: Images, *, identity: Literal["diff_id", "chain_id", "digest"] = "diff_id") -> pd.DataFrame:
@@ -63,7 +66,7 @@ def compare_layers(images: Images, *, identity: Literal["diff_id", "chain_id", "
     images : iterable of Image or reference
     identity : str
         What makes two layers the same: ``diff_id`` (the content), ``chain_id`` (storage in an engine: the layers below
-        count too) or ``digest`` (a registry's blobs). A layer without it is shared with nothing.
+        count too) or ``digest`` (a registry's blobs). A layer without one is shared with nothing.
 
     Returns
     -------
@@ -71,12 +74,20 @@ def compare_layers(images: Images, *, identity: Literal["diff_id", "chain_id", "
         ``SHARING_COLUMNS``, a row per pair (each with itself too): ``total`` bytes of ``reference``, ``shared`` with ``other``,
         ``pull`` (what fetching ``reference`` costs where ``other`` is there), and ``unique`` (in no other image of
         the set). ``measure`` says which size these are: the first of content_size, size and
-        disk_usage that is known for every layer of every image. A layer that an image holds
-        twice counts once.
+        disk_usage that is known for every layer of every image; bytes are ``<NA>`` where it is not. A layer that an
+        image holds twice counts once, and an image without layers has no row.
+
+    Raises
+    ------
+    ImagelabError
+        An unknown ``identity``, or one that no layer has.
     """
     frame = layers(images)
+    if identity not in IDENTITIES:
+        raise ImagelabError(f"compare_layers(…, identity={identity!r}): one of {', '.join(IDENTITIES)}.")
     if frame[identity].isna().all() and len(frame):
-        raise ImagelabError(f"no layer of these images has a {identity}; diff_id is what every source knows.")
+        told = [other for other in IDENTITIES if frame[other].notna().any()]
+        raise ImagelabError(f"no layer of these images has a {identity}; what they have: {', '.join(told) or 'none'}.")
     known = [measure for measure in MEASURES if frame[measure].notna().all()]
     measure = known[0] if known else MEASURES[0]
     key = frame[identity].fillna(frame["reference"] + "#" + frame["layer_index"].astype("string"))
@@ -85,7 +96,7 @@ def compare_layers(images: Images, *, identity: Literal["diff_id", "chain_id", "
     )
     holders = held.groupby("key")["reference"].transform("nunique")
     sets = {reference: group.set_index("key")["bytes"] for reference, group in held.groupby("reference", sort=False)}
-    unique = held[holders == 1].groupby("reference")["bytes"].sum(min_count=0)
+    unique = held["bytes"].where(holders == 1, 0).groupby(held["reference"]).agg(lambda own: own.sum(skipna=False))
     rows = []
     for reference, own in sets.items():
         for other, theirs in sets.items():
@@ -102,7 +113,7 @@ def compare_layers(images: Images, *, identity: Literal["diff_id", "chain_id", "
                     "total": total,
                     "shared": shared,
                     "pull": total - shared,
-                    "unique": unique.get(reference, 0),
+                    "unique": unique[reference],
                 }
             )
     return make_frame(rows, SHARING_COLUMNS)
@@ -121,12 +132,12 @@ def compare_files(before: Reference, after: Reference, *, digests: bool = False)
     -------
     pandas.DataFrame
         ``CHANGES_COLUMNS``, largest difference first; unchanged paths have no row. ``change``: added, removed, changed;
-        ``why`` it counts as changed: of type, content, target, mode, owner, time, joined by commas. ``delta`` is
-        ``size_after − size_before`` in bytes (absent counts as 0). Layer and instruction are those that stored
-        the file;
-        after a removal, those that removed it, where the later image still stores it.
+        ``why`` it counts as changed: of type, content, link (the same bytes, which stand with another of the file's
+        names), target, mode, owner, time, joined by commas. ``delta`` is ``size_after − size_before`` in bytes (absent
+        counts as 0). Layer and instruction are those that stored the file; after a removal, those that removed it,
+        where the later image still stores it.
     """
-    one, two = load_images(before)[0], load_images(after)[0]
+    one, two = one_image(before), one_image(after)
     owned = pd.concat([package_files(image) for image in (one, two)]).drop_duplicates("path").set_index("path")
     return changes(files(one, digests=digests), files(two, digests=digests), owned["manager"] + ":" + owned["package"])
 
@@ -136,23 +147,7 @@ def changes(before: pd.DataFrame, after: pd.DataFrame, packages: pd.Series | Non
     gone = after[after["removed_layer_index"].notna() & ~after["path"].isin(after.loc[after["visible"], "path"])]
     gone = gone.drop_duplicates("path", keep="last").set_index("path")["removed_layer_index"]
     told = after.drop_duplicates("layer_index").set_index("layer_index")["instruction"].astype("string")
-    before, after = squashed(before), squashed(after)
-    keep = [
-        "path",
-        "kind",
-        "size",
-        "mode",
-        "uid",
-        "gid",
-        "mtime",
-        "link_target",
-        "digest",
-        "layer_index",
-        "instruction",
-    ]
-    sides = [frame.assign(key=frame["path_raw"].map(repr).where(frame["path_raw"].notna(), frame["path"]))[["key", *keep]]
-             .astype({"kind": "str", "instruction": "str"}) for frame in (before, after)]  # fmt: skip
-    both = sides[0].merge(sides[1], on="key", how="outer", suffixes=("_before", "_after"), indicator=True)
+    both = _side(before).merge(_side(after), on="key", how="outer", suffixes=("_before", "_after"), indicator=True)
     there = both["_merge"] == "both"
 
     def differs(*columns: str) -> pd.Series:
@@ -162,14 +157,14 @@ def changes(before: pd.DataFrame, after: pd.DataFrame, packages: pd.Series | Non
             different |= (one != two).fillna(False).astype(bool) & one.notna() & two.notna()
         return different & there
 
-    retyped = differs("kind") & ~(
-        both["kind_before"].isin(["file", "hardlink"]) & both["kind_after"].isin(["file", "hardlink"])
-    )
-    linked = differs("link_target") & (both["kind_after"] == "symlink")
+    files_both = both["kind_before"].isin(["file", "hardlink"]) & both["kind_after"].isin(["file", "hardlink"])
+    retyped = differs("kind") & ~files_both
+    changed = differs("content", "digest") & files_both
     reasons = {
         "type": retyped,
-        "content": ~retyped & (differs("size") | differs("digest")),
-        "target": ~retyped & linked,
+        "content": changed,
+        "link": differs("size") & files_both & ~changed,
+        "target": ~retyped & differs("link_target") & (both["kind_after"] == "symlink"),
         "mode": differs("mode"),
         "owner": differs("uid", "gid"),
         "time": differs("mtime"),
@@ -191,6 +186,20 @@ def changes(before: pd.DataFrame, after: pd.DataFrame, packages: pd.Series | Non
     frame = both[list(CHANGES_COLUMNS)].astype(CHANGES_COLUMNS)
     order = np.lexsort((frame["path"], -frame["delta"].abs()))
     return frame.iloc[order].reset_index(drop=True)
+
+
+def _side(frame: pd.DataFrame) -> pd.DataFrame:
+    """One image's final filesystem as it is compared: ``content`` is what a file holds, whichever of its names ``size``
+    stands with."""
+    seen = squashed(frame)
+    exact = seen["path_raw"].notna()
+    return pd.DataFrame(
+        {
+            "key": seen["path"].where(~exact, seen["path_raw"].map(repr)),
+            "content": seen["inode"].map(frame["size"].reset_index(drop=True)),
+            **{name: seen[name] for name in _COMPARED},
+        }
+    ).astype({"kind": "str", "instruction": "str"})
 
 
 def sum_changes(
@@ -216,6 +225,7 @@ def sum_changes(
     ImagelabError
         An unknown ``by``.
     """
+    expect_frame(comparison, CHANGES_COLUMNS, "il.compare_files")
     if by == "directory":
         group = directory_of(comparison["path"], depth)
     elif by == "package":
@@ -245,25 +255,19 @@ def duplicates(images: Images) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``DUPLICATES_COLUMNS``, most bytes first: ``copies`` stored (hardlinks are none), ``extra_bytes`` (all
-        but one), the
-        ``layers`` and the first ten ``paths`` that hold them, a line each.
+        ``DUPLICATES_COLUMNS``, most bytes first: ``copies`` stored (hardlinks are none), ``extra_bytes`` (all but one),
+        the ``layers`` and the first ten ``paths`` that hold them, a line each.
     """
+    content = ["reference", "digest"]
     stored = files(images, digests=True)
-    stored = stored[(stored["kind"] == "file") & (stored["size"] > 0)]
-    groups = stored.astype({"reference": "str"}).groupby(["reference", "digest"], sort=False)
-    many = stored[groups["path"].transform("size") > 1].astype({"reference": "str"})
-    rows = [
-        {
-            "reference": reference,
-            "digest": digest,
-            "size": group["size"].iloc[0],
-            "copies": len(group),
-            "extra_bytes": group["size"].iloc[0] * (len(group) - 1),
-            "layers": ", ".join(map(str, sorted(set(group["layer_index"])))),
-            "paths": "\n".join(group["path"].head(10)),
-        }
-        for (reference, digest), group in many.groupby(["reference", "digest"], sort=False)
-    ]
-    frame = make_frame(rows, DUPLICATES_COLUMNS)
-    return frame.sort_values("extra_bytes", ascending=False, kind="stable", ignore_index=True)
+    stored = stored[(stored["kind"] == "file") & (stored["size"] > 0) & stored.duplicated(content, keep=False)]
+    stored = stored[stored["digest"].notna()].astype({"reference": "str", "layer_index": "str"})
+    found = stored.groupby(content, sort=False).agg(size=("size", "first"), copies=("size", "size"))
+    found["extra_bytes"] = found["size"] * (found["copies"] - 1)
+    # rows come in the order of the layers
+    layers = stored.drop_duplicates([*content, "layer_index"])
+    found["layers"] = layers.groupby(content, sort=False)["layer_index"].agg(", ".join)
+    paths = stored[stored.groupby(content, sort=False).cumcount() < 10]
+    found["paths"] = paths.groupby(content, sort=False)["path"].agg("\n".join)
+    found = found.sort_values("extra_bytes", ascending=False, kind="stable").reset_index()
+    return found[list(DUPLICATES_COLUMNS)].astype(DUPLICATES_COLUMNS)

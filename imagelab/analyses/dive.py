@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from imagelab.frames import make_frame
 from imagelab.tables import Images, files, load_images
 
 DIVE_COLUMNS = {"reference": "str", "efficiency": "float64", "wasted_bytes": "int64", "user_wasted_ratio": "float64"}
@@ -27,8 +28,8 @@ def dive_efficiency(images: Images) -> pd.DataFrame:
         ``user_wasted_ratio`` (these by the bytes of all layers but the first; ``inf`` or NaN where those have none,
         as dive prints).
     """
-    rows = [(image.reference, *_measure(files(image), len(image.layers))) for image in load_images(images)]
-    return pd.DataFrame(rows, columns=list(DIVE_COLUMNS)).astype(DIVE_COLUMNS)
+    measured = ((image.reference, *_measure(files(image), len(image.layers))) for image in load_images(images))
+    return make_frame([dict(zip(DIVE_COLUMNS, row, strict=True)) for row in measured], DIVE_COLUMNS)
 
 
 def _measure(frame: pd.DataFrame, layers: int) -> tuple[float, int, float]:

@@ -12,10 +12,9 @@ import yaml
 from imagelab.analyses.dive import dive_efficiency
 from imagelab.analyses.waste import efficiency
 from imagelab.errors import ImagelabError
-from imagelab.frames import format_bytes, make_frame
+from imagelab.frames import expect_frame, format_bytes, make_frame
 from imagelab.scans.findings import SEVERITIES
-from imagelab.tables import load_images
-from imagelab.tables.config import Reference, known_layers
+from imagelab.tables import Reference, one_image
 
 CHECK_COLUMNS = {"rule": "str", "limit": "float64", "measured": "float64", "passed": "bool", "message": "str"}
 
@@ -25,17 +24,18 @@ DIVE_RULES = {
     "highestWastedBytes": ("wasted_bytes", False),
     "highestUserWastedPercent": ("user_wasted_ratio", False),
 }
+_DISABLED = ("", "disabled", "off", "false")  # dive's words, and what YAML makes of them
 
 
 def check(
     image: Reference,
     *,
-    max_size: int | None = None,
+    max_size: int | str | None = None,
     max_layers: int | None = None,
     min_efficiency: float | None = None,
-    max_wasted: int | None = None,
+    max_wasted: int | str | None = None,
     against: Reference | None = None,
-    max_growth: int | None = None,
+    max_growth: int | str | None = None,
     dive_ci: str | os.PathLike[str] | None = None,
     scan: pd.DataFrame | None = None,
     fail_on: str | None = None,
@@ -46,7 +46,7 @@ def check(
     Parameters
     ----------
     image : Image or reference
-    max_size, max_wasted : int
+    max_size, max_wasted : int, or text such as ``"200MB"``
         Bytes of the files in all layers, and of those that no container sees (``il.efficiency``).
     max_layers : int
     min_efficiency : float
@@ -56,8 +56,8 @@ def check(
     dive_ci : path
         A ``.dive-ci`` file: dive's own rules on dive's own numbers.
     scan : pandas.DataFrame
-        Of ``il.read_scan`` or ``il.run_scan``, for ``fail_on``: the severity (low, medium, high …) from which on no finding
-        may be there; with ``only_fixed``, none that an update would fix.
+        Of ``il.read_scan`` or ``il.run_scan``, for ``fail_on``: the severity (low, medium, high …) from which on no
+        finding may be there; with ``only_fixed``, none that an update would fix.
 
     Returns
     -------
@@ -67,10 +67,10 @@ def check(
     Raises
     ------
     ImagelabError
-        No limit at all, ``max_growth`` without ``against``, ``fail_on`` without ``scan``, or a ``.dive-ci`` that cannot be
-        read.
+        No limit at all, ``max_growth`` without ``against``, ``fail_on`` without ``scan``, a size or severity that is
+        none, or a ``.dive-ci`` that cannot be read.
     """
-    (image,) = load_images(image)
+    image = one_image(image)
     if (max_growth is None) != (against is None):
         raise ImagelabError(
             "max_growth and against go together: the limit, and the earlier build that it is measured from."
@@ -80,24 +80,24 @@ def check(
     rows: list[dict[str, Any]] = []
 
     def hold(rule: str, limit: float, measured: float, least: bool, shown: Any) -> None:
-        passed = measured >= limit if least else measured <= limit
+        passed = not (measured < limit if least else measured > limit)  # of nothing (NaN) passes, as with dive
         verdict = "is" if passed else "is not"
         message = f"{rule} {shown(measured)}, which {verdict} {'at least' if least else 'at most'} {shown(limit)}"
         rows.append({"rule": rule, "limit": limit, "measured": measured, "passed": passed, "message": message})
 
-    facts = efficiency(image).iloc[0]
+    if any(limit is not None for limit in (max_size, min_efficiency, max_wasted, max_growth)):
+        facts = efficiency(image).iloc[0]  # the files are listed only where a limit needs them
     if max_size is not None:
-        hold("size", max_size, facts["stored"], False, format_bytes)
+        hold("size", parse_bytes(max_size), facts["stored"], False, format_bytes)
     if max_layers is not None:
         hold("layers", max_layers, len(image.layers), False, "{:.0f}".format)
     if min_efficiency is not None:
         hold("efficiency", min_efficiency, facts["efficiency"], True, "{:.2%}".format)
     if max_wasted is not None:
-        hold("wasted", max_wasted, facts["wasted"], False, format_bytes)
+        hold("wasted", parse_bytes(max_wasted), facts["wasted"], False, format_bytes)
     if against is not None and max_growth is not None:
-        (earlier,) = load_images(against)
-        before = sum(layer.size or 0 for layer in known_layers(earlier))
-        hold("growth", max_growth, facts["stored"] - before, False, format_bytes)
+        before = efficiency(one_image(against))["stored"].iloc[0]
+        hold("growth", parse_bytes(max_growth), facts["stored"] - before, False, format_bytes)
     if scan is not None and fail_on is not None:
         rule = f"findings of {fail_on} or worse" + (" that an update fixes" if only_fixed else "")
         hold(rule, 0, _count(scan, fail_on, only_fixed), False, "{:.0f}".format)
@@ -105,16 +105,21 @@ def check(
         measured = dive_efficiency(image).iloc[0]
         for rule, limit in read_dive_ci(dive_ci).items():
             column, least = DIVE_RULES[rule]
-            shown = format_bytes if column == "wasted_bytes" else "{:.4f}".format
+            shown = format_bytes if column == "wasted_bytes" else _share
             hold(f"dive {rule}", limit, measured[column], least, shown)
     if not rows:
         raise ImagelabError("nothing to check: give at least one limit, such as max_size (--max-size 200MB).")
     return make_frame(rows, CHECK_COLUMNS)
 
 
+def _share(value: float) -> str:
+    return "of nothing" if pd.isna(value) else f"{value:.4f}"
+
+
 def _count(scan: pd.DataFrame, severity: str, only_fixed: bool) -> int:
     if severity not in SEVERITIES:
         raise ImagelabError(f"{severity!r} is no severity; they are {', '.join(SEVERITIES)}.")
+    expect_frame(scan, ("severity", "fixed_version"), "il.read_scan")
     bad = scan["severity"] >= severity
     return int((bad & scan["fixed_version"].notna() if only_fixed else bad).sum())
 
@@ -140,16 +145,18 @@ def read_dive_ci(path: str | os.PathLike[str]) -> dict[str, float]:
         known = next((each for each in DIVE_RULES if each.casefold() == name), None)
         if known is None:
             raise ImagelabError(f"{path}: unknown rule {rule!r}; dive's rules are {', '.join(DIVE_RULES)}.")
-        if str(value).casefold() != "disabled":
+        if str("" if value is None else value).strip().casefold() not in _DISABLED:
             limits[known] = float(parse_bytes(value)) if "Bytes" in known else _ratio(path, rule, value)
     return limits
 
 
 def _ratio(path: Any, rule: Any, value: Any) -> float:
     try:
-        return float(value)
+        if 0 <= float(value) <= 1:
+            return float(value)
     except (TypeError, ValueError):
-        raise ImagelabError(f"{path}: {rule} is {value!r}, not a number from 0 to 1.") from None
+        pass
+    raise ImagelabError(f"{path}: {rule} is {value!r}, not a number from 0 to 1.")
 
 
 _UNITS = {"": 1, "B": 1, "K": 1000, "KB": 1000, "M": 1000**2, "MB": 1000**2, "G": 1000**3, "GB": 1000**3}

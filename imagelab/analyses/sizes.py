@@ -7,6 +7,8 @@ from typing import Literal
 import pandas as pd
 
 from imagelab.errors import ImagelabError
+from imagelab.frames import expect_frame
+from imagelab.model import Image
 from imagelab.tables import Images, files, load_images
 from imagelab.tables.package_records import package_files
 
@@ -17,7 +19,14 @@ REST = "(none)"  # files of no package, without an extension, or of an unknown i
 
 def directory_of(paths: pd.Series, depth: int) -> pd.Series:
     """The first ``depth`` directories of each path."""
+    if depth < 0:
+        raise ImagelabError(f"depth is {depth}: a number of directories, 0 or more.")
     return paths.str.extract(rf"^((?:/[^/]+){{0,{depth}}})/", expand=False).replace("", "/")
+
+
+def _package_of(paths: pd.Series, image: Image) -> pd.Series:
+    owned = package_files(image).drop_duplicates("path").set_index("path")
+    return paths.map(owned["manager"] + ":" + owned["package"])
 
 
 def size_by(images: Images | pd.DataFrame, by: By, *, depth: int = 1) -> pd.DataFrame:
@@ -44,22 +53,23 @@ def size_by(images: Images | pd.DataFrame, by: By, *, depth: int = 1) -> pd.Data
     ImagelabError
         An unknown ``by``, or ``package`` without the images.
     """
-    frame = images if isinstance(images, pd.DataFrame) else files(images)
+    if isinstance(images, pd.DataFrame):
+        expect_frame(images, ("reference", "path", "kind", "size", "uid", "gid", "instruction"), "il.files")
+        frame, loaded = images, None
+    else:
+        loaded = load_images(images)
+        frame = files(loaded)
     if by == "directory":
         group = directory_of(frame["path"], depth)
     elif by == "extension":
         group = frame["path"].str.extract(r"[^/](\.[^./]{1,12})$", expand=False)
     elif by == "package":
-        if isinstance(images, pd.DataFrame):
+        if loaded is None:
             raise ImagelabError(
                 "size_by(…, 'package') wants images or references: a frame does not say which file is whose."
             )
-        owned = pd.concat([package_files(image).assign(reference=image.reference) for image in load_images(images)])
-        owned = owned.drop_duplicates(["reference", "path"]).set_index(["reference", "path"])
-        name = owned["manager"] + ":" + owned["package"]
-        group = pd.Series(
-            pd.MultiIndex.from_frame(frame[["reference", "path"]].astype("str")).map(name), index=frame.index
-        )
+        names = [_package_of(frame["path"][frame["reference"] == image.reference], image) for image in loaded]
+        group = pd.concat([pd.Series(dtype="str"), *names]).reindex(frame.index)
     elif by == "owner":
         group = frame["uid"].astype("str") + ":" + frame["gid"].astype("str")
     elif by in ("instruction", "kind"):
@@ -67,7 +77,8 @@ def size_by(images: Images | pd.DataFrame, by: By, *, depth: int = 1) -> pd.Data
     else:
         raise ImagelabError(f"size_by(…, {by!r}): one of directory, extension, package, instruction, owner, kind.")
     keyed = frame.assign(group=group.astype("str").fillna(REST), reference=frame["reference"].astype("str"))
-    keyed = keyed[keyed["kind"] == "file"] if by != "kind" else keyed
+    if by != "kind":  # in a squash, a hardlink can stand for a file whose own name is gone
+        keyed = keyed[(keyed["kind"] == "file") | (keyed["size"] > 0)]
     sums = keyed.groupby(["reference", "group"], sort=False)["size"].agg(size="sum", files="count").reset_index()
     total = sums.groupby("reference")["size"].transform("sum")
     sums["share"] = (sums["size"] / total).where(total > 0, 0.0)

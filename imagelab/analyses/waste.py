@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from imagelab.frames import make_frame
 from imagelab.tables import Images, files, load_images
 from imagelab.tables.filesystem import Digests
 
@@ -57,7 +58,7 @@ def ledger(files: pd.DataFrame) -> pd.DataFrame:
     lost["reference"] = lost["reference"].astype("str")
     lost["instruction"] = lost["instruction"].astype("string")
     # the remover's text: that of any entry of its layer (its whiteout, or what took the place)
-    told = files[["reference", "layer_index", "instruction"]].drop_duplicates()
+    told = files[["reference", "layer_index", "instruction"]].drop_duplicates(["reference", "layer_index"])
     told = told.astype({"reference": "str", "instruction": "string"})
     told = told.rename(columns={"layer_index": "removed_layer_index", "instruction": "removed_instruction"})
     lost = lost.merge(told, on=["reference", "removed_layer_index"], how="left")
@@ -74,11 +75,17 @@ def efficiency(images: Images) -> pd.DataFrame:
         ``EFFICIENCY_COLUMNS``, a row per image: bytes ``stored`` in all layers, ``visible`` in the final filesystem,
         ``wasted`` (their difference), and ``efficiency = visible / stored`` (1.0 where nothing is stored).
     """
-    rows = [_efficiency(image.reference, files(image)) for image in load_images(images)]
-    return pd.DataFrame(rows, columns=list(EFFICIENCY_COLUMNS)).astype(EFFICIENCY_COLUMNS)
-
-
-def _efficiency(reference: str, frame: pd.DataFrame) -> tuple[str, int, int, int, float]:
-    stored = int(frame["size"].sum())
-    wasted = int(frame.loc[frame["reason"].notna(), "size"].sum())
-    return reference, stored, stored - wasted, wasted, (stored - wasted) / stored if stored else 1.0
+    rows = []
+    for image in load_images(images):
+        frame = files(image)
+        stored, wasted = int(frame["size"].sum()), int(frame.loc[frame["reason"].notna(), "size"].sum())
+        rows.append(
+            {
+                "reference": image.reference,
+                "stored": stored,
+                "visible": stored - wasted,
+                "wasted": wasted,
+                "efficiency": (stored - wasted) / stored if stored else 1.0,
+            }
+        )
+    return make_frame(rows, EFFICIENCY_COLUMNS)

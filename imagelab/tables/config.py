@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,10 +16,7 @@ from imagelab.frames import make_frame
 from imagelab.layer_cache import cached
 from imagelab.listing import layer_listings
 from imagelab.model import Image, Layer
-from imagelab.sources import load_image
-
-Reference = Image | str | os.PathLike[str]
-Images = Reference | Iterable[Reference]
+from imagelab.tables.images import Images, Reference, load_images, one_image
 
 HISTORY_COLUMNS = {
     "reference": "str",
@@ -56,27 +52,6 @@ LAYERS_COLUMNS = {
     "created_by": "string",
 }
 SETTINGS_COLUMNS = {"reference": "str", "setting": "str", "name": "string", "value": "string", "redacted": "bool"}
-IMAGES_COLUMNS = {
-    "reference": "str",
-    "image_id": "string",
-    "index_digest": "string",
-    "platforms": "string",
-    "created": "datetime64[us, UTC]",
-    "size": "Int64",
-    "content_size": "Int64",
-    "disk_usage": "Int64",
-}
-
-
-def load_images(images: Images) -> list[Image]:
-    """One image or many, references loaded."""
-    if isinstance(images, Image):
-        return [images]
-    if isinstance(images, (str, os.PathLike)):
-        return [load_image(images)]
-    if not isinstance(images, Iterable):
-        raise ImagelabError(f"expected an image, a reference or a list of them, not {type(images).__name__}.")
-    return [image for item in images for image in load_images(item)]
 
 
 def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
@@ -102,8 +77,9 @@ def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
         An overlay2 engine's ``size`` is its own count until the layer's listing was read once.
     """
     rows: list[dict[str, Any]] = []
+    content_size: int | None
     loaded = load_images(images)
-    given = None if base is None else load_images(base)[0]
+    given = None if base is None else one_image(base)
     for image in loaded:
         commands = parsed(image)
         indexes, join = join_layers(image, commands)
@@ -112,7 +88,16 @@ def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
         for step, (entry, command, index) in enumerate(zip(image.history, commands, indexes, strict=True)):
             layer = None if index is None or index < 0 else layers[index]
             empty = True if index == -1 else None if layer is None else False
-            nothing = 0 if empty else None
+            size, content_size, disk_usage = (
+                entry.size,
+                None,
+                entry.disk_usage,
+            )  # the engine's own, whichever layer it is
+            if empty:
+                size, content_size, disk_usage = 0, 0, 0
+            elif layer is not None:
+                size, content_size = _first(layer.size, size), layer.content_size
+                disk_usage = _first(layer.disk_usage, disk_usage)
             rows.append(
                 {
                     "reference": image.reference,
@@ -126,16 +111,14 @@ def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
                     "empty_layer": empty if join != "mismatch" else entry.empty_layer,
                     "layer_index": None if layer is None else index,
                     "diff_id": layer and layer.diff_id,
-                    "size": nothing if layer is None else _first(layer.size, entry.size),
-                    "content_size": nothing if layer is None else layer.content_size,
-                    "disk_usage": nothing if layer is None else _first(layer.disk_usage, entry.disk_usage),
+                    "size": size,
+                    "content_size": content_size,
+                    "disk_usage": disk_usage,
                     "from_base": None if found.steps is None else step < found.steps,
                     "base_rule": found.rule,
                     "layer_join": join,
                 }
             )
-            if layer is None and empty is None:  # the engine's own figure stands, whichever layer it is
-                rows[-1] |= {"size": entry.size, "disk_usage": entry.disk_usage}
     return make_frame(rows, HISTORY_COLUMNS)
 
 
@@ -159,6 +142,7 @@ def layers(images: Images) -> pd.DataFrame:
         made = {index: step for step, index in enumerate(indexes) if index is not None and index >= 0}
         for index, (layer, chain_id) in enumerate(zip(known_layers(image), image.chain_ids, strict=True)):
             step = made.get(index)
+            entry = None if step is None else image.history[step]
             rows.append(
                 {
                     "reference": image.reference,
@@ -167,16 +151,14 @@ def layers(images: Images) -> pd.DataFrame:
                     "chain_id": chain_id,
                     "digest": layer.digest,
                     "media_type": layer.media_type,
-                    "size": layer.size,
+                    "size": _first(layer.size, entry.size if entry else None),
                     "content_size": layer.content_size,
-                    "disk_usage": _first(layer.disk_usage, None if step is None else image.history[step].disk_usage),
+                    "disk_usage": _first(layer.disk_usage, entry.disk_usage if entry else None),
                     "entries": layer.entries,
                     "instruction": None if step is None else commands[step].instruction,
-                    "created_by": None if step is None else image.history[step].created_by,
+                    "created_by": entry.created_by if entry else None,
                 }
             )
-            if layer.size is None and step is not None:
-                rows[-1]["size"] = image.history[step].size
     return make_frame(rows, LAYERS_COLUMNS)
 
 
@@ -199,25 +181,6 @@ def settings(images: Images) -> pd.DataFrame:
                 {"reference": image.reference, "setting": setting, "name": name, "value": value, "redacted": redacted}
             )
     return make_frame(rows, SETTINGS_COLUMNS)
-
-
-def list_images() -> pd.DataFrame:
-    """The engine's images, newest first: a row for each name.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``IMAGES_COLUMNS``; sizes in bytes. An overlay2 store tells ``size``; the containerd store ``content_size``
-        and ``disk_usage``, without attestations.
-
-    Raises
-    ------
-    DaemonUnavailable
-    """
-    from imagelab.sources.daemon import image_rows
-
-    frame = make_frame(image_rows(), IMAGES_COLUMNS)
-    return frame.sort_values(["created", "reference"], ascending=[False, True], ignore_index=True)
 
 
 def parsed(image: Image) -> list[Command]:
@@ -291,9 +254,9 @@ def join_layers(image: Image, commands: Sequence[Command]) -> tuple[list[int | N
     return indexes, "engine"
 
 
-def timestamp(value: str | None) -> Any:
+def timestamp(value: Any) -> Any:
     """An RFC 3339 time; NaT where it is missing or no time."""
-    return pd.to_datetime(value, utc=True, errors="coerce", format="ISO8601")
+    return pd.to_datetime(value if isinstance(value, str) else None, utc=True, errors="coerce", format="ISO8601")
 
 
 def _first(*values: int | None) -> int | None:

@@ -9,7 +9,8 @@ from imagelab.errors import ArchiveError, ImageNotFound
 from imagelab.listing import layer_listings
 from imagelab.model import Image
 from imagelab.overlay import Overlay, overlay
-from imagelab.tables.config import load_images
+from imagelab.tables.filesystem import stacked
+from imagelab.tables.images import one_image
 from imagelab.tar_columns import FILE, SYMLINK
 from imagelab.tar_headers import clean_path
 
@@ -34,37 +35,31 @@ def read_file(image: Image | str, path: str | bytes, layer_index: int | None = N
     ArchiveError
         Too large, or a source without contents (a snapshot).
     """
-    (image,) = load_images(image)
-    listings = layer_listings(image, None if layer_index is None else [layer_index])
+    image = one_image(image)
+    if layer_index is not None and not 0 <= layer_index < len(image.layers):
+        raise ImageNotFound(
+            f"{image.reference} has {len(image.layers)} layers, counted from 0: no layer {layer_index}."
+        )
     wanted = clean_path(path.encode() if isinstance(path, str) else path)
+    shown = wanted.decode(errors="backslashreplace")
+    table, starts = stacked(layer_listings(image, None if layer_index is None else [layer_index]))
     if layer_index is None:
-        counts = [listings[index].entries for index in range(len(image.layers))]
-        table = pa.concat_tables([listings[index].table for index in range(len(image.layers))]).combine_chunks()
-        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         kinds = table["kind"].to_numpy()
         state = overlay(table["path"].combine_chunks(), kinds, table["link_target"].combine_chunks(), starts)
         row = _followed(table, kinds, state, wanted)
     else:
-        table = listings[layer_index].table
-        starts = np.array([0])
         same = pa.compute.and_(pa.compute.equal(table["path"], wanted), pa.compute.equal(table["kind"], FILE))
         rows = np.flatnonzero(same.to_numpy())
         row = int(rows[-1]) if len(rows) else -1
     if row < 0:
-        place = "the image" if layer_index is None else f"layer {layer_index}"
-        raise ImageNotFound(
-            f"{place} of {image.reference} holds no regular file {wanted.decode(errors='backslashreplace')}."
-        )
+        place = image.reference if layer_index is None else f"layer {layer_index} of {image.reference}"
+        raise ImageNotFound(f"{place} holds no regular file {shown}.")
     layer = layer_index if layer_index is not None else int(np.searchsorted(starts, row, "right")) - 1
     size, offset = table["size"][row].as_py(), table["offset"][row].as_py()
     if size > limit:
-        raise ArchiveError(
-            f"{wanted.decode(errors='backslashreplace')} has {size} bytes, over the limit of {limit}. Raise limit=."
-        )
+        raise ArchiveError(f"{shown} has {size} bytes, over the limit of {limit}. Raise limit=.")
     if offset is None:
-        raise ArchiveError(
-            f"{wanted.decode(errors='backslashreplace')} is stored without its holes (a sparse file), which is not read back."
-        )
+        raise ArchiveError(f"{shown} is stored without its holes (a sparse file), which is not read back.")
     if image.source is None:
         raise ArchiveError(f"{image.reference} has no contents: its source holds only the config and history.")
     return b"".join(chunk for chunks in image.source.read_ranges(image, layer, [(offset, size)]) for chunk in chunks)

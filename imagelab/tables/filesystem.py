@@ -10,12 +10,14 @@ import pandas as pd
 import pyarrow as pa
 
 from imagelab.layer_cache import cache_dir
+from imagelab.layer_tar import LayerListing
 from imagelab.listing import layer_listings
 from imagelab.model import Image
 from imagelab.overlay import ALIVE, DELETED, NOT_WASTED, OVERWRITTEN, UNCHANGED, Overlay, overlay
 from imagelab.sources.snapshot import SnapshotSource
-from imagelab.tables.config import Images, instruction_of_layer, load_images
-from imagelab.tar_columns import FILE, HARDLINK, KINDS
+from imagelab.tables.config import instruction_of_layer
+from imagelab.tables.images import Images, load_images
+from imagelab.tar_columns import FILE, HARDLINK, KINDS, SCHEMA
 
 CHANGES = ("added", "modified", "removed")
 REASONS = ("deleted", "overwritten", "rewritten_unchanged")
@@ -108,22 +110,15 @@ def _files(image: Image, digests: Digests) -> pd.DataFrame:
     # where layers are compressed, one pass over everything is cheaper than going back for some of it
     plain = all(layer.digest is not None and layer.digest == layer.diff_id for layer in image.layers)
     copies = digests == "copies" and source is not None and source.listing_is_local and plain
-    listings = layer_listings(image, digests=bool(digests) and not copies)
-    counts = [listings[index].entries for index in range(len(image.layers))]
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    tables = [listings[index].table for index in range(len(image.layers))]
-    if not tables:
-        return files([])
-    table = pa.concat_tables(tables).combine_chunks()
-    del listings, tables  # the table is a copy: memory of the largest images
+    table, starts = stacked(layer_listings(image, digests=bool(digests) and not copies))
     columns = {name: _single(table[name]) for name in table.column_names if name != "content"}
     kinds = columns["kind"].to_numpy()
     state = overlay(columns["path"], kinds, columns["link_target"], starts)
     size = columns["size"].to_numpy()
-    layer_index = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    layer_index = np.repeat(np.arange(len(image.layers), dtype=np.int32), np.diff(starts))
     reason, removed = _wasted(state, kinds, size, columns["digest"])
     if copies and columns["digest"].null_count and not isinstance(source, SnapshotSource):
-        reason[_rewritten_in_place(image, state, layer_index, kinds, columns)] = UNCHANGED
+        reason[_rewritten_in_place(image, state, layer_index, reason, columns)] = UNCHANGED
     path, raw = _decoded(columns["path"])
     target, _ = _decoded(columns["link_target"])
     has_bytes = state.inode >= 0
@@ -153,6 +148,13 @@ def _files(image: Image, digests: Digests) -> pd.DataFrame:
     return pd.DataFrame(frame, copy=False)
 
 
+def stacked(listings: dict[int, LayerListing]) -> tuple[pa.Table, np.ndarray]:
+    """The entries of all layers as one table, and where each layer's begin in it, and end."""
+    tables = [listings[index].table for index in sorted(listings)]
+    starts = np.cumsum([0, *map(len, tables)], dtype=np.int64)
+    return pa.concat_tables(tables or [SCHEMA.empty_table()]).combine_chunks(), starts
+
+
 def _instructions(image: Image, layer_index: np.ndarray) -> pd.Categorical:
     made_by = instruction_of_layer(image)
     names = list(dict.fromkeys(name for name in made_by if name is not None))
@@ -162,32 +164,29 @@ def _instructions(image: Image, layer_index: np.ndarray) -> pd.Categorical:
 
 def _wasted(state: Overlay, kinds: np.ndarray, size: np.ndarray, digest: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Why and by which layer each regular file's bytes were lost."""
-    removed, last = state.bytes_gone()
+    removed, last = state.bytes_gone
     wasted = (kinds == FILE) & (removed != ALIVE) & (removed >= 0)
-    by_whiteout = state.deleted[np.maximum(last, 0)]
-    reason = np.where(wasted, np.where(by_whiteout, DELETED, OVERWRITTEN), NOT_WASTED).astype(np.int8)
+    reason = np.where(wasted, np.where(state.deleted[last], DELETED, OVERWRITTEN), NOT_WASTED).astype(np.int8)
     if digest.null_count < len(digest):
-        rows, successors = _rewritten(state, kinds, size)
+        rows, successors = _rewritten(state, reason, size)
         own, other = digest.take(pa.array(rows)), digest.take(pa.array(successors))
         same = pa.compute.equal(own, other).fill_null(False).to_numpy(zero_copy_only=False)
         reason[rows[same]] = UNCHANGED
     return reason, removed
 
 
-def _rewritten(state: Overlay, kinds: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lost files whose path was taken by a file of the same size, and the rows of those files."""
-    removed, last = state.bytes_gone()
-    last = np.maximum(last, 0)
-    taken = state.replaced_by[last]
-    successor = state.inode[np.maximum(taken, 0)]
-    lost = (kinds == FILE) & (removed != ALIVE) & (removed >= 0) & ~state.deleted[last]
-    rows = np.flatnonzero(lost & (taken >= 0) & (successor >= 0))
-    rows = rows[size[rows] == size[successor[rows]]]
-    return rows, successor[rows]
+def _rewritten(state: Overlay, reason: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Overwritten files whose path was taken by a file of the same size, and the rows of those files."""
+    _, last = state.bytes_gone
+    lost = np.flatnonzero(reason == OVERWRITTEN)
+    taken = state.replaced_by[last[lost]]
+    successor = np.where(taken >= 0, state.inode[taken], -1)
+    fits = (successor >= 0) & (size[lost] == size[successor])
+    return lost[fits], successor[fits]
 
 
 def _rewritten_in_place(
-    image: Image, state: Overlay, layer_index: np.ndarray, kinds: np.ndarray, columns: dict[str, pa.Array]
+    image: Image, state: Overlay, layer_index: np.ndarray, reason: np.ndarray, columns: dict[str, pa.Array]
 ) -> np.ndarray:
     """Of the files that ``_rewritten`` names, those whose bytes the other copy has too: read side by side, since a
     hash of both costs more than to compare them."""
@@ -195,7 +194,7 @@ def _rewritten_in_place(
     size = columns["size"].to_numpy()
     stored = columns["offset"].is_valid().to_numpy(zero_copy_only=False)  # a sparse file's contents are in pieces
     offset = columns["offset"].fill_null(0).to_numpy()
-    rows, others = _rewritten(state, kinds, size)
+    rows, others = _rewritten(state, reason, size)
     both = stored[rows] & stored[others]
     rows, others = rows[both], others[both]
     pairs = layer_index[rows] * np.int64(len(image.layers)) + layer_index[others]
@@ -225,12 +224,10 @@ def squash(images: Images, *, digests: bool = False) -> pd.DataFrame:
 
 def squashed(frame: pd.DataFrame) -> pd.DataFrame:
     """As ``squash``, of the frame that ``il.files`` gave."""
-    first = frame.groupby("reference", observed=True, sort=False).ngroup()
-    offset = first.map(
-        first.value_counts().sort_index().cumsum().shift(fill_value=0)
-    ).to_numpy()  # of each image's first row
+    # inodes are rows within their image: each image's first row is added
+    first = np.maximum.accumulate(np.where(frame["reference"].duplicated(), 0, np.arange(len(frame))))
     seen = frame[frame["visible"]].copy()
-    holder = seen["inode"] + offset[frame["visible"].to_numpy()]
+    holder = seen["inode"] + first[frame["visible"].to_numpy()]
     named = holder.notna()
     bearer = ~holder[named].duplicated()
     sizes = frame["size"].to_numpy()[holder[named].astype("int64").to_numpy()]

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from imagelab.frames import make_frame
 from imagelab.listing import layer_listings
 from imagelab.model import Image
-from imagelab.tables.config import Images, load_images
 from imagelab.tables.filesystem import files
+from imagelab.tables.images import Images, load_images
 
 PACKAGES_COLUMNS = {
     "reference": "str",

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from images import image_of, layer_tar
+from images import image_of, layer_tar, sha256
 
 import imagelab as il
 from imagelab.analyses.accepted import accept
 from imagelab.analyses.advice_rules import BUILD_PACKAGES, RULES, RUNTIME_PACKAGES
 from imagelab.errors import ImagelabError
-from imagelab.model import HistoryEntry
+from imagelab.model import HistoryEntry, Layer
 
 PATHS = {
     "apt-lists": "/var/lib/apt/lists/deb_Packages",
@@ -159,3 +159,17 @@ def test_expiry_counts_days():
     ).astype("string")
     assert accept(findings, entry, date(2026, 6, 30))["accepted"].all()
     assert not accept(findings, entry, date(2026, 7, 1))["accepted"].any()
+
+
+def test_a_base_among_the_images_is_known_as_in_the_history():
+    base = [(b"var/cache/apt/pkgcache.bin", "file", b"x" * 200)]
+    made = [layer_tar(base), layer_tar([(b"var/log/x", "file", b"y" * 100)])]
+    pair = [
+        replace(image_of(made[:count], name), layers=tuple(Layer(sha256(tar)) for tar in made[:count]))
+        for count, name in ((1, "base"), (2, "app"))
+    ]
+    found = il.advise(pair)
+    assert found.loc[found["reference"] == "app", ["rule", "from_base"]].values.tolist() == [
+        ["apt-cache", True],
+        ["logs", False],
+    ]

@@ -150,3 +150,60 @@ def test_copies_alone_tell_what_all_digests_tell(tmp_path):
         assert by_copies.set_index("path")["reason"].to_dict() == {
             "/app/same": "rewritten_unchanged", "/app/other": "overwritten", "/app/grown": "overwritten"
         }  # fmt: skip
+
+
+def test_a_hardlink_that_changes_sides_is_no_other_content():
+    one = image_of([layer_tar([(b"a", "file", b"12345"), (b"b", "hardlink", b"a")])], "one")
+    two = image_of([layer_tar([(b"b", "file", b"12345"), (b"a", "hardlink", b"b")])], "two")
+    for digests in (False, True):
+        changes = il.compare_files(one, two, digests=digests)
+        assert changes[["path", "why", "delta"]].values.tolist() == [["/a", "link", -5], ["/b", "link", 5]]
+
+
+def test_bytes_that_only_a_hardlink_names_are_summed():
+    image = image_of([layer_tar([(b"a", "file", b"12345"), (b"x/b", "hardlink", b"a")]),
+                      layer_tar([(b".wh.a", "file", b"")])])  # fmt: skip
+    assert grouped(il.size_by(il.squash(image), "directory")) == {"/x": 5}
+
+
+def test_sizes_by_package_of_whatever_holds_images(images):
+    by_package = il.size_by((image for image in images), "package")
+    assert set(by_package["reference"]) == {"below", "above"} and set(by_package["group"]) == {"(none)"}
+    assert il.size_by([], "package").empty
+    with pytest.raises(ImagelabError, match="no column path"):
+        il.size_by(il.layers(images), "directory")
+    with pytest.raises(ImagelabError, match="depth is -1"):
+        il.size_by(images, "directory", depth=-1)
+
+
+def test_unknown_sizes_are_shared_unknown():
+    layers = Layer("sha256:a", content_size=7), Layer("sha256:b")
+    pairs = il.compare_layers(
+        [replace(image_of([], name), layers=own, source=None) for name, own in (("one", layers), ("two", layers[:1]))]
+    )
+    pairs = pairs.set_index(["reference", "other"])
+    assert pairs.loc[("one", "two"), ["total", "shared", "unique"]].isna().tolist() == [True, False, True]
+    assert pairs.loc[("two", "one"), ["total", "shared", "unique"]].tolist() == [7, 7, 0]
+    with pytest.raises(ImagelabError, match="one of diff_id, chain_id, digest"):
+        il.compare_layers([], identity="name")
+    published = "example:published-ubuntu-22.04-2023"
+    with pytest.raises(ImagelabError, match="what they have: digest"):
+        il.compare_layers(published)
+    assert len(il.compare_layers(published, identity="digest")) == 1
+
+
+def test_many_duplicates_in_no_time():
+    names = [(f"d/{number}".encode(), "file", b"%d" % (number // 12)) for number in range(24)]
+    first, second = il.duplicates(image_of([layer_tar(names[:18]), layer_tar(names[18:])])).to_dict("records")
+    assert (first["copies"], first["extra_bytes"], first["layers"]) == (12, 11, "0")
+    assert second["layers"] == "0, 1" and second["paths"].splitlines() == [f"/d/{number}" for number in range(12, 22)]
+
+
+def test_what_is_one_image_and_what_is_a_comparison(images):
+    for wrong in ([], list(images)):
+        with pytest.raises(ImagelabError, match=f"was given {len(wrong)}"):
+            il.compare_files(wrong, images[0])
+        with pytest.raises(ImagelabError, match=f"was given {len(wrong)}"):
+            il.history(images[0], base=wrong)
+    with pytest.raises(ImagelabError, match=r"il\.compare_files gives; this one has no column path"):
+        il.sum_changes(il.layers(images), "directory")
