@@ -56,13 +56,13 @@ def read_cyclonedx(document: dict[str, Any]) -> Report:
         "image_id": properties.get("aquasecurity:trivy:ImageID"),
         "digests": texts([properties.get("aquasecurity:trivy:RepoDigest"), root.get("version")]),
     }
-    components: dict[str, dict[str, Any]] = {str(root.get("bom-ref")): _package(root)} if root else {}
+    components = {text(root.get("bom-ref")): _package(root)}
     pending = [document.get("components"), root.get("components")]
     while pending:
         for component in report.objects(pending.pop(0), "package"):
             pending.append(component.get("components"))
             row = _package(component)
-            components[str(component.get("bom-ref"))] = row
+            components[text(component.get("bom-ref"))] = row
             if component.get("type") in PACKAGE_TYPES:
                 licenses = [mapping(one) for one in sequence(component.get("licenses"))]
                 names = texts(
@@ -80,18 +80,19 @@ def read_cyclonedx(document: dict[str, Any]) -> Report:
                     finding="package",
                     id=component.get("name"),
                 )
+    components[None] = {}  # what has no name is referred to by nothing
     for item in report.objects(document.get("vulnerabilities"), "vulnerability"):
-        affected = [mapping(one).get("ref") for one in sequence(item.get("affects"))] or [None]
+        affected = [text(mapping(one).get("ref")) for one in sequence(item.get("affects"))] or [None]
         for ref in affected:
-            package = components.get(str(ref)) or components.get(_local(ref))
+            package = components.get(ref) or components.get(_local(ref))
             purl = parse_purl(ref)  # a reference to what is not in the file is often one
             _vulnerability(report, item, package or (_package({**purl.to_dict(), "purl": ref}) if purl else {}))
     return report
 
 
-def _local(ref: Any) -> str:
+def _local(ref: str | None) -> str:
     """The bom-ref at the end of a BOM-Link (``urn:cdx:serial/version#ref``)."""
-    return unquote(str(ref).rpartition("#")[2])
+    return unquote((ref or "").rpartition("#")[2])
 
 
 def _tool(tools: Any, key: str = "name") -> str | None:

@@ -176,16 +176,16 @@ class Report:
         aliases = row.pop("aliases", ())
         fixed, status = text(row.get("fixed_version")), text(row.get("status"))
         status = _STATUS_WORDS.get((status or "").lower(), (status or "").lower()) or ("fixed" if fixed else None)
-        for column in ("title", "url", "path", "target"):
-            if (line := text(row.get(column))) is not None:
-                row[column] = mask(line).text
+        row = {"reference": self.reference} | row
+        for column in ("reference", "title", "url", "path", "target"):
+            row[column] = _masked(row.get(column))
         row |= {"scanner": self.scanner, "finding": finding, "id": name, "fixed_version": fixed, "status": status}
         row["aliases"] = ", ".join(dict.fromkeys(alias for alias in aliases if alias and alias != name)) or None
-        self.rows.append({"reference": self.reference} | row)
+        self.rows.append(row)
 
     def skip(self, reason: str, **what: Any) -> None:
         """One finding of the file that makes no row."""
-        self.set_aside.append({key: text(value) for key, value in what.items()} | {"reason": reason})
+        self.set_aside.append({key: _masked(value) for key, value in (what | {"reason": reason}).items()})
 
     def objects(self, values: Any, finding: str) -> Iterator[dict[str, Any]]:
         """The objects of a list; anything else in it is set aside."""
@@ -194,6 +194,11 @@ class Report:
                 yield value
             else:
                 self.skip(f"is {type(value).__name__}, not an object", finding=finding)
+
+
+def _masked(value: Any) -> str | None:
+    line = text(value)
+    return line and mask(line).text
 
 
 def make_findings(rows: list[dict[str, Any]]) -> pd.DataFrame:

@@ -19,7 +19,7 @@ def read_grype(document: dict[str, Any]) -> Report:
     target = mapping(source.get("target"))
     database = mapping(descriptor.get("db"))
     database = mapping(database.get("status")) or database
-    schema = re.search(r"\d+", text(database.get("schemaVersion")) or "")
+    schema = re.search(r"\d{1,9}", text(database.get("schemaVersion")) or "")
     digests = texts([target.get("manifestDigest"), *sequence(target.get("repoDigests"))])
     distribution = mapping(document.get("distro"))
     report.reference = text(target.get("userInput") or source.get("target"))

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from imagelab.errors import ScanFormatError
+from imagelab.redact import mask
 from imagelab.scans import cyclonedx, gitlab, grype, hadolint, refused, sarif, spdx, trivy
 from imagelab.scans.findings import Report, make_findings, mapping
 
@@ -74,7 +75,8 @@ def make_scan(reports: list[tuple[str, Report]]) -> pd.DataFrame:
         "tags": [],
     }
     reports_read = [
-        {"file": name, "format": report.format, "scanner": report.scanner, "reference": report.reference}
+        {"file": name, "format": report.format, "scanner": report.scanner}
+        | {"reference": report.reference and mask(report.reference).text}
         | known
         | report.attrs
         for name, report in reports
@@ -90,7 +92,7 @@ def _read(path: Path, limit: int) -> bytes:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
             data = gzip.GzipFile(fileobj=file).read(limit + 1) if packed else file.read(limit + 1)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, ValueError, EOFError, zlib.error) as error:
         raise ScanFormatError(
             f"{path}: cannot be read: {error}. Expected a scanner's report, gzip'd or not."
         ) from error
@@ -143,11 +145,9 @@ def _dispatch(document: Any, name: str) -> Report:
         known = "a Prisma Cloud (Twistlock) report", "the image scanned with Trivy or Grype as JSON"
     if known:
         raise _refusal(name, known)
-    shape = (
-        f"an object with {', '.join(map(str, list(document)[:8]))}"
-        if isinstance(document, dict)
-        else f"a {type(document).__name__}"
-    )
+    shape = f"a {type(document).__name__}"
+    if isinstance(document, dict):
+        shape = f"an object with {', '.join(list(document)[:8]) or 'nothing in it'}"
     raise ScanFormatError(f"{name}: JSON, but no scanner's report that is known: {shape[:300]}. Known: {KNOWN}.")
 
 

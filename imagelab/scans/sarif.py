@@ -84,9 +84,13 @@ def _message(result: dict[str, Any], rule: dict[str, Any]) -> str:
     return ""
 
 
+def _place(result: dict[str, Any]) -> dict[str, Any]:
+    """The first physicalLocation."""
+    return mapping(mapping(next(iter(sequence(result.get("locations"))), None)).get("physicalLocation"))
+
+
 def _path(run: dict[str, Any], result: dict[str, Any]) -> str | None:
-    physical = mapping(mapping(next(iter(sequence(result.get("locations"))), None)).get("physicalLocation"))
-    artifact = mapping(physical.get("artifactLocation"))
+    artifact = mapping(_place(result).get("artifactLocation"))
     index, known = artifact.get("index"), sequence(run.get("artifacts"))
     if "uri" not in artifact and isinstance(index, int) and 0 <= index < len(known):
         artifact = mapping(mapping(known[index]).get("location"))
@@ -111,29 +115,35 @@ def _result(
         return
     purls = texts(properties.get("purls"))
     package, version, kind = _package(message, help_text)
-    purl = first_match(r"^\s*Package\s*:\s*(pkg:\S+)", message) or next(
+    purl = first_match(r"^[ \t]*Package\s*:\s*(pkg:\S+)", message) or next(
         (one for one in purls if (parsed := parse_purl(one)) and (len(purls) == 1 or parsed.version == version)), None
     )
     parsed = parse_purl(purl)
     score = number(properties.get("security-severity"))
     said = (
-        first_match(r"^\s*Severity\s*:\s*(\w+)", message, help_text)
+        first_match(r"^[ \t]*Severity\s*:\s*(\w+)", message, help_text)
         or first_match(r"^A (\w+) vulnerability in", message)
         or text(properties.get("cvssV3_severity"))
     )
     level = result.get("level") or mapping(rule.get("defaultConfiguration")).get("level") or "warning"
+    if said:
+        word, source = severity(said), None
+    elif score is not None:
+        word, source = score_severity(score), "security-severity"
+    else:
+        word, source = _LEVELS.get(str(level), "unknown"), "level"
     vectors = [properties.get(f"cvssV{n}_vector") or properties.get(f"cvssv{n}_vector") for n in (4, 3)]
-    vectors.append(first_match(r"^\s*CVSS Vector\s*:\s*(\S+)", message))
+    vectors.append(first_match(r"^[ \t]*CVSS Vector\s*:\s*(\S+)", message))
     measured = cvss(
         next((one for one in vectors if one), None), properties.get("cvssV3") or properties.get("cvssv3_baseScore")
     )
     if measured["cvss_score"] is None and finding == "vulnerability" and report.scanner != "trivy":
         measured["cvss_score"] = score  # Trivy's is a stand-in for its severity
-    fixed = first_match(r"^\s*Fix(?:ed)? Version\s*:[ \t]*([^\n]+)", message, help_text) or text(
+    fixed = first_match(r"^[ \t]*Fix(?:ed)? Version\s*:[ \t]*([^\n]+)", message, help_text) or text(
         properties.get("fixed_version")
     )
     fixed = None if fixed and fixed.lower() in ("not fixed", "none") else fixed
-    location, start = _path(run, result), mapping(mapping(_first_location(result)).get("region")).get("startLine")
+    location, start = _path(run, result), mapping(_place(result).get("region")).get("startLine")
     if location and finding != "vulnerability" and isinstance(start, int):
         location = f"{location}:{start}"
     report.add(
@@ -146,36 +156,30 @@ def _result(
         type=kind or (parsed.type if parsed else None),
         path=location,
         fixed_version=fixed,
-        severity=severity(said)
-        if said
-        else score_severity(score)
-        if score is not None
-        else _LEVELS.get(str(level), "unknown"),
-        severity_source=None if said else "security-severity" if score is not None else "level",
-        epss=first_match(r"^\s*EPSS Score\s*:\s*([\d.]+)", message),
+        severity=word,
+        severity_source=source,
+        epss=first_match(r"^[ \t]*EPSS Score\s*:\s*([\d.]+)", message),
         title=_title(finding, rule, message),
         url=rule.get("helpUri"),
         **measured,
     )
 
 
-def _first_location(result: dict[str, Any]) -> dict[str, Any]:
-    return mapping(mapping(next(iter(sequence(result.get("locations"))), None)).get("physicalLocation"))
-
-
 def _package(message: str, help_text: Any) -> tuple[str | None, str | None, str | None]:
     """Package, version and type, out of Grype's two sentences, Trivy's lines, or the rule's help."""
-    head = message[:2000]
-    grype = re.search(r"vulnerability in (.+?) package: (.+?), version (.+?) was found", head)
+    head = message[:2000]  # here and below every repetition is bounded: a message can be made to be slow
+    grype = re.search(r"vulnerability in (.{1,60}?) package: (.{1,200}?), version (.{1,200}?) was found", head)
     if grype:
         return grype[2], grype[3], grype[1]
-    old = re.search(r"reports (.+?) at version (.+?)\s+which .*?vulnerable \((.+?)\) package", head)
+    old = re.search(
+        r"reports (.{1,200}?) at version (.{1,200}?)\s+which .{0,200}?vulnerable \((.{1,60}?)\) package", head
+    )
     if old:
         return old[1], old[2], old[3]
-    package = first_match(r"^\s*(?:Package|PkgName)\s*:[ \t]*([^\n]+)", message, help_text)
+    package = first_match(r"^[ \t]*(?:Package|PkgName)\s*:[ \t]*([^\n]+)", message, help_text)
     if package and package.startswith("pkg:"):
         package = None
-    version = first_match(r"^\s*(?:Installed )?Version\s*:[ \t]*([^\n]+)", message, help_text)
+    version = first_match(r"^[ \t]*(?:Installed )?Version\s*:[ \t]*([^\n]+)", message, help_text)
     return package, version, first_match(r"^Type\s*:[ \t]*([^\n]+)", help_text)
 
 

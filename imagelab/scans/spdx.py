@@ -128,10 +128,9 @@ def read_spdx3(document: dict[str, Any]) -> Report:
             vulnerabilities.get(start, {})["epss"] = relation.get("security_probability")
         elif kind.startswith("ExploitCatalog"):
             vulnerabilities.get(start, {})["known_exploited"] = relation.get("security_exploited") is True
-    alone = [
-        (vulnerability, "") for vulnerability in vulnerabilities if not any(pair[0] == vulnerability for pair in pairs)
-    ]
-    for (vulnerability, package), said in [*pairs.items(), *((pair, {}) for pair in alone)]:
+    joined = {vulnerability for vulnerability, _ in pairs}
+    pairs |= {(vulnerability, ""): {} for vulnerability in vulnerabilities if vulnerability not in joined}
+    for (vulnerability, package), said in pairs.items():
         facts, where = vulnerabilities.get(vulnerability, {"id": vulnerability}), packages.get(package, {})
         if said.get("status") in ("not_affected", "fixed"):
             report.skip(

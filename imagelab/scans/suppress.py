@@ -17,6 +17,7 @@ from packageurl import PackageURL
 
 from imagelab.errors import ScanFormatError
 from imagelab.frames import make_frame
+from imagelab.redact import mask
 from imagelab.scans.findings import mapping, parse_purl, sequence, text, texts
 
 SET_ASIDE_COLUMNS = dict.fromkeys(("file", "finding", "id", "package", "severity", "reason"), "string")
@@ -42,8 +43,8 @@ class _Rule:
     statement: str = ""
 
     def covers(self, row: Any, images: set[str]) -> bool:
-        names = {row.id, *(() if row.aliases is pd.NA else row.aliases.split(", "))}
-        if not names & {self.id, *self.aliases} or (self.finding and self.finding != row.finding):
+        """Whether a finding of one of the rule's names is meant."""
+        if self.finding and self.finding != row.finding:
             return False
         path = "" if row.path is pd.NA else re.sub(r":\d+$", "", row.path)
         if self.paths and not any(
@@ -81,6 +82,10 @@ def suppress(scan: pd.DataFrame, *files: str | os.PathLike[str], on: date | None
     """
     on = on or datetime.now(UTC).date()
     rules = [(os.fspath(file), rule) for file in files for rule in _read_rules(Path(file), on)]
+    by_name: dict[str, list[int]] = {}
+    for number, (_, decision) in enumerate(rules):
+        for name in (decision.id, *decision.aliases):
+            by_name.setdefault(name, []).append(number)
     images: set[str] = set()
     for report in scan.attrs.get("reports", []):
         images |= {*report.get("digests", ()), *report.get("tags", ()), report.get("image_id") or ""} - {""}
@@ -88,13 +93,16 @@ def suppress(scan: pd.DataFrame, *files: str | os.PathLike[str], on: date | None
     rows: Any = scan.astype(object)
     for row in rows.itertuples():
         own = images | ({row.reference} if row.reference is not pd.NA else set())
-        file, rule = next(((file, rule) for file, rule in reversed(rules) if rule.covers(row, own)), ("", None))
+        names = [row.id, *(() if row.aliases is pd.NA else row.aliases.split(", "))]
+        latest = sorted({number for name in names for number in by_name.get(name, ())}, reverse=True)
+        said = next((rules[number] for number in latest if rules[number][1].covers(row, own)), None)
+        file, rule = said or ("", None)
         hide = rule is not None and rule.status in ("ignored", "not_affected", "fixed")
         keep.append(not hide)
         statuses.append(rule.status if rule and not hide else row.status)
         if rule and hide:
             facts = {"finding": row.finding, "id": row.id, "package": row.package, "severity": row.severity}
-            reason = f"{rule.status}: {rule.statement}" if rule.statement else rule.status
+            reason = mask(f"{rule.status}: {rule.statement}" if rule.statement else rule.status).text
             hidden.append({key: text(value) for key, value in facts.items()} | {"file": file, "reason": reason})
     result = scan.assign(status=pd.Series(statuses, index=scan.index, dtype="string"))
     result = result[pd.Series(keep, index=scan.index, dtype=bool)].reset_index(drop=True)
@@ -124,16 +132,25 @@ def _read_rules(path: Path, on: date) -> Iterator[_Rule]:
 
 def _lines(content: str, on: date) -> Iterator[_Rule]:
     """Trivy's list: an id, perhaps ``exp:YYYY-MM-DD``; a wrong date ignores nothing (pkg/result/ignore.go)."""
+
+    def holds(until: str) -> bool:
+        try:
+            return date.fromisoformat(until) >= on
+        except ValueError:
+            return False
+
     for line in content.splitlines():
         fields = line.split()
         if not fields or fields[0].startswith("#"):
             continue
         until = next((field.removeprefix("exp:") for field in fields[1:] if field.startswith("exp:")), None)
-        if until is None or (re.fullmatch(r"\d{4}-\d\d-\d\d", until) and date.fromisoformat(until) >= on):
+        if until is None or holds(until):
             yield _Rule(fields[0])
 
 
 def _yaml_rules(document: Any, on: date) -> Iterator[_Rule]:
+    if document is not None and not (isinstance(document, dict) and document.keys() & _SECTIONS.keys()):
+        raise ValueError(f"none of {', '.join(_SECTIONS)} is in it")
     for section, finding in _SECTIONS.items():
         for item in map(mapping, sequence(mapping(document).get(section))):
             name, until = text(item.get("id")), item.get("expired_at")

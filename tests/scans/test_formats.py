@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -251,9 +252,37 @@ def test_what_is_no_report_is_refused(scan_of, document, message):
         scan_of(document)
 
 
+def test_a_vulnerability_that_names_no_component_is_of_none(scan_of):
+    parts = [{"type": "library", "name": name, "version": "1"} for name in "ab"]  # bom-ref is optional
+    document = {"bomFormat": "CycloneDX", "components": parts, "vulnerabilities": [{"id": "CVE-2024-1"}]}
+    assert scan_of(document)["package"].fillna("").tolist() == ["a", "b", ""]
+
+
+def test_secrets_are_masked_in_what_is_set_aside_too(scan_of):
+    token = "ghp_" + "abcdefghij" * 4
+    results = [
+        {"ruleId": "r", "message": {"text": f"found {token}"}, "suppressions": [{"justification": f"old {token}"}]}
+    ]
+    run = {"tool": {"driver": {"name": "x"}}, "results": results, "properties": {"imageName": f"x:{token}@h.example/a"}}
+    scan = scan_of({"version": "2.1.0", "runs": [run]})
+    assert scan.attrs["set_aside"] and token not in str(scan.attrs)
+    hadolint = [{"code": "DL1", "level": "info", "line": 1, "message": "m", "file": f"https://u:{token}@h.example/x"}]
+    assert token not in scan_of(hadolint).to_csv()
+
+
+@pytest.mark.parametrize("text", ["\n" * 9_900, "vulnerability in " * 40 + "x package: " * 60 + ", version " * 60])
+def test_a_message_made_to_be_slow_is_read_at_once(scan_of, text):
+    started = time.process_time()
+    results = [{"ruleId": "CVE-2024-1234", "message": {"text": text}}] * 5
+    scan_of({"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "x"}}, "results": results}]})
+    assert time.process_time() - started < 1
+
+
 def test_missing_files_and_bombs(tmp_path, scan_of):
     with pytest.raises(ScanFormatError, match="cannot be read"):
         read_scan(tmp_path / "nothing.json")
+    with pytest.raises(ScanFormatError, match="null byte"):
+        read_scan("a\0b")
     with pytest.raises(ScanFormatError, match="No file"):
         read_scan([])
     with pytest.raises(ScanFormatError, match="max_bytes"):

@@ -41,7 +41,7 @@ def left(scan, tmp_path, name, content, **options):
 
 
 def test_trivyignore(scan, tmp_path):
-    content = "# comment\n\nCVE-1\nCVE-2 exp:2024-01-01\nCVE-3 exp:2030-01-01\nDS002 exp:nonsense\ngithub-pat\n"
+    content = "# comment\n\nCVE-1\nCVE-2 exp:2024-01-01\nCVE-3 exp:2030-01-01\nDS002 exp:2030-13-01\ngithub-pat\n"
     kept = left(scan, tmp_path, ".trivyignore", content, on=date(2025, 1, 1))
     assert list(kept["id"]) == ["CVE-2", "DS002"]
     hidden = set_aside(kept)
@@ -155,7 +155,13 @@ def test_as_trivy_itself_did(corpus, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("a.json", "{}"), ("a.json", "{"), ("a.yaml", "a: [b"), ("a.json", '{"@context": "x", "statements": []}')],
+    [
+        ("a.json", "{}"),
+        ("a.json", "{"),
+        ("a.yaml", "a: [b"),
+        ("a.yaml", "- CVE-1"),
+        ("a.json", '{"@context": "x", "statements": []}'),
+    ],
 )
 def test_what_is_neither_is_refused(scan, tmp_path, name, content):
     (tmp_path / name).write_text(content)
