@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 
 # Sizes under any of these names are bytes (DESIGN: three sizes, the ledger, comparisons).
-BYTE_COLUMN = re.compile(r"(^|_)(size|bytes|usage|stored|visible|wasted|saving|savings|shared|unique)$")
+BYTE_COLUMN = re.compile(
+    r"(^|_)(size|bytes|usage|stored|visible|wasted|saving|savings|shared|unique|total|pull|delta)$"
+)
 # Control characters, bidirectional controls (Unicode UAX #9), line separators, lone surrogates.
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]")
 
@@ -22,6 +24,14 @@ _BYTES = """function (data, type) {
   const size = Math.abs(data);
   return size < 1e3 ? data + ' B' : size < 1e5 ? (data / 1e3).toFixed(1) + ' kB'
     : (data / 1e6).toFixed(size < 1e7 ? 2 : 1) + ' MB'; }"""
+# Two tables' controls can have one id (a widget's tables count anew), and then a label names the first alone. What
+# scrolls sideways can be reached and scrolled by keyboard.
+_NAMES = """function () {
+  const table = this.api().table().container();
+  for (const [part, name] of [['.dt-search input', 'Search'], ['.dt-length select', 'Entries per page'],
+                              ['.dt-scroll-body', 'Rows of a table']])
+    table.querySelectorAll(part).forEach((one) => one.setAttribute('aria-label', name));
+  table.querySelectorAll('.dt-scroll-body').forEach((one) => Object.assign(one, { tabIndex: 0, role: 'region' })); }"""
 _CORNERS = ("topStart", "topEnd", "bottomStart", "bottomEnd")
 _CONTROLS = ("pageLength", "search", "info", "paging")
 # JupyterLab's theme can change at any time; DataTables follows a class.
@@ -101,7 +111,9 @@ def table_options(
         if isinstance(dtype, pd.CategoricalDtype):  # itables sorts it by its order
             shown.isetitem(place, column.cat.rename_categories(lambda value: clean(value, width)).array)
         else:
-            shown.isetitem(place, [clean(value, width) for value in column.astype(object).where(column.notna(), "")])
+            # in one line, but a lesson's two lines are still told apart
+            lines = [str(value).replace("\n", " ↵ ") for value in column.astype(object).where(column.notna(), "")]
+            shown.isetitem(place, [clean(line, width) for line in lines])
     options: dict[str, Any] = {
         "allow_html": False,
         "classes": "display compact" if wrap else "display compact nowrap",
@@ -111,6 +123,7 @@ def table_options(
             if places
         ]
         + [{"targets": "_all", "className": "dt-left"}],
+        "drawCallback": JavascriptFunction(_NAMES),
         # Said in full each time: a widget's table keeps what it is not told anew.
         "layout": dict(zip(_CORNERS, _CONTROLS if len(frame) > page else [None] * 4, strict=True)),
         "lengthMenu": [10, 25, 100],

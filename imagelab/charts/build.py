@@ -21,6 +21,7 @@ from imagelab.charts.theme import (
     share,
     titled,
 )
+from imagelab.charts.trees import tree_trace
 from imagelab.display import escape
 from imagelab.dockerfile.context import context_sizes
 from imagelab.frames import format_bytes
@@ -56,7 +57,7 @@ def build_gantt(logs: pd.DataFrame | Mapping[str, pd.DataFrame]) -> go.Figure:
         subplot_titles=names,
     )
     figure.update_annotations(x=0, xanchor="left", font_size=13)
-    for row, (name, frame) in enumerate(drawn.items(), 1):
+    for row, frame in enumerate(drawn.values(), 1):
         _bars(figure, frame, row)
         figure.update_yaxes(autorange="reversed", row=row, col=1)
     kinds = {kind for frame in drawn.values() for kind in frame["kind"]}
@@ -203,28 +204,19 @@ def context_treemap(context: pd.DataFrame) -> go.Figure:
             nodes[f"{path}/…"] = {"size": rest, "ignored": nodes[path]["ignored"], "mixed": nodes[path]["mixed"]}
             parents[f"{path}/…"] = path
     colour = {(True, False): NODE_COLOURS["other"], (False, False): INSTRUCTION_COLOURS["COPY"]}
-    figure = go.Figure(
-        go.Treemap(
-            ids=list(nodes),
-            labels=["context" if path == "." else escape(path.rpartition("/")[2], 40) for path in nodes],
-            parents=[parents[path] for path in nodes],
-            values=[node["size"] for node in nodes.values()],
-            branchvalues="total",
-            marker={
-                "colors": [colour.get((n["ignored"], n["mixed"]), NODE_COLOURS["directory"]) for n in nodes.values()]
-            },
-            hovertext=[
-                hover(
-                    path,
-                    format_bytes(n["size"]),
-                    "partly ignored" if n["mixed"] else "ignored" if n["ignored"] else "sent",
-                )
-                for path, n in nodes.items()
-            ],
-            hoverinfo="text",
-            tiling={"pad": 2},
+    drawn = [
+        (
+            path,
+            parents[path],
+            "context" if path == "." else escape(path.rpartition("/")[2], 40),
+            int(node["size"]),
+            hover(path, "partly ignored" if node["mixed"] else "ignored" if node["ignored"] else "sent"),
+            "",
         )
-    )
+        for path, node in nodes.items()
+    ]
+    colours = [colour.get((n["ignored"], n["mixed"]), NODE_COLOURS["directory"]) for n in nodes.values()]
+    figure = go.Figure(tree_trace(drawn, "treemap", colours))
     legend_swatches(
         figure,
         [

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from imagelab.charts.sharing import SCALE
-from imagelab.charts.theme import INK, SIZES, hover, nothing, quoted, titled
+from imagelab.charts.theme import INK, SIZES, hover, nothing, quoted, text_on, titled
 from imagelab.display import escape
 from imagelab.frames import format_bytes
 
@@ -85,6 +85,7 @@ def base_map(sharing: pd.DataFrame) -> go.Figure:
         for row in shown.itertuples()
     ]
     stems = [hover(base, f"{counts[base]} images, together {format_bytes(totals[base])}") for base in totals.index]
+    painted = [colours.get(base, OTHER) for base in [*totals.index, *shown["base"]]]
     figure = go.Figure(
         go.Treemap(
             ids=[*(f"base {base}" for base in totals.index), *(f"image {image}" for image in shown["image"])],
@@ -96,11 +97,12 @@ def base_map(sharing: pd.DataFrame) -> go.Figure:
             values=[*(int(shown.loc[shown["base"] == base, "total"].sum()) for base in totals.index), *shown["total"]],
             branchvalues="total",
             marker={
-                "colors": [colours.get(base, OTHER) for base in [*totals.index, *shown["base"]]],
+                "colors": painted,
                 "line": {"color": "rgba(255,255,255,0.65)", "width": 1},
             },
             hovertext=[*stems, *leaves],
             hoverinfo="text",
+            textfont={"color": [text_on(colour) for colour in painted]},
             tiling={"pad": 2},
         )
     )

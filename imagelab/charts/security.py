@@ -185,7 +185,7 @@ def epss_cvss(scan: pd.DataFrame) -> go.Figure:
     finding = f"First comes {escape(first['id'])} in {escape(first['package'], 40)}: "
     finding += f"EPSS {first['epss']:.1%}, CVSS {first['cvss_score']:.1f}"
     ticks = {"tickvals": [1e-4, 1e-3, 1e-2, 1e-1, 1], "ticktext": ["0.01%", "0.1%", "1%", "10%", "100%"]}
-    figure.update_yaxes(type="log", **ticks)
+    figure.update_yaxes(type="log", title="EPSS", **ticks)
     figure.update_xaxes(range=[0, 10.3], title="CVSS base score")
     measure = "Chance of exploitation within 30 days (EPSS) against severity (CVSS); a star: known to be exploited"
     return _legend_above(titled(figure, finding, measure, height=460))
@@ -250,4 +250,4 @@ def _middles(totals: list[int]) -> list[float]:
 
 def _faint(colour: str) -> str:
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.35)"
+    return f"rgba({red},{green},{blue},0.25)"

@@ -50,6 +50,9 @@ SIZES = {
     "disk_usage": "bytes on the engine's disk",
 }
 
+# No button that sends a chart to plotly's servers.
+CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["sendChartToCloud"], "plotlyServerURL": ""}
+
 TEMPLATE = go.layout.Template(
     layout={
         "autosize": True,
@@ -189,7 +192,7 @@ def legend_swatches(figure: go.Figure, colours: Sequence[tuple[str, str]]) -> No
 
 def figure_html(figure: go.Figure | dict[str, Any]) -> str:
     """A figure's HTML for a page that holds plotly's code already; it asks nothing of a network."""
-    config = {"responsive": True, "displaylogo": False, "showTips": False}
+    config = {**CONFIG, "responsive": True, "showTips": False}
     return pio.to_html(
         figure, config=config, include_plotlyjs=False, include_mathjax=False, full_html=False, validate=False
     )

@@ -74,7 +74,7 @@ def size_tree(history: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
     if images == 1:
         finding = f"{escape(rows['reference'].iloc[0], 44)}: {finding}"
     figure = go.Figure(
-        _tree_trace(nodes, shape, [INSTRUCTION_COLOURS.get(node[5]) or NODE_COLOURS[node[5]] for node in nodes])
+        tree_trace(nodes, shape, [INSTRUCTION_COLOURS.get(node[5]) or NODE_COLOURS[node[5]] for node in nodes])
     )
     legend_swatches(
         figure, [(kind, colour) for kind, colour in INSTRUCTION_COLOURS.items() if kind in set(rows["kind"])]
@@ -125,7 +125,7 @@ def file_tree(files: pd.DataFrame, shape: Shape = "treemap", layer_index: int | 
         heavy = directories[directories["bytes"].gt(total / 2)]
         pick = heavy.iloc[-1] if len(heavy) else directories.nlargest(1, "bytes").iloc[0]
         finding += f", {share(pick['bytes'], total)} of it under {escape(pick['path'], 50)}"
-    figure = go.Figure(_tree_trace(rows, shape, [NODE_COLOURS[row[5]] for row in rows]))
+    figure = go.Figure(tree_trace(rows, shape, [NODE_COLOURS[row[5]] for row in rows]))
     figure.update_traces(maxdepth=5)
     legend_swatches(
         figure,
@@ -214,7 +214,7 @@ def join_chains(tree: pd.DataFrame, most: float = 0.99) -> pd.DataFrame:
     return pd.DataFrame(nodes.values(), columns=tree.columns)
 
 
-def _tree_trace(nodes: list[tuple[str, str, str, int, str, str]], shape: Shape, colours: list[str]) -> Any:
+def tree_trace(nodes: list[tuple[str, str, str, int, str, str]], shape: Shape, colours: list[str]) -> Any:
     """A treemap or icicle of (id, parent, label, bytes, hover, kind)."""
     if shape not in ("treemap", "icicle"):
         raise ImagelabError(f"a tree is drawn as 'treemap' or 'icicle', not {shape!r}")

@@ -14,10 +14,11 @@ import traitlets
 from itables.widget import ITable
 
 import imagelab as il
-from imagelab.charts.theme import figure_html
+from imagelab.charts.theme import CONFIG, figure_html
 from imagelab.display import clean, escape, in_report, show, table_options
 from imagelab.errors import ImagelabError
 from imagelab.model import Image
+from imagelab.widgets.controls import Status
 
 WIDE = {"width": "100%"}
 
@@ -46,7 +47,7 @@ class Panel(ipywidgets.VBox):
     error = traitlets.Unicode()
 
     def __init__(self, images: Any = (), **traits: Any) -> None:
-        self.status = ipywidgets.HTML()
+        self.status = Status()
         self.asked: dict[str, str] = {}  # an image's reference → how it was asked for
         super().__init__(layout=WIDE, **traits)
         self.add_class("imagelab")
@@ -139,7 +140,7 @@ class Chart(ipywidgets.Output):
 
     def draw(self, figure: go.Figure) -> None:
         # Not responsive: JupyterLab's renderer follows the window itself, and both at once leave no height.
-        data = json.loads(figure.to_json()) | {"config": {"displaylogo": False}}
+        data = json.loads(figure.to_json()) | {"config": CONFIG}
         mime = {"application/vnd.plotly.v1+json": data, "text/plain": "a chart"}
         self.outputs = ({"output_type": "display_data", "data": mime, "metadata": {}},)
 

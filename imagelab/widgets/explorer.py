@@ -15,6 +15,7 @@ from imagelab.charts.theme import step_label
 from imagelab.display import clean
 from imagelab.frames import format_bytes
 from imagelab.widgets.base import Chart, Panel, Rows
+from imagelab.widgets.controls import Slider
 
 CHANGES = ("added", "modified", "removed")
 SIZES = (0, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
@@ -42,7 +43,7 @@ class LayerExplorer(Panel):
     def __init__(self, images: Any = ()) -> None:
         wide = {"width": "26rem", "max_width": "100%"}
         self.image = ipywidgets.Dropdown(options=[], description="Image", layout=wide)
-        self.layer = ipywidgets.IntSlider(0, 0, 0, description="Layer", continuous_update=False, layout=wide)
+        self.layer = Slider(description="Layer", layout=wide)
         self.text = ipywidgets.Text(description="Path holds", placeholder="text", continuous_update=True, layout=wide)
         self.least = ipywidgets.Dropdown(
             options=[("any size", 0), *((f"at least {format_bytes(size)}", size) for size in SIZES[1:])],
@@ -135,7 +136,8 @@ class LayerExplorer(Panel):
         self.diff_id = layer["diff_id"] if pd.notna(layer["diff_id"]) else ""
         self.chart.draw(file_tree(self._files, "icicle", self.layer.value))
         self._fill()
-        self.vain.fill(self._waste.drop(columns="reference"), self._vain_caption())
+        words = "; choose a row to go to the layer that stored it" if len(self._waste) else ""
+        self.vain.fill(self._waste.drop(columns="reference"), self._vain_caption() + words)
 
     def _fill(self) -> None:
         if len(self._files):
@@ -147,8 +149,7 @@ class LayerExplorer(Panel):
 
     def _vain_caption(self) -> str:
         total = int(self._waste["bytes"].sum()) if len(self._waste) else 0
-        words = "; choose a row to go to the layer that stored it" if total else ""
-        return f"In vain in this image: {format_bytes(total)} in {len(self._waste):,} file copies{words}"
+        return f"In vain in this image: {format_bytes(total)} in {len(self._waste):,} file copies"
 
     def _blame(self, row: int) -> None:
         """Go from a file stored in vain to the instruction that stored it."""

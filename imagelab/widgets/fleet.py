@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from imagelab.analyses.fleet import query_fleet
 from imagelab.analyses.fleet_questions import QUESTIONS
 from imagelab.charts.fleet import base_map, likeness_heatmap
+from imagelab.display import clean
 from imagelab.widgets.base import Chart, Panel, Rows
 
 CHARTS = {"likeness": likeness_heatmap, "sharing": base_map}
@@ -36,7 +37,7 @@ class FleetExplorer(Panel):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder, self._answer = folder, pd.DataFrame()
         wide = {"width": "40rem", "max_width": "100%"}
-        choices = [(f"{name}: {question.asks}"[:110], name) for name, question in QUESTIONS.items()]
+        choices = [(clean(f"{name}: {question.asks}", 110), name) for name, question in QUESTIONS.items()]
         self.question = ipywidgets.Dropdown(options=choices, description="Question", value="likeness", layout=wide)
         self.pattern = ipywidgets.Text(
             description="Name", placeholder="of a package or file; * is any text", continuous_update=False,

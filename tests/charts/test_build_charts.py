@@ -86,11 +86,11 @@ def test_stage_graph_tells_hits_from_misses(project):
 def test_treemap_adds_up_and_folds(project):
     figure = context_treemap(build_context(project))
     tree = figure.data[0]
-    sizes = dict(zip(tree.ids, tree.values, strict=True))
+    sizes = dict(zip(tree.labels, tree.values, strict=True))
     total = sum(path.stat().st_size for path in project.rglob("*") if path.is_file())
-    assert sizes["."] == total
+    assert sizes["context"] == total
     assert sizes["big"] == 9000
-    top = sum(size for name, size, parent in zip(tree.ids, tree.values, tree.parents, strict=True) if parent == ".")
+    top = sum(size for size, parent in zip(tree.values, tree.parents, strict=True) if parent == tree.ids[0])
     assert top == total
     assert "holds back" in figure.layout.title.text
     empty = project / "empty"

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.conftest import missing
+
+AXE = "axe-core@4.14.1"
 STDERR = '[data-mime-type="application/vnd.jupyter.stderr"]'
 ARTIFACTS = Path(__file__).resolve().parent.parent / "artifacts"
 SETTINGS = {
@@ -131,6 +135,28 @@ class Tab:
 
     def close(self) -> None:
         self.context.close()
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """axe-core's source, from npm."""
+    if not shutil.which("npm"):
+        missing("npm is not on this machine: axe-core cannot be installed")
+    folder = tmp_path_factory.mktemp("axe")
+    done = subprocess.run(["npm", "install", "--no-save", "--prefix", folder, AXE], capture_output=True, text=True)
+    if done.returncode:
+        missing(f"axe-core could not be installed: {done.stderr[-300:]}")
+    return (folder / "node_modules/axe-core/axe.min.js").read_text()
+
+
+def serious(page, where=None) -> dict[str, list[str]]:
+    """What axe (its source is in the page) finds that keeps people out, in the page or in a part of it."""
+    found = page.evaluate("where => axe.run(where ?? document).then(result => result.violations)", where)
+    return {
+        f"{one['id']} ({one['impact']}): {one['help']}": [node["html"][:160] for node in one["nodes"][:4]]
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    }
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import pytest
 import imagelab as il
 from imagelab.frames import format_bytes
 from imagelab.resources import notebooks_path
+from tests.ui.conftest import serious
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
@@ -53,7 +54,7 @@ def test_the_explorer_is_used(open_notebook):
         return f"text=Layer {layer}: {len(rows):,} entries, {format_bytes(rows['size'].sum())}"
 
     page.wait_for_selector(caption(files[files["layer_index"].eq(0)], 0))
-    page.locator(".noUi-handle").focus()
+    page.get_by_label("Layer", exact=True).focus()
     page.keyboard.press("ArrowRight")
     layer = files[files["layer_index"].eq(1)]
     page.wait_for_selector(caption(layer, 1))
@@ -70,7 +71,7 @@ def test_the_explorer_is_used(open_notebook):
     last = min(1, other["layer_index"].max())
     page.wait_for_selector(caption(other[other["layer_index"].eq(last)], last))
     page.get_by_label("Image", exact=True).select_option(index=0)
-    page.locator(".noUi-handle").focus()
+    page.get_by_label("Layer", exact=True).focus()
     page.keyboard.press("Home")
     page.wait_for_selector(caption(files[files["layer_index"].eq(0)], 0))
     wasted = il.waste(BEFORE).sort_values("bytes", ascending=False, ignore_index=True).iloc[0]
@@ -79,6 +80,63 @@ def test_the_explorer_is_used(open_notebook):
     expect(page.get_by_label("Path holds", exact=True)).to_have_value(wasted["path"])
     assert tab.errors() == [] and tab.cut_off() == []
     tab.shoot("lab-explorer")
+
+
+def tab_to(page, name):
+    """Press Tab until the control of that label has the focus, as someone without a mouse does."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("[...document.activeElement.labels ?? []].map(one => one.textContent.trim())") == [name]:
+            return
+    raise AssertionError(f"Tab does not reach {name}")
+
+
+def named(page, axe, *controls):
+    """Controls have the roles and names that a screen reader says, and axe finds nothing serious in the widget."""
+    for role, name in controls:
+        assert page.locator(".imagelab").get_by_role(role, name=name, exact=True).count(), (role, name)
+    page.evaluate(axe)
+    assert serious(page, ".imagelab") == {}
+
+
+def test_the_explorer_is_used_by_keyboard_and_named_for_a_screen_reader(open_notebook, axe):
+    tab = open_notebook([IMPORTS, f"widgets.LayerExplorer([{BEFORE!r}])"], "keyboard.ipynb")
+    tab.run_all()
+    page, files = tab.page, il.files(BEFORE)
+    page.keyboard.press("Escape")  # out of the cell, where Tab indents
+    tab_to(page, "Layer")
+    for key, index in (("ArrowRight", 1), ("End", 2), ("ArrowLeft", 1)):
+        page.keyboard.press(key)
+        layer = files[files["layer_index"].eq(index)]
+        page.wait_for_selector(f"text=Layer {index}: {len(layer):,} entries")
+    tab_to(page, "Path holds")
+    page.keyboard.type("static/12")
+    found = layer["path"].str.contains("static/12", regex=False).sum()
+    page.wait_for_selector(f"text=Layer 1: {found:,} entries")
+    tab_to(page, "Change")
+    page.keyboard.press("r")  # a letter chooses in a list
+    page.wait_for_selector("text=Layer 1: 0 entries")
+    named(page, axe, ("slider", "Layer"), ("combobox", "Image"), ("textbox", "Path holds"), ("searchbox", "Search"))
+    assert tab.errors() == []
+
+
+def test_the_scan_explorer_is_used_by_keyboard_and_named_for_a_screen_reader(open_notebook, axe):
+    scan = il.data_path("scans/service-slim.facts.trivy.json")
+    tab = open_notebook([IMPORTS, f"widgets.ScanExplorer({str(scan)!r}, 'example:service-slim')"], "keys.ipynb")
+    tab.run_all()
+    page, findings = tab.page, il.read_scan(scan)
+    fixed = findings["fixed_version"].notna()
+    page.keyboard.press("Escape")
+    tab_to(page, "Fix known only")
+    page.keyboard.press("Space")
+    page.wait_for_selector(f"text=/^{fixed.sum()} findings, worst first/")
+    tab_to(page, "Package")
+    page.keyboard.type("werk")
+    page.keyboard.press("Enter")
+    left = fixed & findings["package"].str.contains("werk", case=False)
+    page.wait_for_selector(f"text=/^{left.sum()} findings, worst first/")
+    named(page, axe, ("checkbox", "Fix known only"), ("combobox", "At least"), ("textbox", "Package"))
+    assert tab.errors() == []
 
 
 def test_the_cache_widget_is_used(open_notebook, tmp_path):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import nbformat
@@ -19,10 +18,9 @@ from imagelab.model import HistoryEntry, Image, Layer
 from imagelab.site import report_site
 from imagelab.sources.snapshot import write_snapshot
 from imagelab.tar_columns import KINDS, SCHEMA
-from tests.conftest import missing
+from tests.ui.conftest import serious
 
 pytestmark = pytest.mark.browser
-AXE = "axe-core@4.14.1"
 ARTIFACTS = Path(__file__).resolve().parent.parent / "artifacts"
 PLANT = "window.planted=1"
 # Markup, attributes, scripts, templates, Markdown, TeX, control and bidirectional characters, without a slash.
@@ -124,18 +122,6 @@ def test_nothing_in_an_image_acts_or_breaks_a_page(hostile, name, chromium):
 
 
 @pytest.fixture(scope="module")
-def axe(tmp_path_factory):
-    """axe-core's source, from npm."""
-    if not shutil.which("npm"):
-        missing("npm is not on this machine: axe-core cannot be installed")
-    folder = tmp_path_factory.mktemp("axe")
-    done = subprocess.run(["npm", "install", "--no-save", "--prefix", folder, AXE], capture_output=True, text=True)
-    if done.returncode:
-        missing(f"axe-core could not be installed: {done.stderr[-300:]}")
-    return (folder / "node_modules/axe-core/axe.min.js").read_text()
-
-
-@pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """A real site: two services and their trend, a report that compares them."""
     folder = tmp_path_factory.mktemp("site")
@@ -156,13 +142,7 @@ def test_axe_finds_nothing_serious(site, name, axe, chromium):
     for scheme in ("light", "dark"):
         tab.emulate_media(color_scheme=scheme)
         tab.wait_for_timeout(300)
-        found = tab.evaluate("axe.run().then(result => result.violations)")
-        serious = {
-            f"{one['id']} ({one['impact']}): {one['help']}": [node["html"][:160] for node in one["nodes"][:4]]
-            for one in found
-            if one["impact"] in ("serious", "critical")
-        }
-        assert serious == {}, scheme
+        assert serious(tab) == {}, scheme
     assert said == []
     tab.context.close()
 
