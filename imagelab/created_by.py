@@ -18,7 +18,9 @@ LAYER_MAKERS = frozenset({"ADD", "COPY", "RUN", "WORKDIR"})
 
 _NOP = re.compile(r"(?:\|\d+ .*?)?/bin/sh -c #\(nop\)\s+", re.DOTALL)
 _SHELL = re.compile(r"(?:/bin/(?:ba|da|a)?sh|/bin/bash -o pipefail) -c ")
-_BUILD_ARGS = re.compile(r"\|(\d+) ")
+_BUILD_ARGS = re.compile(r"\|\d+ ")
+_SHELL_FOLLOWS = re.compile(r" (?=/\S+ (?:-\S+ |pipefail )*-\S*c )")
+_PAIRS = re.compile(r"(?:[A-Za-z_]\w*=\S* )*")
 
 
 class Command(NamedTuple):
@@ -58,6 +60,7 @@ def parse_created_by(created_by: str, comment: str = "") -> Command:
 def _shell_command(text: str) -> str:
     """Without the recorded build arguments and the shell in front."""
     if found := _BUILD_ARGS.match(text):
-        shell = text.find("/bin/", found.end())
-        text = text[shell:] if shell >= 0 else text[found.end() :]
+        # values can hold spaces and paths, so the shell tells where they end; the exec form has none
+        end = _SHELL_FOLLOWS.search(text, found.end()) or _PAIRS.match(text, found.end())
+        text = text[end.end() if end else found.end() :]
     return text[found.end() :] if (found := _SHELL.match(text)) else text

@@ -73,7 +73,7 @@ _ABOUT = re.compile(
     r"(?:^|_)(?:file|path|dir|url|uri|endpoint|host|port|name|names|user|username|type|version|policy|min|max|num|count|limit"
     r"|length|len|expiry|expires?|expiration|ttl|timeout|lifetime|age|size|header|prefix|suffix|algorithm|alg|public|sha1|sha256"
     r"|sha512|md5|checksum|fingerprint|no|disabled?|without|skip|allow|enabled?|require[ds]?|ask|empty|stdin|with|env|ref"
-    r"|provider|manager|store|scanner|scanning|symbol|mount|field|column|hint|reset|rotation|budget|per)(?:_|$)"
+    r"|provider|manager|(?<!key_)(?<!trust_)store|scanner|scanning|symbol|mount|field|column|hint|reset|rotation|budget|per)(?:_|$)"
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SWITCHES = re.compile(
@@ -103,14 +103,14 @@ _COMMANDS = re.compile(
     r"\b(?:curl|wget|http)\b[^;|\n]{0,400}?[\s\"'](?:-\w{0,4}[uU]|--(?:proxy-)?user)[\s=\"',]{0,4}[^\s:\"'$]{1,99}:(?P<a>[^\s\"']+)"
     r"|\bsshpass\b[\s\"',]{1,4}-p[\s\"',]{0,4}(?P<b>[^\s\"'-][^\s\"']*)"
     r"|\bmysql\w{0,9}\b[^;|\n]{0,200}?[\s\"']-p(?P<c>[^\s\"'][^\s\"']*)"
-    r"|\b(?:redis-cli|docker login|podman login)\b[^;|\n]{0,200}?\s-[ap][\s\"',]{1,4}(?P<d>[^\s\"'-][^\s\"']*)"
+    r"|\b(?:redis-cli|twine upload|\w{1,20} login)\b[^;|\n]{0,200}?\s-[ap][\s\"',]{1,4}(?P<d>[^\s\"'-][^\s\"']*)"
     r"|\becho\s+(?:-\w+\s+)?[\"']?[\w.$-]{1,64}:(?P<e>[^\s\"'|]+)[\"']?\s*\|\s*chpasswd"
     r"|\bpass(?:in|out)?[\s\"',]{1,4}pass:(?P<f>[^\s\"']+)"
-    r"|\bhtpasswd\s+-\w{0,6}b\w{0,6}\s+\S{1,200}\s+\S{1,99}\s+(?P<g>[^\s\"'&;|]+)"
+    r"|\bhtpasswd\s+-(?:(?=\w{0,6}n)\w{0,6}b\w{0,6}|\w{0,6}b\w{0,6}\s+\S{1,200})\s+\S{1,99}\s+(?P<g>[^\s\"'&;|]+)"
     r"|\bmachine\s+\S{1,200}\s+login\s+\S{1,99}\s+password\s+(?P<h>[^\s\"'\\&;|]+)"
     r"|\b(?:echo|printf)\s+(?:-\w+\s+)?[\"']?(?P<i>[^\s\"'|$]{1,500})[\"']?\s{0,4}\|[^\n|]{0,200}"
     r"(?:--(?:password|passphrase|token)-(?:stdin|fd)|--stdin|sudo\s+-S)"
-    r"|\bconfig(?:ure)?\s+(?:set\s+)?(?:--?\w[\w-]{0,40}\s+){0,3}[\w./:@-]{0,99}?(?:secret|token|passw|auth)[\w-]{0,40}"
+    r"|\bconfig(?:ure)?\s+(?:set\s+)?(?:--?\w[\w-]{0,40}\s+){0,3}[\w./:@-]{0,99}?(?:secret|token|passw|auth)[\w.-]{0,40}"
     r"[\s=\"',]{1,4}(?P<j>[^\s\"'=-][^\s\"']*)"
     r"|(?i:\b(?:identified\s+by|(?:with\s+)?password))\s+\\?'(?P<k>[^'\\]+)"
     r"|\\?\"auth\\?\"\s{0,2}:\s{0,2}\\?\"(?P<l>[A-Za-z0-9+/=]{8,})"
@@ -118,7 +118,7 @@ _COMMANDS = re.compile(
 #: Where created_by holds K=V pairs whose values keep their spaces unquoted.
 _PAIRS = re.compile(
     r"(?:\A|\n|#\(nop\)\s{1,4}|Step \d{1,4}/\d{1,4} : )(?P<word>ENV|ARG|LABEL)\s+(?P<env>(?:[^\n\\]|\\.)*+)"
-    r"|\A(?:RUN )?\|\d{1,3} (?P<run>[^\n]*?)(?= /\S{1,60} -\S*c |\Z)",
+    r"|\A(?:RUN )?\|\d{1,3} (?P<run>[^\n]*?)(?= /\S{1,60} (?:-\S{1,20} |pipefail ){0,4}-\S*c |\Z)",
     re.S,
 )
 _PAIR = re.compile(r"(?:^|(?<=\s))(?P<name>[A-Za-z_\"'][\w.\"'-]{0,99}+)(?:=|\s+(?=\S))")
@@ -208,7 +208,8 @@ def mask(text: str, name: str | None = None) -> Masked:
             if not _names_secret(match["name"]) and not _WEAK.search(_words(match["name"])):
                 continue
             value = _VALUE.match(text, start)[0]  # type: ignore[index]  # matches the empty string at least
-            prose = match["sep"].strip() == ":" and re.fullmatch(r"[A-Za-z]?[a-z]*[.,]?", value)
+            sentence = match["sep"].strip() == ":" and not re.fullmatch(r"[A-Z]+_[A-Z_]+", match["name"])
+            prose = sentence and re.fullmatch(r"[A-Za-z]?[a-z]*[.,]?", value)
             if not prose and is_secret(value, match["name"]):
                 quote = re.match(r"\\?[\"']|", value)[0]  # type: ignore[index]
                 closing = quote if len(value) > len(quote) and value.endswith(quote) else ""

@@ -94,15 +94,26 @@ def test_known_token_forms_are_masked_anywhere(kind, around):
         f"docker run -e POSTGRES_PASSWORD={SECRET} postgres",
         f"export MYSQL_PWD={SECRET}",
         f"keytool -storepass {SECRET} -genkey",
+        f"htpasswd -nbB admin {SECRET}",
+        f"twine upload -u me -p {SECRET} dist/*",
+        f"skopeo login -u me -p {SECRET} example.com",
+        f"composer config github-oauth.github.com {SECRET}",
         "PASSWORD=changeme",
+        "MYSQL_ROOT_PASSWORD: swordfish",
+        "java -Djavax.net.ssl.trustStorePassword=changeit",
         "LABEL secret=swordfish",
     ],
 )
 def test_secrets_in_their_usual_places(text):
     masked = mask(text)
-    assert SECRET not in masked.text and "changeme" not in masked.text and "swordfish" not in masked.text
+    assert not any(secret in masked.text for secret in (SECRET, "changeme", "changeit", "swordfish"))
     assert MASK in masked.text and masked.kinds
     assert mask(masked.text) == (masked.text, ())
+
+
+def test_a_masked_build_argument_leaves_the_command():
+    recorded = "RUN |1 TOKEN=swordfish /bin/bash -o pipefail -c make # buildkit"
+    assert mask(recorded).text == recorded.replace("swordfish", MASK)
 
 
 @pytest.mark.parametrize(

@@ -131,17 +131,21 @@ def _run(arguments: Sequence[str], what: str, timeout: float) -> subprocess.Comp
     from tqdm.auto import tqdm  # slow to load: only where it is shown
 
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        with subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=err) as process:
+        with (
+            subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=err) as process,
+            tqdm(desc=what, bar_format="{desc}: {elapsed}", delay=1, leave=False) as bar,
+        ):
             started = time.monotonic()
-            with tqdm(desc=what, bar_format="{desc}: {elapsed}", delay=1, leave=False) as bar:
+            try:
                 while process.poll() is None:
                     if time.monotonic() - started > timeout:
-                        process.kill()
                         raise ImagelabError(
                             f"{' '.join(arguments)} ran for more than {timeout:.0f} s and was stopped. Raise timeout."
                         )
                     time.sleep(0.1)
                     bar.update(0)
+            finally:  # also where a notebook's cell is interrupted
+                process.kill()
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(arguments, process.returncode, out.read(), err.read())
