@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from imagelab.analyses.advice import advise
-from imagelab.analyses.blame import blame
+from imagelab.analyses.blame import blame, final_stages
 from imagelab.analyses.build_advice import advise_build
 from imagelab.analyses.cache import plan_build
+from imagelab.analyses.hardening_rules import is_root
 from imagelab.analyses.waste import efficiency
 from imagelab.dockerfile.read import Dockerfile
 from imagelab.resources import data_path
@@ -34,13 +35,7 @@ class Handed(NamedTuple):
 
     def chain(self) -> pd.DataFrame:
         """The last stage and the stages that it starts from, in that order."""
-        stages, place = self.read.stages, len(self.read.stages) - 1
-        places = [place]
-        while stages["base_is_stage"].iloc[place]:
-            earlier = stages["stage"].iloc[:place].str.casefold() == stages["base"].iloc[place].casefold()
-            place = int(earlier[::-1].idxmax())
-            places.append(place)
-        return stages.iloc[places]
+        return self.read.stages.iloc[final_stages(self.read.stages)]
 
     def final(self, instruction: str) -> pd.Series:
         """The final image's instructions of one kind, as written with their flags."""
@@ -112,7 +107,7 @@ def other_user(handed: Handed) -> str | None:
     """The container runs as another user than root."""
     users = handed.final("USER").str.strip()
     user = users.iloc[-1] if len(users) else ""
-    return "it runs as root" if user.partition(":")[0] in ("", "0", "root") else None
+    return "it runs as root" if is_root(user) else None
 
 
 def no_chown_again(handed: Handed) -> str | None:

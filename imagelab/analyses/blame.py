@@ -12,7 +12,9 @@ from imagelab import tables
 from imagelab.analyses.security import package_key
 from imagelab.dockerfile.read import Dockerfile, read_dockerfile
 from imagelab.errors import ArchiveError
+from imagelab.frames import expect_frame
 from imagelab.model import Image
+from imagelab.scans.findings import FINDINGS_COLUMNS
 
 BLAME_COLUMNS = {
     "layer_index": "Int64",
@@ -64,7 +66,8 @@ def blame(
         ``groupby("remedy").size()`` says how much goes away by which work. ``attrs["not_listed"]``: why the image's
         files could not be looked at, if so.
     """
-    (image,) = tables.load_images(image)
+    image = tables.one_image(image)
+    expect_frame(scan, FINDINGS_COLUMNS, "il.read_scan")
     layers, history = tables.layers(image), tables.history(image)
     joined = scan.copy()
     joined["layer_index"] = pd.Series(pd.NA, index=scan.index, dtype="Int64")
@@ -138,7 +141,7 @@ def _origins(layers: pd.DataFrame, history: pd.DataFrame, base: Image | str | No
     """layer_index → base or own, as far as it is known."""
     index = layers["layer_index"]
     if base is not None:
-        theirs = list(tables.layers(base)["diff_id"])
+        theirs = list(tables.layers(tables.one_image(base))["diff_id"])
         shared = 0
         for ours, other in zip(layers["diff_id"], theirs, strict=False):
             if pd.isna(ours) or ours != other:
@@ -146,11 +149,21 @@ def _origins(layers: pd.DataFrame, history: pd.DataFrame, base: Image | str | No
             shared += 1
         return pd.Series(["base" if n < shared else "own" for n in index], index=index)
     made = history.dropna(subset=["layer_index"])
-    if "from_base" in history and made["from_base"].notna().any():
+    if made["from_base"].notna().any():
         return made.set_index("layer_index")["from_base"].map({True: "base", False: "own"})
     if not lines.empty:
         return made.set_index("layer_index")["step"].map(lambda step: "own" if step in lines.index else "base")
     return pd.Series(dtype="string")
+
+
+def final_stages(stages: pd.DataFrame) -> list[int]:
+    """Places of the last stage and of those that it starts from, in that order; a name can stand twice, and then means
+    the nearest stage above."""
+    places = [len(stages) - 1]
+    while stages["base_is_stage"].iloc[places[-1]]:
+        above = stages["stage"].iloc[: places[-1]].str.casefold() == stages["base"].iloc[places[-1]].casefold()
+        places.append(int(above[::-1].idxmax()))
+    return places
 
 
 def _lines(history: pd.DataFrame, dockerfile: Dockerfile | str | os.PathLike[str]) -> pd.Series:
@@ -159,15 +172,13 @@ def _lines(history: pd.DataFrame, dockerfile: Dockerfile | str | os.PathLike[str
     A stage that begins with another stage's result goes on with that stage's instructions.
     """
     read = dockerfile if isinstance(dockerfile, Dockerfile) else read_dockerfile(dockerfile)
-    stages = read.stages.set_index("stage")
-    stage = read.stages["stage"].iloc[-1]
-    wanted: list[tuple[str, int]] = []
-    while True:
-        inside = read.instructions[(read.instructions["stage"] == stage) & (read.instructions["instruction"] != "FROM")]
-        wanted = [*inside[["instruction", "line"]].itertuples(index=False, name=None), *wanted]
-        if not bool(stages.loc[stage, "base_is_stage"]):
-            break
-        stage = stages.loc[stage, "base"]
+    made = read.instructions[read.instructions["instruction"] != "FROM"]
+    stage_of = read.stages["line"].searchsorted(made["line"], "right") - 1
+    wanted = [
+        pair
+        for place in reversed(final_stages(read.stages))
+        for pair in made.loc[stage_of == place, ["instruction", "line"]].itertuples(index=False, name=None)
+    ]
     pairs: dict[int, int] = {}
     steps = list(history[["step", "instruction"]].itertuples(index=False, name=None))
     for (step, instruction), (name, line) in zip(reversed(steps), reversed(wanted), strict=False):

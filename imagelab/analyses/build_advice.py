@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from imagelab.analyses.build_rules import RULES, Row, Site
+from imagelab.analyses.cache_log import step_seconds
 from imagelab.dockerfile.context import build_context
-from imagelab.dockerfile.log import read_build_log
 from imagelab.dockerfile.syntax import parse, read_text
 from imagelab.frames import make_frame
 from imagelab.redact import mask
@@ -59,12 +59,12 @@ def advise_build(
     text = read_text(dockerfile)
     is_file = "\n" not in os.fspath(dockerfile)
     build = parse(text)
-    frame = build_context(context, os.path.abspath(dockerfile) if is_file else None) if context is not None else None
-    seconds = _seconds(log, alone=len(build.stages) == 1)
+    frame = None if context is None else build_context(context, os.path.abspath(dockerfile) if is_file else None)
+    seconds = step_seconds(log, {stage.name for stage in build.stages})
     rows: list[Row] = []
     for stage in build.stages:
         steps = [step for step in stage.steps if not step.onbuild]
-        took = {step.line: seconds.get((stage.name, step.step)) for step in steps}
+        took = {step.line: seconds.get((stage.name, step.step or 0)) for step in steps}
         site = Site(stage, steps, took, frame, Path(context) if context is not None else None)
         rows += [row for rule in RULES for row in rule(site)]
     for row in rows:
@@ -72,21 +72,6 @@ def advise_build(
     table = make_frame(_joined(rows, _hadolint(text)), BUILD_ADVICE_COLUMNS)
     order = {"ascending": [False, True], "na_position": "last", "kind": "stable"}
     return table.sort_values(["seconds", "line"], ignore_index=True, **order)
-
-
-def _seconds(log: str | os.PathLike[str] | pd.DataFrame | None, alone: bool) -> dict[tuple[str, int | None], float]:
-    """Seconds by (stage, step); a build of one stage does not name it."""
-    if log is None:
-        return {}
-    frame = log if isinstance(log, pd.DataFrame) else read_build_log(log)
-    ran = frame[frame["step"].notna() & (frame["status"] == "done") & frame["duration"].notna()]
-    ran = ran[ran["instruction"] != "LINK"]
-    names = ran["stage"].fillna("stage-0") if alone else ran["stage"]
-    return {
-        (name, int(step)): float(duration)
-        for name, step, duration in zip(names, ran["step"], ran["duration"], strict=True)
-        if not pd.isna(name)
-    }
 
 
 def _hadolint(text: str) -> list[tuple[int, str, str]]:

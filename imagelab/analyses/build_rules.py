@@ -11,13 +11,12 @@ from typing import Any
 
 import pandas as pd
 
+from imagelab.analyses.advice_rules import EXACT, LIKELY, POSSIBLE
 from imagelab.dockerfile.select import clean, copied, is_remote, select
 from imagelab.dockerfile.syntax import Stage, Step
 from imagelab.frames import format_bytes
 
 Row = dict[str, Any]
-
-EXACT, LIKELY, POSSIBLE = "exact", "likely", "possible"
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ def _installer(name: str, command: str, manifests: str, *caches: str) -> Install
     return Installer(name, re.compile(rf"(?:^|[\s;&|/]){command}"), tuple(manifests.split()), caches)
 
 
+_APT = _installer("apt", r"apt(?:-get)?\s+(?:-\S+\s+)*install\b", "", "/var/cache/apt", "/var/lib/apt")
 #: Cache folders as the tools' own documentation gives them.
 INSTALLERS = (
     _installer("pip", r"pip3?\s+install\b", "", "/root/.cache/pip"),
@@ -49,7 +49,7 @@ INSTALLERS = (
     _installer("bundler", r"bundle\s+install\b", "Gemfile Gemfile.lock", "/usr/local/bundle/cache"),
     _installer("composer", r"composer\s+install\b", "composer.json composer.lock", "/root/.composer/cache"),
     _installer("maven", r"mvn\b", "pom.xml", "/root/.m2"),
-    _installer("apt", r"apt(?:-get)?\s+(?:-\S+\s+)*install\b", "", "/var/cache/apt", "/var/lib/apt"),
+    _APT,
     _installer("apk", r"apk\s+(?:-\S+\s+)*add\b", "", "/etc/apk/cache"),
 )
 _REQUIREMENTS = re.compile(r"(?:-r|--requirement)[\s=]+(\S+)")
@@ -157,24 +157,19 @@ def big_requirements(site: Site) -> Iterator[Row]:
         if step.instruction == "RUN"
         for name in _REQUIREMENTS.findall(_command(step))
     ]
-    if site.root and len(named) == 1:
-        for step, name in named:
-            found = [path for path in site.root.rglob(posixpath.basename(name)) if path.is_file()][:1]
-            lines = [line for path in found for line in path.read_text("utf-8", "replace").splitlines()]
-            count = sum(bool(line.strip()) and not line.lstrip().startswith(("#", "-")) for line in lines)
-            if count >= 10:
-                folder = posixpath.dirname(name)
-                base = posixpath.join(folder, "requirements-base.txt")
-                more = _body(step).replace(name, base)
-                to = f"{folder or '.'}/"
-                lines = [
-                    f"COPY requirements-base.txt {to}",
-                    _line(step, more),
-                    f"COPY requirements.txt {to}",
-                    _line(step),
-                ]
-                what = f"{name} names {count} packages: a change of one installs all; keep apart what seldom changes"
-                yield site.row("big-requirements", step, what, "\n".join(lines), POSSIBLE)
+    if site.root is None or len(named) != 1:
+        return
+    ((step, name),) = named
+    folder, file = posixpath.split(name)
+    found = min((path for path in site.root.rglob("*") if path.name == file and path.is_file()), default=None)
+    lines = found.read_text("utf-8", "replace").splitlines() if found else []
+    count = sum(bool(line.strip()) and not line.lstrip().startswith(("#", "-")) for line in lines)
+    if count >= 10:
+        base = _body(step).replace(name, posixpath.join(folder, "requirements-base.txt"))
+        to = f"{folder or '.'}/"
+        instead = [f"COPY requirements-base.txt {to}", _line(step, base), f"COPY {file} {to}", _line(step)]
+        what = f"{name} names {count} packages: a change of one installs all; keep apart what seldom changes"
+        yield site.row("big-requirements", step, what, "\n".join(instead), POSSIBLE)
 
 
 def cache_mounts(site: Site) -> Iterator[Row]:
@@ -202,8 +197,8 @@ def apt_lists(site: Site) -> Iterator[Row]:
         command = _command(step)
         if step.instruction != "RUN" or not re.search(r"\bapt(?:-get)?\s+(?:-\S+\s+)*update\b", command):
             continue
-        if not INSTALLERS[-2].command.search(command):
-            later = (s for s in site.steps if s.line > step.line and INSTALLERS[-2] in _installs(s))
+        if not _APT.command.search(command):
+            later = (s for s in site.steps if s.line > step.line and _APT in _installs(s))
             following = next(later, None)
             joined = f"{_line(step)} && {_body(following)}" if following else _line(step)
             what = "apt-get update alone stays cached: a later install then uses old lists"
@@ -224,9 +219,7 @@ def wide_copy(site: Site) -> Iterator[Row]:
                 path for path in sent["path"] if _CLUTTER.search(path) and not _CLUTTER.search(posixpath.dirname(path))
             ]
             if clutter:
-                beneath = set(select(sent["path"], clutter[0])).union(
-                    *(select(sent["path"], path) for path in clutter[1:])
-                )
+                beneath = {path for folder in clutter for path in select(sent["path"], folder)}
                 size = int(sent.loc[sent["path"].isin(beneath), "size"].sum())
                 lines = "\n".join(dict.fromkeys(f"**/{posixpath.basename(path)}" for path in clutter))
                 named = ", ".join(clutter[:3])
@@ -315,7 +308,7 @@ def unpinned_base(site: Site) -> Iterator[Row]:
 def early_argument(site: Site) -> Iterator[Row]:
     """Arguments that differ in every build, above steps that do not use them: every RUN below misses."""
     for index, step in enumerate(site.steps):
-        if step.instruction != "ARG":
+        if step.instruction != "ARG" or not step.node.args:
             continue
         name = step.node.args[0].partition("=")[0]
         runs = [s for s in site.steps[index + 1 :] if s.instruction == "RUN"]
@@ -324,11 +317,11 @@ def early_argument(site: Site) -> Iterator[Row]:
             what = (
                 f"ARG {name} is in the key of {len(idle)} RUN below that do not use it: each new value runs them again"
             )
-            seconds = [site.took[s.line] for s in idle if site.took.get(s.line) is not None]
-            row = site.row(
-                "early-argument", step, what, f"# below line {idle[-1].node.end_line}:\n{_line(step)}", EXACT
-            )
-            yield {**row, "seconds": sum(seconds) if seconds else None}
+            seconds = [took for s in idle if (took := site.took.get(s.line)) is not None]
+            instead = f"# below line {idle[-1].node.end_line}:\n{_line(step)}"
+            yield site.row("early-argument", step, what, instead, EXACT) | {
+                "seconds": sum(seconds) if seconds else None
+            }
 
 
 RULES: tuple[Callable[[Site], Iterator[Row]], ...] = (

@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 
 from imagelab.analyses.cache_keys import Keys, Record, make_tree
+from imagelab.analyses.cache_log import step_seconds
 from imagelab.analyses.cache_reasons import explain
 from imagelab.dockerfile.context import Entry, find_dockerfile, read_ignore_file, walk
-from imagelab.dockerfile.log import read_build_log
 from imagelab.dockerfile.syntax import Stage, parse, read_text
 from imagelab.errors import DockerfileError
-from imagelab.frames import make_frame
+from imagelab.frames import expect_frame, make_frame
 from imagelab.redact import mask
 
 PLAN_COLUMNS = {
@@ -115,7 +115,8 @@ def plan_build(
     if any(record.reads.stages for record in now):
         certain = [a == b for a, b in zip(judge(())[2], judge(names)[2], strict=True)]
     needs = _needs(second, now)
-    seconds = _seconds(log, now)
+    priced = step_seconds(log, {record.step.stage for record in now})
+    seconds = [priced.get((record.step.stage, record.step.step or 0)) for record in now]
     columns = {
         "stage": [record.step.stage for record in now],
         "step": [record.step.step for record in now],
@@ -142,6 +143,7 @@ def plan_cost(plan: pd.DataFrame) -> pd.Series:
         the longest chain among those that run again, the least that the rebuild takes. ``unpriced``: steps that run
         again and whose seconds the log does not tell.
     """
+    expect_frame(plan, PLAN_COLUMNS, "il.plan_build")
     seconds, misses = plan["seconds"], ~plan["hit"]
     values = {
         "again": seconds[misses].sum(),
@@ -153,10 +155,17 @@ def plan_cost(plan: pd.DataFrame) -> pd.Series:
 
 
 def _stages(path: Path, args: Mapping[str, str] | None, target: str | None) -> list[Stage]:
-    stages = parse(read_text(path), args).needed(target)
+    build = parse(read_text(path), args)
+    names = [stage.name for stage in build.stages]
+    for stage in build.stages:
+        if names.count(stage.name) > 1:  # allowed, but the plan could not say which one it means
+            raise DockerfileError(f"{path.name}: {stage.name!r} names several stages. Give each a name of its own.")
+    stages = build.needed(target)
     for step in (step for stage in stages for step in stage.steps):
         if step.error:
             raise DockerfileError(f"{path.name} line {step.line}: {step.error}.")
+        if step.instruction in ("COPY", "ADD") and len(step.words) < 2:
+            raise DockerfileError(f"{path.name} line {step.line}: {step.instruction} takes a source and a destination.")
     return stages
 
 
@@ -221,21 +230,6 @@ def _needs(stages: list[Stage], records: list[Record]) -> list[list[int]]:
             state = [*state, index] if record.linked else [index]
         ends[stage.name] = state
     return needs
-
-
-def _seconds(log: str | os.PathLike[str] | pd.DataFrame | None, records: list[Record]) -> list[float | None]:
-    if log is None:
-        return [None] * len(records)
-    frame = log if isinstance(log, pd.DataFrame) else read_build_log(log)
-    ran = frame[frame["step"].notna() & (frame["status"] == "done") & (frame["instruction"] != "LINK")]
-    priced: dict[tuple[str | None, int], float] = {}
-    for stage, step, duration in zip(ran["stage"], ran["step"], ran["duration"], strict=True):
-        key = (None if pd.isna(stage) else stage, int(step))
-        if not pd.isna(duration):
-            priced[key] = max(duration, priced.get(key, 0.0))
-    alone = len({record.step.stage for record in records}) == 1  # such a log does not name the stage
-    places = [(record.step.stage, record.step.step) for record in records]
-    return [priced.get((stage, step or 0), priced.get((None, step or 0)) if alone else None) for stage, step in places]
 
 
 def _critical(needs: list[list[int]], hits: list[bool], seconds: list[float | None]) -> list[bool | None]:

@@ -1,10 +1,29 @@
-"""Which chain of steps made a build take as long as it did."""
+"""What a build's log says of its steps' seconds, and which chain of steps made it take as long as it did."""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Collection
 
 import pandas as pd
+
+from imagelab.dockerfile.log import LOG_COLUMNS, read_build_log
+from imagelab.frames import expect_frame
+
+
+def step_seconds(
+    log: str | os.PathLike[str] | pd.DataFrame | None, stages: Collection[str]
+) -> dict[tuple[str, int], float]:
+    """Seconds by stage and step, of the steps that ran; a build of one stage alone does not name it."""
+    if log is None:
+        return {}
+    frame = log if isinstance(log, pd.DataFrame) else read_build_log(log)
+    expect_frame(frame, LOG_COLUMNS, "il.read_build_log")
+    ran = frame[frame["step"].notna() & (frame["status"] == "done") & (frame["instruction"] != "LINK")]
+    if len(stages) == 1:
+        ran = ran.fillna({"stage": next(iter(stages))})
+    return ran.dropna(subset=["duration"]).groupby(["stage", "step"])["duration"].max().to_dict()
 
 
 def critical_steps(log: pd.DataFrame) -> pd.Series:
@@ -18,6 +37,7 @@ def critical_steps(log: pd.DataFrame) -> pd.Series:
     -------
     Series of bool, by the frame's index.
     """
+    expect_frame(log, LOG_COLUMNS, "il.read_build_log")
     vertices = list(log["vertex"])
     known = set(vertices)
     by_inputs = log["inputs"].notna().any()

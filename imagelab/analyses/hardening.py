@@ -43,5 +43,5 @@ def check_hardening(subject: Image | str | Mapping[str, Any]) -> pd.DataFrame:
         return run_rules(CONTAINER_RULES, facts, f"container:{facts.name}")
     if isinstance(subject, str) and subject.startswith("container:"):
         return run_rules(CONTAINER_RULES, ContainerFacts.load(subject), subject)
-    (image,) = tables.load_images(subject)
+    image = tables.one_image(subject)
     return run_rules([*CONFIG_RULES, *FILE_RULES], ImageFacts(image), image.reference)

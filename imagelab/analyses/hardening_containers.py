@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from imagelab.analyses.hardening_rules import ROOT, Evidence, Rule, Unknown
+from imagelab.analyses.hardening_rules import Evidence, Rule, Unknown, is_root
 from imagelab.frames import make_frame
 from imagelab.redact import mask_document
-from imagelab.scans.findings import mapping, sequence, text, texts
+from imagelab.scans.findings import mapping, number, sequence, text, texts
 from imagelab.tables.config import timestamp
 
 CONTAINERS_COLUMNS = {
@@ -96,12 +96,12 @@ class ContainerFacts:
         ]
 
 
-def containers(inspected: Iterable[Mapping[str, Any]] | None = None) -> pd.DataFrame:
+def containers(inspected: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None = None) -> pd.DataFrame:
     """The engine's containers, created or running, and what they may do.
 
     Parameters
     ----------
-    inspected : iterable of mappings, optional
+    inspected : mapping or iterable of mappings, optional
         What ``docker inspect`` says of containers; asked of the engine if not given.
 
     Returns
@@ -121,27 +121,27 @@ def containers(inspected: Iterable[Mapping[str, Any]] | None = None) -> pd.DataF
 
         inspected = inspect_containers()
     rows = []
-    for facts in map(ContainerFacts, inspected):
+    for facts in map(ContainerFacts, [inspected] if isinstance(inspected, Mapping) else inspected):
         host = facts.host
-        nano, quota, period = (host.get(key) or 0 for key in ("NanoCpus", "CpuQuota", "CpuPeriod"))
-        pids = host.get("PidsLimit")
+        limits = ("NanoCpus", "CpuQuota", "CpuPeriod", "PidsLimit", "Memory")
+        nano, quota, period, pids, memory = (number(host.get(key)) or 0 for key in limits)
         rows.append(
             {
                 "reference": f"container:{facts.name}",
-                "container": facts.inspected.get("Id"),
+                "container": text(facts.inspected.get("Id")),
                 "image": text(facts.config.get("Image")),
                 "state": text(mapping(facts.inspected.get("State")).get("Status")),
                 "created": timestamp(text(facts.inspected.get("Created"))),
-                "user": facts.config.get("User") or "",
+                "user": text(facts.config.get("User")) or "",
                 "read_only": bool(host.get("ReadonlyRootfs")),
                 "privileged": bool(host.get("Privileged")),
                 "no_new_privileges": facts.no_new_privileges,
                 "capabilities": ", ".join(facts.capabilities),
                 "network": text(host.get("NetworkMode")),
                 "mounts": ", ".join(f"{source}:{inside}" for source, inside, _ in facts.mounts()),
-                "memory": host.get("Memory") or None,
+                "memory": int(memory) or None,
                 "cpus": nano / 1e9 or (quota / (period or 100_000) if quota > 0 else None),
-                "pids": pids if pids and pids > 0 else None,
+                "pids": int(pids) if pids > 0 else None,
             }
         )
     return make_frame(rows, CONTAINERS_COLUMNS)
@@ -164,8 +164,8 @@ def _is_host(mode: Any) -> bool:
 
 
 def user(facts: ContainerFacts) -> Iterator[Evidence]:
-    name = str(facts.config.get("User") or "").partition(":")[0]
-    if name in ROOT or (name.isdigit() and int(name) == 0):
+    name = text(facts.config.get("User")) or ""
+    if is_root(name):
         yield Evidence(f"runs as {name or 'root (no user set)'}")
 
 
@@ -244,7 +244,7 @@ CONTAINER_RULES = (
           ("host name", "5.20", "uts", "UTSMode"), ("users", "5.30", "userns", "UsernsMode"))),
     Rule("memory limit", "5.10", None, "--memory.", _setting("Memory", lambda value: not value, "no limit")),
     Rule("process limit", "5.28", None, "--pids-limit.",
-         _setting("PidsLimit", lambda value: not value or value < 0, "no limit")),
+         _setting("PidsLimit", lambda value: (number(value) or 0) <= 0, "no limit")),
     Rule("ports on one interface", "5.13", None, "-p 127.0.0.1:PORT:PORT, or the address that is meant.", published),
     Rule("health check", "5.26", None, "HEALTHCHECK in the image, or --health-cmd.", health),
     Rule("no secrets in the environment", None, None, "Mount a file: docker inspect shows all of it.", environment),

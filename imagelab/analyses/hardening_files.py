@@ -80,14 +80,9 @@ def app_writable(facts: ImageFacts) -> Iterator[Evidence]:
         if len(files):
             yield Evidence(f"{folder}: root can write all {len(files)} files")
         return
-    mode = files["mode"]
-    own = (files["uid"] == uid) & (mode & 0o200 > 0)
-    group = (
-        (files["uid"] != uid) & (files["gid"] == gid) & (mode & 0o020 > 0)
-        if gid is not None
-        else mode.astype(bool) & False
-    )
-    found = files[own | group | (mode & 0o002 > 0)]
+    mode, own = files["mode"], files["uid"] == uid
+    group = ~own & (files["gid"] == (-1 if gid is None else gid))
+    found = files[(own & (mode & 0o200 > 0)) | (group & (mode & 0o020 > 0)) | (mode & 0o002 > 0)]
     if len(found):
         yield Evidence(f"{folder}: uid {uid} can write {len(found)} of {len(files)} files, as {found['path'].min()}")
 

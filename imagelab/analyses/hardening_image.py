@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from imagelab import tables
-from imagelab.analyses.hardening_rules import ROOT, Evidence, Rule, Unknown
+from imagelab.analyses.hardening_rules import Evidence, Rule, Unknown, identity, is_root
 from imagelab.errors import ImagelabError
 from imagelab.model import Image
 from imagelab.redact import mask_document
+from imagelab.scans.findings import mapping
 
 
 @dataclass
@@ -25,8 +26,7 @@ class ImageFacts:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        config = self.image.config.get("config")
-        return config if isinstance(config, dict) else {}
+        return mapping(self.image.config.get("config"))
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -63,33 +63,32 @@ class ImageFacts:
             lines = tables.read_file(self.image, "/etc/passwd").decode("utf-8", "replace").splitlines()
         except ImagelabError as error:
             raise Unknown(f"/etc/passwd cannot be read: {error}") from error
-        fields = [line.split(":") for line in lines]
-        return {
-            one[0]: (int(one[2]), int(one[3]))
-            for one in fields
-            if len(one) > 3 and one[2].isdigit() and one[3].isdigit()
-        }
+        found: dict[str, tuple[int, int]] = {}
+        for name, _, *ids in (line.split(":") for line in lines if line.count(":") > 3):
+            uid, gid = map(identity, ids[:2])
+            if uid is not None and gid is not None:
+                found.setdefault(name, (uid, gid))  # the first entry counts, as for getpwnam(3)
+        return found
 
     @cached_property
     def run_as(self) -> tuple[int, int | None]:
-        """uid and gid that the config's user means."""
+        """uid and gid that the config's user means; None is a group that is not known."""
         name, _, group = self.user.partition(":")
-        if name in ROOT:
+        uid, gid = identity(name), identity(group)
+        if is_root(self.user):
             return 0, 0
-        gid = int(group) if group.isdigit() else None
-        if name.isdigit():
-            return int(name), gid
+        if uid is not None:
+            return uid, gid
         known = self.accounts().get(name)
         if known is None:
             raise Unknown(f"USER {name} is not in /etc/passwd")
-        return known[0], known[1] if gid is None else gid
+        return known[0], gid if group else known[1]
 
 
 def root_user(facts: ImageFacts) -> Iterator[Evidence]:
-    name = facts.user.partition(":")[0]
-    if name in ROOT or (name.isdigit() and int(name) == 0):
+    if is_root(facts.user):
         yield Evidence(f"USER {facts.user}" if facts.user else "no USER instruction: runs as root")
-    elif not name.isdigit():
+    else:
         try:
             uid = facts.run_as[0]
         except Unknown:
@@ -99,8 +98,7 @@ def root_user(facts: ImageFacts) -> Iterator[Evidence]:
 
 
 def healthcheck(facts: ImageFacts) -> Iterator[Evidence]:
-    check = facts.config.get("Healthcheck")
-    test = check.get("Test") if isinstance(check, dict) else None
+    test = mapping(facts.config.get("Healthcheck")).get("Test")
     if not test:
         yield Evidence("no HEALTHCHECK instruction")
     elif test == ["NONE"]:
@@ -151,8 +149,7 @@ def _commands(pattern: str, unless: str | None = None) -> Callable[[ImageFacts],
 
 
 def exposed_ssh(facts: ImageFacts) -> Iterator[Evidence]:
-    ports = facts.config.get("ExposedPorts")
-    if isinstance(ports, dict) and {"22", "22/tcp"} & ports.keys():
+    if {"22", "22/tcp"} & mapping(facts.config.get("ExposedPorts")).keys():
         yield Evidence("EXPOSE 22")
 
 
@@ -166,12 +163,8 @@ def shell_form(facts: ImageFacts) -> Iterator[Evidence]:
 
 
 def sensitive_volumes(facts: ImageFacts) -> Iterator[Evidence]:
-    volumes = facts.config.get("Volumes")
-    for path in sorted(volumes) if isinstance(volumes, dict) else ():
-        if (
-            re.fullmatch(r"/(?:dev|proc|sys|etc|boot|root)?(?:/.*)?|/var/run/docker\.sock", str(path))
-            and path.count("/") < 3
-        ):
+    for path in sorted(mapping(facts.config.get("Volumes"))):
+        if re.fullmatch(r"/(?:(?:dev|proc|sys|etc|boot|root)(?:/[^/]*)?|var/run/docker\.sock)?", path):
             yield Evidence(f"VOLUME {path}")
 
 
@@ -186,9 +179,9 @@ def labels(facts: ImageFacts) -> Iterator[Evidence]:
         yield Evidence("missing: " + ", ".join(missing))
 
 
-def _labels(facts: ImageFacts) -> dict[str, Any]:
-    inside = facts.config.get("Labels")
-    return facts.image.annotations | (inside if isinstance(inside, dict) else {})
+def _labels(facts: ImageFacts) -> dict[str, str]:
+    said = facts.image.annotations | mapping(facts.config.get("Labels"))
+    return {name: value for name, value in said.items() if isinstance(value, str)}
 
 
 # fmt: off

@@ -5,6 +5,7 @@ Ids are those of the CIS Docker Benchmark (as docker-bench-security 1.3.6 number
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -22,7 +23,17 @@ HARDENING_COLUMNS = {
     "layer_index": "Int64",
     "advice": "string",
 }
-ROOT = ("", "0", "root")
+
+
+def identity(text: str) -> int | None:
+    """A uid or gid that is written as a number; None for a name."""
+    return int(text) if re.fullmatch(r"\d{1,10}", text, re.ASCII) else None
+
+
+def is_root(user: str) -> bool:
+    """Whether ``USER[:GROUP]`` says root (as nothing does)."""
+    name = user.partition(":")[0]
+    return name in ("", "root") or identity(name) == 0
 
 
 class Evidence(NamedTuple):

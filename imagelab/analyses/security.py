@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from imagelab.errors import ScanFormatError
-from imagelab.frames import make_frame
+from imagelab.frames import expect_frame, make_frame
 from imagelab.scans.findings import FINDINGS_COLUMNS, SEVERITIES, SEVERITY, parse_purl
 
 COMPARISON_COLUMNS: dict[str, Any] = {
@@ -160,6 +160,8 @@ def _own_name(row: Any) -> str:
 
 def _names(frames: Sequence[pd.DataFrame]) -> dict[str, str]:
     """Each id and alias → the one name of its vulnerability: its first CVE where it has one."""
+    for frame in frames:
+        expect_frame(frame, FINDINGS_COLUMNS, "il.read_scan")
     parents: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -195,9 +197,8 @@ def _summaries(frame: pd.DataFrame, names: dict[str, str]) -> dict[tuple[str, st
             path = "" if row.path is pd.NA else re.sub(r":\d+$", "", row.path)
             key = (row.finding, row.id, package_key(row.purl, row.package) or path)
         word = None if pd.isna(row.severity) else row.severity
-        entry = entries.setdefault(
-            key, row._asdict() | {"count": 0, "versions": set(), "names": set(), "severity": word}
-        )
+        fresh = row._asdict() | {"count": 0, "versions": set(), "names": set(), "severity": word}
+        entry = entries.setdefault(key, fresh)
         entry["count"] += 1
         entry["names"] |= {row.id, *_aliases(row)}
         if row.version is not pd.NA:

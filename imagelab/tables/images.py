@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import pandas as pd
@@ -65,7 +65,7 @@ def _loaded(images: Images) -> Iterator[Image]:
         yield images
     elif isinstance(images, str | os.PathLike):
         yield load_image(images)
-    elif isinstance(images, Iterable) and not isinstance(images, pd.DataFrame):
+    elif isinstance(images, Iterable) and not isinstance(images, pd.DataFrame | Mapping):
         for item in images:
             yield from _loaded(item)
     else:

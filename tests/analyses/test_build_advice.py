@@ -156,3 +156,16 @@ def test_real_projects(corpus):
             continue
         total += len(advise_build(path))
     assert total > 100
+
+
+def test_instructions_without_arguments_are_no_accident():
+    for line in ("ARG", "COPY", "ADD", "RUN", "ENV", "USER", "WORKDIR", "RUN pip install -r reqs/"):
+        assert set(advise_build(f"FROM a\n{line}\n")["rule"]) >= {"unpinned-base"}
+
+
+def test_the_seconds_of_a_stage_that_stands_alone(tmp_path):
+    for name, shown in (("FROM a", ""), ("FROM a AS build", "build "), ("FROM a AS build", "")):
+        log = tmp_path / "log"
+        log.write_text(f"#1 [{shown}2/2] RUN pip install x\n#1 DONE 3.0s\n")
+        found = advise_build(f"{name}\nRUN pip install x\n", log=log).set_index("rule")
+        assert found.loc["cache-mount", "seconds"] == 3.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from imagelab.analyses.cache import PLAN_COLUMNS, plan_build, plan_cost
 from imagelab.analyses.cache_log import critical_steps
 from imagelab.dockerfile.log import read_build_log
-from imagelab.errors import DockerfileError
+from imagelab.errors import DockerfileError, ImagelabError
 
 STAGES = """FROM busybox AS docs
 COPY docs /docs
@@ -167,3 +168,22 @@ def test_nothing_changed_hits_all_and_a_miss_is_never_followed_by_a_hit(tmp_path
     hits = plan_build(root, [change] if change else [])["hit"].tolist()
     assert hits == sorted(hits, reverse=True)
     assert all(hits) or change
+
+
+@pytest.mark.parametrize("line", ["COPY", "COPY x", "ADD x"])
+def test_copies_without_a_destination_are_refused(tmp_path, line):
+    (tmp_path / "Dockerfile").write_text(f"FROM busybox\n{line}\n")
+    with pytest.raises(DockerfileError, match=r"line 2: .* takes a source and a destination"):
+        plan_build(tmp_path)
+
+
+def test_stages_that_share_a_name_are_refused(tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM busybox AS b\nRUN x\nFROM b AS B\nRUN y\n")
+    with pytest.raises(DockerfileError, match="'b' names several stages"):
+        plan_build(tmp_path)
+
+
+def test_frames_of_other_verbs_are_refused():
+    for verb, maker in ((plan_cost, "plan_build"), (critical_steps, "read_build_log")):
+        with pytest.raises(ImagelabError, match=rf"il\.{maker} gives"):
+            verb(pd.DataFrame({"x": [1]}))

@@ -12,7 +12,7 @@ import pytest
 from imagelab.analyses.hardening import check_hardening
 from imagelab.analyses.hardening_containers import CONTAINER_RULES
 from imagelab.analyses.hardening_files import FILE_RULES
-from imagelab.analyses.hardening_image import CONFIG_RULES
+from imagelab.analyses.hardening_image import CONFIG_RULES, ImageFacts
 from imagelab.analyses.hardening_rules import HARDENING_COLUMNS
 from imagelab.errors import ImagelabError
 from imagelab.model import HistoryEntry, Image, Layer
@@ -86,6 +86,7 @@ def result(subject, rule):
         ("exec form", {"Entrypoint": ["python"], "Cmd": ["app.py"]}, [], "passed", ""),
         ("no sensitive volumes", {"Volumes": {"/proc": {}}}, [], "failed", "/proc"),
         ("no sensitive volumes", {"Volumes": {"/var/lib/data": {}}}, [], "passed", ""),
+        ("no sensitive volumes", {"Volumes": {"/var/run/docker.sock": {}}}, [], "failed", "docker.sock"),
         (
             "OCI labels",
             {"Labels": {"org.opencontainers.image.title": "x"}},
@@ -233,3 +234,30 @@ def test_hostile_names_stay_text(tmp_path):
     assert pd.api.types.is_string_dtype(found["evidence"])
     with pytest.raises(ImagelabError):
         check_hardening("no/such/archive.tar")
+
+
+@pytest.mark.parametrize("user", ["²", "9" * 5000, "٣", "1" * 11])
+def test_odd_users_are_names(user):
+    assert result(image({"User": user}), "run as another user than root")[0] == "passed"
+
+
+def test_a_named_group_is_not_the_user_s_own():
+    facts = ImageFacts(image({"User": "app:staff"}))
+    facts.accounts = lambda: {"app": (1000, 1000)}
+    assert facts.run_as == (1000, None)
+    facts = ImageFacts(image({"User": "app"}))
+    facts.accounts = lambda: {"app": (1000, 1000)}
+    assert facts.run_as == (1000, 1000)
+
+
+def test_labels_that_are_no_text_say_nothing():
+    labels = {"org.opencontainers.image.base.name": 5, "org.opencontainers.image.title": ["x"]}
+    assert result(image({"Labels": labels}), "base pinned by digest")[0] == "unknown"
+
+
+def test_it_takes_one_subject():
+    for wrong in ([], [image(), image()]):
+        with pytest.raises(ImagelabError, match="was given"):
+            check_hardening(wrong)
+    with pytest.raises(ImagelabError, match="not dict"):  # what docker inspect prints is a list
+        check_hardening([{"Id": "x"}])

@@ -172,3 +172,16 @@ def test_missing_and_wrong_fields_are_no_error():
         frame = run_rules(CONTAINER_RULES, ContainerFacts(inspected), "x")
         assert len(frame) >= len(CONTAINER_RULES)
     assert list(CONTAINERS_COLUMNS)[:3] == ["reference", "container", "image"]
+
+
+def test_limits_that_are_no_numbers():
+    odd = {
+        "Id": 5,
+        "Config": {"User": []},
+        "HostConfig": {"NanoCpus": "x", "PidsLimit": "9", "Memory": [], "CpuQuota": None},
+    }
+    row = containers(odd).iloc[0]
+    assert row["pids"] == 9 and row[["memory", "cpus"]].isna().all() and row["user"] == ""
+    assert containers([odd]).dtypes.astype(str).to_dict() == CONTAINERS_COLUMNS
+    results = check_hardening(odd).set_index("rule")["result"]
+    assert (results["process limit"], results["memory limit"]) == ("passed", "failed")

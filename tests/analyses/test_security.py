@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+import imagelab as il
 from imagelab.analyses.security import (
     AGREEMENT_COLUMNS,
     COMPARISON_COLUMNS,
@@ -183,3 +184,10 @@ def test_one_scan_is_not_enough():
 )
 def test_package_keys(purl, name, key):
     assert package_key(purl, name) == key
+
+
+def test_what_is_no_scan():
+    scan = il.read_scan(il.data_path("scans/service-slim.facts.trivy.json"))
+    for verb in (lambda: il.compare_scans("a.json", scan), lambda: il.compare_scanners(scan)):
+        with pytest.raises(il.ImagelabError, match=r"il\.read_scan gives, not str"):
+            verb()

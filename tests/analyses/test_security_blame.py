@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from imagelab import tables
-from imagelab.analyses.blame import BLAME_COLUMNS, blame
+from imagelab.analyses.blame import BLAME_COLUMNS, _lines, blame
+from imagelab.errors import ImagelabError
 from imagelab.model import Image, Layer
 from imagelab.scans.findings import Report
 from imagelab.scans.reader import make_scan
@@ -129,3 +130,18 @@ def test_an_image_without_files_leaves_unknown_what_they_would_tell():
     report.add("vulnerability", "CVE-1", package="libc6", version="1", severity="high")
     found = blame(make_scan([("x", report)]), Image("registry.example/x:1", "docker", (Layer(None),)))
     assert found["layer_index"].isna().all() and "file" in found.attrs["not_listed"]
+
+
+def test_lines_of_stages_that_share_a_name():
+    history = pd.DataFrame({"step": [0, 1, 2], "instruction": ["CMD", "COPY", "RUN"]})
+    text = "FROM a AS b\nCOPY x /x\nFROM c AS d\nRUN no\nFROM B AS b\nRUN y\n"
+    assert _lines(history, text).to_dict() == {2: 6, 1: 2}
+
+
+def test_what_is_no_scan_and_what_is_no_image():
+    scan, image = make_scan([("x", Report("trivy", "x"))]), load_image("example:base-busybox")
+    for wrong in ("scan.json", tables.layers(image)):
+        with pytest.raises(ImagelabError, match=r"il\.read_scan gives"):
+            blame(wrong, image)
+    with pytest.raises(ImagelabError, match="was given 2"):
+        blame(scan, [image, image])
