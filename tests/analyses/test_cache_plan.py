@@ -121,7 +121,7 @@ def test_what_is_wrong_is_named(project, tmp_path):
         plan_build(project, ["ap.py"])
     with pytest.raises(DockerfileError, match="either changes or after"):
         plan_build(project, ["app.py"], after=project)
-    with pytest.raises(DockerfileError, match="cannot be read"):
+    with pytest.raises(DockerfileError, match=r"no Dockerfile .Nope.|cannot be read"):
         plan_build(project, dockerfile="Nope")
     (project / "Dockerfile").write_text("FROM a\nWORKDIR ${X:?gone}\n")
     with pytest.raises(DockerfileError, match=r"line 2: .*gone"):
