@@ -10,6 +10,7 @@ import typer
 import imagelab as il
 from imagelab.cli.app import app
 from imagelab.cli.output import Form, Json, Markdown, form, print_frames
+from imagelab.dockerfile.context import find_dockerfile
 from imagelab.errors import ImagelabError
 
 Directory = Annotated[Path, typer.Argument(help="The build context.")]
@@ -97,7 +98,8 @@ def advise_build(
     as_markdown: Markdown = False,
 ) -> None:
     """Say what makes rebuilds slow, and what to write instead."""
-    findings = il.advise_build(file or directory / "Dockerfile", directory, log)
+    root, dockerfile = find_dockerfile(directory, file)
+    findings = il.advise_build(dockerfile, root, log)
     how = form(as_json, as_markdown)
     if how is not Form.JSON:
         findings = findings[["line", "rule", "what", "seconds", "sure", "instead"]]

@@ -140,12 +140,14 @@ def _kind(mode: int) -> str:
 def find_dockerfile(directory: str | os.PathLike[str], dockerfile: str | os.PathLike[str] | None) -> tuple[Path, Path]:
     """The context's directory, and the Dockerfile's path: ``dockerfile`` as given, or within the directory."""
     root = Path(directory)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DockerfileError(f"{str(directory)[:200]!r} is no directory; give the build context's directory.")
     if dockerfile is None:
         return root, root / "Dockerfile"
-    inside = root / dockerfile
-    return root, inside if inside.is_file() or not Path(dockerfile).is_file() else Path(dockerfile)
+    for path in (root / dockerfile, Path(dockerfile)):
+        if os.path.isfile(path):
+            return root, path
+    raise DockerfileError(f"The Dockerfile {str(dockerfile)[:200]!r} cannot be read: it is neither here nor in {root}.")
 
 
 def build_context(
@@ -173,7 +175,7 @@ def build_context(
     Raises
     ------
     DockerfileError
-        No such directory, an unreadable one, or a bad pattern (with its line).
+        No such directory or Dockerfile, an unreadable one, or a bad pattern (of the ignore file with its line).
     """
     root, path = find_dockerfile(directory, dockerfile)
     ignore = read_ignore_file(root, path)

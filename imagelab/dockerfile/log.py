@@ -87,28 +87,31 @@ def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
     text = _read(Path(path))
     objects = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.startswith("{")]
     document = _json(text)
-    if is_event(document):
-        return _frame(read_events([(1, document)], name))
-    if any(is_event(_json(line)) for _, line in objects[:20]):
-        return _frame(read_events(_decoded(objects, name), name))
     plain, classic = PLAIN_LINE.search(text), CLASSIC_STEP.search(text)
-    if plain and not (classic and classic.start() < plain.start()):
-        return _frame(read_plain(text.split("\n")))
-    if classic:
-        return _frame(read_classic(text.split("\n")))
-    raise DockerfileError(f"{name} is no build log that can be read: it is {_kind(text, document, objects)}; {_RECORD}")
+    if is_event(document):
+        vertices = read_events([(1, document)], name)
+    elif any(is_event(_json(line)) for _, line in objects[:20]):
+        vertices = read_events(_decoded(objects, name), name)
+    elif plain and not (classic and classic.start() < plain.start()):
+        vertices = read_plain(text.split("\n"))
+    elif classic:
+        vertices = read_classic(text.split("\n"))
+    else:
+        what = _kind(text, document, objects)
+        raise DockerfileError(f"{name} is no build log that can be read: it is {what}; {_RECORD}")
+    return make_frame([_row(vertex) for vertex in vertices], LOG_COLUMNS)
 
 
 def _read(path: Path) -> str:
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            with gzip.open(path) as stream:
-                data = stream.read(MAX_LOG + 1)
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            data = gzip.GzipFile(fileobj=file).read(MAX_LOG + 1) if packed else file.read(MAX_LOG + 1)
     except (OSError, ValueError, EOFError, zlib.error) as error:
         raise DockerfileError(f"{str(path)[:200]!r} cannot be read as a build log: {error}.") from error
     if len(data) > MAX_LOG:
-        raise DockerfileError(f"{path.name} unpacks to more than {MAX_LOG:,} bytes; no build log is so long.")
+        raise DockerfileError(f"{path.name} has more than {MAX_LOG:,} bytes, unpacked; no build log is so long.")
     if data[257:262] == b"ustar":
         if b"buildkit.historyrecord" not in data:
             raise DockerfileError(f"{path.name} is no build log that can be read: it is a tar; {_RECORD}")
@@ -160,32 +163,27 @@ def _kind(text: str, document: Any, objects: list[tuple[int, str]]) -> str:
     return f"other text ({line[:120]!r})" if line else "empty"
 
 
-def _frame(vertices: list[Vertex]) -> pd.DataFrame:
-    columns: dict[str, list[Any]] = {column: [] for column in LOG_COLUMNS}
-    for vertex in vertices:
-        name, error = mask(vertex.name), mask(vertex.error)
-        stage, step, instruction, arguments, platform = _parts(name.text)
-        row = {
-            "vertex": vertex.id,
-            "stage": vertex.stage or stage,
-            "step": vertex.step or step,
-            "instruction": instruction,
-            "arguments": arguments,
-            "platform": platform,
-            "started": vertex.started,
-            "completed": vertex.completed,
-            "duration": vertex.duration,
-            "cached": vertex.cached,
-            "status": vertex.status,
-            "error": error.text or None,
-            "bytes": sum(vertex.transfers.values()) if vertex.transfers else None,
-            "name": name.text or None,
-            "inputs": " ".join(vertex.inputs) or None,
-            "masked": " ".join(dict.fromkeys(name.kinds + error.kinds)) or None,
-        }
-        for column, value in row.items():
-            columns[column].append(value)
-    return make_frame(columns, LOG_COLUMNS)
+def _row(vertex: Vertex) -> dict[str, Any]:
+    name, error = mask(vertex.name), mask(vertex.error)
+    stage, step, instruction, arguments, platform = _parts(name.text)
+    return {
+        "vertex": vertex.id,
+        "stage": vertex.stage or stage,
+        "step": vertex.step or step,
+        "instruction": instruction,
+        "arguments": arguments,
+        "platform": platform,
+        "started": vertex.started,
+        "completed": vertex.completed,
+        "duration": vertex.duration,
+        "cached": vertex.cached,
+        "status": vertex.status,
+        "error": error.text or None,
+        "bytes": sum(vertex.transfers.values()) if vertex.transfers else None,
+        "name": name.text or None,
+        "inputs": " ".join(vertex.inputs) or None,
+        "masked": " ".join(dict.fromkeys(name.kinds + error.kinds)) or None,
+    }
 
 
 def _parts(name: str) -> tuple[str | None, int | None, str | None, str | None, str | None]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-from imagelab.dockerfile.syntax import Build, Step, parse, read_text
+from imagelab.dockerfile.syntax import Build, Step, parse, read_text, written
 from imagelab.frames import make_frame
 from imagelab.redact import mask
 
@@ -108,11 +107,6 @@ def read_dockerfile(source: str | os.PathLike[str], args: Mapping[str, str] | No
     )
 
 
-def written(step: Step) -> str:
-    """The arguments as they stand in the file, continuation lines joined."""
-    return re.sub(r"^\s*\S+\s*", "", step.node.original).strip()
-
-
 def _row(step: Step) -> dict[str, object]:
     kinds: list[str] = []
 
@@ -126,7 +120,7 @@ def _row(step: Step) -> dict[str, object]:
         words = [f"{key}{equals}{hide(value, key)}" for key, equals, value in (word.partition("=") for word in words)]
     heredocs = "".join(f"<<{name}\n{text}{name}\n" for name, text in step.heredocs)
     # The instruction's name before its arguments lets the masking know ENV's and ARG's pairs.
-    shown = hide(f"{step.instruction} {written(step)}").removeprefix(step.instruction).strip()
+    shown = hide(f"{step.instruction} {written(step.node)}").removeprefix(step.instruction).strip()
     expanded = " ".join(words) if step.instruction in ("ENV", "ARG", "LABEL") else hide(" ".join(words))
     return {
         "stage": step.stage or None,

@@ -30,15 +30,22 @@ def select(paths: Iterable[str], source: str, exclude: Iterable[str] = ()) -> li
     if source == ".":
         chosen = list(paths)
     elif re.search(r"[*?\[\\]", source):
-        try:
-            matcher = PatternMatcher(["./" + source])
-        except ValueError as error:
-            raise DockerfileError(f"{source!r} is no pattern that COPY understands: {error}.") from error
+        matcher = _matcher("./", [source])
         chosen = [path for path in paths if matcher.matches(path)]
     else:
         chosen = [path for path in paths if path == source or path.startswith(source + "/")]
-    excluded = PatternMatcher([f"**/{pattern.lstrip('/')}" for pattern in exclude])
-    return [path for path in chosen if not excluded.matches(path)] if exclude else chosen
+    if exclude:
+        matcher = _matcher("**/", [pattern.lstrip("/") for pattern in exclude])
+        chosen = [path for path in chosen if not matcher.matches(path)]
+    return chosen
+
+
+def _matcher(root: str, patterns: list[str]) -> PatternMatcher:
+    try:
+        return PatternMatcher([root + pattern for pattern in patterns])
+    except ValueError as error:
+        why = str(error).rpartition(": ")[2]
+        raise DockerfileError(f"{' '.join(patterns)!r} is no pattern that COPY understands: {why}.") from error
 
 
 def copied(step: Step) -> list[str]:

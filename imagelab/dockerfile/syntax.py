@@ -137,13 +137,19 @@ def parse(text: str, args: Mapping[str, str] | None = None) -> Build:
         With the line: unknown instructions, wrong forms, an unset ``${NAME:?}``; empty and comment-only files.
     """
     nodes, escape = _nodes(text)
-    reader = _Reader(escape, {**_platform_args(args or {}), **(args or {})})
+    given = {name: str(value) for name, value in (args or {}).items() if value is not None}
+    reader = _Reader(escape, _platform_args(given) | given)
     for node in nodes:
         try:
             reader.read(node)
         except (ValueError, RecursionError, IndexError) as error:
             raise DockerfileError(f"Dockerfile line {node.start_line}: {str(error)[:300]}.") from error
     return Build(_directives(text), tuple(reader.before), tuple(reader.stages))
+
+
+def written(node: DockerfileInstruction) -> str:
+    """The arguments as they stand in the file, continuation lines joined."""
+    return re.sub(r"^\s*\S+\s*", "", node.original).strip()
 
 
 def _nodes(text: str) -> tuple[list[DockerfileInstruction], str]:
@@ -212,9 +218,13 @@ class _Reader:
                 self.top = state
         elif node.name == "ONBUILD":
             self.add(node)
-            # BuildKit runs the trigger in the stages that continue this one.
-            trigger = re.sub(r"^\s*\S+\s+", "", node.original)
-            inner = _nodes(f"# escape={self.escape}\n{trigger}")[0][0]
+            # BuildKit runs the trigger in the stages that continue this one. (It keeps its line here, for errors.)
+            if not written(node):
+                raise ValueError("ONBUILD takes an instruction")
+            lines = "\n" * (node.start_line - 1)
+            inner = _nodes(f"# escape={self.escape}{lines}{written(node)}")[0][0]
+            if inner.name in ("ONBUILD", "FROM", "MAINTAINER"):
+                raise ValueError(f"ONBUILD cannot hold {inner.name}")
             onbuild = replace(node, name=inner.name, flags=inner.flags, args=inner.args, json=inner.json)
             self.stages[-1].onbuild.append(onbuild)
         else:

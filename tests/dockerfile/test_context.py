@@ -10,6 +10,7 @@ import time
 import pandas as pd
 import pytest
 
+from imagelab.analyses.cache import plan_build
 from imagelab.dockerfile.context import CONTEXT_COLUMNS, IgnoreFile, build_context, context_sizes, parse_ignore, walk
 from imagelab.errors import DockerfileError
 
@@ -130,9 +131,18 @@ def test_names_that_are_not_utf8(tmp_path):
 
 
 def test_no_directory(tmp_path):
-    for path in (tmp_path / "none", __file__):
+    for path in (tmp_path / "none", __file__, "a" * 5000, "nul\0"):
         with pytest.raises(DockerfileError, match="is no directory"):
             build_context(path)
+    with pytest.raises(DockerfileError, match=r"'Dokerfile' cannot be read"):
+        build_context(tmp_path, "Dokerfile")
+
+
+@pytest.mark.parametrize("copy", ["COPY [a /x", "COPY --exclude=[ . /x"])
+def test_a_bad_pattern_of_copy_is_refused(tmp_path, copy):
+    write(tmp_path, {"Dockerfile": f"FROM a\n{copy}\n", "a": "x"})
+    with pytest.raises(DockerfileError, match=r"no pattern that COPY understands: syntax error"):
+        plan_build(tmp_path)
 
 
 def test_ten_thousand_files_at_once(tmp_path):

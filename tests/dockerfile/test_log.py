@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imagelab.dockerfile import log
 from imagelab.dockerfile.log import LOG_COLUMNS, read_build_log
 from imagelab.errors import DockerfileError
 
@@ -127,6 +128,13 @@ def test_packed_and_wrapped(logs, tmp_path):
     }
     for name, form in forms.items():
         pd.testing.assert_frame_equal(read_build_log(write(tmp_path, form)), expected, obj=name)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_log_that_is_too_long_is_refused_before_it_is_held(tmp_path, monkeypatch, pack):
+    monkeypatch.setattr(log, "MAX_LOG", 1000)
+    with pytest.raises(DockerfileError, match="more than 1,000 bytes"):
+        read_build_log(write(tmp_path, pack(b"#1 [internal] x\n" * 100)))
 
 
 def test_damage(logs, tmp_path):

@@ -141,6 +141,10 @@ def test_what_cannot_be_expanded_is_unknown_but_read():
         ("FROM a\nCOPY <<EOF /x\nnever ends\n", 2),
         ("# escape=x\nFROM a\n", 1),
         ("FROM a\nENV novalue\n", 2),
+        ("FROM a\n\n\n\nONBUILD RUNN x\n", 5),
+        ("FROM a\n\nONBUILD ONBUILD RUN x\n", 3),
+        ("FROM a\n\nONBUILD FROM x\n", 3),
+        ("FROM a\n\nONBUILD\n", 3),
         ("\n", 1),
         ("", 1),
     ],
@@ -148,6 +152,12 @@ def test_what_cannot_be_expanded_is_unknown_but_read():
 def test_errors_name_the_line(text, line):
     with pytest.raises(DockerfileError, match=f"line {line}"):
         read_dockerfile(text)
+
+
+def test_arguments_are_text_as_on_a_command_line():
+    text = "ARG BASE=a\nFROM $BASE\nARG V=1\nCOPY $V $TARGETPLATFORM /x\n"
+    expanded = read_dockerfile(text, {"V": 3, "BASE": None, "TARGETPLATFORM": 7}).instructions["expanded"]
+    assert expanded.tolist()[1:3] == ["a", "V=3"]
 
 
 def test_a_path_that_is_none(tmp_path):
