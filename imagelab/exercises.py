@@ -76,9 +76,9 @@ def start(name: str) -> str:
 def hint(name: str, step: int = 1) -> str:
     """One hint more with each step."""
     hints = _exercise(name)["hints"]
-    if not 1 <= step <= len(hints):
+    if step not in range(1, len(hints) + 1):
         raise ImagelabError(f"{name} has hints 1 to {len(hints)}, not {step}.")
-    return hints[step - 1]
+    return hints[int(step) - 1]
 
 
 def solution(name: str) -> Any:
@@ -113,7 +113,8 @@ def check(
         be had, the Dockerfile is judged by imagelab's model of builds alone (`read_dockerfile`, `plan_build`,
         `advise_build`).
     options : sequence of str
-        More options of ``docker build``, such as ``--build-arg=BASE=my/python:slim`` or ``--network=host``.
+        More options of ``docker build``, one text each, such as ``--build-arg=BASE=my/python:slim`` or
+        ``--network=host``.
 
     Returns
     -------
@@ -134,7 +135,8 @@ def check(
         raise ImagelabError(f"{name} asks for {one['kind']}: give check({name!r}, …) {wanted}.")
     if dockerfile is None:
         return make_frame([_value(one, answer)], CHECKED_COLUMNS)
-    return make_frame(_dockerfile(name, one, read_text(dockerfile), engine, list(options)), CHECKED_COLUMNS)
+    more = [options] if isinstance(options, str) else list(options)
+    return make_frame(_dockerfile(name, one, read_text(dockerfile), engine, more), CHECKED_COLUMNS)
 
 
 @cache
@@ -152,25 +154,31 @@ def _exercise(name: str) -> dict[str, Any]:
 
 def _value(one: dict[str, Any], answer: Any) -> dict[str, Any]:
     right = ANSWERS[one["right"]]()
-    passed = answer is not None and _plain(answer) == _plain(right)
+    passed = _plain(answer) == _plain(right)
     said = "Right." if passed else "Not answered yet." if answer is None else "Not yet: ask for a hint."
     return {"asked": one["task"], "passed": passed, "said": said, "judged_by": "data"}
 
 
 def _plain(value: Any) -> Any:
-    """Upper or lower case, a list or a tuple: no matter. True is no 1."""
+    """Upper or lower case, a list or a tuple, Python's or numpy's and pandas': no matter. True is no 1."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, str):
         return value.strip().casefold()
     if isinstance(value, (list, tuple)):
         return [_plain(part) for part in value]
-    return (isinstance(value, bool), value)
+    return (type(value) is bool, value) if isinstance(value, int | float) else None
 
 
 def _dockerfile(
     name: str, one: dict[str, Any], text: str, engine: bool | None, options: list[str]
 ) -> list[dict[str, Any]]:
-    arguments = [option.partition("=")[2] for option in options if option.startswith("--build-arg=")]
-    read = read_dockerfile(text if "\n" in text else text + "\n", dict(part.split("=", 1) for part in arguments))
+    given = [
+        option.removeprefix("--build-arg=").partition("=") for option in options if option.startswith("--build-arg=")
+    ]
+    # a name alone takes its value from the environment, as for Docker's CLI
+    arguments = {name: value if equals else os.environ.get(name, "") for name, equals, value in given}
+    read = read_dockerfile(text if "\n" in text else text + "\n", arguments)
     if read.stages.empty:
         raise DockerfileError("Dockerfile: no FROM, so there is nothing to build. Begin with the lines of start(…).")
     with tempfile.TemporaryDirectory() as folder:

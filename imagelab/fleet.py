@@ -27,7 +27,7 @@ from imagelab.errors import ImagelabError
 from imagelab.frames import make_frame
 from imagelab.model import Image
 from imagelab.snapshots import save_snapshot
-from imagelab.sources import load_image
+from imagelab.sources import TRANSPORTS, load_image
 from imagelab.sources.snapshot import SnapshotSource
 from imagelab.tables import files, packages
 from imagelab.tables.config import join_layers, layers, parsed, timestamp
@@ -117,14 +117,27 @@ def index_images(
     pandas.DataFrame
         ``INDEX_COLUMNS``, in the order given: ``state`` is indexed, known (it was there) or failed, and then
         ``error`` says why; ``snapshot`` is the file's name.
+
+    Raises
+    ------
+    ImagelabError
+        No references, or a folder that cannot be written. What is wrong with one image stands in its row.
     """
     from tqdm.auto import tqdm  # slow to load: only where it is shown
 
     if isinstance(references, str | os.PathLike):
         references = [references]
-    wanted = list(dict.fromkeys(os.fspath(reference) for reference in references))
+    try:
+        wanted = list(dict.fromkeys(os.fspath(reference) for reference in references))
+    except TypeError as error:
+        raise ImagelabError(f"index_images wants references, as il.load_image takes them: {error}.") from error
     folder = Path(into).absolute()
-    (folder / "index").mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / "index").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImagelabError(
+            f"{folder} cannot hold a fleet: {error.strerror}. Name a folder that can be written."
+        ) from error
     own = ThreadPoolExecutor(min(4, os.cpu_count() or 1)) if executor is None else None
     try:
         submit = (own or executor).submit  # type: ignore[union-attr]
@@ -230,7 +243,7 @@ def instruction_pattern(created_by: str | None) -> str:
 
 def _patterns(commands: pd.Series) -> pd.Series:
     kinds = {text: instruction_pattern(text) for text in commands.dropna().unique()}
-    return commands.map(kinds).fillna("(unknown)").astype("str")
+    return commands.astype(object).map(kinds).astype("str").fillna("(unknown)")
 
 
 def _records(frame: pd.DataFrame, field: str) -> list[dict[str, Any]]:
@@ -240,7 +253,8 @@ def _records(frame: pd.DataFrame, field: str) -> list[dict[str, Any]]:
 
 def _split_name(reference: str) -> tuple[str, str | None]:
     """Repository and tag of a reference of whatever transport."""
-    bare = re.sub(r"^[a-z-]+:(?://)?(?=[^\d])", "", reference).partition("@")[0]
+    transport, _, rest = reference.partition(":")
+    bare = (rest.removeprefix("//") if transport in TRANSPORTS and rest else reference).partition("@")[0]
     head, colon, tag = bare.rpartition(":")
     return (head, tag) if colon and "/" not in tag else (bare, None)
 

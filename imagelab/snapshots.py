@@ -6,6 +6,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from imagelab.errors import ImagelabError
+from imagelab.layer_tar import LayerListing
 from imagelab.listing import layer_listings
 from imagelab.model import Image
 from imagelab.sources import load_image
@@ -34,19 +36,22 @@ def save_snapshot(image: Image | str, path: str | os.PathLike[str], *, digests: 
     Raises
     ------
     ImagelabError
-        The image cannot be loaded or listed.
+        The image cannot be loaded or listed, or the file not written.
     """
     image = one_image(image)
-    if image.source is None or (isinstance(image.source, SnapshotSource) and not image.source.listed):
-        return write_snapshot(image, {}, Path(path))  # nothing lists it: its facts alone
-    listings = layer_listings(image, digests=digests)
-    if image.transport == "docker-daemon":
-        image = _exact(image)
-    layers = tuple(
-        replace(layer, size=listings[index].size, entries=listings[index].entries)
-        for index, layer in enumerate(image.layers)
-    )
-    return write_snapshot(replace(image, layers=layers), listings, Path(path))
+    listings: dict[int, LayerListing] = {}
+    # what nothing lists is written as its facts alone
+    if image.source is not None and not (isinstance(image.source, SnapshotSource) and not image.source.listed):
+        listings = layer_listings(image, digests=digests)
+        if image.transport == "docker-daemon":
+            image = _exact(image)
+        layers = enumerate(image.layers)
+        listed = (replace(one, size=listings[n].size, entries=listings[n].entries) for n, one in layers)
+        image = replace(image, layers=tuple(listed))
+    try:
+        return write_snapshot(image, listings, Path(path))
+    except OSError as error:
+        raise ImagelabError(f"{path} cannot be written: {error.strerror}. Name a file in a folder of yours.") from error
 
 
 def _exact(image: Image) -> Image:

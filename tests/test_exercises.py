@@ -4,6 +4,8 @@ import contextlib
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import imagelab as il
@@ -197,3 +199,22 @@ def test_what_is_really_wasted_is_the_same_on_an_engine(modern, monkeypatch):
     wasted = il.waste("docker-daemon:recipe/chmod-in-layer:before", digests=True)["bytes"].sum()
     assert exercises.check("find-waste", int(wasted))["passed"].all()
     assert not exercises.check("find-waste", 25_200_000)["passed"].any()
+
+
+def test_answers_as_pandas_and_numpy_give_them():
+    wasted = il.efficiency("example:chmod-in-layer-before")["wasted"]
+    assert exercises.check("find-waste", wasted.iloc[0])["passed"].all()
+    assert exercises.check("late-cleanup", np.bool_(False))["passed"].all()
+    assert exercises.check("requirements-first", pd.Series(exercises.solution("requirements-first")))["passed"].all()
+    for other in (wasted, pd.NA, pd.DataFrame(), np.nan, object(), {}):
+        assert not exercises.check("find-waste", other)["passed"].any()
+
+
+def test_options_as_docker_takes_them(monkeypatch):
+    monkeypatch.setenv("BASE", "python:3.10")
+    asked = exercises.CHECKS["small_base"].__doc__
+    for options, passed in (("--build-arg=BASE=python:3.10-alpine", True), (["--build-arg=BASE"], False)):
+        checked = exercises.check("optimise-size", dockerfile=GOOD, engine=False, options=options)
+        assert checked.set_index("asked").loc[asked, "passed"] == passed
+    with pytest.raises(ImagelabError, match="hints 1 to"):
+        exercises.hint("cache-mount", "first")

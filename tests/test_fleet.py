@@ -7,13 +7,15 @@ import signal
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 import imagelab as il
 from imagelab.analyses.fleet import query_fleet
-from imagelab.fleet import INDEX_COLUMNS, index_images, instruction_pattern, snapshot_name
+from imagelab.errors import ImagelabError
+from imagelab.fleet import INDEX_COLUMNS, _split_name, image_facts, index_images, instruction_pattern, snapshot_name
 from imagelab.sources import registry_client
 from tests.sources.registries import Fault, Proxy, Registry
 from tests.sources.test_registry import layout
@@ -83,8 +85,6 @@ def test_any_executor_serves(tmp_path):
 
 def test_names_are_readable_and_apart():
     image = il.load_image(EXAMPLES[0])
-    from dataclasses import replace
-
     odd = replace(image, reference="docker://h:5000/team/../a b:v1")
     assert snapshot_name(odd).startswith("h_5000_team_.._a_b_v1-")
     assert snapshot_name(replace(odd, manifest_digest="sha256:moved")) != snapshot_name(odd)
@@ -199,3 +199,34 @@ def test_the_widget_and_its_sibling(tmp_path):
     assert widget.pattern.disabled and "age_days" in widget.selected
     gone = FleetExplorer(tmp_path / "nothing")
     assert "holds no index" in gone.error and "text/html" in gone._repr_mimebundle_()
+
+
+@pytest.mark.parametrize(
+    "reference, repository, tag",
+    [
+        ("my-app:v2", "my-app", "v2"),
+        ("python:latest", "python", "latest"),
+        ("python:3.12", "python", "3.12"),
+        ("docker-daemon:app", "app", None),
+        ("localhost:5000/team/app", "localhost:5000/team/app", None),
+        ("docker://h:5000/a/b:v1@sha256:0", "h:5000/a/b", "v1"),
+    ],
+)
+def test_repository_and_tag(reference, repository, tag):
+    assert _split_name(reference) == (repository, tag)
+
+
+def test_an_image_without_history_and_times_has_its_facts(tmp_path):
+    image = replace(il.load_image("example:whiteout-before"), history=(), config={"created": {}})
+    facts = image_facts(image, "name", "reference")
+    assert facts["created"] is None and facts["base_created"] is None
+    assert {layer["instruction"] for layer in facts["layers"]} == {"(unknown)"}
+
+
+def test_what_cannot_be_indexed_is_said_at_once(tmp_path):
+    for wrong in (None, [il.load_image(EXAMPLES[0])]):
+        with pytest.raises(ImagelabError, match="wants references"):
+            index_images(wrong, tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ImagelabError, match="cannot hold a fleet"):
+        index_images(EXAMPLES, tmp_path / "file")

@@ -19,6 +19,7 @@ from images import config_of, docker_save, layer_tar, write_tar
 from test_errors import CONFIG, WRONG, nodes, replaced
 
 import imagelab as il
+from imagelab.errors import ImagelabError
 from imagelab.sources.snapshot import KEY
 
 TARS = [
@@ -181,3 +182,12 @@ def test_rows_that_no_layer_has(tmp_path, image, column, value):
     )
     with pytest.raises(il.ArchiveError, match=r"x\.parquet"):
         il.files(f"snapshot:{path}")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "file" / "x.parquet"):
+        with pytest.raises(ImagelabError, match="cannot be written"):
+            il.save_snapshot("example:base-busybox", path)
+    with pytest.raises(ImagelabError, match="was given 2"):
+        il.save_snapshot(["example:base-busybox"] * 2, tmp_path / "x.parquet")

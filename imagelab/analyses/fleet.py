@@ -47,15 +47,17 @@ def query_fleet(
     Raises
     ------
     ImagelabError
-        An unknown question, a missing pattern, or a folder without an index.
+        An unknown question, a pattern or version that it wants or does not take, or a folder without an index.
     """
+    if question not in (known := [*QUESTIONS, "findings"]):
+        raise ImagelabError(f"no question {question!r} is known. These are: {', '.join(known)}.")
+    if pattern is not None and (question == "findings" or not QUESTIONS[question].pattern):
+        raise ImagelabError(f"the question {question} takes no pattern, and was given {pattern!r}.")
+    if version is not None and question != "where":
+        raise ImagelabError(f"the question {question} takes no version, and was given {version!r}; where does.")
     if question == "findings":
         return _findings(Path(folder))
-    if question not in QUESTIONS:
-        raise ImagelabError(f"no question {question!r} is known. These are: {', '.join([*QUESTIONS, 'findings'])}.")
     asked = QUESTIONS[question]
-    if pattern is not None and not asked.pattern:
-        raise ImagelabError(f"the question {question} takes no pattern, and was given {pattern!r}.")
     if question != "where":
         return _ask(Path(folder), asked, **_matching(pattern))
     if not pattern:

@@ -199,3 +199,13 @@ def test_embedded_examples_make_a_fleet(tmp_path):
     assert held["images"].sum() == expected.sum()
     wasted = query_fleet(tmp_path, "waste")["bytes"].sum()
     assert wasted == il.waste(images)["bytes"].sum()
+
+
+def test_what_a_question_does_not_take_is_refused(folder):
+    for question, more, match in (
+        ("findings", {"pattern": "x"}, "no pattern"),
+        ("packages", {"version": "1"}, "no version"),
+        (["storage"], {}, "is known"),
+    ):
+        with pytest.raises(ImagelabError, match=match):
+            query_fleet(folder, question, **more)
