@@ -3,6 +3,8 @@
 import pytest
 
 import imagelab as il
+from imagelab.analyses.fleet_questions import QUESTIONS
+from imagelab.fleet import index_images
 from imagelab.frames import format_bytes
 from imagelab.resources import notebooks_path
 from tests.ui.conftest import serious
@@ -196,6 +198,33 @@ def test_the_scan_explorer_is_used(open_notebook):
     page.set_viewport_size({"width": 1280, "height": 1700})  # a window that grows leaves the chart where it was
     tab.settle()
     assert page.evaluate("document.querySelector('.js-plotly-plot').clientHeight") > 150
+
+
+def test_the_fleet_explorer_is_used(open_notebook, tmp_path):
+    names, fleet = ("example:base-busybox", "example:copy-link-before", BEFORE), tmp_path / "fleet"
+    index_images(names, fleet)
+    tab = open_notebook([IMPORTS, f"fleet = widgets.FleetExplorer({str(fleet)!r})\nfleet"], "fleet.ipynb")
+    tab.run_all()
+    page = tab.page
+
+    def words(question, pattern=None):
+        return f"text={QUESTIONS[question].asks}: {len(il.query_fleet(fleet, question, pattern)):,} rows"
+
+    page.wait_for_selector(words("likeness"))
+    expect(page.get_by_label("Name", exact=True)).to_be_disabled()
+    for question in ("sharing", "layers", "bases"):
+        page.get_by_label("Question", exact=True).select_option(index=list(QUESTIONS).index(question))
+        page.wait_for_selector(words(question))
+    page.get_by_label("Question", exact=True).select_option(index=list(QUESTIONS).index("where"))
+    page.get_by_label("Name", exact=True).fill("busybox")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(words("where", "busybox"))
+    for path in fleet.rglob("*.parquet"):
+        path.write_bytes(b"damaged")
+    page.get_by_label("Question", exact=True).select_option(index=list(QUESTIONS).index("waste"))
+    page.locator("[role=alert]").first.wait_for()  # in the widget, not as a traceback
+    assert tab.errors() == [] and tab.cut_off() == []
+    tab.shoot("lab-fleet")
 
 
 def test_a_dark_lab_reads_too(open_notebook):
