@@ -43,11 +43,11 @@ def main() -> None:
 
     try:
         app()
-    except ImagelabError as error:
+    except BrokenPipeError:  # `imagelab … | head`
+        sys.stderr.close()
+        sys.exit(0)
+    except (ImagelabError, OSError) as error:  # OSError: where to write is no place for it
         if _debug:
             raise
         print(f"imagelab: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # `imagelab … | head`
-        sys.stderr.close()
-        sys.exit(0)

@@ -9,23 +9,12 @@ import typer
 
 import imagelab as il
 from imagelab.cli.app import app
-from imagelab.cli.output import Form, Json, Markdown, form, print_frames
+from imagelab.cli.output import Form, Json, Markdown, Rows, form, pairs, print_frames
 from imagelab.dockerfile.context import find_dockerfile
-from imagelab.errors import ImagelabError
 
 Directory = Annotated[Path, typer.Argument(help="The build context.")]
 File = Annotated[Path | None, typer.Option("-f", "--file", help="The Dockerfile, where it has another name.")]
-Rows = Annotated[int, typer.Option("--rows", min=1, help="Rows shown; --json prints all.")]
 Log = Annotated[Path | None, typer.Option("--log", help="A log of a build that ran the steps: prices them.")]
-
-
-def _arguments(given: list[str] | None) -> dict[str, str] | None:
-    if given is None:
-        return None
-    for item in given:
-        if "=" not in item:
-            raise ImagelabError(f"{item!r} is no build argument: write NAME=VALUE.")
-    return dict(item.split("=", 1) for item in given)
 
 
 @app.command("plan-build")
@@ -49,15 +38,13 @@ def plan_build(
         changed or (),
         after=after,
         dockerfile=file,
-        args=_arguments(args),
-        args_after=_arguments(args_after),
+        args=pairs(args),
+        args_after=None if args_after is None else pairs(args_after),
         target=target,
         log=log,
     )
-    how = form(as_json, as_markdown)
-    if how is not Form.JSON:
-        plan = plan[["stage", "step", "instruction", "arguments", "hit", "certain", "reason", "seconds"]]
-    print_frames({"plan": plan}, how)
+    columns = ["stage", "step", "instruction", "arguments", "hit", "certain", "reason", "seconds"]
+    print_frames({"plan": plan}, form(as_json, as_markdown), columns={"plan": columns})
 
 
 @app.command("build-log")
@@ -68,11 +55,9 @@ def build_log(
     as_markdown: Markdown = False,
 ) -> None:
     """Read a build's log: its steps, what they took, what came from the cache."""
-    log = il.read_build_log(file)
-    how = form(as_json, as_markdown)
-    if how is not Form.JSON:
-        log = log[["stage", "step", "instruction", "arguments", "duration", "cached", "status", "bytes"]]
-    print_frames({"steps": log}, how, rows=rows)
+    columns = ["stage", "step", "instruction", "arguments", "duration", "cached", "status", "bytes"]
+    frames = {"steps": il.read_build_log(file)}
+    print_frames(frames, form(as_json, as_markdown), rows=rows, columns={"steps": columns})
 
 
 @app.command()
@@ -99,8 +84,6 @@ def advise_build(
 ) -> None:
     """Say what makes rebuilds slow, and what to write instead."""
     root, dockerfile = find_dockerfile(directory, file)
-    findings = il.advise_build(dockerfile, root, log)
-    how = form(as_json, as_markdown)
-    if how is not Form.JSON:
-        findings = findings[["line", "rule", "what", "seconds", "sure", "instead"]]
-    print_frames({"advice": findings}, how, rows=rows)
+    frames = {"advice": il.advise_build(dockerfile, root, log)}
+    columns = ["line", "rule", "what", "seconds", "sure", "instead"]
+    print_frames(frames, form(as_json, as_markdown), rows=rows, columns={"advice": columns})

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imagelab.cli.app import app
-from imagelab.cli.output import Form, Json, Markdown, form, print_frames
+from imagelab.cli.output import Form, Json, Markdown, Rows, form, print_frames
 
 
 @app.command()
@@ -40,7 +40,7 @@ def fleet(
     ],
     pattern: Annotated[str | None, typer.Argument(help="A package's or file's name; * is any text.")] = None,
     version: Annotated[str | None, typer.Option(help="For where: only this version.")] = None,
-    rows: Annotated[int, typer.Option("--rows", min=1, help="Rows shown; --json prints all.")] = 20,
+    rows: Rows = 20,
     as_json: Json = False,
     as_markdown: Markdown = False,
 ) -> None:

@@ -9,16 +9,14 @@ import pandas as pd
 import typer
 
 import imagelab as il
-from imagelab.analyses.gate import parse_bytes
 from imagelab.cli.app import app
-from imagelab.cli.output import Form, Json, Markdown, form, print_frames, records
+from imagelab.cli.output import Form, Json, Markdown, Rows, form, print_frames
 from imagelab.frames import format_bytes
 from imagelab.layer_cache import cache_info, clear_cache
 
 Image = Annotated[
     str, typer.Argument(help="A name in the engine, a path, or TRANSPORT:…; example:NAME for embedded data.")
 ]
-Rows = Annotated[int, typer.Option("--rows", min=1, help="Rows shown; --json prints all.")]
 
 
 @app.command()
@@ -68,11 +66,9 @@ def advise(
     as_markdown: Markdown = False,
 ) -> None:
     """Say what could be left out, and what to write instead."""
-    findings = il.advise(image, digests=digests, accepted=accepted)
-    how = form(as_json, as_markdown)
-    if how is not Form.JSON:
-        findings = findings[["what", "sure", "layer_index", "from_base", "instead", "accepted"]]
-    print_frames({"advice": findings}, how, rows=rows)
+    frames = {"advice": il.advise(image, digests=digests, accepted=accepted)}
+    columns = ["what", "sure", "layer_index", "from_base", "instead", "accepted"]
+    print_frames(frames, form(as_json, as_markdown), rows=rows, columns={"advice": columns})
 
 
 @app.command()
@@ -115,15 +111,14 @@ def check(
     as_markdown: Markdown = False,
 ) -> None:
     """Hold an image against limits: a line for each, exit code 1 where one does not hold."""
-    size, wasted, growth = (None if text is None else parse_bytes(text) for text in (max_size, max_wasted, max_growth))
     result = il.check(
         image,
-        max_size=size,
+        max_size=max_size,
         max_layers=max_layers,
         min_efficiency=min_efficiency,
-        max_wasted=wasted,
+        max_wasted=max_wasted,
         against=against,
-        max_growth=growth,
+        max_growth=max_growth,
         dive_ci=dive_ci,
         scan=il.read_scan(scan) if scan else None,
         fail_on=fail_on,
@@ -158,12 +153,12 @@ app.add_typer(cache_app, name="cache")
 def info(as_json: Json = False) -> None:
     """Show where the cache is and how much it holds."""
     folder, entries, size = cache_info()
-    facts = pd.DataFrame([{"folder": str(folder) if folder else "(turned off)", "entries": entries, "size": size}])
+    place = str(folder or "(turned off)")
     if as_json:
+        facts = pd.DataFrame([{"folder": place, "entries": entries, "size": size}])
         print_frames({"cache": facts}, Form.JSON)
     else:
-        for key, value in records(facts)[0].items():
-            typer.echo(f"{key}: {format_bytes(value) if key == 'size' else value}")
+        typer.echo(f"folder: {place}\nentries: {entries}\nsize: {format_bytes(size)}")
 
 
 @cache_app.command("clear")

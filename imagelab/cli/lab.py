@@ -17,7 +17,7 @@ import typer
 import imagelab as il
 from imagelab.analyses.claims import VERDICTS, verdict
 from imagelab.cli.app import app
-from imagelab.cli.output import Form, Json, Markdown, form, print_frames
+from imagelab.cli.output import Form, Json, Markdown, form, pairs, print_frames
 from imagelab.errors import ImagelabError, ImageNotFound
 
 lab_app = typer.Typer(help="Recipes: build one on your engine, measure what it saves there.", no_args_is_help=True)
@@ -79,14 +79,14 @@ def list_(as_json: Json = False, as_markdown: Markdown = False) -> None:
 def build(
     name: Name,
     local: Annotated[bool, typer.Option("--local", help="Base images: stand-ins, made where missing.")] = False,
-    base: Annotated[list[str] | None, typer.Option("--base", help="FROM=IMAGE in place of a base.")] = None,
+    base: Annotated[
+        list[str] | None, typer.Option("--base", help="NAME=IMAGE in place of a base: python:3.10-slim=my/python:slim.")
+    ] = None,
     network: Annotated[str, typer.Option("--network", help="The network of RUN steps.")] = "host",
 ) -> None:
     """Build a recipe's variants on the engine that Docker's CLI talks to."""
-    if wrong := [pair for pair in base or [] if "=" not in pair]:
-        raise ImagelabError(f"{wrong[0]!r} is no base: write NAME=IMAGE, such as python:3.10-slim=my/python:slim.")
     make = _make()
-    bases = (make.STAND_INS if local else {}) | dict(pair.split("=", 1) for pair in base or [])
+    bases = (make.STAND_INS if local else {}) | pairs(base)
     for path in _variants(name):
         try:
             for needed in (*make.missing_bases(path, bases), path):

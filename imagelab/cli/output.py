@@ -10,6 +10,7 @@ import pandas as pd
 import typer
 
 from imagelab.display import BYTE_COLUMN, clean
+from imagelab.errors import ImagelabError
 from imagelab.frames import format_bytes
 
 
@@ -23,6 +24,15 @@ class Form(StrEnum):
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON: sizes in bytes.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request's comment.")]
+Rows = Annotated[int, typer.Option("--rows", min=1, help="Rows shown; --json prints all.")]
+
+
+def pairs(given: list[str] | None) -> dict[str, str]:
+    """What a repeated ``NAME=VALUE`` option gives."""
+    for item in given or ():
+        if "=" not in item:
+            raise ImagelabError(f"{item!r} is not NAME=VALUE, which the option takes.")
+    return dict(item.split("=", 1) for item in given or ())
 
 
 def form(as_json: bool, as_markdown: bool = False) -> Form:
@@ -30,13 +40,19 @@ def form(as_json: bool, as_markdown: bool = False) -> Form:
     return Form.JSON if as_json else Form.MARKDOWN if as_markdown else Form.TEXT
 
 
-def print_frames(frames: dict[str, pd.DataFrame], how: Form, *, rows: int | None = None) -> None:
-    """Print named frames; text and Markdown show the first ``rows``, JSON everything."""
+def print_frames(
+    frames: dict[str, pd.DataFrame],
+    how: Form,
+    *,
+    rows: int | None = None,
+    columns: dict[str, list[str]] | None = None,
+) -> None:
+    """Print named frames; text and Markdown show the first ``rows``, and these ``columns`` of a frame; JSON everything."""
     if how is Form.JSON:
         typer.echo(json.dumps({name: records(frame) for name, frame in frames.items()}, indent=1, ensure_ascii=False))
         return
     for name, frame in frames.items():
-        shown = frame if rows is None else frame.head(rows)
+        shown = (frame if rows is None else frame.head(rows))[(columns or {}).get(name, list(frame))]
         typer.echo(f"{'### ' if how is Form.MARKDOWN else ''}{name}\n")
         typer.echo(_table(shown, how) if len(shown) else "(none)")
         if len(shown) < len(frame):
@@ -46,7 +62,7 @@ def print_frames(frames: dict[str, pd.DataFrame], how: Form, *, rows: int | None
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """A frame's rows as JSON has them: unknown is null, times are ISO 8601."""
-    return json.loads(frame.to_json(orient="records", date_format="iso", date_unit="s", force_ascii=False))
+    return json.loads(frame.to_json(orient="records", date_format="iso", date_unit="us", force_ascii=False))
 
 
 def _table(frame: pd.DataFrame, how: Form) -> str:

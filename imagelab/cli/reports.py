@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from imagelab.cli.app import app
+from imagelab.cli.output import pairs
 from imagelab.errors import ImagelabError
 
 
@@ -41,7 +42,7 @@ def report(
     if len(references) == 1 and any(Path(references[0]).glob("*.parquet")):
         typer.echo(report_site(references[0], output))
         return
-    given: dict[str, Any] = dict(item.partition("=")[::2] for item in values or ())
+    given: dict[str, Any] = dict(pairs(values))
     for name, files in (("scans", scans), ("logs", logs)):
         if files and len(files) != len(references):
             raise ImagelabError(

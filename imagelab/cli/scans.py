@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 import imagelab as il
 from imagelab.cli.app import app
-from imagelab.cli.output import Form, Json, Markdown, form, print_frames
+from imagelab.cli.output import Form, Json, Markdown, Rows, form, print_frames
 
 Report = Annotated[Path, typer.Argument(help="A scanner's report.")]
-Rows = Annotated[int, typer.Option("--rows", min=1, help="Rows shown; --json prints all.")]
 
 
 @app.command()
@@ -38,14 +36,13 @@ def scan(
     aside = il.set_aside(findings)
     if image is not None:
         findings = il.blame(findings, image)
-    how = form(as_json, as_markdown)
     counts = findings.groupby(["finding", "severity"], observed=True).size().rename("count").reset_index()
-    findings = findings.sort_values("severity", ascending=False, kind="stable")
-    if how is not Form.JSON:
-        shown = ["severity", "id", "package", "version", "fixed_version", "title"]
-        findings = findings[shown + (["instruction", "remedy"] if image is not None else [])]
-    frames = {"counts": counts, "findings": findings}
-    print_frames(frames | ({"set aside": aside} if len(aside) else {}), how, rows=rows)
+    frames = {"counts": counts, "findings": findings.sort_values("severity", ascending=False, kind="stable")}
+    if len(aside):
+        frames["set aside"] = aside
+    columns = ["severity", "id", "package", "version", "fixed_version", "title"]
+    columns += ["instruction", "remedy"] if image is not None else []
+    print_frames(frames, form(as_json, as_markdown), rows=rows, columns={"findings": columns})
 
 
 @app.command("compare-scans")
@@ -54,13 +51,10 @@ def compare_scans(
 ) -> None:
     """Compare two scans: what is new, fixed, changed."""
     changes = il.compare_scans(il.read_scan(before), il.read_scan(after))
-    how = form(as_json, as_markdown)
     counts = changes.groupby("change", observed=False).size().rename("count").reset_index()
-    if how is not Form.JSON:
-        changes = changes[
-            ["change", "id", "package", "version_before", "version_after", "severity_before", "severity_after"]
-        ]
-    print_frames({"counts": counts, "findings": changes}, how, rows=rows)
+    columns = ["change", "id", "package", "version_before", "version_after", "severity_before", "severity_after"]
+    frames = {"counts": counts, "findings": changes}
+    print_frames(frames, form(as_json, as_markdown), rows=rows, columns={"findings": columns})
 
 
 @app.command()
@@ -74,10 +68,8 @@ def harden(
     """Check an image or container against hardening rules."""
     result = il.check_hardening(subject)
     how = form(as_json, as_markdown)
+    frames = {"rules": result}
     if how is not Form.JSON:
-        counts = pd.DataFrame(result["result"].value_counts().rename("rules")).reset_index()
-        result = result if everything else result[result["result"] != "passed"]
-        frames = {"counts": counts, "rules": result[["result", "rule", "evidence", "advice"]]}
-        print_frames(frames, how, rows=rows)
-    else:
-        print_frames({"rules": result}, how)
+        counts = result["result"].value_counts().rename("rules").reset_index()
+        frames = {"counts": counts, "rules": result if everything else result[result["result"] != "passed"]}
+    print_frames(frames, how, rows=rows, columns={"rules": ["result", "rule", "evidence", "advice"]})

@@ -84,10 +84,31 @@ def test_the_gate_counts_findings(tmp_path):
         (["report", "example:nothing", "-o", "x.html"], "there is no example"),
         (["report", EXAMPLE, EXAMPLE, "-o", "x.html", "--scan", "a.json"], "one --scan for each image"),
         (["advise", EXAMPLE, "--accepted", "absent.toml"], "absent.toml"),
+        (["report", EXAMPLE, "-o", "x.html", "--set", "scans"], "'scans' is not NAME=VALUE"),
+        (["snapshot", EXAMPLE, "-o", "/"], "Is a directory|resource busy"),
+        (["index", EXAMPLE, "-o", __file__], "exists|Not a directory"),
+        (["context", str(Path(__file__).parent), "-f", "Dokerfile"], "'Dokerfile' cannot be read"),
+        (["plan-build", str(Path(__file__).parent), "--build-arg", "V"], "'V' is not NAME=VALUE"),
+        (["show", "a" * 5000], "no container engine answers"),
     ],
 )
 def test_a_mistake_is_a_sentence_and_exit_code_2(words, said, tmp_path):
     assert re.search(said, run(*words, code=2))
+
+
+def test_builds(tmp_path):
+    (tmp_path / "api.Dockerfile").write_text("FROM alpine\nRUN true\n")
+    named = [str(tmp_path), "-f", "api.Dockerfile"]  # found within the context, by every verb
+    assert "unpinned-base" in run("advise-build", *named)
+    assert json.loads(run("plan-build", *named, "--json"))["plan"][0]["hit"] is True
+    vertex = {"digest": "sha256:1", "name": "[2/2] RUN true", "started": "2024-05-15T08:46:10.123456789Z"}
+    log = tmp_path / "log"
+    log.write_text(json.dumps({"vertexes": [vertex | {"completed": "2024-05-15T08:46:10.5Z"}]}))
+    steps = json.loads(run("build-log", str(log), "--json"))["steps"]
+    assert (steps[0]["started"], steps[0]["completed"]) == (
+        "2024-05-15T08:46:10.123456Z",
+        "2024-05-15T08:46:10.500000Z",
+    )
 
 
 def test_debug_shows_the_traceback():

@@ -31,7 +31,7 @@ def test_every_recipe_is_listed_with_what_it_shows():
 def test_an_unknown_recipe_or_base_is_named():
     with pytest.raises(ImagelabError, match=r"no recipe 'whitout'.*whiteout"):
         run("build", "whitout")
-    with pytest.raises(ImagelabError, match="'x' is no base"):
+    with pytest.raises(ImagelabError, match="'x' is not NAME=VALUE"):
         run("build", "whiteout", "--base", "x")
 
 
