@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from imagelab.errors import ImagelabError
-from imagelab.frames import make_frame
+from imagelab.frames import expect_frame, make_frame
 
 ACCEPTED_COLUMNS = {"rule": "str", "path": "string", "instruction": "string", "reason": "str", "expires": "string"}
 
@@ -73,6 +73,8 @@ def accept(
         ``findings`` with ``accepted`` (bool) and ``accepted_reason``.
     """
     table = accepted if isinstance(accepted, pd.DataFrame) or accepted is None else read_accepted(accepted)
+    if table is not None:
+        expect_frame(table, ACCEPTED_COLUMNS, "il.read_accepted")
     marked = findings.assign(accepted=False, accepted_reason=pd.Series(pd.NA, index=findings.index, dtype="string"))
     day = str(today or date.today())
     for entry in () if table is None else table.itertuples(index=False):

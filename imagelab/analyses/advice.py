@@ -102,7 +102,7 @@ def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Iterator[tupl
     # bytes whose own name is gone but that live on through a hardlink are seen, and no rule's
     open_rows = open_rows[open_rows["reason"].isna() & open_rows["visible"]]
 
-    copied = open_rows["instruction"].astype("string").str.contains(r"\b(?:COPY|ADD)\b").fillna(False)
+    copied = open_rows["layer_index"].isin(_context_layers(steps))
     claimed = pd.Series(False, index=open_rows.index)
     for rule in RULES:
         if rule.name == "static-libraries":
@@ -123,6 +123,14 @@ def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Iterator[tupl
             POSSIBLE,
             again,
         )
+
+
+def _context_layers(steps: pd.DataFrame) -> pd.Series:
+    """The layers that a COPY or ADD made of the build context, as far as the history tells: BuildKit leaves ``--from``
+    out of it, but what is taken from a stage is named from its root."""
+    own = steps[steps["instruction"].isin(["COPY", "ADD"]) & ~steps["from_base"].fillna(False)]
+    staged = own["arguments"].str.contains(r"^(?:--\S+\s+)*/|--from=").fillna(False)
+    return own.loc[~staged, "layer_index"].dropna()
 
 
 def _ledger_findings(lost: pd.DataFrame, remover: pd.Series) -> Iterator[tuple[str, str, str, str, pd.DataFrame]]:

@@ -25,7 +25,7 @@ class Rule(NamedTuple):
     sure : str
         ``exact`` (nothing at run time reads it), ``likely``, ``possible`` (look before you delete).
     only_copy : bool
-        Only where a COPY or ADD brought it.
+        Only where a COPY or ADD brought it from the build context.
     """
 
     name: str

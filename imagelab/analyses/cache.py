@@ -36,7 +36,7 @@ PLAN_COLUMNS = {
 
 def plan_build(
     directory: str | os.PathLike[str],
-    changes: Sequence[str] = (),
+    changes: Sequence[str | os.PathLike[str]] = (),
     *,
     after: str | os.PathLike[str] | None = None,
     dockerfile: str | os.PathLike[str] | None = None,
@@ -52,7 +52,7 @@ def plan_build(
     ----------
     directory : path
         The context that was built.
-    changes : sequence of str
+    changes : sequence of str or path
         Paths in it (files, or directories for all beneath) whose content is edited before the next build;
         ``"Dockerfile:7"`` (the Dockerfile's name and a line) for a step whose own line is edited.
     after : path, optional
@@ -170,14 +170,14 @@ def _stages(path: Path, args: Mapping[str, str] | None, target: str | None) -> l
 
 
 def _edited(
-    entries: list[Entry], changes: Sequence[str], dockerfile: str, stages: list[Stage]
+    entries: list[Entry], changes: Sequence[str | os.PathLike[str]], dockerfile: str, stages: list[Stage]
 ) -> tuple[set[str], set[int]]:
     """The paths and the steps' lines that ``changes`` name."""
     paths = [entry.path for entry in entries if entry.kind != "directory"]
     steps = [step for stage in stages for step in stage.steps if step.step is not None and step.instruction != "FROM"]
     edited: set[str] = set()
     lines: set[int] = set()
-    for change in [changes] if isinstance(changes, str) else changes:
+    for change in map(str, [changes] if isinstance(changes, str | os.PathLike) else changes):
         wanted = os.path.normpath(change)
         name, _, line = change.rpartition(":")
         if name == dockerfile and line.isdecimal():

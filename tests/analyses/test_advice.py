@@ -173,3 +173,25 @@ def test_a_base_among_the_images_is_known_as_in_the_history():
         ["apt-cache", True],
         ["logs", False],
     ]
+
+
+@pytest.mark.parametrize(
+    ("command", "rule"),
+    [
+        ("COPY . /app # buildkit", "virtual-environment"),
+        ("COPY --chown=app . /app # buildkit", "virtual-environment"),
+        ("/bin/sh -c #(nop) COPY dir:0a1b in /app ", "virtual-environment"),
+        ("COPY /opt/venv /opt/venv # buildkit", "bytecode"),  # --from=builder, which BuildKit leaves out
+        ("COPY --chown=app /opt/venv /opt/venv # buildkit", "bytecode"),
+        ("RUN /bin/sh -c make COPY # buildkit", "bytecode"),
+    ],
+)
+def test_what_a_stage_made_is_no_leftover_of_the_context(command, rule):
+    made = image_of([layer_tar([(b"opt/venv/lib/x/__pycache__/x.pyc", "file", b"x")])])
+    made = replace(made, history=(HistoryEntry(None, command, empty_layer=False),))
+    assert il.advise(made)["rule"].tolist() == [rule]
+
+
+def test_accepted_findings_are_a_frame_of_their_own():
+    with pytest.raises(ImagelabError, match=r"il\.read_accepted gives"):
+        accept(il.advise("example:base-busybox"), pd.DataFrame({"rule": ["x"]}))

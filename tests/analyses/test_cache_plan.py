@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -187,3 +188,7 @@ def test_frames_of_other_verbs_are_refused():
     for verb, maker in ((plan_cost, "plan_build"), (critical_steps, "read_build_log")):
         with pytest.raises(ImagelabError, match=rf"il\.{maker} gives"):
             verb(pd.DataFrame({"x": [1]}))
+
+
+def test_changes_are_paths_too(project):
+    pd.testing.assert_frame_equal(plan_build(project, [Path("app.py")]), plan_build(project, "app.py"))
