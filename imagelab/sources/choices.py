@@ -94,9 +94,8 @@ def walk_index(
         descriptor = mapping(descriptor, "a descriptor in an index")
         annotations = texts(descriptor.get("annotations"))
         own = tuple(annotations[key] for key in (_IMAGE_NAME, _REF_NAME) if annotations.get(key))
-        listed = mapping(descriptor.get("platform"), "a descriptor's platform")
-        if "vnd.docker.reference.type" in annotations or listed.get("os") == "unknown":
-            continue  # BuildKit's attestations
+        if kind_of(descriptor) == "attestation":
+            continue
         digest, kind = text(descriptor.get("digest")), text(descriptor.get("mediaType"))
         member = blob_member(digest)
         if kind in INDEX_TYPES or (member in container.sizes and "manifests" in peek(container, member)):
@@ -110,8 +109,17 @@ def walk_index(
             yield from walk_index(
                 container, inner, digest if depth == 0 else index_digest, own or names, depth + 1, seen
             )
-        elif "artifactType" not in descriptor:
+        elif kind_of(descriptor) == "image":
+            listed = mapping(descriptor.get("platform"), "a descriptor's platform")
             yield Choice(own or names, platform_of(listed), descriptor, index_digest, tuple(annotations.items()))
+
+
+def kind_of(descriptor: dict[str, Any]) -> str:
+    """What a descriptor in an index names: image, attestation (BuildKit's) or artifact."""
+    listed = mapping(descriptor.get("platform"), "a descriptor's platform")
+    if "vnd.docker.reference.type" in texts(descriptor.get("annotations")) or listed.get("os") == "unknown":
+        return "attestation"
+    return "artifact" if "artifactType" in descriptor else "image"
 
 
 def peek(container: Container, member: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from imagelab.sources.assemble import (
     text,
     texts,
 )
-from imagelab.sources.choices import Choice, choose
+from imagelab.sources.choices import Choice, choose, kind_of
 from imagelab.sources.containers import read_ranges as window_ranges
 from imagelab.sources.registry_client import Registry, connect, verified
 from imagelab.sources.registry_names import DIGEST, Name, parse_name
@@ -147,9 +147,9 @@ def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -
     name = parse_name(rest)
     registry = connect(name.host)
     document, digest, kind = _top(registry, name)
-    listed = list(_entries(registry, name, document, digest, kind))
+    listed = list(_entries(registry, name, document, digest, kind, set()))
     found = [
-        Choice((), entry["platform"], entry["descriptor"], entry["index"], tuple(entry["annotations"].items()))
+        Choice((), entry["platform"], entry["descriptor"], annotations=tuple(entry["annotations"].items()))
         for entry in listed
         if entry["kind"] == "image"
     ]
@@ -228,7 +228,7 @@ def list_platforms(reference: str | os.PathLike[str]) -> pd.DataFrame:
     name = parse_name(reference)
     registry = connect(name.host)
     rows = []
-    for entry in _entries(registry, name, *_top(registry, name)):
+    for entry in _entries(registry, name, *_top(registry, name), set()):
         descriptor = entry["descriptor"]
         predicates = None
         if entry["kind"] == "attestation":
@@ -279,32 +279,31 @@ def _manifest(registry: Registry, name: Name, target: str) -> tuple[dict[str, An
 
 
 def _entries(
-    registry: Registry, name: Name, document: dict[str, Any], digest: str, kind: str, depth: int = 0
+    registry: Registry, name: Name, document: dict[str, Any], digest: str, kind: str, seen: set[str], depth: int = 0
 ) -> Iterator[dict[str, Any]]:
     """What a manifest is, or an index and those below it hold: descriptor, kind, platform, and whom it is about."""
     if kind not in INDEX_TYPES and "manifests" not in document:
-        unsaid: dict[str, Any] = {"platform": None, "about": None, "index": None, "annotations": {}}
+        unsaid: dict[str, Any] = {"platform": None, "about": None, "annotations": {}}
         yield {"descriptor": {"digest": digest, "mediaType": kind}, "kind": "image"} | unsaid
         return
     for descriptor in sequence(document.get("manifests"), "an index's manifests"):
         descriptor = mapping(descriptor, "a descriptor in an index")
-        listed = mapping(descriptor.get("platform"), "a descriptor's platform")
-        annotations = texts(descriptor.get("annotations"))
+        annotations, what = texts(descriptor.get("annotations")), kind_of(descriptor)
+        listed = {} if what == "attestation" else mapping(descriptor.get("platform"), "a descriptor's platform")
         own = _sha256(descriptor, f"{name.host}/{name.repository}: a manifest in an index")
-        what = "artifact" if "artifactType" in descriptor else "image"
-        if "vnd.docker.reference.type" in annotations or listed.get("os") == "unknown":
-            what = "attestation"
         if descriptor.get("mediaType") in INDEX_TYPES:
+            if own in seen:  # indexes that name one another many times would multiply
+                continue
+            seen.add(own)
             if depth < _MAX_DEPTH:
-                yield from _entries(registry, name, *_manifest(registry, name, own), depth + 1)
+                yield from _entries(registry, name, *_manifest(registry, name, own), seen, depth + 1)
                 continue
             what = "index"
         yield {
             "descriptor": descriptor,
             "kind": what,
-            "platform": None if what == "attestation" else platform_of(listed),
+            "platform": platform_of(listed),
             "about": annotations.get(_ABOUT),
-            "index": digest,
             "annotations": annotations,
         }
 

@@ -226,6 +226,19 @@ def test_platforms_attestations_and_artifacts_of_an_index(registry):
     assert list(list_platforms(f"docker://{registry.host}/small:v1")["kind"]) == ["image"]
 
 
+def test_indexes_that_name_one_another_many_times_are_read_once(registry):
+    kind = "application/vnd.oci.image.index.v1+json"
+    one = il.load_image(f"docker://{registry.host}/small:v1")
+    inner = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": one.manifest_digest, "size": 1}
+    for level in range(3):
+        registry.put_manifest(
+            f"small:level{level}", {"schemaVersion": 2, "manifests": [inner] * 5, "level": level}, kind
+        )
+        inner = {"mediaType": kind, "digest": digest_of_tag(registry, f"level{level}"), "size": 1}
+    assert len(list_platforms(f"docker://{registry.host}/small:level2")) == 5
+    assert il.load_image(f"docker://{registry.host}/small:level2").image_id == one.image_id
+
+
 def digest_of_tag(registry, tag):
     data, _ = registry_client.connect(registry.host).read(
         "small", f"manifests/{tag}", ["application/vnd.oci.image.manifest.v1+json"]
