@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from images import docker_save, layer_tar, write_tar
 
@@ -100,3 +102,12 @@ def test_inside_a_real_image(classic, monkeypatch, tmp_path):
     for manager, kind in (("dpkg", "deb"), ("python", "python")):
         theirs = {item["name"].lower(): item["version"] for item in artifacts if item["type"] == kind}
         assert {name.lower(): version for name, version in names(frame, manager).items()} == theirs
+
+
+@pytest.mark.parametrize("content", [b"", b"[", b"[1]", b'{"name": 5}', b"\xff"])
+def test_a_snapshot_s_records_are_not_trusted(tmp_path, content):
+    path = il.save_snapshot("example:base-busybox", tmp_path / "x.parquet")
+    table = pq.read_table(path)
+    entry = table.slice(0, 1).to_pylist()[0] | {"path": b"/node_modules/x/package.json", "content": content, "kind": 0}
+    pq.write_table(pa.concat_tables([pa.Table.from_pylist([entry], table.schema), table]), path)
+    assert il.packages(path).empty

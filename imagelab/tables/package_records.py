@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from imagelab.frames import make_frame
 from imagelab.listing import layer_listings
 from imagelab.model import Image
+from imagelab.package_files import reduce
 from imagelab.tables.filesystem import files
 from imagelab.tables.images import Images, load_images
 
@@ -29,6 +29,9 @@ PACKAGES_COLUMNS = {
     "layer_index": "int64",
     "path": "str",
 }
+
+
+_RPM = r"/(?:var/lib|usr/lib/sysimage)/rpm/(?:.*/)?(?:Packages|Packages\.db|rpmdb\.sqlite)"
 
 
 @dataclass
@@ -52,11 +55,9 @@ def packages(images: Images) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``PACKAGES_COLUMNS``: ``manager`` is dpkg, apk, python or npm; ``size`` the bytes of the package's files
-        that are
-        still there and ``files`` their number (``<NA>`` where the record names no files); ``layer_index`` the
-        layer that brought this version; ``path`` the record. ``attrs["unread"]`` lists databases that are
-        not read: rpm's.
+        ``PACKAGES_COLUMNS``: ``manager`` is dpkg, apk, python or npm; ``size`` the bytes of the package's files that
+        are still there and ``files`` their number (``<NA>`` where the record names no files); ``layer_index`` the layer
+        that brought this version; ``path`` the record. ``attrs["unread"]`` lists databases that are not read: rpm's.
     """
     rows: list[dict[str, Any]] = []
     unread: list[str] = []
@@ -73,19 +74,22 @@ def package_files(image: Image) -> pd.DataFrame:
     """Which package each visible file belongs to: ``path``, ``manager``, ``package`` (a file of two is listed
     twice)."""
     found, _ = _recorded(image)
-    rows = [(path, package.manager, package.name) for package in found for path in package.files or ()]
-    listed = pd.DataFrame(rows, columns=["path", "manager", "package"], dtype="str")
-    return listed.assign(path=_merged_usr(listed["path"], files(image)))
+    owned = _owned(found, files(image))
+    owners = [found[owner] for owner in owned["owner"]]
+    names = {"manager": [one.manager for one in owners], "package": [one.name for one in owners]}
+    return pd.DataFrame({"path": owned["path"], **names}, dtype="str")
 
 
 def _of_image(image: Image) -> tuple[list[dict[str, Any]], list[str]]:
     found, unread = _recorded(image)
     seen = files(image)
-    owners = np.repeat(np.arange(len(found)), [len(package.files or ()) for package in found])
-    listed = pd.Series([path for package in found for path in package.files or ()], dtype="str")
-    size, count = _weigh(owners, _merged_usr(listed, seen), seen, len(found))
+    live = seen.loc[seen["visible"] & seen["inode"].notna(), ["path", "inode"]].drop_duplicates("path")
+    held = _owned(found, seen).merge(live, on="path")
+    count = held.groupby("owner").size()
+    held = held.drop_duplicates(["owner", "inode"])  # bytes count once in a package, whatever their names
+    size = held["inode"].map(seen["size"]).groupby(held["owner"]).sum()
     rows = []
-    for number, package in enumerate(found):
+    for owner, package in enumerate(found):
         known = package.files is not None
         rows.append(
             {
@@ -93,8 +97,8 @@ def _of_image(image: Image) -> tuple[list[dict[str, Any]], list[str]]:
                 "manager": package.manager,
                 "name": package.name,
                 "version": package.version,
-                "size": int(size[number]) if known else None,
-                "files": int(count[number]) if known else None,
+                "size": int(size.get(owner, 0)) if known else None,
+                "files": int(count.get(owner, 0)) if known else None,
                 "layer_index": package.layer_index,
                 "path": package.path,
             }
@@ -102,17 +106,11 @@ def _of_image(image: Image) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, unread
 
 
-def _weigh(owners: np.ndarray, paths: pd.Series, seen: pd.DataFrame, total: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes and number of files per owner; an inode counts once in a package, whatever its names."""
-    live = seen[seen["visible"] & seen["inode"].notna()]
-    place = pc.index_in(pa.array(paths, pa.string()), value_set=pa.array(live["path"], pa.string())).to_numpy(
-        zero_copy_only=False
-    )
-    known = ~np.isnan(place.astype(float))
-    inode = live["inode"].to_numpy(np.int64)[place[known].astype(np.int64)]
-    pairs = pd.DataFrame({"owner": owners[known], "inode": inode}).drop_duplicates()
-    size = np.bincount(pairs["owner"], seen["size"].to_numpy()[pairs["inode"]], minlength=total)
-    return size.astype(np.int64), np.bincount(owners[known], minlength=total)
+def _owned(found: list[_Package], seen: pd.DataFrame) -> pd.DataFrame:
+    """The files that records name: ``owner`` (a place in ``found``) and ``path``, as it is stored."""
+    owner = np.repeat(np.arange(len(found)), [len(package.files or ()) for package in found])
+    paths = pd.Series([path for package in found for path in package.files or ()], dtype="str")
+    return pd.DataFrame({"owner": owner, "path": _merged_usr(paths, seen)})
 
 
 def _merged_usr(paths: pd.Series, seen: pd.DataFrame) -> pd.Series:
@@ -137,9 +135,7 @@ def _recorded(image: Image) -> tuple[list[_Package], list[str]]:
     holders = live[live["path"].isin(wanted)]
     at = dict(zip(holders["path"], holders["layer_index"], strict=True))
     final = {path: (captured[layer][path], layer) for path, layer in at.items() if path in captured[layer]}
-    unread = live["path"][
-        live["path"].str.startswith("/var/lib/rpm/") | live["path"].str.startswith("/usr/lib/sysimage/rpm/")
-    ]
+    unread = live["path"][live["path"].str.fullmatch(_RPM)]
     found = [
         *_databases("dpkg", "/var/lib/dpkg/status", captured, final, _dpkg),
         *_distroless(final),
@@ -148,8 +144,7 @@ def _recorded(image: Image) -> tuple[list[_Package], list[str]]:
         *_python(final),
         *_npm(final, live),
     ]  # fmt: skip
-    databases = unread[unread.str.rsplit("/", n=1).str[-1].isin(["Packages", "Packages.db", "rpmdb.sqlite"])]
-    return found, [f"{image.reference}: {path}" for path in databases]
+    return found, [f"{image.reference}: {path}" for path in unread]
 
 
 def _databases(manager: str, path: str, captured, final, parse) -> Iterator[_Package]:
@@ -199,11 +194,8 @@ def _distroless(final: dict[str, tuple[bytes, int]]) -> Iterator[_Package]:
         for fields in _paragraphs(final[path][0]):
             if name := fields.get("Package"):
                 sums = final.get(f"{path}.md5sums")
-                listed = (
-                    None
-                    if sums is None
-                    else ["/" + line for line in sums[0].decode(errors="backslashreplace").splitlines()]
-                )
+                lines = None if sums is None else sums[0].decode(errors="backslashreplace").splitlines()
+                listed = None if lines is None else ["/" + line for line in lines]
                 yield _Package("dpkg", name, fields.get("Version"), final[path][1], path, listed)
 
 
@@ -252,7 +244,7 @@ def _npm(final: dict[str, tuple[bytes, int]], live: pd.DataFrame) -> Iterator[_P
         parts = folder.split("/")
         if posixpath.basename(path) != "package.json" or not _is_module(parts):
             continue
-        fields = json.loads(final[path][0])
+        fields = json.loads(reduce(path.encode(), final[path][0]))  # again: a snapshot may hold anything
         if fields.get("name"):
             found.append(_Package("npm", fields["name"], fields.get("version"), final[path][1], path, []))
     folders = {posixpath.dirname(package.path): package for package in found}
