@@ -29,7 +29,7 @@ packages AS (SELECT image, reference, unnest(packages, recursive := true) FROM i
 measure AS (SELECT CASE WHEN bool_and(content_size IS NOT NULL AND digest IS NOT NULL)
     THEN 'content_size' ELSE 'size' END AS measure FROM layers),
 held AS (SELECT image, reference, measure, min(layer_index) AS layer_index,
-    CASE measure WHEN 'size' THEN diff_id ELSE digest END AS layer,
+    coalesce(CASE measure WHEN 'size' THEN diff_id ELSE digest END, image || '#' || layer_index) AS layer,
     any_value(CASE measure WHEN 'size' THEN size ELSE content_size END) AS bytes
     FROM layers, measure GROUP BY ALL),
 stored AS (SELECT layer, measure, any_value(bytes) AS bytes, count(*) AS images FROM held GROUP BY ALL),
@@ -40,7 +40,8 @@ prefixes AS (SELECT own.image, arg_max(tops.reference, (tops.depth, -epoch_us(to
     WHERE own.layer_index < mine.depth - 1 GROUP BY own.image),
 based AS (SELECT image, reference,
     coalesce(prefixes.base, base_name, CASE WHEN base_layers = 0 THEN '(from scratch)'
-        WHEN base_layers > 0 THEN '(unnamed) ' || layers[base_layers].chain_id[8:19] ELSE '(unknown)' END) AS base,
+        WHEN base_layers > 0 THEN '(unnamed) ' || coalesce(layers[base_layers].chain_id, layers[base_layers].digest)[8:19]
+        END, '(unknown)') AS base,
     CASE WHEN prefixes.base IS NOT NULL THEN 'prefix' WHEN base_name IS NOT NULL THEN 'label'
         WHEN base_layers IS NOT NULL THEN 'shape' ELSE 'unknown' END AS base_rule,
     coalesce(prefixes.depth, base_layers) AS base_layers, coalesce(prefixes.created, base_created) AS base_created
@@ -75,7 +76,8 @@ QUESTIONS = {
          "shared": "Int64", "unique": "Int64"},
         """SELECT held.reference, image, any_value(base) AS base, any_value(held.measure) AS measure, count(*) AS layers,
         CASE WHEN count(held.bytes) = count(*) THEN sum(held.bytes) END AS total,
-        sum(CASE WHEN images > 1 THEN held.bytes ELSE 0 END) AS shared,
+        CASE WHEN bool_and(held.bytes IS NOT NULL OR images = 1)
+            THEN sum(CASE WHEN images > 1 THEN held.bytes ELSE 0 END) END AS shared,
         CASE WHEN count(held.bytes) = count(*) THEN sum(CASE WHEN images = 1 THEN held.bytes ELSE 0 END) END AS "unique"
         FROM held JOIN stored USING (layer) JOIN based USING (image) GROUP BY held.reference, image
         ORDER BY "unique" DESC, held.reference""",
@@ -140,8 +142,9 @@ QUESTIONS = {
          "created": "datetime64[us, UTC]", "age_days": "Int64", "saving": "Int64"},
         """, parts AS (SELECT DISTINCT base, layer, held.bytes, held.measure FROM based
         JOIN held ON held.image = based.image AND held.layer_index < base_layers),
-        every AS (SELECT sum(bytes) AS bytes FROM (SELECT DISTINCT layer, bytes FROM parts)),
-        sizes AS (SELECT base, sum(bytes) AS size FROM parts GROUP BY base)
+        every AS (SELECT CASE WHEN count(bytes) = count(*) THEN sum(bytes) END AS bytes
+            FROM (SELECT DISTINCT layer, bytes FROM parts)),
+        sizes AS (SELECT base, CASE WHEN count(bytes) = count(*) THEN sum(bytes) END AS size FROM parts GROUP BY base)
         SELECT base, any_value(base_rule) AS base_rule, count(*) AS images, max(base_layers) AS layers,
         (SELECT measure FROM measure) AS measure, any_value(sizes.size) AS size, max(base_created) AS created,
         datediff('day', max(base_created), $now::TIMESTAMP) AS age_days,

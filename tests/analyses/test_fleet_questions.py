@@ -209,3 +209,24 @@ def test_what_a_question_does_not_take_is_refused(folder):
     ):
         with pytest.raises(ImagelabError, match=match):
             query_fleet(folder, question, **more)
+
+
+def test_images_of_which_only_what_is_published_is_known(tmp_path, members):
+    published = ["example:published-ubuntu-22.04-2023", "example:published-python-3.10-slim-2023"]
+    index_images(published, tmp_path / "alone")
+    bases = query_fleet(tmp_path / "alone", "bases")
+    assert len(bases) == 2 and bases["base"].str.startswith("(unnamed) ").all() and bases["size"].notna().all()
+    mixed = write_fleet(members, tmp_path / "mixed")
+    index_images(published, mixed)  # without diff_ids, among images without digests
+    sharing = query_fleet(mixed, "sharing").set_index("reference")
+    assert len(sharing) == len(members) + 2 and set(sharing["measure"]) == {"size"}
+    own = sharing.loc[published]
+    assert own["layers"].tolist() == [1, 5] and own[["total", "unique"]].isna().all(axis=None)
+    assert (own["shared"] == 0).all() and sharing["total"].notna().sum() == len(members)
+    storage = query_fleet(mixed, "storage").iloc[0]
+    assert storage["unknown_layers"] == 6
+    for question in QUESTIONS:
+        answer = query_fleet(mixed, question, PATTERN.get(question))
+        assert answer.dtypes.astype(str).to_dict() == QUESTIONS[question].columns
+        never = [name for name, dtype in QUESTIONS[question].columns.items() if dtype == "str"]
+        assert answer[never].notna().all(axis=None), question
