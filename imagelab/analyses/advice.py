@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from imagelab.analyses.accepted import accept
@@ -103,11 +104,13 @@ def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Iterator[tupl
     open_rows = open_rows[open_rows["reason"].isna() & open_rows["visible"]]
 
     copied = open_rows["layer_index"].isin(_context_layers(steps))
+    links = stored[stored["visible"] & (stored["kind"] == "hardlink") & stored["inode"].notna()]
     claimed = pd.Series(False, index=open_rows.index)
     for rule in RULES:
         if rule.name == "static-libraries":
-            yield from _build_tools(image, steps, open_rows, claimed)
+            yield from _build_tools(image, steps, open_rows, links, claimed)
         fits = ~claimed & open_rows["path"].str.contains(rule.paths)
+        fits &= ~_kept(open_rows, links[~links["path"].str.contains(rule.paths)])
         if rule.only_copy:
             fits &= copied
         claimed |= fits
@@ -123,6 +126,11 @@ def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Iterator[tupl
             POSSIBLE,
             again,
         )
+
+
+def _kept(rows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
+    """Of which files the bytes stay, since another name that does not go is linked to them."""
+    return rows.index.isin(others["inode"])  # an inode is its file's row
 
 
 def _context_layers(steps: pd.DataFrame) -> pd.Series:
@@ -164,13 +172,14 @@ def _ledger_findings(lost: pd.DataFrame, remover: pd.Series) -> Iterator[tuple[s
 
 
 def _build_tools(
-    image: Image, steps: pd.DataFrame, open_rows: pd.DataFrame, claimed: pd.Series
+    image: Image, steps: pd.DataFrame, open_rows: pd.DataFrame, links: pd.DataFrame, claimed: pd.Series
 ) -> Iterator[tuple[str, str, str, str, pd.DataFrame]]:
     """Files of packages that compile and link; in a base image they are what its slim variant leaves out."""
     owned = package_files(image)
     owned = owned[owned["manager"].isin(["dpkg", "apk"])]
     tools = owned["package"].str.contains(BUILD_PACKAGES) & ~owned["package"].str.contains(RUNTIME_PACKAGES)
-    fits = ~claimed & open_rows["path"].isin(owned.loc[tools, "path"])
+    paths = owned.loc[tools, "path"]
+    fits = ~claimed & open_rows["path"].isin(paths) & ~_kept(open_rows, links[~links["path"].isin(paths)])
     claimed |= fits
     base_layers = steps.loc[steps["from_base"].fillna(False), "layer_index"].dropna()
     in_base = open_rows["layer_index"].isin(base_layers)

@@ -195,3 +195,11 @@ def test_what_a_stage_made_is_no_leftover_of_the_context(command, rule):
 def test_accepted_findings_are_a_frame_of_their_own():
     with pytest.raises(ImagelabError, match=r"il\.read_accepted gives"):
         accept(il.advise("example:base-busybox"), pd.DataFrame({"rule": ["x"]}))
+
+
+def test_bytes_that_a_name_elsewhere_keeps_do_not_go():
+    cached = (b"opt/conda/pkgs/x/share/a", "file", b"x" * 300)
+    inside = (b"opt/conda/pkgs/x/share/b", "hardlink", cached[0])
+    outside = (b"opt/conda/share/a", "hardlink", cached[0])
+    for links, bytes_ in (([inside], [300]), ([inside, outside], [])):
+        assert il.advise(image_of([layer_tar([cached, *links])]))["bytes"].tolist() == bytes_
