@@ -229,14 +229,14 @@ def _build(name: str, one: dict[str, Any], context: Path, options: list[str]) ->
             said = f"it does not build: {last[:300]}"
             return [{"asked": "It builds.", "passed": False, "said": said, "judged_by": "engine"}]
     sizes = [int(efficiency(f"docker-daemon:{tag}")["stored"].iloc[0]) for tag in tags]
-    if "other_user" in one["checks"]:
-        rules = check_hardening(f"docker-daemon:{tags[0]}").set_index("rule").loc["run as another user than root"]
-        passed = rules["result"] == "passed"
-        said = "Right." if passed else rules["evidence"]
-        measured = {"asked": "The image's user is not root.", "passed": passed, "said": said}
-        limit, asked = sizes[1] + 1_000_000, "The image is not a megabyte larger than at the start."
-    else:
-        measured, limit, asked = None, sizes[1], "The image is not larger than at the start."
+    adds_user = "other_user" in one["checks"]  # which takes a few files
+    asked = f"The image is not {'a megabyte ' if adds_user else ''}larger than at the start."
+    passed = sizes[0] <= sizes[1] + (1_000_000 if adds_user else 0)
     said = f"{format_bytes(sizes[0])} of files; {format_bytes(sizes[1])} at the start"
-    rows = [{"asked": asked, "passed": sizes[0] <= limit, "said": said, "judged_by": "engine"}]
-    return rows + ([{**measured, "judged_by": "engine"}] if measured else [])
+    rows = [{"asked": asked, "passed": passed, "said": said, "judged_by": "engine"}]
+    if adds_user:
+        rule = check_hardening(f"docker-daemon:{tags[0]}").set_index("rule").loc["run as another user than root"]
+        passed = rule["result"] == "passed"
+        said = "Right." if passed else rule["evidence"]
+        rows.append({"asked": "The image's user is not root.", "passed": passed, "said": said, "judged_by": "engine"})
+    return rows

@@ -12,10 +12,10 @@ from imagelab.listing import layer_listings
 from imagelab.model import Image
 from imagelab.sources import load_image
 from imagelab.sources.snapshot import SnapshotSource, write_snapshot
-from imagelab.tables import one_image
+from imagelab.tables import Reference, one_image
 
 
-def save_snapshot(image: Image | str, path: str | os.PathLike[str], *, digests: bool = False) -> Path:
+def save_snapshot(image: Reference, path: str | os.PathLike[str], *, digests: bool = False) -> Path:
     """Write one image as a snapshot, readable as ``snapshot:PATH`` and as any Parquet.
 
     An engine saves the image, unless every layer was listed before. Secrets stay masked, unless the

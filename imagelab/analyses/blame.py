@@ -13,8 +13,8 @@ from imagelab.analyses.security import package_key
 from imagelab.dockerfile.read import Dockerfile, read_dockerfile
 from imagelab.errors import ArchiveError
 from imagelab.frames import expect_frame
-from imagelab.model import Image
 from imagelab.scans.findings import FINDINGS_COLUMNS
+from imagelab.tables import Reference
 
 BLAME_COLUMNS = {
     "layer_index": "Int64",
@@ -37,9 +37,9 @@ _MANAGER = {word: manager for manager, words in _MANAGERS.items() for word in wo
 
 def blame(
     scan: pd.DataFrame,
-    image: Image | str,
+    image: Reference,
     *,
-    base: Image | str | None = None,
+    base: Reference | None = None,
     dockerfile: Dockerfile | str | os.PathLike[str] | None = None,
 ) -> pd.DataFrame:
     """Join each finding with its layer, the layer's instruction, and what would make it go away.
@@ -137,7 +137,7 @@ def _version(version: Any) -> str:
     return "" if version is None or version is pd.NA else re.sub(r"^\d+:", "", str(version))
 
 
-def _origins(layers: pd.DataFrame, history: pd.DataFrame, base: Image | str | None, lines: pd.Series) -> pd.Series:
+def _origins(layers: pd.DataFrame, history: pd.DataFrame, base: Reference | None, lines: pd.Series) -> pd.Series:
     """layer_index → base or own, as far as it is known."""
     index = layers["layer_index"]
     if base is not None:

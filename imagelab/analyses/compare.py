@@ -85,7 +85,9 @@ def compare_layers(images: Images, *, identity: Literal["diff_id", "chain_id", "
     frame = layers(images)
     if identity not in IDENTITIES:
         raise ImagelabError(f"compare_layers(…, identity={identity!r}): one of {', '.join(IDENTITIES)}.")
-    if frame[identity].isna().all() and len(frame):
+    if frame.empty:
+        return make_frame([], SHARING_COLUMNS)
+    if frame[identity].isna().all():
         told = [other for other in IDENTITIES if frame[other].notna().any()]
         raise ImagelabError(f"no layer of these images has a {identity}; what they have: {', '.join(told) or 'none'}.")
     known = [measure for measure in MEASURES if frame[measure].notna().all()]
@@ -94,29 +96,33 @@ def compare_layers(images: Images, *, identity: Literal["diff_id", "chain_id", "
     held = pd.DataFrame({"reference": frame["reference"], "key": key, "bytes": frame[measure]}).drop_duplicates(
         ["reference", "key"]
     )
-    holders = held.groupby("key")["reference"].transform("nunique")
-    sets = {reference: group.set_index("key")["bytes"] for reference, group in held.groupby("reference", sort=False)}
-    unique = held["bytes"].where(holders == 1, 0).groupby(held["reference"]).agg(lambda own: own.sum(skipna=False))
-    rows = []
-    for reference, own in sets.items():
-        for other, theirs in sets.items():
-            common = own[own.index.isin(theirs.index)]
-            total, shared = (series.sum(skipna=False) if len(series) else 0 for series in (own, common))
-            rows.append(
-                {
-                    "reference": reference,
-                    "other": other,
-                    "identity": identity,
-                    "measure": measure,
-                    "layers": len(own),
-                    "shared_layers": len(common),
-                    "total": total,
-                    "shared": shared,
-                    "pull": total - shared,
-                    "unique": unique[reference],
-                }
-            )
-    return make_frame(rows, SHARING_COLUMNS)
+    both = held.merge(held[["reference", "key"]].rename(columns={"reference": "other"}), on="key")
+    pairs = pd.MultiIndex.from_product([names := held["reference"].unique(), names], names=["reference", "other"])
+    common = _known_sums(both, ["reference", "other"]).reindex(pairs, fill_value=0).reset_index()
+    alone = held[held.groupby("key")["reference"].transform("size") == 1]
+    unique = _known_sums(alone, ["reference"])["bytes"].reindex(names, fill_value=0)
+    own = common[common["reference"] == common["other"]].set_index("reference")
+    total = common["reference"].map(own["bytes"])
+    columns = {
+        "reference": common["reference"],
+        "other": common["other"],
+        "identity": [identity] * len(common),
+        "measure": [measure] * len(common),
+        "layers": common["reference"].map(own["layers"]),
+        "shared_layers": common["layers"],
+        "total": total,
+        "shared": common["bytes"],
+        "pull": total - common["bytes"],
+        "unique": common["reference"].map(unique),
+    }
+    return make_frame(columns, SHARING_COLUMNS)
+
+
+def _known_sums(held: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Number of ``layers`` and sum of ``bytes`` by group; unknown where one layer's are."""
+    sums = held.groupby(by)["bytes"].agg(layers="size", known="count", bytes="sum")
+    sums["bytes"] = sums["bytes"].where(sums["layers"] == sums["known"])
+    return sums[["layers", "bytes"]]
 
 
 def compare_files(before: Reference, after: Reference, *, digests: bool = False) -> pd.DataFrame:

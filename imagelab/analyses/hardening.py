@@ -12,10 +12,10 @@ from imagelab.analyses.hardening_containers import CONTAINER_RULES, ContainerFac
 from imagelab.analyses.hardening_files import FILE_RULES
 from imagelab.analyses.hardening_image import CONFIG_RULES, ImageFacts
 from imagelab.analyses.hardening_rules import run_rules
-from imagelab.model import Image
+from imagelab.tables import Reference
 
 
-def check_hardening(subject: Image | str | Mapping[str, Any]) -> pd.DataFrame:
+def check_hardening(subject: Reference | Mapping[str, Any]) -> pd.DataFrame:
     """Check an image, or a container, against hardening rules.
 
     Parameters

@@ -62,7 +62,8 @@ def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
     images : Image, reference, or iterable of them
         An engine is not asked to save anything.
     base : Image or reference, optional
-        The base that they were built from; else it is recognised (``imagelab.base``).
+        The base that they were built from; where its layers do not begin theirs, and without one, the base is
+        recognised (``imagelab.base``).
 
     Returns
     -------

@@ -7,15 +7,14 @@ import pyarrow as pa
 
 from imagelab.errors import ArchiveError, ImageNotFound
 from imagelab.listing import layer_listings
-from imagelab.model import Image
 from imagelab.overlay import Overlay, overlay
 from imagelab.tables.filesystem import stacked
-from imagelab.tables.images import one_image
+from imagelab.tables.images import Reference, one_image
 from imagelab.tar_columns import FILE, SYMLINK
 from imagelab.tar_headers import clean_path
 
 
-def read_file(image: Image | str, path: str | bytes, layer_index: int | None = None, *, limit: int = 1 << 24) -> bytes:
+def read_file(image: Reference, path: str | bytes, layer_index: int | None = None, *, limit: int = 1 << 24) -> bytes:
     """The bytes of one regular file, as the container sees it or as one layer stored it.
 
     Parameters

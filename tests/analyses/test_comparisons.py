@@ -207,3 +207,15 @@ def test_what_is_one_image_and_what_is_a_comparison(images):
             il.history(images[0], base=wrong)
     with pytest.raises(ImagelabError, match=r"il\.compare_files gives; this one has no column path"):
         il.sum_changes(il.layers(images), "directory")
+
+
+def test_sharing_of_many_images():
+    stacks = [[f"sha256:{key}" for key in range(5)] + [f"sha256:own-{n}"] for n in range(120)]
+    made = [
+        replace(image_of([], f"i{n}"), layers=tuple(Layer(key, content_size=10) for key in stack), source=None)
+        for n, stack in enumerate(stacks)
+    ]
+    pairs = il.compare_layers(made)
+    assert len(pairs) == 120**2 and (pairs["unique"] == 10).all()
+    assert pairs["reference"].iloc[:2].tolist() == ["i0", "i0"] and pairs["other"].iloc[:2].tolist() == ["i0", "i1"]
+    assert pairs["shared"].value_counts().to_dict() == {50: 120 * 119, 60: 120}
