@@ -10,7 +10,19 @@ import numpy as np
 import pandas as pd
 
 from imagelab.analyses.accepted import accept
-from imagelab.analyses.advice_rules import BUILD_PACKAGES, EXACT, LIKELY, POSSIBLE, RULES, RUNTIME_PACKAGES
+from imagelab.analyses.advice_rules import (
+    BUILD_PACKAGES,
+    BUILD_TOOLS,
+    DELETED,
+    DUPLICATED,
+    HEAVY_BASE,
+    LIKELY,
+    OVERWRITTEN,
+    REWRITTEN,
+    RULES,
+    RUNTIME_PACKAGES,
+    Rule,
+)  # fmt: skip
 from imagelab.frames import format_bytes, make_frame
 from imagelab.model import Image
 from imagelab.tables import Images, Reference, files, history, load_images
@@ -31,6 +43,9 @@ ADVICE_COLUMNS = {
     "accepted": "bool",
     "accepted_reason": "string",
 }
+
+
+Findings = Iterator[tuple[Rule, pd.DataFrame]]
 
 
 def advise(
@@ -70,19 +85,19 @@ def advise(
     for image in loaded:
         steps = every_step[every_step["reference"] == image.reference]
         known = steps.dropna(subset="layer_index").set_index("layer_index")["from_base"]
-        for rule, what, instead, sure, found in _findings(image, steps, digests):
+        for rule, found in _findings(image, steps, digests):
             rows += [
                 {
                     "reference": image.reference,
-                    "rule": rule,
-                    "what": f"{format_bytes(group['size'].sum())} of {what}",
+                    "rule": rule.name,
+                    "what": f"{format_bytes(group['size'].sum())} of {rule.what}",
                     "bytes": group["size"].sum(),
                     "files": len(group),
                     "layer_index": layer_index,
                     "instruction": group["instruction"].iloc[0],
                     "from_base": known.get(layer_index),
-                    "instead": instead,
-                    "sure": sure,
+                    "instead": rule.instead,
+                    "sure": rule.sure,
                     "paths": "\n".join(group.nlargest(5, "size")["path"]),
                 }
                 for layer_index, group in found.groupby("layer_index")
@@ -92,7 +107,7 @@ def advise(
     return frame.sort_values(["reference", "bytes"], ascending=[True, False], kind="stable", ignore_index=True)
 
 
-def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Iterator[tuple[str, str, str, str, pd.DataFrame]]:
+def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Findings:
     """Rule by rule, the stored files that it claims and no earlier one did."""
     stored = files(image, digests=digests)
     remover = stored.drop_duplicates("layer_index").set_index("layer_index")["instruction"].astype("string")
@@ -115,17 +130,10 @@ def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Iterator[tupl
             fits &= copied
         claimed |= fits
         if fits.any():
-            yield rule.name, rule.what, rule.instead, rule.sure, open_rows[fits]
+            yield rule, open_rows[fits]
     if digests:
         rest = open_rows[~claimed]
-        again = rest[rest["digest"].notna() & rest.duplicated("digest")]
-        yield (
-            "duplicate-content",
-            "contents that the image stores already",
-            "link instead of copying (ln, COPY once)",
-            POSSIBLE,
-            again,
-        )
+        yield DUPLICATED, rest[rest["digest"].notna() & rest.duplicated("digest")]
 
 
 def _kept(rows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
@@ -141,39 +149,21 @@ def _context_layers(steps: pd.DataFrame) -> pd.Series:
     return own.loc[~staged, "layer_index"].dropna()
 
 
-def _ledger_findings(lost: pd.DataFrame, remover: pd.Series) -> Iterator[tuple[str, str, str, str, pd.DataFrame]]:
+def _ledger_findings(lost: pd.DataFrame, remover: pd.Series) -> Findings:
     by = remover.reindex(lost["removed_layer_index"].astype("int64")).set_axis(lost.index).fillna("")
     unchanged = (lost["reason"] == "rewritten_unchanged") | (
         (lost["reason"] == "overwritten") & lost["digest"].isna() & by.str.contains(r"\bch(?:mod|own|grp)\b")
     )
     deleted = lost["reason"] == "deleted"
     compared = lost["digest"].notna().all()
-    yield (
-        "deleted-later",
-        "files that a later instruction deletes",
-        "delete them in the RUN that makes them (join the two with &&), or build in a stage of its own",
-        EXACT,
-        lost[deleted],
-    )
-    yield (
-        "rewritten-unchanged",
-        "files that a later instruction stores again unchanged, as chmod -R and chown -R do",
-        "COPY --chown=… --chmod=…, or chmod and chown in the RUN that makes them",
-        EXACT if compared else LIKELY,
-        lost[unchanged],
-    )
-    yield (
-        "overwritten-later",
-        "files that a later instruction overwrites",
-        "write them once: the last version only",
-        EXACT,
-        lost[~deleted & ~unchanged],
-    )
+    yield DELETED, lost[deleted]
+    yield REWRITTEN if compared else REWRITTEN._replace(sure=LIKELY), lost[unchanged]
+    yield OVERWRITTEN, lost[~deleted & ~unchanged]
 
 
 def _build_tools(
     image: Image, steps: pd.DataFrame, open_rows: pd.DataFrame, links: pd.DataFrame, claimed: pd.Series
-) -> Iterator[tuple[str, str, str, str, pd.DataFrame]]:
+) -> Findings:
     """Files of packages that compile and link; in a base image they are what its slim variant leaves out."""
     owned = package_files(image)
     owned = owned[owned["manager"].isin(["dpkg", "apk"])]
@@ -183,17 +173,5 @@ def _build_tools(
     claimed |= fits
     base_layers = steps.loc[steps["from_base"].fillna(False), "layer_index"].dropna()
     in_base = open_rows["layer_index"].isin(base_layers)
-    yield (
-        "heavy-base",
-        "compilers, headers and development packages of the base image",
-        "a smaller base of the same family (for example the -slim variant), and a build stage where you compile",
-        LIKELY,
-        open_rows[fits & in_base],
-    )
-    yield (
-        "build-tools",
-        "compilers, headers and development packages",
-        "install and compile in a stage of its own, COPY --from what it made; or wheels instead of compiling",
-        LIKELY,
-        open_rows[fits & ~in_base],
-    )
+    yield HEAVY_BASE, open_rows[fits & in_base]
+    yield BUILD_TOOLS, open_rows[fits & ~in_base]

@@ -13,13 +13,13 @@ EXACT, LIKELY, POSSIBLE = "exact", "likely", "possible"
 
 
 class Rule(NamedTuple):
-    """One rule over visible files.
+    """One rule.
 
     Attributes
     ----------
     name : str
     paths : str
-        Regular expression over absolute paths.
+        Regular expression over absolute paths of visible files; empty where more than a path decides.
     what, instead : str
         What it is, and what to write instead.
     sure : str
@@ -79,6 +79,19 @@ RULES = (
          r"|(?:[\w.-]+\.)?Dockerfile(?:\.[\w.-]+)?|(?:docker-)?compose[\w.-]*\.ya?ml|README[^/]*|CHANGELOG[^/]*|[^/]+\.(?:swp|log|md))$",
          "files of the build context that the application does not read", "list them in .dockerignore, or COPY only what is needed", POSSIBLE, True),
 )  # fmt: skip
+
+DELETED = Rule("deleted-later", "", "files that a later instruction deletes",
+    "delete them in the RUN that makes them (join the two with &&), or build in a stage of its own", EXACT)  # fmt: skip
+REWRITTEN = Rule("rewritten-unchanged", "", "files that a later instruction stores again unchanged, as chmod -R and chown -R do",
+    "COPY --chown=… --chmod=…, or chmod and chown in the RUN that makes them", EXACT)  # fmt: skip
+OVERWRITTEN = Rule("overwritten-later", "", "files that a later instruction overwrites",
+    "write them once: the last version only", EXACT)  # fmt: skip
+HEAVY_BASE = Rule("heavy-base", "", "compilers, headers and development packages of the base image",
+    "a smaller base of the same family (for example the -slim variant), and a build stage where you compile")  # fmt: skip
+BUILD_TOOLS = Rule("build-tools", "", "compilers, headers and development packages",
+    "install and compile in a stage of its own, COPY --from what it made; or wheels instead of compiling")  # fmt: skip
+DUPLICATED = Rule("duplicate-content", "", "contents that the image stores already",
+    "link instead of copying (ln, COPY once)", POSSIBLE)  # fmt: skip
 
 #: Debian, Alpine and Fedora names of what compiles and links (their own package descriptions).
 BUILD_PACKAGES = (

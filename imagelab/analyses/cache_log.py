@@ -60,7 +60,7 @@ def critical_steps(log: pd.DataFrame) -> pd.Series:
     while at is not None:
         chain.add(at)
         at = max(wants[at], key=lambda vertex: finish[vertex], default=None)
-    return log["vertex"].isin(chain) & log["duration"].gt(0).fillna(False)
+    return (log["vertex"].isin(chain) & log["duration"].gt(0)).fillna(False).astype(bool)
 
 
 def _finish(wants: dict[str, list[str]], seconds: dict[str, float]) -> dict[str, float]:
