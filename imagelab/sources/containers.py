@@ -226,11 +226,13 @@ class Stream:
     def _members(self) -> Iterator[tuple[str, tarfile.TarInfo, Callable[[int], bytes]]]:
         # few members, so the standard library's reader will do
         try:
-            with tarfile.open(fileobj=chunk_reader(self._chunks()), mode="r|", bufsize=_CHUNK) as archive:
+            with tarfile.open(fileobj=chunk_reader(_ending(self._chunks())), mode="r|", bufsize=_CHUNK) as archive:
                 for entry in archive:
+                    if entry.size < 0:
+                        raise tarfile.ReadError(f"a negative size ({entry.size})")
                     file = archive.extractfile(entry) if entry.isfile() else None
                     yield _member(entry.name), entry, file.read if file else bytes
-        except (tarfile.TarError, EOFError) as error:
+        except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:  # of hostile headers
             raise ArchiveError(f"{self.name} is not a complete tar: {error}. Save or download it again.") from error
 
 
@@ -253,6 +255,13 @@ def _region_chunks(path: str, start: int, length: int) -> Iterator[bytes]:
         while length > 0 and (chunk := file.read(min(_CHUNK, length))):
             yield chunk
             length -= len(chunk)
+
+
+def _ending(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks, the end that a reader finds, and an error for a header's size that leads far beyond it."""
+    yield from filter(None, chunks)
+    yield from [b""] * 4
+    raise EOFError("it ends in the contents of a member")
 
 
 def _joined(head: bytes, read: Callable[[int], bytes]) -> Iterator[bytes]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from images import OCI, Layout, config_of, docker_save, layer_tar, sha256, write_folder, write_tar
+from images import OCI, Layout, config_of, docker_save, layer_tar, sha256, tar_of, write_folder, write_tar
+from tars import header, padded
 
 import imagelab as il
 from imagelab.sources import containers
@@ -239,6 +240,29 @@ def test_a_streamed_archive_of_endless_json_is_refused(tmp_path, monkeypatch):
     members = docker_save(TARS[:1]) | {f"{number}.json": b"[%s]" % (b" " * 300) for number in range(4)}
     with pytest.raises(il.ArchiveError, match="of JSON"):
         il.load_image(write_tar(tmp_path / "x.tar.gz", members, gzip.compress))
+
+
+def pax(key: bytes, value: bytes) -> bytes:
+    record = b" %s=%s\n" % (key, value)
+    record = b"%d%s" % (len(record) + 2, record)  # all of them have two digits
+    return header(b"x", size=len(record), flag=b"x") + padded(record) + header(b"f", size=0, flag=b"0")
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        pax(b"GNU.sparse.map", b"a,b"),
+        pax(b"size", b"-5"),
+        pax(b"size", b"9" * 30),
+        (header(b"l", size=3, flag=b"L") + padded(b"abc")) * 3000,
+    ],
+    ids=["map", "negative", "huge", "deep"],
+)
+def test_hostile_headers_of_a_streamed_archive_are_refused_at_once(tmp_path, hostile):
+    path = tmp_path / "x.tar.gz"
+    path.write_bytes(gzip.compress(hostile + tar_of(docker_save(TARS[:1]))))
+    with pytest.raises(il.ArchiveError, match="is not a complete tar"):
+        il.load_image(path)
 
 
 @pytest.mark.parametrize(
