@@ -32,6 +32,7 @@ _NAMES = """function () {
                               ['.dt-scroll-body', 'Rows of a table']])
     table.querySelectorAll(part).forEach((one) => one.setAttribute('aria-label', name));
   table.querySelectorAll('.dt-scroll-body').forEach((one) => Object.assign(one, { tabIndex: 0, role: 'region' })); }"""
+_SHORT = 34  # characters of a text that is not broken
 _CORNERS = ("topStart", "topEnd", "bottomStart", "bottomEnd")
 _CONTROLS = ("pageLength", "search", "info", "paging")
 # JupyterLab's theme can change at any time; DataTables follows a class.
@@ -114,15 +115,18 @@ def table_options(
             # in one line, but a lesson's two lines are still told apart
             lines = [str(value).replace("\n", " ↵ ") for value in column.astype(object).where(column.notna(), "")]
             shown.isetitem(place, [clean(line, width) for line in lines])
+    texts = [place for place in range(shown.shape[1]) if place not in sizes + numbers]
+    short = [place for place in texts if shown.iloc[:, place].astype(str).str.len().max() <= _SHORT]
     options: dict[str, Any] = {
         "allow_html": False,
-        "classes": "display compact" if wrap else "display compact nowrap",
+        "classes": "display compact",
         "columnDefs": [
             {"targets": places, "render": JavascriptFunction(script), "className": "dt-right"}
             for places, script in ((sizes, _BYTES), (numbers, _NUMBER))
             if places
         ]
-        + [{"targets": "_all", "className": "dt-left"}],
+        # short texts stay in one line, so that long ones get the room
+        + [{"targets": short, "className": "dt-left dt-nowrap"}, {"targets": "_all", "className": "dt-left"}],
         "drawCallback": JavascriptFunction(_NAMES),
         # Said in full each time: a widget's table keeps what it is not told anew.
         "layout": dict(zip(_CORNERS, _CONTROLS if len(frame) > page else [None] * 4, strict=True)),
@@ -182,7 +186,7 @@ def show(
     page : int
         Rows to a page.
     wrap : bool
-        Let long text take several lines; else it stays in one, shortened.
+        Let a text take as many lines as it needs; else one of more than 90 characters is shortened.
     """
     return Table(frame, caption, rows, page, wrap)
 
