@@ -70,9 +70,7 @@ class _Files:
         try:
             return self._regions[member]
         except KeyError:
-            raise ArchiveError(
-                f"{self.name} holds no {member}: the image is incomplete. Save or copy it again."
-            ) from None
+            raise _incomplete(self.name, member) from None
 
     def read_ranges(self, member: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Iterator[bytes]]:
         with closing(self._window(member)) as window:
@@ -190,9 +188,7 @@ class Stream:
         try:
             return self._small[member]
         except KeyError:
-            raise ArchiveError(
-                f"{self.name} holds no readable {member}: the image is incomplete. Save it again."
-            ) from None
+            raise _incomplete(self.name, member) from None
 
     def list_layers(self, members: Collection[str], *, digests: bool) -> Iterator[tuple[str, LayerListing]]:
         wanted: dict[str, list[str]] = {}
@@ -203,11 +199,15 @@ class Stream:
                 wanted.setdefault(_follow(member, self._links), []).append(member)
         if not wanted:
             return
+        found = set()
         for member, _, read in self._members():
             if member in wanted:
+                found.add(member)
                 listing = self._list(member, _joined(b"", read), digests)
                 for alias in wanted[member]:
                     yield alias, listing
+        if missing := sorted(wanted.keys() - found):
+            raise _incomplete(self.name, missing[0])
 
     def read_ranges(self, member: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Iterator[bytes]]:
         target = _follow(member, self._links)
@@ -216,7 +216,7 @@ class Stream:
                 window = StreamWindow(decompressed(_joined(b"", read), f"{self.name}: {member}"))
                 yield from read_ranges(window, f"{self.name}: layer {member}", ranges)
                 return
-        raise ArchiveError(f"{self.name} holds no {member}: the image is incomplete. Save it again.")
+        raise _incomplete(self.name, member)
 
     def _list(self, member: str, chunks: Iterator[bytes], digests: bool) -> LayerListing:
         name = f"{self.name}: layer {member}"
@@ -247,6 +247,10 @@ def read_ranges(
 
     for offset, size in ranges:
         yield chunks(offset, size)
+
+
+def _incomplete(name: str, member: str) -> ArchiveError:
+    return ArchiveError(f"{name} holds no {member}: the image is incomplete. Save or copy it again.")
 
 
 def _region_chunks(path: str, start: int, length: int) -> Iterator[bytes]:

@@ -242,6 +242,15 @@ def test_a_streamed_archive_of_endless_json_is_refused(tmp_path, monkeypatch):
         il.load_image(write_tar(tmp_path / "x.tar.gz", members, gzip.compress))
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_layer_that_is_not_in_the_archive_is_named(tmp_path, pack):
+    members = docker_save(TARS[:2])
+    layer = json.loads(members["manifest.json"])[0]["Layers"][1]
+    image = il.load_image(write_tar(tmp_path / "x.tar", {k: v for k, v in members.items() if k != layer}, pack))
+    with pytest.raises(il.ArchiveError, match=f"holds no {layer}"):
+        il.files(image)
+
+
 def pax(key: bytes, value: bytes) -> bytes:
     record = b" %s=%s\n" % (key, value)
     record = b"%d%s" % (len(record) + 2, record)  # all of them have two digits
