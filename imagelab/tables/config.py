@@ -78,7 +78,6 @@ def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
         An overlay2 engine's ``size`` is its own count until the layer's listing was read once.
     """
     rows: list[dict[str, Any]] = []
-    content_size: int | None
     loaded = load_images(images)
     given = None if base is None else one_image(base)
     for image in loaded:
@@ -89,16 +88,12 @@ def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
         for step, (entry, command, index) in enumerate(zip(image.history, commands, indexes, strict=True)):
             layer = None if index is None or index < 0 else layers[index]
             empty = True if index == -1 else None if layer is None else False
-            size, content_size, disk_usage = (
-                entry.size,
-                None,
-                entry.disk_usage,
-            )  # the engine's own, whichever layer it is
+            size, disk_usage = entry.size, entry.disk_usage  # the engine's own, whichever layer it is
+            content_size = None if layer is None else layer.content_size
             if empty:
-                size, content_size, disk_usage = 0, 0, 0
+                size = content_size = disk_usage = 0
             elif layer is not None:
-                size, content_size = _first(layer.size, size), layer.content_size
-                disk_usage = _first(layer.disk_usage, disk_usage)
+                size, disk_usage = _first(layer.size, size), _first(layer.disk_usage, disk_usage)
             rows.append(
                 {
                     "reference": image.reference,
