@@ -157,7 +157,7 @@ def test_paths_that_are_nothing(tmp_path, monkeypatch):
         ("empty.tar", il.ArchiveError, "nothing is in it"),
         ("x.parquet", il.ArchiveError, "Parquet"),
         ("snapshot:text.tar", il.ArchiveError, "snapshot"),
-        ("docker-archive:x\0y", il.ImagelabError, ""),
+        ("docker-archive:x\0y", il.ImagelabError, "x.*y"),
     ]:
         with pytest.raises(error, match=told):
             il.load_image(reference)

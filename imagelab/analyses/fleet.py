@@ -102,7 +102,8 @@ def _ask(folder: Path, question: Question, **values: Any) -> pd.DataFrame:
     index = sorted(str(path) for path in (folder / "index").glob("*.parquet"))
     if not index:
         raise ImagelabError(
-            f"{folder} holds no index of images: write one with il.index_images(…, into={str(folder)!r})."
+            f"{folder} holds no index of images: write one with il.index_images(…, into={str(folder)!r}) or "
+            f"`imagelab index IMAGE… -o {folder}`."
         )
     snapshots = [str(folder / Path(path).name) for path in index]
     now = datetime.now(UTC).replace(tzinfo=None)

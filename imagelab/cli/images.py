@@ -33,10 +33,9 @@ def show(image: Image, as_json: Json = False, as_markdown: Markdown = False) -> 
     history = il.history(loaded)[
         ["step", "layer_index", "instruction", "arguments", "size", "content_size", "disk_usage"]
     ]
-    identity = {"platform": loaded.platform, "image_id": loaded.image_id, "manifest_digest": loaded.manifest_digest}
-    facts = pd.DataFrame({"fact": identity.keys(), "value": identity.values()})
-    frames = {loaded.reference: facts, "efficiency": efficiency, "history": history}
-    print_frames(frames, form(as_json, as_markdown))
+    names = ["reference", "platform", "image_id", "manifest_digest"]
+    identity = pd.DataFrame({"fact": names, "value": [getattr(loaded, name) for name in names]})
+    print_frames({"image": identity, "efficiency": efficiency, "history": history}, form(as_json, as_markdown))
 
 
 @app.command()
