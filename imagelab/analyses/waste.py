@@ -54,16 +54,18 @@ def waste(images: Images, *, digests: Digests = False) -> pd.DataFrame:
 
 def ledger(files: pd.DataFrame) -> pd.DataFrame:
     """As ``waste``, of the frame that ``il.files`` gave."""
-    lost = files.loc[files["reason"].notna() & (files["size"] > 0)].rename(columns={"size": "bytes"})
-    lost["reference"] = lost["reference"].astype("str")
-    lost["instruction"] = lost["instruction"].astype("string")
+    stored = ["reference", "path", "size", "reason", "layer_index", "instruction", "removed_layer_index"]
+    lost = files.loc[files["reason"].notna() & (files["size"] > 0), stored].rename(columns={"size": "bytes"})
+    lost = lost.sort_values("bytes", ascending=False, kind="stable")
     # the remover's text: that of any entry of its layer (its whiteout, or what took the place)
     told = files[["reference", "layer_index", "instruction"]].drop_duplicates(["reference", "layer_index"])
-    told = told.astype({"reference": "str", "instruction": "string"})
     told = told.rename(columns={"layer_index": "removed_layer_index", "instruction": "removed_instruction"})
-    lost = lost.merge(told, on=["reference", "removed_layer_index"], how="left")
-    lost = lost.astype({name: dtype for name, dtype in WASTE_COLUMNS.items() if dtype != "category"})
-    return lost[list(WASTE_COLUMNS)].sort_values("bytes", ascending=False, kind="stable", ignore_index=True)
+    lost = lost.merge(told, on=["reference", "removed_layer_index"], how="left")[list(WASTE_COLUMNS)]
+    for name in ("reference", "instruction", "removed_instruction"):
+        if isinstance(lost[name].dtype, pd.CategoricalDtype):  # pandas' own way makes an object of every text
+            texts = lost[name].cat.categories.astype(WASTE_COLUMNS[name]).array
+            lost[name] = texts.take(lost[name].cat.codes.to_numpy(), allow_fill=True)
+    return lost.astype({name: dtype for name, dtype in WASTE_COLUMNS.items() if dtype != "category"})
 
 
 def efficiency(images: Images) -> pd.DataFrame:
