@@ -32,7 +32,8 @@ _NAMES = """function () {
                               ['.dt-scroll-body', 'Rows of a table']])
     table.querySelectorAll(part).forEach((one) => one.setAttribute('aria-label', name));
   table.querySelectorAll('.dt-scroll-body').forEach((one) => Object.assign(one, { tabIndex: 0, role: 'region' })); }"""
-_SHORT = 34  # characters of a text that is not broken
+# Characters: of the longest text that is never broken, of one that is, of a number, and of all columns of a page.
+_SHORT, _BROKEN, _FIGURES, _PAGE = 34, 24, 8, 115
 _CORNERS = ("topStart", "topEnd", "bottomStart", "bottomEnd")
 _CONTROLS = ("pageLength", "search", "info", "paging")
 # JupyterLab's theme can change at any time; DataTables follows a class.
@@ -116,10 +117,17 @@ def table_options(
             lines = [str(value).replace("\n", " ↵ ") for value in column.astype(object).where(column.notna(), "")]
             shown.isetitem(place, [clean(line, width) for line in lines])
     texts = [place for place in range(shown.shape[1]) if place not in sizes + numbers]
-    short = [place for place in texts if shown.iloc[:, place].astype(str).str.len().max() <= _SHORT]
+    longest = {place: int(shown.iloc[:, place].astype(str).str.len().max()) for place in texts if len(shown)}
+    short = [place for place in texts if longest.get(place, 0) <= _SHORT]
+    needed = [
+        longest.get(place, _FIGURES) if place not in texts or place in short else _BROKEN
+        for place in range(shown.shape[1])
+    ]
+    # a table that fits the page with its long texts broken has them so; a wider one scrolls sideways, line by line
+    broken = wrap or sum(max(pair) for pair in zip(needed, map(len, shown.columns), strict=True)) <= _PAGE
     options: dict[str, Any] = {
         "allow_html": False,
-        "classes": "display compact",
+        "classes": "display compact" if broken else "display compact nowrap",
         "columnDefs": [
             {"targets": places, "render": JavascriptFunction(script), "className": "dt-right"}
             for places, script in ((sizes, _BYTES), (numbers, _NUMBER))
