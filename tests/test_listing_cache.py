@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from images import docker_save, layer_tar, write_tar
 
@@ -94,6 +96,12 @@ def test_few_frames_are_kept(tmp_path, cache):
     for number in range(7):
         il.files(write_tar(tmp_path / f"{number}.tar", docker_save(TARS)))
     assert len(filesystem._recent) == filesystem._RECENT
+
+
+def test_threads_share_the_frames(tmp_path, cache):
+    archives = [write_tar(tmp_path / f"{number}.tar", docker_save(TARS)) for number in range(6)]
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda archive: len(il.files(archive)), archives * 20)) == {2}
 
 
 def test_off_cleared_and_unwritable(cache, reads, image, monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -91,6 +92,7 @@ def files(images: Images, *, digests: Digests = False) -> pd.DataFrame:
 
 _recent: dict[tuple[Any, ...], pd.DataFrame] = {}  # of the images looked at last, newest at the end
 _RECENT = 4
+_recent_lock = Lock()
 
 
 def _recent_or_made(image: Image, digests: Digests) -> pd.DataFrame:
@@ -99,9 +101,13 @@ def _recent_or_made(image: Image, digests: Digests) -> pd.DataFrame:
     if cache_dir() is None or None in layers:
         return _files(image, digests)
     key = (cache_dir(), image.reference, layers, tuple(instruction_of_layer(image)), digests)
-    frame = _recent[key] = _recent.pop(key) if key in _recent else _files(image, digests)
-    while len(_recent) > _RECENT:
-        del _recent[next(iter(_recent))]
+    with _recent_lock:  # fleets are indexed by several threads
+        frame = _recent.pop(key, None)
+    frame = _files(image, digests) if frame is None else frame
+    with _recent_lock:
+        _recent[key] = frame
+        while len(_recent) > _RECENT:
+            del _recent[next(iter(_recent))]
     return frame.copy(deep=False)  # pandas copies what is written to
 
 
