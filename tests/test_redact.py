@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -305,13 +303,11 @@ def test_deep_documents_are_refused():
         "{",
     ],
 )
-def test_time_grows_with_length_alone(piece):
-    text = piece * (100_000 // len(piece))
-    started = time.perf_counter()
-    mask(text)
-    mask("RUN |1 " + text)
-    mask("ENV " + text)
-    assert time.perf_counter() - started < 5
+def test_a_long_text_is_masked_as_its_beginning_is(piece):
+    """A pattern that went back over it would not end in the time that a test run has."""
+    for start in ("", "RUN |1 ", "ENV "):
+        text = start + piece * (100_000 // len(piece))
+        assert mask(text)[0][:40] == mask(text[:2000])[0][:40]
 
 
 PIECES = [*"abTOKEN_=:/@ \"'\\$-\n;|ENV1", "password", "TOKEN=", "://", "--secret ", "ENV ", MASK]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import subprocess
 import tarfile
 import uuid
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -72,16 +74,24 @@ def installers(modern):
     modern.docker("rmi", "-f", "localhost/imagelab-installers:test")
 
 
-def seconds(log: pd.DataFrame) -> float:
-    """From the first step's start to the last one's end, of those that ran."""
-    ran = log[log["step"].notna() & (log["status"] == "done") & (log["instruction"] != "FROM")]
-    return (ran["completed"].max() - ran["started"].min()).total_seconds() if len(ran) else 0.0
+def downloads(log: Path) -> int:
+    """How many downloads follow one another on the longest way through a build: what it waits for, without a clock."""
+    own, inputs = Counter(), {}
+    for event in (json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")):
+        inputs |= {vertex["digest"]: vertex.get("inputs") or [] for vertex in event.get("vertexes") or []}
+        for said in event.get("logs") or []:
+            own[said["vertex"]] += base64.b64decode(said["data"]).count(b"download ")
+
+    def before(vertex: str) -> int:
+        return own[vertex] + max(map(before, inputs.get(vertex, [])), default=0)
+
+    return max(map(before, inputs))
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.name)
-def test_both_built_same_contents_and_faster_again(modern, installers, pair, tmp_path):
-    case, took, again, contents = case_of(pair), {}, {}, {}
+def test_both_built_same_contents_and_less_to_wait_for(modern, installers, pair, tmp_path):
+    case, again, waits, contents = case_of(pair), {}, {}, {}
     for version in ("before", "after"):
         fresh = f"{version}-{uuid.uuid4().hex}"
         dockerfile = tmp_path / f"{fresh}.Dockerfile"
@@ -91,10 +101,10 @@ def test_both_built_same_contents_and_faster_again(modern, installers, pair, tmp
         for ignore in pair.glob(f"{version}.*ignore"):
             (tmp_path / f"{dockerfile.name}.dockerignore").write_text(ignore.read_text())
         context = make_context(tmp_path / fresh, case, version)
-        log, contents[version] = build(modern, dockerfile, context, case.get("args", []), tmp_path / "log")
+        _, contents[version] = build(modern, dockerfile, context, case.get("args", []), tmp_path / "log")
         make_context(context, case, version, edited=True)
-        again_log, _ = build(modern, dockerfile, context, case.get("args_after", []), tmp_path / "log")
-        took[version], again[version] = log, again_log
+        again[version], _ = build(modern, dockerfile, context, case.get("args_after", []), tmp_path / "log")
+        waits[version] = downloads(tmp_path / "log")
         if case["rule"] == "unused-context":
             assert build_context(context, dockerfile)["ignored"].sum() == (version == "after")
     differs = tuple(path.lstrip("/") for path in case.get("differs", []))
@@ -107,7 +117,7 @@ def test_both_built_same_contents_and_faster_again(modern, installers, pair, tmp
         hits = [log.loc[log["name"].str.contains(case["cached"]), "cached"].iloc[0] for log in again.values()]
         assert hits == [False, True]
     elif case.get("faster", True):
-        assert seconds(again["after"]) < seconds(again["before"]) - 0.2
+        assert waits["after"] < waits["before"]
 
 
 def test_hadolint_joins_by_line(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ case $tool in pip) cache=/root/.cache/pip ;; npm) cache=/root/.npm ;; apt-get) c
 action=$1
 shift
 if [ "$action" = update ]; then
-  sleep 0.3
+  echo "download lists"
   mkdir -p /var/lib/apt/lists
   echo lists > /var/lib/apt/lists/index
   exit
@@ -26,7 +26,7 @@ done
 mkdir -p /deps
 for name in $names; do
   [ -e "/deps/$name" ] && continue
-  [ -n "$cache" ] && [ -e "$cache/$name" ] || sleep 0.3
+  [ -n "$cache" ] && [ -e "$cache/$name" ] || echo "download $name"
   [ -z "$cache" ] || { mkdir -p "$cache"; echo "$name" > "$cache/$name"; }
   echo "$name" > "/deps/$name"
 done
