@@ -14,7 +14,11 @@ from isal import isal_zlib
 from imagelab.errors import ArchiveError
 
 _STEP = 1 << 20  # bytes inflated at a time
-_RUN, _JUMP = 1 << 16, 1 << 12  # bytes fetched of a file
+_RUN, _JUMP, _NEAR = (
+    1 << 16,
+    1 << 12,
+    1 << 13,
+)  # bytes fetched of a file: while reading runs on, after a jump; no jump is shorter
 
 
 @dataclass
@@ -35,16 +39,19 @@ LIMITS = Limits()
 class FileWindow:
     """Random access to a tar in a file, or in a part of one."""
 
+    rewinds = True
+
     def __init__(self, path: str | Path, start: int, length: int) -> None:
         self.fd, self.start, self.length = os.open(path, os.O_RDONLY), start, length
         self._chunk, self._begin, self._end = b"", 0, 0  # what was fetched last, and its place
 
     def fetch(self, offset: int) -> bytes:
         """What begins at ``offset``: more while reading runs on, little after a jump."""
-        chunk = os.pread(self.fd, _RUN if offset == self._end else _JUMP, self.start + offset)
-        if offset + len(chunk) > self.length:
-            chunk = chunk[: max(self.length - offset, 0)]
-        self._chunk, self._begin, self._end = chunk, offset, offset + len(chunk)
+        size = _RUN if 0 <= offset - self._end <= _NEAR else _JUMP
+        if offset + size > self.length:
+            size = max(self.length - offset, 0)
+        self._chunk = chunk = os.pread(self.fd, size, self.start + offset)
+        self._begin, self._end = offset, offset + len(chunk)
         return chunk
 
     def contents(self, offset: int, size: int) -> Iterator[bytes]:
@@ -73,6 +80,8 @@ class FileWindow:
 
 class StreamWindow:
     """Forward-only access to a tar that arrives in chunks."""
+
+    rewinds = False
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks: Iterator[bytes] = filter(None, chunks)  # an empty chunk is not the end

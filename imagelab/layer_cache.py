@@ -11,12 +11,13 @@ from typing import Any
 
 import platformdirs
 import pyarrow as pa
+from isal import isal_zlib
 
 from imagelab.atomic import write_atomically
 from imagelab.layer_tar import LayerListing
 from imagelab.tar_columns import SCHEMA
 
-FORMAT = b"1"  # of a cached listing; another one is not read
+FORMAT = b"2"  # of a cached listing: a checksum, then an Arrow file; another one is not read
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -30,13 +31,14 @@ def cache_dir() -> Path | None:
 
 def cached(diff_id: str | None, *, digests: bool = False) -> LayerListing | None:
     """The listing of a layer seen before, or None; a damaged entry is dropped, to be made again."""
-    import pyarrow.parquet as pq  # it loads an ssl of its own: only where it is needed
-
     path = _path(diff_id)
     if path is None or not path.exists():
         return None
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        entry = memoryview(path.read_bytes())
+        if entry[:4] != _checksum(entry[4:]):
+            raise pa.ArrowInvalid("damaged")
+        table = pa.ipc.open_file(pa.py_buffer(entry[4:])).read_all()
         metadata = table.schema.metadata or {}
         if metadata.get(b"imagelab.format") != FORMAT or table.schema.remove_metadata() != SCHEMA:
             return None
@@ -49,16 +51,18 @@ def cached(diff_id: str | None, *, digests: bool = False) -> LayerListing | None
 
 def store(diff_id: str | None, listing: LayerListing) -> None:
     """Keep a listing. A cache that cannot be written is no error: the next look reads the layer again."""
-    import pyarrow.parquet as pq  # it loads an ssl of its own: only where it is needed
-
     path = _path(diff_id)
     if path is None:
         return
-    table = listing.table.replace_schema_metadata(
+    table = listing.table.combine_chunks().replace_schema_metadata(
         {"imagelab.format": FORMAT, "imagelab.digests": b"1" if listing.digests else b"0"}
     )
+    entry = pa.BufferOutputStream()
+    with pa.ipc.new_file(entry, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    body = entry.getvalue()
     try:
-        write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd", write_page_checksum=True))
+        write_atomically(path, lambda file: file.writelines((_checksum(body), body)))
     except OSError:
         return
 
@@ -113,10 +117,14 @@ def clear_cache() -> int:
 
 def _entries() -> list[Path]:
     folder = cache_dir()
-    return [] if folder is None else [*folder.glob("*.parquet"), *folder.glob("*.json")]
+    return [] if folder is None else [*folder.glob("*.arrow"), *folder.glob("*.json")]
 
 
-def _path(digest: str | None, kind: str = "parquet") -> Path | None:
+def _checksum(data: memoryview | pa.Buffer) -> bytes:
+    return isal_zlib.crc32(data).to_bytes(4)
+
+
+def _path(digest: str | None, kind: str = "arrow") -> Path | None:
     folder = cache_dir()
     if folder is None or digest is None or not _DIGEST.fullmatch(digest):
         return None

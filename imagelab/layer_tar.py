@@ -49,10 +49,12 @@ class LayerListing:
 
 _BATCH = 4096  # headers read together
 _END = bytes(512)
-_EXTENSIONS = frozenset(b"xXgLK")  # these only describe what follows
-_DESCRIBING = _EXTENSIONS | frozenset(b"S")
-_HEADER_ONLY = frozenset(b"123456")  # nothing is stored behind these, whatever their size says
-_NO_FILE = _HEADER_ONLY | frozenset(b"D")
+# What a type flag means to the walk: contents, none whatever the size says, a sparse file, what follows described.
+_CONTENTS, _HEADER_ONLY, _DESCRIBING, _EXTENSION = range(4)
+_ROLE = bytearray(256)
+for _flags, _role in ((b"123456", _HEADER_ONLY), (b"S", _DESCRIBING), (b"xXgLK", _EXTENSION)):
+    for _flag in _flags:
+        _ROLE[_flag] = _role
 
 
 def list_tar(window: Window, *, name: str = "layer", digests: bool = False, capture: bool = True) -> LayerListing:
@@ -76,11 +78,15 @@ def list_tar(window: Window, *, name: str = "layer", digests: bool = False, capt
     """
     batches: list[pa.RecordBatch] = []
     entries = 0
+    passing = digests or not window.rewinds
     try:
-        for batch in _walk(window, digests, capture):
+        for batch in _walk(window, passing, digests, capture):
             entries += len(batch.headers)
             if entries > LIMITS.entries:
                 raise BrokenTarError(f"more than {LIMITS.entries} entries (imagelab.LIMITS.entries)", batch.offsets[-1])
+            if capture and not passing:
+                for row in batch.rows_to_look_at():
+                    _keep(window, batch, row, digests, capture)
             batches.append(batch.read())
         window.finish()
     except BrokenTarError as error:
@@ -88,40 +94,41 @@ def list_tar(window: Window, *, name: str = "layer", digests: bool = False, capt
     return LayerListing(pa.Table.from_batches(batches, SCHEMA), digests)
 
 
-def _walk(window: Window, digests: bool, capture: bool) -> Iterator[HeaderBatch]:
-    """The loop over headers: in it is what finding the next one needs; the rest is read in batches."""
-    fetch, tails, endings = window.fetch, package_files.LAST_FOUR, package_files.ENDINGS
-    folders = package_files.STATUS_FOLDERS
-    chunk, start, offset, stop = b"", 0, 0, 0  # the chunk begins at start; stop: where the last contents end
+def _walk(window: Window, passing: bool, digests: bool, capture: bool) -> Iterator[HeaderBatch]:
+    """The loop over headers: in it is what finding the next one needs; the rest is read in batches. ``passing``:
+    contents are looked at now, since there is no way back to them or since all are."""
+    fetch = window.fetch
+    chunk, start, at, stop = b"", 0, 0, 0  # the chunk begins at start, the next header at ``at`` in it
     pax: dict[bytes, bytes] = {}  # records of the next entry …
     pax_global: dict[bytes, bytes] = {}  # … of all that follow …
     records: dict[bytes, bytes] = {}  # … and both
-    batch, name = HeaderBatch(), b""
+    batch = HeaderBatch()
+    headers, offsets = batch.headers, batch.offsets
     try:
         while True:
-            header = chunk[offset - start : offset - start + 512]
+            header = chunk[at : at + 512]
             if len(header) < 512:
-                if len(batch.headers) >= _BATCH:
-                    yield batch
-                    batch = HeaderBatch()
-                chunk, start = fetch(offset), offset
+                start, at = start + at, 0
+                chunk = fetch(start)
                 header = chunk[:512]
                 if not header and not window.reaches(stop):
-                    text = name.decode(errors="replace")[:200]
-                    raise BrokenTarError(f"the archive is cut off in the contents of {text!r}", offset)
+                    text = batch.name(-1).decode(errors="replace")[:200]
+                    raise BrokenTarError(f"the archive is cut off in the contents of {text!r}", start)
                 if not header and not pax:
                     break  # some writers leave out the closing zero blocks
                 if len(header) < 512:
-                    raise BrokenTarError("the archive is cut off in a header", offset)
-            flag, data, holes = header[156], offset + 512, False
+                    raise BrokenTarError("the archive is cut off in a header", start)
+                if len(headers) >= _BATCH:
+                    yield batch
+                    batch = HeaderBatch()
+                    headers, offsets = batch.headers, batch.offsets
+            offset = start + at
+            stop, role = offset + 512, _ROLE[header[156]]
             try:
                 size = int(header[124:135], 8)
-                name = header[: header.index(0, 0, 100)]  # a name of 100 bytes has none: the long way below
-                if header[345]:
-                    name = header_name(header)
             except ValueError:  # also the zeros at the end
                 size = -1
-            if size < 0 or header[135] > 32 or flag in _DESCRIBING or records:
+            if role >= _DESCRIBING or size < 0 or header[135] > 32 or records:
                 if header == _END:
                     break
                 if not checksum_holds(header):
@@ -129,44 +136,43 @@ def _walk(window: Window, digests: bool, capture: bool) -> Iterator[HeaderBatch]
                 size = _checked(number, header[124:136], offset, "a size")
                 if size < 0:
                     raise BrokenTarError(f"a negative size ({size})", offset)
-                if flag in _EXTENSIONS:
-                    offset = _extension(window, flag, size, offset, pax, pax_global)
+                if role == _EXTENSION:
+                    at = _extension(window, header[156], size, offset, pax, pax_global) - start
                     records = pax_global | pax
                     continue
-                name, size, data, holes, batch.said[len(batch.names)] = _described(
-                    window, header, size, offset, records
-                )
+                size, stop, batch.said[len(headers)] = _described(window, header, size, offset, records)
                 pax.clear()
                 records = pax_global
-            if flag in _HEADER_ONLY:
-                size = 0
-            elif not holes and (digests or (name[-4:] in tails and name.endswith(endings)) or name.startswith(folders)):
-                _keep(window, batch, flag, name, data, size, digests, capture)
-            batch.headers.append(header)
-            batch.names.append(name)
-            batch.offsets.append(offset)
-            stop = data + size
-            offset = stop + 511 & ~511
+            headers.append(header)
+            offsets.append(offset)
+            if role != _HEADER_ONLY:
+                stop += size
+                if passing:
+                    _keep(window, batch, len(headers) - 1, digests, capture)
+            at = (stop + 511 & ~511) - start
     except BrokenTarError:
         yield batch  # a header that misled the walk is found when it is read
         raise
     yield batch
 
 
-def _keep(
-    window: Window, batch: HeaderBatch, flag: int, name: bytes, data: int, size: int, digests: bool, capture: bool
-) -> None:
-    """Hash the contents of the batch's next entry, and keep those of a package manager's file."""
-    path, row = clean_path(name), len(batch.names)
-    if flag in _NO_FILE or (name[-1:] == b"/" and flag in b"0\0") or is_whiteout(path):
+def _keep(window: Window, batch: HeaderBatch, row: int, digests: bool, capture: bool) -> None:
+    """Hash the contents of one entry, and keep those of a package manager's file."""
+    header, said = batch.headers[row], batch.said.get(row, {})
+    name, data = batch.name(row), said.get("offset", batch.offsets[row] + 512)
+    path, flag = clean_path(name), header[156]
+    folder = flag == ord("D") or (name[-1:] == b"/" and flag in b"0\0")
+    if data is None or folder or _ROLE[flag] == _HEADER_ONLY or is_whiteout(path):
         return
+    size = said["size"] if "size" in said else _checked(number, header[124:136], data - 512, "a size")
     if capture and size <= package_files.MAX_SIZE and package_files.wanted(path):
         content = _contents(window, data, size, data)
-        batch.content[row] = package_files.reduce(path, content)
+        said["content"] = package_files.reduce(path, content)
         if digests:
-            batch.digest[row] = hashlib.sha256(content).digest()
+            said["digest"] = hashlib.sha256(content).digest()
     elif digests:
-        batch.digest[row] = _hashed(window, data, size, data)
+        said["digest"] = _hashed(window, data, size, data)
+    batch.said[row] = said
 
 
 def _extension(
@@ -185,9 +191,9 @@ def _extension(
 
 def _described(
     window: Window, header: bytes, size: int, offset: int, records: dict[bytes, bytes]
-) -> tuple[bytes, int, int, bool, dict[str, Any]]:
-    """What a header says together with the records before it: the name, the bytes stored and where, whether these
-    leave out a sparse file's holes, and the columns' values that are not the header's."""
+) -> tuple[int, int, dict[str, Any]]:
+    """What a header says together with the records before it: the bytes stored and where, the name, and the columns'
+    values that are not the header's. The offset is None where a sparse file's holes are left out."""
     data, shown = offset + 512, size  # shown: the file's size, where it is not what the tar stores
     holes = header[156] == ord("S") or any(key.startswith(b"GNU.sparse.") for key in records)
     if header[156] == ord("S"):
@@ -202,7 +208,7 @@ def _described(
         shown = _checked(whole, records.get(key) or shown, offset, "a sparse size")
     if size < 0 or not 0 <= shown <= max(size, LIMITS.file_size):
         raise BrokenTarError(f"an impossible size ({shown})", offset)
-    said: dict[str, Any] = {"size": shown, "offset": None if holes else data}
+    said: dict[str, Any] = {"name": name, "size": shown, "offset": None if holes else data}
     for column in ("uid", "gid"):
         if text := records.get(column.encode()):
             said[column] = _checked(whole, text, offset, f"a PAX {column}")
@@ -216,7 +222,7 @@ def _described(
         if key.startswith(b"SCHILY.xattr.")
     ]
     said["xattrs"] = b" ".join(xattrs) or None
-    return name, size, data, holes, said
+    return size, data, said
 
 
 def _checked(convert: Callable, value: object, offset: int, what: str):

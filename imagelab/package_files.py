@@ -13,15 +13,14 @@ import json
 MAX_SIZE = 1 << 24  # bytes of one such file; a larger one is listed, not captured
 
 _NAMES = {b"status", b"installed", b"METADATA", b"RECORD", b"PKG-INFO", b"installed-files.txt", b"package.json"}
-ENDINGS = (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-info")
-LAST_FOUR = frozenset(ending[-4:] for ending in ENDINGS)  # decides nearly every name of a tar for less
-STATUS_FOLDERS = tuple(root + b"var/lib/dpkg/status.d/" for root in (b"", b"/", b"./"))
+#: A wanted path ends in one of these, or holds this.
+ENDINGS, WITHIN = (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-info"), b"/status.d/"
 _STATUS_FIELDS = (b"Package:", b"Version:", b"Status:", b"Architecture:", b"Source:", b"Installed-Size:")
 
 
 def wanted(path: bytes) -> bool:
     """Whether the contents of ``path`` (absolute) are kept."""
-    if not path.endswith(ENDINGS) and b"/status.d/" not in path:
+    if not path.endswith(ENDINGS) and WITHIN not in path:
         return False  # nearly every path, decided in one call
     folder, _, name = path.rpartition(b"/")
     if name in _NAMES:

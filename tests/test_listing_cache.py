@@ -66,7 +66,7 @@ def test_digests_are_read_when_first_asked_for(cache, reads, image):
                                     lambda data: data[: len(data) // 2] + b"\xff" * len(data)])  # fmt: skip
 def test_damaged_entries_are_made_again(cache, reads, image, damage):
     first = layer_listings(image)
-    for entry in cache.glob("*.parquet"):
+    for entry in cache.glob("*.arrow"):
         entry.write_bytes(damage(entry.read_bytes()))
     assert layer_listings(image) == first
     assert len(reads) == 4
