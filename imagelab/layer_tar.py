@@ -159,8 +159,10 @@ def _walk(window: Window, passing: bool, digests: bool, capture: bool) -> Iterat
 def _keep(window: Window, batch: HeaderBatch, row: int, digests: bool, capture: bool) -> None:
     """Hash the contents of one entry, and keep those of a package manager's file."""
     header, said = batch.headers[row], batch.said.get(row, {})
-    name, data = batch.name(row), said.get("offset", batch.offsets[row] + 512)
-    path, flag = clean_path(name), header[156]
+    name = said.get("name") or header_name(header)
+    if not (digests or package_files.likely(name)):
+        return
+    path, flag, data = clean_path(name), header[156], said.get("offset", batch.offsets[row] + 512)
     folder = flag == ord("D") or (name[-1:] == b"/" and flag in b"0\0")
     if data is None or folder or _ROLE[flag] == _HEADER_ONLY or is_whiteout(path):
         return

@@ -18,6 +18,11 @@ ENDINGS, WITHIN = (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-i
 _STATUS_FIELDS = (b"Package:", b"Version:", b"Status:", b"Architecture:", b"Source:", b"Installed-Size:")
 
 
+def likely(name: bytes) -> bool:
+    """Whether a name may be that of a wanted path: nearly every one is decided here, before its path is known."""
+    return name.endswith(ENDINGS) or WITHIN in name or b"/." in name or name[-1:] == b"/"
+
+
 def wanted(path: bytes) -> bool:
     """Whether the contents of ``path`` (absolute) are kept."""
     if not path.endswith(ENDINGS) and WITHIN not in path:

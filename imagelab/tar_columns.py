@@ -49,9 +49,6 @@ _FIELDS = {
 _FIRST, _STOP = _FIELDS["mode"][0], _FIELDS["checksum"][1]
 _ENDS = np.array([stop - 1 for _, stop in _FIELDS.values()])
 _OWNER = np.repeat(list(_FIELDS), [stop - start for start, stop in _FIELDS.values()])  # the field of every byte
-_POWERS = np.zeros((_STOP - _FIRST, len(_FIELDS)))  # what a digit counts in its field
-for _column, (_start, _stop) in enumerate(_FIELDS.values()):
-    _POWERS[_start - _FIRST : _stop - 1 - _FIRST, _column] = 8.0 ** np.arange(_stop - _start - 2, -1, -1)
 
 
 class BrokenTarError(Exception):
@@ -134,8 +131,11 @@ class HeaderBatch:
         """The numbers of every header, by field, once its checksum holds; those that no column holds as the nearest
         that one does. Octal digits up to a NUL or space in the last place are read together, what is unusual alone."""
         digits = raw[:, _FIRST:_STOP] - np.uint8(ord("0"))  # what is below wraps around
-        values = (digits.astype(float) @ _POWERS).T.astype(np.int64)  # of at most 33 bits: exact
-        fields = dict(zip(_FIELDS, values, strict=True))
+        fields = {}
+        for name, (start, stop) in _FIELDS.items():  # digit by digit: a matrix product would wake threads for this
+            fields[name] = digits[:, start - _FIRST].astype(np.int64)
+            for place in range(start + 1, stop - 1):
+                fields[name] = fields[name] << 3 | digits[:, place - _FIRST]
         odd = digits > 7
         odd[:, _ENDS - _FIRST] = raw[:, _ENDS] > ord(" ")
         cells = np.flatnonzero(odd)

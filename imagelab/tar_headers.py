@@ -28,8 +28,10 @@ def checksum_holds(header: bytes) -> bool:
 
 def header_name(header: bytes) -> bytes:
     """An entry's name as its header has it; ustar may put the beginning into a field of its own."""
-    name, prefix = header[:100].split(b"\0", 1)[0], header[345:500].split(b"\0", 1)[0]
-    return prefix + b"/" + name if prefix and header[257:263] == b"ustar\0" else name
+    name = header[:100].partition(b"\0")[0]
+    if header[345] and header[257:263] == b"ustar\0":
+        return header[345:500].partition(b"\0")[0] + b"/" + name
+    return name
 
 
 def clean_path(name: bytes) -> bytes:

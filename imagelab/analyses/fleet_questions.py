@@ -84,13 +84,14 @@ QUESTIONS = {
     ),
     "likeness": Question(
         "for each pair of images, the bytes that both have, and their share of what either has",
-        {"reference": "str", "other": "str", "measure": "str", "shared": "int64", "likeness": "float64"},
-        """, totals AS (SELECT image, sum(bytes) AS total FROM held GROUP BY image),
+        {"reference": "str", "other": "str", "measure": "str", "shared": "Int64", "likeness": "Float64"},
+        """, totals AS (SELECT image, CASE WHEN count(bytes) = count(*) THEN sum(bytes) END AS total FROM held GROUP BY image),
         pairs AS (SELECT one.image AS a, other.image AS b, any_value(one.reference) AS reference,
-        any_value(other.reference) AS other, any_value(one.measure) AS measure, sum(one.bytes) AS shared
+        any_value(other.reference) AS other, any_value(one.measure) AS measure,
+        CASE WHEN count(one.bytes) = count(*) THEN sum(one.bytes) END AS shared
         FROM held one JOIN held other USING (layer) GROUP BY ALL)
-        SELECT reference, other, measure, coalesce(shared, 0) AS shared,
-        coalesce(shared / nullif(x.total + y.total - shared, 0), 0) AS likeness
+        SELECT reference, other, measure, shared, CASE WHEN x.total + y.total = shared THEN 0
+            ELSE shared / (x.total + y.total - shared) END AS likeness
         FROM pairs JOIN totals x ON x.image = a JOIN totals y ON y.image = b ORDER BY reference, other""",
     ),
     "layers": Question(

@@ -24,17 +24,21 @@ def likeness_heatmap(likeness: pd.DataFrame) -> go.Figure:
     ----------
     likeness : pandas.DataFrame
         `imagelab.query_fleet`'s answer to ``likeness``. Of more than 60 images, those that have most in common with others
-        are shown.
+        are shown. Where the bytes of layers are unknown, so is the likeness: such cells stay empty.
     """
-    table = likeness.pivot_table(index="reference", columns="other", values="likeness", aggfunc="max").fillna(0.0)
+    unknown = likeness.assign(unknown=likeness["likeness"].isna())
+    unknown = unknown.pivot_table(index="reference", columns="other", values="unknown", aggfunc="min", fill_value=False)
+    likeness = likeness.fillna({"likeness": 0, "shared": 0}).astype({"likeness": "float64"})
+    table = likeness.pivot_table(index="reference", columns="other", values="likeness", aggfunc="max", fill_value=0.0)
     if len(table) < 2:
         return nothing("Likeness is between images, and here are fewer than two")
     kept = table.sum().nlargest(MOST).index
     matrix = table.loc[kept, kept].to_numpy()
     order = _alike(matrix)
     matrix, names = matrix[np.ix_(order, order)], [escape(kept[place].removeprefix("docker://"), 34) for place in order]
-    bytes_of = likeness.pivot_table(index="reference", columns="other", values="shared", aggfunc="max").fillna(0)
+    bytes_of = likeness.pivot_table(index="reference", columns="other", values="shared", aggfunc="max", fill_value=0)
     common = bytes_of.loc[kept[order], kept[order]].to_numpy()
+    untold = unknown.loc[kept[order], kept[order]].to_numpy(bool)
     own = np.where(matrix > 0.9995, 0, matrix)  # neither an image itself nor one of the same bytes is news
     one, other = np.unravel_index(own.argmax(), own.shape)
     finding = "No two images share a layer with bytes"
@@ -43,7 +47,7 @@ def likeness_heatmap(likeness: pd.DataFrame) -> go.Figure:
     places = list(range(len(names)))
     figure = go.Figure(
         go.Heatmap(
-            z=matrix,
+            z=np.where(untold, np.nan, matrix),
             x=places,
             y=places,
             zmin=0,
@@ -53,7 +57,9 @@ def likeness_heatmap(likeness: pd.DataFrame) -> go.Figure:
             xgap=1,
             ygap=1,
             hovertext=[
-                [f"<b>{names[down]}</b><br><b>{names[over]}</b><br>{matrix[down, over]:.0%}, {format_bytes(common[down, over])}"
+                [f"<b>{names[down]}</b><br><b>{names[over]}</b><br>"
+                 + ("unknown: not all layers have a size" if untold[down, over]
+                    else f"{matrix[down, over]:.0%}, {format_bytes(common[down, over])}")
                  for over in places] for down in places
             ],
             hoverinfo="text",
