@@ -40,13 +40,14 @@ LOG_COLUMNS = {
 MAX_LOG = 512_000_000
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
-_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z ", re.M)  # CI services put it before each line
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z(?: |$)", re.M)  # CI services put it before each line
+_FIRST = r"(?:#\d{1,9} \[|Step 1(?:/\d+)? ?: |\{\"(?:vertexes|statuses|logs)\":)"
 _NAME = re.compile(
-    r"\[(?:(?P<platform>[a-z0-9]+/[a-z0-9_]+(?:/v\d+)?(?:->[a-z0-9/]+)?) )?"
-    r"(?:(?P<stage>[^\]\s][^\]]*?) +)?(?P<step>\d+)/\d+\] "
+    r"\[(?P<stage>(?:[^\]]* )?)(?P<step>\d{1,9})/\d{1,9}\] "
     r"(?:ONBUILD )?(?P<instruction>[A-Z]+)(?: (?P<arguments>.*))?$",
     re.S,
 )
+_PLATFORM = re.compile(r"(?:^| )((?:[a-z0-9]+/[a-z0-9_]+|\w+\([\w.]+\)/\w+)(?:/v\d+)?(?:->\S+)?)(?= |$)")
 _TERMINAL = re.compile(r"^\[\+\] (?:Building|Running) |^ => ", re.M)
 _DOCUMENTS = (
     ({"buildx.build.ref", "buildx.build.provenance", "containerimage.digest"}, "the metadata of a build"),
@@ -61,7 +62,8 @@ def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a build's log into a frame of steps.
 
     Read are BuildKit's ``--progress=rawjson`` (also the older ``--trace``, and one SolveStatus as a JSON document),
-    ``--progress=plain`` in its forms since 2018, and the classic builder's text; gzip'd too, with other text around.
+    ``--progress=plain`` in its forms since 2018, and the classic builder's text; gzip'd too, with other text around, and
+    with a service's stamp or name before each line. A job's log can hold several builds: ``vertex`` is ``2.7`` then.
 
     Parameters
     ----------
@@ -122,7 +124,19 @@ def _read(path: Path) -> str:
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"  # PowerShell redirects UTF-16
     text = data.decode(encoding, "replace")
     text = re.sub(r"\r*\n|\r", "\n", text)
-    return _STAMP.sub("", _ANSI.sub("", text) if "\x1b" in text else text)
+    text = _STAMP.sub("", _ANSI.sub("", text) if "\x1b" in text else text)
+    return _unwrapped(text)
+
+
+def _unwrapped(text: str) -> str:
+    """Without what a CI service or a host puts before each line: what stands before a build's first, digits aside."""
+    if re.search(f"^{_FIRST}", text, re.M):
+        return text
+    found = {line[1] for line in re.finditer(f"^(.{{1,200}}?){_FIRST}", text, re.M)}
+    wraps = {
+        re.sub(r"\d+", r"\\d+", re.escape(wrap.rstrip())) + f"(?:{wrap[len(wrap.rstrip()) :]}|$)" for wrap in found
+    }
+    return re.sub(f"^(?:{'|'.join(sorted(wraps))})", "", text, flags=re.M) if wraps else text
 
 
 def _json(text: str) -> Any:
@@ -189,7 +203,10 @@ def _row(vertex: Vertex) -> dict[str, Any]:
 def _parts(name: str) -> tuple[str | None, int | None, str | None, str | None, str | None]:
     """Stage, step, instruction, arguments and platform of a vertex's name."""
     if match := _NAME.match(name):
-        return match["stage"], int(match["step"][:9]), match["instruction"], match["arguments"], match["platform"]
+        stage, platform = match["stage"].strip(), None
+        if found := _PLATFORM.search(stage):
+            stage, platform = f"{stage[: found.start()]} {stage[found.end() :].strip()}".strip(), found[1]
+        return stage or None, int(match["step"]), match["instruction"], match["arguments"], platform
     if match := re.match(r"(?:Step \d+/\d+ : )?([A-Z]+) (.*)", name, re.S):
         return None, None, match[1], match[2], None
     if match := re.match(r"\[(?:[^\]]* )?(?:internal|auth)\] (.*)", name, re.S):

@@ -17,7 +17,12 @@ _OUTPUT = re.compile(r"\d+\.\d+(?: |$)")  # seconds since the step's start, then
 _DETAIL = re.compile(r"\s+(digest|name|started|completed|duration|cached|error): (.*)")
 _PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|µs|us|ns|h|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
-_FAILED = re.compile(r"(The command .* returned a non-zero code: \d+|(?:COPY|ADD) failed: .*|failed to .*)")
+_STEP = re.compile(r"\d+/\d+\] ")
+_FAILED = re.compile(  # Compose names the service first
+    r"(?:Error response from daemon: |(?:ERROR: )?Service '[^']*' failed to build ?: )?"
+    r"(The command .* returned a non-zero code: \d+|(?:COPY|ADD) failed: .*|failed to .*|pull access denied .*"
+    r"|manifest for .* not found.*|Error processing tar file.*|the --\w+ option requires BuildKit.*)"
+)
 
 
 @dataclass
@@ -43,9 +48,13 @@ class Vertex:
 
 
 def read_plain(lines: Sequence[str]) -> list[Vertex]:
-    """Vertices of ``--progress=plain``: blocks of ``#n …`` lines, interleaved, each begun by the vertex's name."""
+    """Vertices of ``--progress=plain``: blocks of ``#n …`` lines, interleaved, each begun by the vertex's name.
+
+    A job's log can hold several builds, each counting from 1 again: the second's vertices are ``2.1``, ``2.2`` …
+    """
     vertices: dict[str, Vertex] = {}
-    before, failing = "", ""
+    builds: list[Vertex] = []
+    prefix = before = failing = ""
     for line in lines:
         match = PLAIN_LINE.match(line)
         if not match:
@@ -54,14 +63,34 @@ def read_plain(lines: Sequence[str]) -> list[Vertex]:
             before = ""
             continue
         number, body = match[1], match[2] or ""
+        if vertices and _is_next(vertices, number, body):
+            builds += _in_order(vertices)
+            vertices, prefix = {}, f"{int(prefix[:-1] or 1) + 1}."
         if number == "0":  # which builder is used
             continue
-        vertex = vertices.setdefault(number, Vertex(number))
+        vertex = vertices.setdefault(number, Vertex(prefix + number))
         if failing and not vertex.name:
             vertex.name = failing
         is_new, before = before != number, number
         _read_line(vertex, body, is_new)
-    return sorted(vertices.values(), key=lambda vertex: int(vertex.id))
+    return builds + _in_order(vertices)
+
+
+def _in_order(vertices: dict[str, Vertex]) -> list[Vertex]:
+    return [vertices[number] for number in sorted(vertices, key=int)]
+
+
+def _is_next(vertices: dict[str, Vertex], number: str, body: str) -> bool:
+    """Whether another build begins here: it names its builder, or loads its definition under a number that has ended.
+
+    A vertex's name stands again where its block goes on, also after its end; but nothing is loaded after the steps.
+    """
+    if number == "0":
+        return body.startswith("building with ")
+    known = vertices.get(number)
+    if known is None or known.status == "unfinished" or not re.match(r"\[(?:[^\]]* )?internal\] ", body):
+        return False
+    return body != known.name or any(_STEP.search(vertex.name) for vertex in vertices.values())
 
 
 def _read_line(vertex: Vertex, body: str, is_new: bool) -> None:
@@ -97,33 +126,41 @@ def read_classic(lines: Sequence[str]) -> list[Vertex]:
     vertices: list[Vertex] = []
     stages = -1
     stage: str | None = None
+
+    def add(name: str, stage: str | None = None, step: int | None = None) -> Vertex:
+        vertices.append(Vertex(str(len(vertices) + 1), name, stage=stage, step=step))
+        return vertices[-1]
+
     for line in lines:
+        last = vertices[-1] if vertices else None
         if match := CLASSIC_STEP.match(line):
-            if vertices and vertices[-1].status == "unfinished":
-                vertices[-1].end("done")
+            if last and last.status == "unfinished":
+                last.end("done")
+                last.error = ""  # a command's own output, since the build went on
             if base := re.match(r"FROM\s+\S.*?(?:\s+AS\s+(\S+))?\s*$", match[2], re.I):
                 stages += 1
                 stage = (base[1] or f"stage-{stages}").lower()
-            vertices.append(Vertex(str(len(vertices) + 1), match[2], stage=stage, step=int(match[1])))
+            add(match[2], stage, int(match[1]))
         elif line.startswith("Sending build context"):
+            if last and last.error:
+                last.end("error")
             size = _SIZE.search(line)
-            sent = {"context": _bytes(size)} if size else {}
-            vertices.append(Vertex("1", "[internal] load build context", transfers=sent))
-            vertices[-1].end("done")
-        elif not vertices:
+            context = add("[internal] load build context")
+            context.transfers = {"context": _bytes(size)} if size else {}
+            context.end("done")
+            stages, stage = -1, None
+        elif last is None or last.status != "unfinished":
             continue
         elif line.strip() == "---> Using cache":
-            vertices[-1].end("cached", 0.0)
-        elif line.startswith("Successfully built ") and vertices[-1].status == "unfinished":
-            vertices[-1].end("done")
-        elif vertices[-1].status == "unfinished" and (failed := _FAILED.match(line)):
-            vertices[-1].error = failed[1]
-    last = vertices[-1]
-    for vertex in vertices:
-        if vertex.error and vertex is last:
-            vertex.end("error")
-        else:
-            vertex.error = ""  # a command's own output, since the build went on
+            last.end("cached", 0.0)
+        elif line.startswith("Successfully built "):
+            last.end("done")
+            last.error = ""
+            stages, stage = -1, None
+        elif failed := _FAILED.match(line):
+            last.error = failed[1]
+    if vertices and vertices[-1].error:
+        vertices[-1].end("error")
     return vertices
 
 

@@ -85,6 +85,48 @@ def test_plain_forms(logs):
     assert (tail["stage"], tail["step"], tail["status"]) == ("builder", 4, "error")
 
 
+NEXT = """#0 building with "b" instance using docker-container driver
+
+#1 [internal] load build definition from Dockerfile
+#1 DONE 0.1s
+
+#2 [ 1/10] FROM docker.io/library/a
+#2 DONE 0.0s
+
+#3 [10/10] RUN {0}
+#3 DONE 2.0s
+"""
+
+
+@pytest.mark.parametrize("line", ['#0 building with "b" instance using docker-container driver\n', ""])
+def test_several_builds_in_one_log(tmp_path, line):
+    boot = "#1 [internal] booting buildkit\n#1 pulling image moby/buildkit 1.0s done\n#1 DONE 3.0s\n"
+    one, two = (NEXT.format(name).replace(NEXT.partition("\n")[0] + "\n", line) for name in ("one", "two"))
+    warned = "\n#1 [internal] load build definition from Dockerfile\n#1 WARN: StageNameCasing\n\n#2 [ 1/10]"
+    frame = read_build_log(write(tmp_path, boot + one.replace("\n#2 [ 1/10]", warned, 1) + "Pushed.\n" + two))
+    assert frame["vertex"].tolist() == ["1", "2.1", "2.2", "2.3", "3.1", "3.2", "3.3"]
+    assert frame["step"].tolist() == [pd.NA, pd.NA, 1, 10, pd.NA, 1, 10]
+    assert frame["arguments"].tolist()[-4:] == [
+        "one",
+        "load build definition from Dockerfile",
+        "docker.io/library/a",
+        "two",
+    ]
+    assert frame["duration"].tolist() == [3.0, 0.1, 0.0, 2.0, 0.1, 0.0, 2.0]
+    assert frame["stage"].isna().all()
+
+
+def test_a_target_and_a_platform_before_the_stage(tmp_path):
+    text = (
+        "#9 [web internal] load metadata for a\n#9 DONE 0.1s\n\n#10 [web linux/arm64/v8 deps  2/12] RUN x\n#10 CACHED\n\n"
+        "#11 [windows(10.0.20348)/amd64 2/3] RUN y\n#11 CACHED\n"
+    )
+    frame = read_build_log(write(tmp_path, text))
+    assert frame["stage"].tolist() == [pd.NA, "web deps", pd.NA]
+    assert frame["platform"].tolist() == [pd.NA, "linux/arm64/v8", "windows(10.0.20348)/amd64"]
+    assert frame["instruction"].tolist() == ["internal", "RUN", "RUN"]
+
+
 def test_the_form_of_2018(tmp_path):
     text = (
         '#1 [internal] load .dockerignore\n#1       digest: sha256:aa\n#1         name: "[internal] load .dockerignore"\n'
@@ -110,8 +152,25 @@ def test_classic_text(logs, tmp_path):
     assert failed["stage"].tolist()[1:] == ["base", "stage-1", "stage-1"]
     assert failed["status"].tolist() == ["done", "done", "done", "error"]
     assert "non-zero code" in failed["error"][3]
+    for words in ("ERROR: Service 'web' failed to build : ", "Service 'web' failed to build: "):
+        composed = read_build_log(write(tmp_path, text.replace("The command", words + "The command")))
+        pd.testing.assert_frame_equal(composed, failed)
+    gone = "Step 1/1 : FROM a:9\nError response from daemon: manifest for a:9 not found: manifest unknown\n"
+    assert read_build_log(write(tmp_path, gone))["status"].tolist() == ["error"]
+    both = read_build_log(write(tmp_path, text + text.replace("FROM a AS base", "FROM a")))
+    assert both["vertex"].is_unique and both["stage"].tolist()[5:] == ["stage-0", "stage-1", "stage-1"]
+    assert both["status"].tolist() == ["done", "done", "done", "error"] * 2
+    then = read_build_log(
+        write(tmp_path, "Step 1/1 : FROM a\n ---> 1\nSuccessfully built 1\nStep 1/2 : ARG X\nStep 2/2 : FROM b\n")
+    )
+    assert then["stage"].tolist() == ["stage-0", pd.NA, "stage-0"]
     cut = read_build_log(write(tmp_path, text.partition("The command")[0]))
     assert cut["status"].tolist()[-1] == "unfinished" and cut["cached"].isna().tolist()[-1]
+
+
+def wrapped(data, prefix):
+    """Each line behind a prefix, as services print it: without space at a blank line's end."""
+    return "\n".join((prefix(n) + line).rstrip() for n, line in enumerate(data.decode().split("\n"))).encode()
 
 
 def test_packed_and_wrapped(logs, tmp_path):
@@ -125,6 +184,13 @@ def test_packed_and_wrapped(logs, tmp_path):
         "CI": stamped,
         "colours": data.replace(b"#18", b"\x1b[34m#18").replace(b"CACHED", b"\x1b[1;32mCACHED\x1b[0m"),
         "text around": b"+ docker build .\nhello {world}\n" + data + b"\nPushing\n",
+        "a job's name and stamp": wrapped(data, lambda n: f"build\tBuild 2 images\t2024-05-15T08:46:10.{n:07}Z "),
+        "stamps without a space on blank lines": stamped.replace(b"Z \n", b"Z\n"),
+        "a time in brackets": wrapped(data, lambda n: f"[08:46:{n % 60:02}] "),
+        "a level": wrapped(data, lambda n: f"2024-May-15 08:46:10.{n} [DEBUG] "),
+        "a step of several": b"Starting Step #0\n" + wrapped(data, lambda n: 'Step #0 - "build": '),
+        "a git push": wrapped(data, lambda n: "remote:        "),
+        "a page": wrapped(data, lambda n: "    "),
     }
     for name, form in forms.items():
         pd.testing.assert_frame_equal(read_build_log(write(tmp_path, form)), expected, obj=name)
