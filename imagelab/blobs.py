@@ -14,6 +14,7 @@ from isal import isal_zlib
 from imagelab.errors import ArchiveError
 
 _STEP = 1 << 20  # bytes inflated at a time
+_PIECE = 1 << 18  # bytes of one file read at a time
 _RUN, _JUMP, _NEAR = (
     1 << 16,
     1 << 12,
@@ -45,23 +46,25 @@ class FileWindow:
         self.fd, self.start, self.length = os.open(path, os.O_RDONLY), start, length
         self._chunk, self._begin, self._end = b"", 0, 0  # what was fetched last, and its place
 
-    def fetch(self, offset: int) -> bytes:
+    def fetch(self, offset: int, least: int = _JUMP) -> bytes:
         """What begins at ``offset``: more while reading runs on, little after a jump."""
-        size = _RUN if 0 <= offset - self._end <= _NEAR else _JUMP
+        size = _RUN if 0 <= offset - self._end <= _NEAR else least
         if offset + size > self.length:
             size = max(self.length - offset, 0)
         self._chunk = chunk = os.pread(self.fd, size, self.start + offset)
         self._begin, self._end = offset, offset + len(chunk)
         return chunk
 
-    def contents(self, offset: int, size: int) -> Iterator[bytes]:
-        if 0 < size <= _JUMP and not self._begin <= offset <= self._end - size:
-            self.fetch(offset)
+    def contents(self, offset: int, size: int) -> Iterable[bytes]:
+        if 0 < size <= _RUN and not self._begin <= offset <= self._end - size:
+            self.fetch(offset, max(size, _JUMP))
         if self._begin <= offset <= self._end - size:
-            yield self._chunk[offset - self._begin : offset - self._begin + size]
-            return
+            return (self._chunk[offset - self._begin : offset - self._begin + size],)
+        return self._pieces(offset, size)
+
+    def _pieces(self, offset: int, size: int) -> Iterator[bytes]:
         while size > 0:
-            chunk = os.pread(self.fd, max(min(size, 1 << 20, self.length - offset), 0), self.start + offset)
+            chunk = os.pread(self.fd, max(min(size, _PIECE, self.length - offset), 0), self.start + offset)
             if not chunk:
                 raise EOFError
             yield chunk
@@ -96,7 +99,7 @@ class StreamWindow:
         self._chunk, self._start = rest, offset
         return rest
 
-    def contents(self, offset: int, size: int) -> Iterator[bytes]:
+    def contents(self, offset: int, size: int) -> Iterable[bytes]:
         while size > 0:
             if not self.reaches(offset + 1):
                 raise EOFError

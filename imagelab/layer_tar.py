@@ -169,12 +169,11 @@ def _keep(window: Window, batch: HeaderBatch, row: int, digests: bool, capture: 
     size = said["size"] if "size" in said else _checked(number, header[124:136], data - 512, "a size")
     if capture and size <= package_files.MAX_SIZE and package_files.wanted(path):
         content = _contents(window, data, size, data)
-        said["content"] = package_files.reduce(path, content)
+        batch.said[row] = said | {"content": package_files.reduce(path, content)}
         if digests:
-            said["digest"] = hashlib.sha256(content).digest()
+            batch.digest[row] = hashlib.sha256(content).digest()
     elif digests:
-        said["digest"] = _hashed(window, data, size, data)
-    batch.said[row] = said
+        batch.digest[row] = _hashed(window, data, size, data)
 
 
 def _extension(

@@ -97,7 +97,7 @@ class Source(Protocol):
 
     def read_ranges(
         self, image: Image, layer_index: int, ranges: Sequence[tuple[int, int]]
-    ) -> Iterator[Iterator[bytes]]:
+    ) -> Iterator[Iterable[bytes]]:
         """The chunks of each (offset, size) of one layer's uncompressed tar; offsets ascend, one is used up before the next."""
         ...
 

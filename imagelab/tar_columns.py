@@ -66,6 +66,7 @@ class HeaderBatch:
     offsets: list[int] = field(default_factory=list)  # of the headers
     #: By row: the name and the columns' values that are not the header's.
     said: dict[int, dict[str, Any]] = field(default_factory=dict)
+    digest: dict[int, bytes] = field(default_factory=dict)
 
     def name(self, row: int) -> bytes:
         """An entry's name, as its records or its header have it."""
@@ -114,7 +115,8 @@ class HeaderBatch:
         columns["mtime"] = np.where(in_range, np.where(in_range, columns["mtime"], 0) * 1_000_000, _UNKNOWN)
         columns["link_target"] = _targets(raw, kind)
         columns["offset"] = np.array(self.offsets, np.int64) + 512
-        columns |= {name: [None] * len(raw) for name in ("xattrs", "digest", "content")}
+        columns |= {name: [None] * len(raw) for name in ("xattrs", "content")}
+        columns["digest"] = list(map(self.digest.get, range(len(raw))))
         for row, values in self.said.items():
             for name in values.keys() - {"name"}:
                 value = values[name]

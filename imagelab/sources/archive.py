@@ -52,7 +52,7 @@ class ArchiveSource:
 
     def read_ranges(
         self, image: Image, layer_index: int, ranges: Sequence[tuple[int, int]]
-    ) -> Iterator[Iterator[bytes]]:
+    ) -> Iterator[Iterable[bytes]]:
         return open_archive(Path(self.path)).read_ranges(self.members[layer_index], ranges)
 
 

@@ -43,7 +43,7 @@ class Container(Protocol):
         """List layer tars, whatever their compression, in no particular order."""
         ...
 
-    def read_ranges(self, member: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Iterator[bytes]]:
+    def read_ranges(self, member: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Iterable[bytes]]:
         """The chunks of each (offset, size) of one layer's uncompressed tar; offsets ascend."""
         ...
 
@@ -72,7 +72,7 @@ class _Files:
         except KeyError:
             raise _incomplete(self.name, member) from None
 
-    def read_ranges(self, member: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Iterator[bytes]]:
+    def read_ranges(self, member: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Iterable[bytes]]:
         with closing(self._window(member)) as window:
             yield from read_ranges(window, f"{self.name}: layer {member}", ranges)
 
@@ -209,7 +209,7 @@ class Stream:
         if missing := sorted(wanted.keys() - found):
             raise _incomplete(self.name, missing[0])
 
-    def read_ranges(self, member: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Iterator[bytes]]:
+    def read_ranges(self, member: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Iterable[bytes]]:
         target = _follow(member, self._links)
         for name, _, read in self._members():
             if name == target:
@@ -238,15 +238,16 @@ class Stream:
 
 def read_ranges(
     window: FileWindow | StreamWindow, name: str, ranges: Sequence[tuple[int, int]]
-) -> Iterator[Iterator[bytes]]:
-    def chunks(offset: int, size: int) -> Iterator[bytes]:
+) -> Iterator[Iterable[bytes]]:
+    def whole(content: Iterable[bytes], offset: int) -> Iterator[bytes]:
         try:
-            yield from window.contents(offset, size)
+            yield from content
         except EOFError:
             raise ArchiveError(f"{name} is cut off at offset {offset}. Save or copy it again.") from None
 
     for offset, size in ranges:
-        yield chunks(offset, size)
+        content = window.contents(offset, size)
+        yield content if isinstance(content, tuple) else whole(content, offset)  # a tuple is there already
 
 
 def _incomplete(name: str, member: str) -> ArchiveError:

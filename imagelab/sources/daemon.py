@@ -108,7 +108,7 @@ class DaemonSource:
 
     def read_ranges(
         self, image: Image, layer_index: int, ranges: Sequence[tuple[int, int]]
-    ) -> Iterator[Iterator[bytes]]:
+    ) -> Iterator[Iterable[bytes]]:
         # two passes over what the engine saves: the first says which member the layer is
         with client() as engine:
 
@@ -122,7 +122,7 @@ class DaemonSource:
             yield from stream.read_ranges(saved.source.members[layer_index], ranges)
 
     @contextmanager
-    def _saved(self, engine: docker.DockerClient, reference: str) -> Iterator[Iterator[bytes]]:
+    def _saved(self, engine: docker.DockerClient, reference: str) -> Iterator[Iterable[bytes]]:
         with tqdm(unit="B", unit_scale=True, desc=f"saving {reference}", delay=1, leave=False) as bar:
 
             def counted() -> Iterator[bytes]:

@@ -100,7 +100,7 @@ class RegistrySource:
 
     def read_ranges(
         self, image: Image, layer_index: int, ranges: Sequence[tuple[int, int]]
-    ) -> Iterator[Iterator[bytes]]:
+    ) -> Iterator[Iterable[bytes]]:
         name = f"{image.reference}: layer {image.layers[layer_index].digest}"
         with self._tar(image.layers[layer_index], name) as window:
             yield from window_ranges(window, name, ranges)

@@ -60,7 +60,7 @@ class SnapshotSource:
 
     def read_ranges(
         self, image: Image, layer_index: int, ranges: Sequence[tuple[int, int]]
-    ) -> Iterator[Iterator[bytes]]:
+    ) -> Iterator[Iterable[bytes]]:
         raise ArchiveError(
             f"{self.path} is a snapshot: it lists files and holds no contents. Read them from the image itself."
         )

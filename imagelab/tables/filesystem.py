@@ -211,7 +211,7 @@ def _rewritten_in_place(
         for layer, entries in zip(divmod(pair, len(image.layers)), (rows[chosen], others[chosen]), strict=True):
             ranges = list(zip(offset[entries].tolist(), size[entries].tolist(), strict=True))
             sides.append(image.source.read_ranges(image, layer, ranges))
-        equal = [all(map(operator.eq, *chunks)) for chunks in zip(*sides, strict=True)]
+        equal = [one == other or all(map(operator.eq, one, other)) for one, other in zip(*sides, strict=True)]
         same.append(rows[chosen][equal])
     return np.concatenate(same)
 
