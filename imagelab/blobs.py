@@ -15,11 +15,8 @@ from imagelab.errors import ArchiveError
 
 _STEP = 1 << 20  # bytes inflated at a time
 _PIECE = 1 << 18  # bytes of one file read at a time
-_RUN, _JUMP, _NEAR = (
-    1 << 16,
-    1 << 12,
-    1 << 13,
-)  # bytes fetched of a file: while reading runs on, after a jump; no jump is shorter
+# Bytes fetched of a file while reading runs on, and after a jump; what is nearer is no jump, but read across.
+_RUN, _JUMP, _NEAR = 1 << 16, 1 << 12, 1 << 13
 
 
 @dataclass

@@ -67,7 +67,7 @@ def test_sharing_splits_each_image_into_shared_and_its_own(folder):
 
 def test_likeness_is_symmetric_and_a_share_of_the_union(folder):
     answer = query_fleet(folder, "likeness")
-    table = answer.pivot(index="reference", columns="other", values="likeness").fillna(0)
+    table = answer.pivot(index="reference", columns="other", values="likeness").fillna(0).astype(float)
     assert np.allclose(table, table.T) and table.to_numpy().max() <= 1
     assert table.loc["h.io/app:v1", "h.io/app:v2"] == pytest.approx(140 / (157 + 162 - 140))
     assert table.loc["h.io/app:v1", "h.io/tool:v1"] == pytest.approx(17 / (157 + 153 - 17))
@@ -225,6 +225,12 @@ def test_images_of_which_only_what_is_published_is_known(tmp_path, members):
     assert (own["shared"] == 0).all() and sharing["total"].notna().sum() == len(members)
     storage = query_fleet(mixed, "storage").iloc[0]
     assert storage["unknown_layers"] == 6
+    likeness = query_fleet(mixed, "likeness")
+    untold = likeness["reference"].isin(published)
+    assert likeness.loc[untold, "likeness"].isna().all() and likeness.loc[~untold, "likeness"].notna().all()
+    heat = likeness_heatmap(likeness).data[0]
+    empty = [row for row, values in enumerate(heat.z) if np.isnan(values).any()]
+    assert len(empty) == 2 and all("unknown" in heat.hovertext[row][row] for row in empty)
     for question in QUESTIONS:
         answer = query_fleet(mixed, question, PATTERN.get(question))
         assert answer.dtypes.astype(str).to_dict() == QUESTIONS[question].columns
