@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from imagelab.scans.findings import Report, cvss, first_match, mapping, newest_cvss, sequence, severity, text, texts
+from imagelab.scans.sarif import VULNERABILITY_ID
 
 
 def read_gitlab(document: dict[str, Any]) -> Report:
@@ -19,17 +20,27 @@ def read_gitlab(document: dict[str, Any]) -> Report:
     for item in report.objects(document.get("vulnerabilities"), "vulnerability"):
         location = mapping(item.get("location"))
         dependency = mapping(location.get("dependency"))
-        identifiers = [mapping(one) for one in sequence(item.get("identifiers"))]
+        # Trivy's template writes "Unknown" for none
+        known = (text(location.get(key)) for key in ("image", "operating_system"))
+        image, system = (None if name == "Unknown" else name for name in known)
+        # a weakness is no name: many vulnerabilities share it
+        identifiers = [one for one in map(mapping, sequence(item.get("identifiers"))) if one.get("type") != "cwe"]
         identifiers.sort(key=lambda one: one.get("type") != "cve")
         names = texts([one.get("value") or one.get("name") for one in identifiers])
+        labels = texts([one.get("name") or one.get("value") for one in identifiers])
         urls = texts([one.get("url") for one in [*identifiers, *map(mapping, sequence(item.get("links")))]])
-        solution = first_match(r"^Upgrade .+? to (?:version )?(.+)$", item.get("solution"))
+        solution = first_match(r"^Upgrade (?:.+? )?to (?:versions? )?(.+?)(?: or above)?\.?$", item.get("solution"))
         report.add(
             "vulnerability",
-            next(iter(names), None) or item.get("cve") or item.get("id"),
+            next(iter(names if identifiers and identifiers[0].get("type") == "cve" else ()), None)
+            or first_match(VULNERABILITY_ID, *names, item.get("cve"))
+            or first_match(f"^{VULNERABILITY_ID}$", item.get("name"))
+            or next(iter(labels), None)
+            or item.get("cve")
+            or item.get("id"),
             aliases=[name for name in names if re.fullmatch(r"[A-Z]+-[\w:.-]+", name)],
-            reference=text(location.get("image")),
-            target=location.get("operating_system"),
+            reference=image,
+            target=system,
             package=mapping(dependency.get("package")).get("name"),
             version=dependency.get("version"),
             path=location.get("file"),
@@ -43,9 +54,15 @@ def read_gitlab(document: dict[str, Any]) -> Report:
     return report
 
 
+def scan_type(document: dict[str, Any]) -> str | None:
+    """Of a GitLab report: the scan's type, which before ``scan`` stood in each vulnerability."""
+    first = mapping(next(iter(sequence(document.get("vulnerabilities"))), None))
+    return text(mapping(document.get("scan")).get("type") or ("identifiers" in first and first.get("category")))
+
+
 def is_gitlab(document: dict[str, Any]) -> bool:
     """Whether the document is a GitLab report of packages in images."""
-    kind = mapping(document.get("scan")).get("type")
+    kind = scan_type(document)
     if kind is not None:
         return kind in ("container_scanning", "cluster_image_scanning", "dependency_scanning")
     first = mapping(next(iter(sequence(document.get("vulnerabilities"))), None))

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from imagelab.scans.findings import mapping
+from imagelab.scans.gitlab import scan_type
 
 _TRIVY = "Trivy's own JSON of the image (`trivy image --format json`)"
 _GRYPE = "Grype's JSON (`grype -o json`)"
@@ -67,10 +68,9 @@ def name_document(document: Any) -> tuple[str, str] | None:
             return answer
     if any(re.match(r"application/vnd\..*(?:harbor|vuln)", str(key)) for key in document):
         return "a Harbor report", "the report of Harbor's scanner itself: " + _TRIVY
-    scan = mapping(document.get("scan"))
-    if "type" in scan and "vulnerabilities" in document:
+    if (scan := scan_type(document)) and "vulnerabilities" in document:
         return (
-            f"a GitLab report of type {scan['type']}",
+            f"a GitLab report of type {scan}",
             "GitLab's container-scanning report (gl-container-scanning-report.json)",
         )
     return None
