@@ -35,7 +35,8 @@ PACKAGE_TYPES = (
     "operating-system",
     "platform",
 )
-_CVSS_METHODS = ("CVSSv2", "CVSSv3", "CVSSv31", "CVSSv4")
+#: Rating methods (schema: scoreMethod) that are CVSS, each with its version.
+_CVSS_METHODS = {"CVSSv2": "2.0", "CVSSv3": "3.0", "CVSSv31": "3.1", "CVSSv4": "4.0"}
 #: Analysis states that say: not a problem here (schema: impactAnalysisState).
 _HARMLESS = ("not_affected", "false_positive", "resolved", "resolved_with_pedigree")
 
@@ -54,7 +55,11 @@ def read_cyclonedx(document: dict[str, Any]) -> Report:
         "scanner_version": _tool(metadata.get("tools"), "version"),
         "scanned": text(metadata.get("timestamp")),
         "image_id": properties.get("aquasecurity:trivy:ImageID"),
-        "digests": texts([properties.get("aquasecurity:trivy:RepoDigest"), root.get("version")]),
+        "digests": [
+            digest
+            for digest in texts([properties.get("aquasecurity:trivy:RepoDigest"), root.get("version")])
+            if "sha256:" in digest  # an application's version is none
+        ],
     }
     components = {text(root.get("bom-ref")): _package(root)}
     pending = [document.get("components"), root.get("components")]
@@ -63,7 +68,7 @@ def read_cyclonedx(document: dict[str, Any]) -> Report:
             pending.append(component.get("components"))
             row = _package(component)
             components[text(component.get("bom-ref"))] = row
-            if component.get("type") in PACKAGE_TYPES:
+            if text(component.get("type")) in (None, *PACKAGE_TYPES):
                 licenses = [mapping(one) for one in sequence(component.get("licenses"))]
                 names = texts(
                     [
@@ -127,7 +132,7 @@ def _package(component: dict[str, Any]) -> dict[str, Any]:
 def _vulnerability(report: Report, item: dict[str, Any], package: dict[str, Any]) -> None:
     analysis, source = mapping(item.get("analysis")), mapping(item.get("source"))
     ratings = [mapping(one) for one in sequence(item.get("ratings"))]
-    scored = [one for one in ratings if one.get("method") in _CVSS_METHODS]
+    scored = [one for one in ratings if _version(one)]
     epss = [
         one.get("score")
         for one in ratings
@@ -137,6 +142,7 @@ def _vulnerability(report: Report, item: dict[str, Any], package: dict[str, Any]
     said.sort(
         key=lambda one: (
             mapping(one.get("source")).get("name") != source.get("name"),
+            (text(mapping(one.get("source")).get("name")) or "").lower() != "nvd",
             -SEVERITIES.index(severity(one.get("severity"))),
         )
     )
@@ -149,20 +155,46 @@ def _vulnerability(report: Report, item: dict[str, Any], package: dict[str, Any]
         )
         return
     references = [mapping(one) for one in sequence(item.get("references"))]
-    advisories = [mapping(one) for one in sequence(item.get("advisories"))]
-    measured = newest_cvss([cvss(one.get("vector"), one.get("score")) for one in scored])
+    name = text(item.get("id")) or ""
+    links = texts([source.get("url"), *(mapping(one).get("url") for one in sequence(item.get("advisories")))])
+    links.sort(key=lambda link: name.lower() not in link.lower())  # Trivy's source is a whole database
+    measured = newest_cvss([_measured(one) for one in scored])
     report.add(
         "vulnerability",
         item.get("id"),
         aliases=texts([one.get("id") for one in references]),
-        fixed_version=first_match(r"\bto (?:version )?(\S.*?)\.?$", item.get("recommendation")),
+        fixed_version=_fixed(item.get("recommendation"), package),
         status=state,
         severity=severity(rating["severity"]) if rating else score_severity(measured["cvss_score"]),
         severity_source=mapping(rating.get("source")).get("name") or source.get("name"),
         epss=number(next(iter(epss), None)),
         title=item.get("description") or item.get("detail"),
-        url=source.get("url") or next(iter(texts([one.get("url") for one in advisories])), None),
+        url=next(iter(links), None),
         published=item.get("published"),
         **package,
         **measured,
     )
+
+
+def _version(rating: dict[str, Any]) -> str | None:
+    """The CVSS version of a rating; None where it is no CVSS."""
+    vector = text(rating.get("vector")) or ""
+    return vector[5:8] if vector.startswith("CVSS:") else _CVSS_METHODS.get(text(rating.get("method")) or "")
+
+
+def _measured(rating: dict[str, Any]) -> dict[str, Any]:
+    """A rating's CVSS; many tools write the vector without its beginning, which the method tells."""
+    version, vector = _version(rating), text(rating.get("vector"))
+    if vector and version != "2.0" and not vector.startswith("CVSS:"):
+        vector = f"CVSS:{version}/{vector}"
+    measured = cvss(vector, rating.get("score"))
+    return measured | {"cvss_version": measured["cvss_version"] or version}
+
+
+def _fixed(recommendation: Any, package: dict[str, Any]) -> str | None:
+    """The version to upgrade to. Trivy recommends for all affected packages in one line."""
+    advice = (text(recommendation) or "").split("; Upgrade ")
+    if len(advice) > 1:
+        name = package.get("package") or ""
+        advice = [line for line in advice if line.removeprefix("Upgrade ").partition(" ")[0].replace(":", "/") == name]
+    return first_match(r"\bto (?:versions? )?(\S.*?)(?: or (?:higher|later|newer|above))?\.?$", *advice)

@@ -1,0 +1,227 @@
+"""What single scanners write in the shared formats: their sentences, their shortcuts, their names for nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from imagelab.errors import ScanFormatError
+from imagelab.scans.reader import read_scan
+
+VECTOR = "AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"
+
+
+@pytest.fixture
+def scan_of(tmp_path):
+    def read(document):
+        path = tmp_path / "report.json"
+        path.write_bytes(document if isinstance(document, bytes) else json.dumps(document).encode())
+        return read_scan(path)
+
+    return read
+
+
+def sarif(tool, rule, *results):
+    run = {
+        "tool": {"driver": {"name": tool, "rules": [rule]}},
+        "results": [{"ruleId": rule["id"]} | r for r in results],
+    }
+    return {"version": "2.1.0", "runs": [run]}
+
+
+def snyk(identifier, severity, full, tags, score, remediation):
+    return {
+        "id": identifier,
+        "shortDescription": {"text": f"{severity} severity - Resource Exhaustion vulnerability in thing"},
+        "fullDescription": {"text": full},
+        "help": {"text": "", "markdown": f"## Overview\nlong\n## Remediation\n{remediation}\n## References\n"},
+        "properties": {"tags": ["security", "CWE-400", *tags], "cvssv3_baseScore": score, "security-severity": "7.5"},
+    }
+
+
+def test_snyk_sarif_of_an_image(scan_of):
+    message = {
+        "message": {"text": "This file introduces a vulnerable thing package with a low severity vulnerability."}
+    }
+    rule = snyk(
+        "SNYK-JS-THING-9789073",
+        "Low",
+        "(CVE-2025-1000,CVE-2025-1001) @scope/thing@2.0.1",
+        ["npm"],
+        7.5,
+        "Upgrade `@scope/thing` to version 1.1.12, 2.0.2 or higher.",
+    )
+    row = scan_of(sarif("Snyk Container", rule, message)).iloc[0]
+    assert (row["finding"], row["id"], row["aliases"]) == (
+        "vulnerability",
+        "SNYK-JS-THING-9789073",
+        "CVE-2025-1000, CVE-2025-1001",
+    )
+    assert (row["package"], row["version"], row["fixed_version"]) == ("@scope/thing", "2.0.1", "1.1.12, 2.0.2")
+    assert row["severity"] == "low" and row["cvss_score"] == 7.5  # the distribution's word, not the score's
+    rule = snyk(
+        "SNYK-DEBIAN12-GLIBC-1546991",
+        "Low",
+        "(CVE-2019-1010024) glibc/libc-bin@2.36-9+deb12u1",
+        ["deb"],
+        None,
+        "There is no fixed version for `Debian:12` `glibc`.",
+    )
+    row = scan_of(sarif("Snyk Container", rule, message)).iloc[0]
+    assert (row["package"], row["version"], row["type"]) == ("libc-bin", "2.36-9+deb12u1", "deb")
+    assert row.isna()["fixed_version"] and row["aliases"] == "CVE-2019-1010024"
+    rule = snyk("npm:ms:20170412", "High", "ms@0.7.1", ["npm"], 7.5, "Upgrade `ms` to version 2.0.0 or higher.")
+    row = scan_of(sarif("Snyk Container", rule, message)).iloc[0]
+    assert (row["finding"], row["id"], row["package"]) == ("vulnerability", "npm:ms:20170412", "ms")
+
+
+def test_snyk_sarif_of_a_dockerfile_is_of_misconfigurations(scan_of):
+    rule = {"id": "SNYK-CC-AWS-422", "shortDescription": {"text": "Low severity - Topic is not encrypted"}}
+    scan = scan_of(sarif("Snyk IaC", rule, {"level": "warning", "message": {"text": "This line contains a ..."}}))
+    assert list(scan["finding"]) == ["misconfiguration"] and list(scan["severity"]) == ["low"]
+
+
+def test_osv_scanner_sarif(scan_of):
+    rule = {"id": "CVE-2021-1000", "deprecatedIds": ["CVE-2021-1000", "GHSA-aaaa-bbbb-cccc"]}
+    text = "Package '@babel/traverse@7.0.1' is vulnerable to 'CVE-2021-1000' (also known as 'GHSA-aaaa-bbbb-cccc')."
+    place = {"physicalLocation": {"artifactLocation": {"uri": "file:///src/a%20b/package-lock.json"}}}
+    row = scan_of(sarif("osv-scanner", rule, {"message": {"text": text}, "locations": [place]})).iloc[0]
+    assert (row["package"], row["version"], row["aliases"]) == ("@babel/traverse", "7.0.1", "GHSA-aaaa-bbbb-cccc")
+    assert row["path"] == "/src/a b/package-lock.json"
+
+
+def test_jfrog_sarif(scan_of):
+    rule = {
+        "id": "CVE-2022-1000_CVE-2022-1001_semver_7.3.5",
+        "shortDescription": {"text": "[CVE-2022-1000, CVE-2022-1001] semver 7.3.5"},
+        "properties": {"security-severity": "7.5"},
+    }
+    result = {
+        "message": {"text": "[CVE-2022-1000, CVE-2022-1001] npm 8.0.0"},
+        "properties": {"fixedVersion": "[7.5.2], [6.3.1]"},
+    }
+    row = scan_of(sarif("JFrog Xray Scanner", rule, result)).iloc[0]
+    assert (row["finding"], row["id"], row["aliases"]) == ("vulnerability", "CVE-2022-1000", "CVE-2022-1001")
+    assert (row["package"], row["version"], row["severity"]) == ("semver", "7.3.5", "high")
+    assert row["fixed_version"] == "[7.5.2], [6.3.1]"
+    rule |= {"id": "XRAY-12345_semver_7.3.5", "shortDescription": {"text": "[XRAY-12345] semver 7.3.5"}}
+    row = scan_of(
+        sarif("JFrog Xray Scanner", rule, result | {"properties": {"fixedVersion": "No fix available"}})
+    ).iloc[0]
+    assert row["id"] == "XRAY-12345" and row.isna()["fixed_version"]
+
+
+def test_grype_sarif_of_an_advisory(scan_of):
+    rule = {"id": "ALAS-2021-1647-curl", "name": "RpmMatcherExactDirectMatch"}
+    text = "A high vulnerability in rpm package: curl, version 7.61 was found in image app:1 at: /var/lib/rpm/Packages"
+    row = scan_of(sarif("Grype", rule, {"message": {"text": text}})).iloc[0]
+    assert (row["finding"], row["id"], row["package"]) == ("vulnerability", "ALAS-2021-1647", "curl")
+
+
+def test_trivy_sarif_of_scores_licenses_and_unknowns(scan_of):
+    properties = {"tags": ["vulnerability", "security", "UNKNOWN"], "security-severity": "0.0"}
+    rule = {"id": "CVE-2013-7445", "name": "OsPackageVulnerability", "properties": properties}
+    result = {"message": {"text": "Package: a\nInstalled Version: 1\nFixed Version: "}}
+    row = scan_of(sarif("Trivy", rule, result)).iloc[0]
+    assert row["severity"] == "unknown" and row.isna()["cvss_score"]
+    properties |= {"cvssv2_vector": "AV:N/AC:L/Au:N/C:N/I:N/A:C", "cvssv2_score": 7.8}
+    row = scan_of(sarif("Trivy", rule, result)).iloc[0]
+    assert (row["cvss_version"], row["cvss_score"]) == ("2.0", 7.8)
+    properties |= {"cvssv40_vector": "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:L/VI:N/VA:N/SC:N/SI:N/SA:N"}
+    row = scan_of(sarif("Trivy", rule, result)).iloc[0]
+    assert (row["cvss_version"], row["cvss_score"]) == ("4.0", 6.9)
+    rule = {"id": "musl:MIT", "name": "License", "properties": {"tags": ["license", "security", "LOW"]}}
+    text = "Artifact: OS Packages\nLicense MIT\nPkgName: musl\n Classification: notice\n Path: "
+    row = scan_of(sarif("Trivy", rule, {"message": {"text": text}})).iloc[0]
+    assert (row["finding"], row["id"], row["package"], row["severity"]) == ("license", "MIT", "musl", "low")
+    rule = {"id": ":MIT", "name": "License", "properties": {"tags": ["license", "security", "LOW"]}}
+    text = "Artifact: Loose File License(s)\nLicense MIT\nPkgName: \n Classification: notice\n Path: /etc/a.pl"
+    row = scan_of(sarif("Trivy", rule, {"message": {"text": text}})).iloc[0]
+    assert (row["id"], row["path"]) == ("MIT", "/etc/a.pl") and row.isna()["package"]
+
+
+def gitlab(**item):
+    location = {"file": "go.sum", "dependency": {"package": {"name": "yaml"}, "version": "2.2.2"}}
+    scan = {"type": "dependency_scanning", "scanner": {"id": "gemnasium"}}
+    return {"version": "15.0.7", "scan": scan, "vulnerabilities": [{"location": location, "severity": "High"} | item]}
+
+
+def test_gitlab_dependency_scanning(scan_of):
+    own = {"type": "gemnasium", "name": "Gemnasium-7368f513", "value": "7368f513", "url": "https://example.com/own"}
+    weakness = {"type": "cwe", "name": "CWE-400", "value": "CWE-400"}
+    item = {"name": "XML Entity Expansion", "cve": "go.sum:yaml:gemnasium:7368f513"}
+    scan = scan_of(gitlab(**item, identifiers=[weakness, own], solution="Upgrade to version 2.2.3 or above."))
+    row = scan.iloc[0]
+    assert (row["id"], row["fixed_version"], row["path"]) == ("Gemnasium-7368f513", "2.2.3", "go.sum")
+    assert row.isna()["aliases"] and row["url"] == "https://example.com/own"
+    scan = scan_of(gitlab(**item, identifiers=[own], solution="Upgrade to versions 2.2.3, 3.0.1 or above."))
+    assert scan["fixed_version"].item() == "2.2.3, 3.0.1"
+    scan = scan_of(gitlab(identifiers=[own], cve="CVE-2018-1000", solution="Upgrade yaml from 2.2.2 to 2.2.4"))
+    assert scan["id"].item() == "CVE-2018-1000" and scan["fixed_version"].item() == "2.2.4"
+    scan = scan_of(gitlab(identifiers=[own], name="CVE-2018-1000", solution="No solution provided"))
+    assert scan["id"].item() == "CVE-2018-1000" and scan["fixed_version"].isna().all()
+
+
+def test_gitlab_names_of_nothing_and_of_other_scans(scan_of):
+    document = gitlab(identifiers=[{"type": "cve", "value": "TEMP-0841856-B18BAF"}])
+    document["vulnerabilities"][0]["location"] |= {"image": "Unknown", "operating_system": "Unknown"}
+    row = scan_of(document).iloc[0]
+    assert row["id"] == "TEMP-0841856-B18BAF" and row.isna()["reference"] and row.isna()["target"]
+    item = {"category": "sast", "identifiers": [{"type": "a", "value": "b"}], "location": {"file": "x"}}
+    with pytest.raises(ScanFormatError, match="GitLab report of type sast"):
+        scan_of({"version": "15.1.0", "vulnerabilities": [item]})
+    item |= {"category": "container_scanning", "severity": "Low", "message": "m"}
+    assert list(scan_of({"version": "2.3", "vulnerabilities": [item]})["id"]) == ["b"]
+
+
+def cyclonedx(*vulnerabilities, **more):
+    return {"bomFormat": "CycloneDX", "specVersion": "1.4", "vulnerabilities": list(vulnerabilities)} | more
+
+
+def test_cyclonedx_vectors_without_their_beginning(scan_of):
+    ratings = [
+        {"method": "CVSSv2", "score": 6.5, "severity": "medium", "vector": "AV:N/AC:L/Au:S/C:P/I:P/A:P"},
+        {"method": "CVSSv3", "score": 9.8, "severity": "critical", "vector": VECTOR},
+    ]
+    row = scan_of(cyclonedx({"id": "CVE-2018-1000", "ratings": ratings})).iloc[0]
+    assert (row["cvss_version"], row["cvss_score"], row["cvss_vector"]) == ("3.0", 9.8, f"CVSS:3.0/{VECTOR}")
+    rating = {"vector": f"CVSS:3.1/{VECTOR}"}  # the method may be missing
+    row = scan_of(cyclonedx({"id": "CVE-2018-1000", "ratings": [rating]})).iloc[0]
+    assert (row["cvss_version"], row["cvss_score"], row["severity"]) == ("3.1", 9.8, "critical")
+
+
+def test_cyclonedx_severity_is_the_source_s_then_nvd_s(scan_of):
+    ratings = [{"source": {"name": name}, "severity": word} for name, word in (("a", "high"), ("nvd", "low"))]
+    assert scan_of(cyclonedx({"id": "CVE-2018-1000", "ratings": ratings}))["severity"].item() == "low"
+    item = {"id": "CVE-2018-1000", "source": {"name": "a"}, "ratings": ratings}
+    assert scan_of(cyclonedx(item))["severity"].item() == "high"
+
+
+def test_trivy_cyclonedx_recommends_for_each_package(scan_of):
+    components = [
+        {"bom-ref": "a", "type": "library", "group": "org.a", "name": "core", "version": "1"},
+        {"bom-ref": "b", "type": "library", "name": "libssl", "version": "1"},
+        {"bom-ref": "c", "name": "untyped", "version": "1"},
+    ]
+    item = {
+        "id": "CVE-2018-1000",
+        "source": {"name": "alpine", "url": "https://example.com/database"},
+        "advisories": [{"url": "https://example.com/other"}, {"url": "https://example.com/cve-2018-1000"}],
+        "recommendation": "Upgrade org.a:core to version 1.1, 2.0; Upgrade libssl to version 1.1.1d-r0",
+        "affects": [{"ref": "a"}, {"ref": "b"}, {"ref": "c"}],
+    }
+    root = {"component": {"type": "application", "name": "app", "version": "1.0.0"}}
+    scan = scan_of(cyclonedx(item, components=components, metadata=root))
+    found = scan[scan["finding"] == "vulnerability"].set_index("package")
+    assert found["fixed_version"].fillna("").to_dict() == {
+        "org.a/core": "1.1, 2.0",
+        "libssl": "1.1.1d-r0",
+        "untyped": "",
+    }
+    assert set(found["url"]) == {"https://example.com/cve-2018-1000"}
+    assert list(scan.loc[scan["finding"] == "package", "package"]) == ["org.a/core", "libssl", "untyped"]
+    assert scan.attrs["reports"][0]["digests"] == []
+    item |= {"recommendation": "Upgrade core to version 2.9.5 or higher.", "affects": [{"ref": "a"}]}
+    scan = scan_of(cyclonedx(item, components=components))
+    assert list(scan["fixed_version"].dropna()) == ["2.9.5"]
