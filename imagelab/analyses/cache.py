@@ -161,11 +161,9 @@ def _stages(path: Path, args: Mapping[str, str] | None, target: str | None) -> l
         if names.count(stage.name) > 1:  # allowed, but the plan could not say which one it means
             raise DockerfileError(f"{path.name}: {stage.name!r} names several stages. Give each a name of its own.")
     stages = build.needed(target)
-    for step in (step for stage in stages for step in stage.steps):
+    for step in (*build.before, *(step for stage in stages for step in stage.steps)):
         if step.error:
             raise DockerfileError(f"{path.name} line {step.line}: {step.error}.")
-        if step.instruction in ("COPY", "ADD") and len(step.words) < 2:
-            raise DockerfileError(f"{path.name} line {step.line}: {step.instruction} takes a source and a destination.")
     return stages
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from imagelab.dockerfile.syntax import Build, Step, parse, read_text, written
+from imagelab.dockerfile.grammar import written
+from imagelab.dockerfile.syntax import Build, Step, parse, read_text
 from imagelab.frames import make_frame
 from imagelab.redact import mask
 
@@ -25,6 +26,7 @@ INSTRUCTIONS_COLUMNS = {
     "end_line": "Int64",
     "onbuild": "boolean",
     "masked": "string",
+    "error": "string",
 }
 STAGES_COLUMNS = {
     "stage": "string",
@@ -50,7 +52,8 @@ class Dockerfile:
         One row per instruction, `INSTRUCTIONS_COLUMNS`. ``step`` is BuildKit's number within the stage, the key that
         joins with `plan_build` and `read_build_log`; ``<NA>`` for what makes no step. ``arguments`` are as written,
         ``expanded`` with ARG and ENV put in where BuildKit does so. ``stage`` is ``<NA>`` above the first FROM.
-        ``expanded`` is ``<NA>`` where that fails (``${NAME:?}`` unset, an open quote): such a build fails too.
+        ``error`` says why BuildKit refuses an instruction (`imagelab.dockerfile.refusals`) or why its words could not be
+        expanded (``${NAME:?}`` unset, an open quote), and ``expanded`` is ``<NA>`` then: such a build fails too.
         ``masked`` names the kinds of secret that were hidden in the row.
     stages : DataFrame
         One row per stage, `STAGES_COLUMNS`; ``needed`` by a build of the last stage.
@@ -118,6 +121,7 @@ def _row(step: Step) -> dict[str, object]:
     words = list(step.words)
     if step.instruction in ("ENV", "ARG", "LABEL"):
         words = [f"{key}{equals}{hide(value, key)}" for key, equals, value in (word.partition("=") for word in words)]
+    error = hide(step.error)
     heredocs = "".join(f"<<{name}\n{text}{name}\n" for name, text in step.heredocs)
     # The instruction's name before its arguments lets the masking know ENV's and ARG's pairs.
     shown = hide(f"{step.instruction} {written(step.node)}").removeprefix(step.instruction).strip()
@@ -135,6 +139,7 @@ def _row(step: Step) -> dict[str, object]:
         "end_line": step.node.end_line,
         "onbuild": step.onbuild,
         "masked": " ".join(dict.fromkeys(kinds)) or None,
+        "error": error or None,
     }
 
 

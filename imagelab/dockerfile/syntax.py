@@ -17,15 +17,14 @@ from pathlib import Path
 from e2b_dockerfile_utils import (
     DockerfileHeredoc,
     DockerfileInstruction,
-    DockerfileSyntaxError,
     ShellLex,
     chomp_heredoc_content,
-    parse_dockerfile_ast,
 )
 
+from imagelab.dockerfile.grammar import directives, instructions, written
+from imagelab.dockerfile.refusals import bad_reference, refusal
 from imagelab.errors import DockerfileError
 
-_DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*$")
 STEPS = ("RUN", "COPY", "ADD", "WORKDIR")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "AMD64": "amd64"}
 _MOUNT_ALIASES = {"dst": "target", "destination": "target", "src": "source", "ro": "readonly", "readwrite": "rw"}
@@ -57,7 +56,7 @@ class Step:
     line: int
     onbuild: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)  # what ``from`` says → the stage that it means
-    error: str = ""  # why the words could not be expanded: BuildKit refuses the build, not the file
+    error: str = ""  # why BuildKit refuses the instruction, or why its words could not be expanded
 
     def flag(self, name: str) -> str | None:
         return next((value for key, value in self.flags if key == name), None)
@@ -81,7 +80,7 @@ class Stage:
     state: State
     count: int  # steps so far
     steps: list[Step] = field(default_factory=list)
-    onbuild: list[DockerfileInstruction] = field(default_factory=list)
+    onbuild: list[DockerfileInstruction | DockerfileError] = field(default_factory=list)
     #: What is read from elsewhere: (stage or image, "copy" or "mount", whether it is a stage, line).
     sources: list[tuple[str, str, bool, int]] = field(default_factory=list)
 
@@ -136,7 +135,7 @@ def parse(text: str, args: Mapping[str, str] | None = None) -> Build:
     DockerfileError
         With the line: unknown instructions, wrong forms, an unset ``${NAME:?}``; empty and comment-only files.
     """
-    nodes, escape = _nodes(text)
+    nodes, escape = instructions(text)
     given = {name: str(value) for name, value in (args or {}).items() if value is not None}
     reader = _Reader(escape, _platform_args(given) | given)
     for node in nodes:
@@ -144,36 +143,8 @@ def parse(text: str, args: Mapping[str, str] | None = None) -> Build:
             reader.read(node)
         except (ValueError, RecursionError, IndexError) as error:
             raise DockerfileError(f"Dockerfile line {node.start_line}: {str(error)[:300]}.") from error
-    return Build(_directives(text), tuple(reader.before), tuple(reader.stages))
-
-
-def written(node: DockerfileInstruction) -> str:
-    """The arguments as they stand in the file, continuation lines joined."""
-    return re.sub(r"^\s*\S+\s*", "", node.original).strip()
-
-
-def _nodes(text: str) -> tuple[list[DockerfileInstruction], str]:
-    try:
-        tree = parse_dockerfile_ast(text)
-    except DockerfileSyntaxError as error:
-        message = str(error).removeprefix("Dockerfile parse error ").removeprefix(f"on line {error.line}: ")
-        raise DockerfileError(f"Dockerfile line {error.line or 1}: {message[:300]}.") from error
-    except (ValueError, RecursionError, IndexError) as error:
-        raise DockerfileError(f"The Dockerfile cannot be parsed: {str(error)[:300]}.") from error
-    if not tree.instructions:
-        what = "only comments" if text.strip() else "nothing"
-        raise DockerfileError(f"Dockerfile line 1: the file holds {what}; it needs one instruction, FROM, at least.")
-    return tree.instructions, tree.escape_token
-
-
-def _directives(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for line in text.removeprefix("\ufeff").split("\n"):
-        match = _DIRECTIVE.match(line.strip())
-        if not match or match[1].lower() not in ("syntax", "escape", "check"):
-            break
-        found[match[1].lower()] = match[2]
-    return found
+    reader.finish()
+    return Build(directives(text), tuple(reader.before), tuple(reader.stages))
 
 
 def _platform_args(args: Mapping[str, str]) -> dict[str, str]:
@@ -213,20 +184,29 @@ class _Reader:
             self.begin(node)
         elif not self.stages:
             step, state = self.make(node, "", self.top, None)
-            self.before.append(step)
             if node.name == "ARG":
                 self.top = state
+            else:
+                step = replace(step, error=step.error or f"{node.name} stands before the first FROM")
+            self.before.append(step)
         elif node.name == "ONBUILD":
             self.add(node)
             # BuildKit runs the trigger in the stages that continue this one. (It keeps its line here, for errors.)
             if not written(node):
                 raise ValueError("ONBUILD takes an instruction")
             lines = "\n" * (node.start_line - 1)
-            inner = _nodes(f"# escape={self.escape}{lines}{written(node)}")[0][0]
+            documents = "".join(f"\n{doc.content}{doc.name}" for doc in node.heredocs)
+            try:
+                inner = instructions(f"# escape={self.escape}{lines}{written(node)}{documents}")[0][0]
+            except DockerfileError as error:
+                if "unknown instruction" not in str(error):
+                    raise
+                # BuildKit looks for the instruction in the stages that continue this one
+                self.stages[-1].onbuild.append(error)
+                return
             if inner.name in ("ONBUILD", "FROM", "MAINTAINER"):
                 raise ValueError(f"ONBUILD cannot hold {inner.name}")
-            onbuild = replace(node, name=inner.name, flags=inner.flags, args=inner.args, json=inner.json)
-            self.stages[-1].onbuild.append(onbuild)
+            self.stages[-1].onbuild.append(replace(inner, start_line=node.start_line, end_line=node.end_line))
         else:
             self.add(node)
 
@@ -250,9 +230,13 @@ class _Reader:
             state=parent.state if parent else State(),
             count=count,
         )
+        if not parent and base != "scratch":
+            step = replace(step, error=step.error or bad_reference(base))
         stage.steps.append(replace(step, stage=name, step=count or None))
         self.stages.append(stage)
         for trigger in parent.onbuild if parent else ():
+            if isinstance(trigger, DockerfileError):
+                raise trigger
             self.add(trigger, onbuild=True)
 
     def find(self, name: str, numbers: bool = True) -> Stage | None:
@@ -268,13 +252,31 @@ class _Reader:
             step = replace(step, step=None)  # "/" is always there: BuildKit makes and counts no step
         stage.count += step.step is not None
         stage.state = state
-        origins = {}
+        origins, error = {}, step.error
         for kind, source in [("copy", step.flag("from")), *(("mount", mount.get("from")) for mount in step.mounts)]:
             if source:
-                if found := self.find(source):
+                found = self.find(source, numbers=kind == "copy")
+                if found:
                     origins[source] = found.name
+                elif not error and kind == "copy" and re.fullmatch(r"[+-]?\d+", source):
+                    error = f"no stage before this one has the number {source[:20]}"
+                else:
+                    error = error or bad_reference(source)
+                if found is stage:
+                    error = error or f"circular dependency: the stage {stage.name} takes from itself"
                 stage.sources.append((origins.get(source, source), kind, found is not None, step.line))
-        stage.steps.append(replace(step, onbuild=onbuild, line=stage.line if onbuild else step.line, origins=origins))
+        line = stage.line if onbuild else step.line
+        stage.steps.append(replace(step, onbuild=onbuild, line=line, origins=origins, error=error))
+
+    def finish(self) -> None:
+        """Marks what is taken from a stage that comes later."""
+        first = {stage.name: stage.index for stage in reversed(self.stages)}
+        for stage in self.stages:
+            later = {name for name, _, is_stage, _ in stage.sources if not is_stage and name.lower() in first}
+            for n, step in enumerate(stage.steps if later else ()):
+                named = {step.flag("from"), *(mount.get("from") for mount in step.mounts)}
+                if not step.error and (wanted := next(iter(named & later), None)):
+                    stage.steps[n] = replace(step, error=f"the stage {wanted!r} comes later; move it before this one")
 
     def make(self, node: DockerfileInstruction, stage: str, state: State, number: int | None) -> tuple[Step, State]:
         """The step and the state after it."""
@@ -284,15 +286,24 @@ class _Reader:
             words, after = self.expand_words(node, state)
             expanded = tuple((key.lower(), self.expand(value, state.env, quotes=False)) for key, value in flags)
             docs = tuple((doc.name, self.heredoc(doc, state.env, node.name != "RUN")) for doc in node.heredocs)
-        except ValueError as error:
-            return replace(plain, error=str(error)), state
-        return replace(plain, words=tuple(words), flags=expanded, heredocs=docs), after
+        except ValueError as failed:
+            return replace(plain, error=str(failed)), state
+        step = replace(plain, words=tuple(words), flags=expanded, heredocs=docs)
+        error = refusal(node, words, expanded, step.mounts)
+        for name, value in flags:
+            if "$" in (value if name == "from" else _mount(value).get("from", "") if name == "mount" else ""):
+                error = error or "from= cannot hold a variable; name a stage with FROM and an ARG above the first FROM"
+            if name == "platform" and value and not step.flag("platform"):
+                error = error or f"{value[:200]} is empty; give the ARG in it a value"
+        return replace(step, error=error), after
 
     def expand(self, word: str, env: Mapping[str, str], quotes: bool = True) -> str:
         return ShellLex(self.escape, env=env, skip_unset_env=False, skip_process_quotes=not quotes).process_word(word)
 
     def expand_words(self, node: DockerfileInstruction, state: State) -> tuple[list[str], State]:
         name, env, words = node.name, state.env, node.args
+        if name in ("COPY", "ADD") and not node.json:  # split at every space: BuildKit knows no quotes there
+            words = re.split(r"[\t\v\f\r ]+", " ".join(words)) if words else []
         if name in ("ENV", "LABEL"):
             keys, values = ([self.expand(word, env) for word in words[start::3]] for start in (0, 1))
             pairs = dict(zip(keys, values, strict=True))

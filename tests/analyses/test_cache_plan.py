@@ -174,7 +174,7 @@ def test_nothing_changed_hits_all_and_a_miss_is_never_followed_by_a_hit(tmp_path
 @pytest.mark.parametrize("line", ["COPY", "COPY x", "ADD x"])
 def test_copies_without_a_destination_are_refused(tmp_path, line):
     (tmp_path / "Dockerfile").write_text(f"FROM busybox\n{line}\n")
-    with pytest.raises(DockerfileError, match=r"line 2: .* takes a source and a destination"):
+    with pytest.raises(DockerfileError, match=r"line 2: .* requires at least two arguments"):
         plan_build(tmp_path)
 
 
