@@ -46,10 +46,8 @@ class _Rule:
         """Whether a finding of one of the rule's names is meant."""
         if self.finding and self.finding != row.finding:
             return False
-        path = "" if row.path is pd.NA else re.sub(r":\d+$", "", row.path)
-        if self.paths and not any(
-            pattern.fullmatch(path.lstrip("/")) or pattern.fullmatch(path) for pattern in self.paths
-        ):
+        places = {re.sub(r":\d+$", "", place).lstrip("/") for place in (row.path, row.target) if place is not pd.NA}
+        if self.paths and not any(pattern.fullmatch(place) for pattern in self.paths for place in places):
             return False
         purl = parse_purl(row.purl)
         if self.products and not any(_is_product(product, purl, images) for product in self.products):
@@ -84,7 +82,7 @@ def suppress(scan: pd.DataFrame, *files: str | os.PathLike[str], on: date | None
     rules = [(os.fspath(file), rule) for file in files for rule in _read_rules(Path(file), on)]
     by_name: dict[str, list[int]] = {}
     for number, (_, decision) in enumerate(rules):
-        for name in (decision.id, *decision.aliases):
+        for name in {decision.id, _check(decision.id), *decision.aliases}:
             by_name.setdefault(name, []).append(number)
     images: set[str] = set()
     for report in scan.attrs.get("reports", []):
@@ -93,7 +91,8 @@ def suppress(scan: pd.DataFrame, *files: str | os.PathLike[str], on: date | None
     rows: Any = scan.astype(object)
     for row in rows.itertuples():
         own = images | ({row.reference} if row.reference is not pd.NA else set())
-        names = [row.id, *(() if row.aliases is pd.NA else row.aliases.split(", "))]
+        names = [row.id, "", *(() if row.aliases is pd.NA else row.aliases.split(", "))]
+        names += [_check(row.id)] if row.finding == "misconfiguration" else []
         latest = sorted({number for name in names for number in by_name.get(name, ())}, reverse=True)
         said = next((rules[number] for number in latest if rules[number][1].covers(row, own)), None)
         file, rule = said or ("", None)
@@ -120,7 +119,7 @@ def _read_rules(path: Path, on: date) -> Iterator[_Rule]:
         content = path.read_text("utf-8-sig")
         if path.suffix in (".yaml", ".yml"):
             yield from _yaml_rules(yaml.safe_load(content), on)
-        elif content.lstrip().startswith("{"):
+        elif content.lstrip().startswith(("{", "[")):
             yield from _vex_rules(json.loads(content), path)
         else:
             yield from _lines(content, on)
@@ -131,11 +130,14 @@ def _read_rules(path: Path, on: date) -> Iterator[_Rule]:
 
 
 def _lines(content: str, on: date) -> Iterator[_Rule]:
-    """Trivy's list: an id, perhaps ``exp:YYYY-MM-DD``; a wrong date ignores nothing (pkg/result/ignore.go)."""
+    """Trivy's list: an id, perhaps ``exp:YYYY-MM-DD``; a wrong date ignores nothing (pkg/result/ignore.go).
+
+    Dates are midnights: on the day itself a line holds no more.
+    """
 
     def holds(until: str) -> bool:
         try:
-            return date.fromisoformat(until) >= on
+            return date.fromisoformat(until) > on
         except ValueError:
             return False
 
@@ -152,23 +154,44 @@ def _yaml_rules(document: Any, on: date) -> Iterator[_Rule]:
     if document is not None and not (isinstance(document, dict) and document.keys() & _SECTIONS.keys()):
         raise ValueError(f"none of {', '.join(_SECTIONS)} is in it")
     for section, finding in _SECTIONS.items():
-        for item in map(mapping, sequence(mapping(document).get(section))):
-            name, until = text(item.get("id")), item.get("expired_at")
+        for item in _entries(mapping(document), section):
+            if not isinstance(item, dict):
+                raise ValueError(f"an entry of {section} is {type(item).__name__}, not an object with an id")
+            until = item.get("expired_at")
+            until = datetime.fromisoformat(until) if isinstance(until, str) else until
             until = until.date() if isinstance(until, datetime) else until
-            if not name or (isinstance(until, date) and until < on):
-                continue
-            purls = tuple(purl for one in sequence(item.get("purls")) if (purl := parse_purl(one)))
-            paths = tuple(_glob(one) for one in texts(item.get("paths")))
-            yield _Rule(name, finding, purls=purls, paths=paths, statement=text(item.get("statement")) or "")
+            if not isinstance(until, date | None):
+                raise ValueError(f"expired_at is {type(until).__name__}, not a date")
+            purls = [parse_purl(one) for one in _entries(item, "purls")]
+            if None in purls:
+                raise ValueError(f"a purl of {section} is none")  # without it the entry would ignore more
+            paths = tuple(_glob(str(one)) for one in _entries(item, "paths"))
+            name = text(item.get("id")) or ""
+            if (name or purls or paths) and not (until and until <= on):
+                known = tuple(purl for purl in purls if purl)
+                yield _Rule(name, finding, purls=known, paths=paths, statement=text(item.get("statement")) or "")
+
+
+def _entries(item: dict[str, Any], key: str) -> list[Any]:
+    value = item.get(key)
+    if value is not None and not isinstance(value, list):
+        raise ValueError(f"{key} is {type(value).__name__}, not a list")
+    return value or []
+
+
+def _check(name: str) -> str:
+    """Trivy's checks have three names: ``DS002``, ``AVD-DS-0002``, ``DS-0002``."""
+    found = re.fullmatch(r"(?:AVD-)?([A-Z]+)-?0*(\d+)", name)
+    return f"{found[1]}{found[2]}" if found else name
 
 
 def _vex_rules(document: Any, path: Path) -> Iterator[_Rule]:
     """OpenVEX 0.0.1 (texts) to 0.2.0 (objects); statements in the order of their times (spec, "Data inheritance")."""
-    document = mapping(document)
+    document = mapping(mapping(document).get("predicate")) or mapping(document)  # an attestation's, or itself
     if "openvex" not in str(document.get("@context")) or not isinstance(document.get("statements"), list):
         raise ScanFormatError(f"{path}: JSON, but no OpenVEX document: it has no statements under OpenVEX's @context.")
     statements = [mapping(one) for one in document["statements"]]
-    statements.sort(key=lambda one: str(one.get("timestamp") or document.get("timestamp") or ""))
+    statements.sort(key=lambda one: _instant(one.get("timestamp") or document.get("timestamp")))
     for one in statements:
         named = one.get("vulnerability")
         vulnerability = {"name": named} if isinstance(named, str) else mapping(named)
@@ -189,6 +212,14 @@ def _vex_rules(document: Any, path: Path) -> Iterator[_Rule]:
                     status=text(one.get("status")) or "under_investigation",
                     statement=", ".join(why),
                 )
+
+
+def _instant(value: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text(value) or "")
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _product_names(product: Any) -> list[str]:
@@ -212,11 +243,8 @@ def _is_product(product: str, package: PackageURL | None, images: set[str]) -> b
 
 
 def _matches(rule: PackageURL, package: PackageURL) -> bool:
-    """As Trivy and OpenVEX match: what the rule leaves open fits anything."""
-    if (rule.type, rule.name) != (package.type, package.name) or (rule.namespace or "") not in (
-        "",
-        package.namespace or "",
-    ):
+    """As Trivy and OpenVEX match: a version or qualifiers that the rule leaves open fit anything."""
+    if (rule.type, rule.namespace or "", rule.name) != (package.type, package.namespace or "", package.name):
         return False
     qualifiers = package.qualifiers if isinstance(package.qualifiers, dict) else {}
     wanted = rule.qualifiers if isinstance(rule.qualifiers, dict) else {}
@@ -226,7 +254,21 @@ def _matches(rule: PackageURL, package: PackageURL) -> bool:
 
 
 def _glob(pattern: str) -> re.Pattern[str]:
-    """A path pattern where ``**`` crosses folders and ``*`` does not."""
-    parts = re.split(r"(\*\*/|\*\*|\*|\?)", pattern.lstrip("/"))
-    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts), re.S)
+    """A path pattern as doublestar has it: ``**`` crosses folders, ``*`` does not; ``[a-z]`` and ``{a,b}`` too."""
+
+    def source(part: str) -> str:
+        if part.startswith("{") and part.endswith("}"):
+            return f"(?:{'|'.join(map(translate, part[1:-1].split(',')))})"
+        if part.startswith("[") and part.endswith("]"):
+            return "[" + re.sub(r"^!", "^", part[1:-1]).replace("\\", r"\\").replace("[", r"\[") + "]"
+        return meaning.get(part, re.escape(part))
+
+    def translate(line: str) -> str:
+        parts = re.split(r"(/\*\*(?=/|$)|\*\*/|\*\*|\*|\?|\[[^\]]+\]|\{[^{}]*\})", line)
+        return "".join(source(part) for part in parts)
+
+    meaning = {"/**": "(?:/.*)?", "**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    try:
+        return re.compile(translate(pattern.lstrip("/")), re.S)
+    except re.error as error:
+        raise ValueError(f"a path is no pattern: {error}") from None

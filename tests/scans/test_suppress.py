@@ -172,3 +172,76 @@ def test_what_is_neither_is_refused(scan, tmp_path, name, content):
 def test_a_missing_file_is_refused(scan, tmp_path):
     with pytest.raises(ScanFormatError, match="Expected"):
         suppress(scan, tmp_path / "none")
+
+
+def test_an_entry_holds_until_its_day_not_on_it(scan, tmp_path):
+    content = "vulnerabilities: [{id: CVE-1, expired_at: 2030-01-01}, {id: CVE-2, expired_at: '2030-01-01T12:00:00Z'}]"
+    for day, hidden in ((date(2029, 12, 31), 2), (date(2030, 1, 1), 0)):
+        assert len(set_aside(left(scan, tmp_path, "ignore.yaml", content, on=day))) == hidden
+        assert len(set_aside(left(scan, tmp_path, ".trivyignore", "CVE-1 exp:2030-01-01\n", on=day))) == hidden // 2
+
+
+@pytest.mark.parametrize("name", ["DS002", "DS-0002", "AVD-DS-0002"])
+@pytest.mark.parametrize("known", ["DS002", "DS-0002"])
+def test_a_check_goes_by_each_of_its_names(tmp_path, name, known):
+    report = Report("trivy", "made here")
+    report.add("misconfiguration", known, severity="high")
+    report.add("vulnerability", known, severity="high")
+    scan = make_scan([("scan", report)])
+    hidden = set_aside(left(scan, tmp_path, "ignore.yaml", f"misconfigurations: [{{id: {name}}}]"))
+    assert list(hidden["finding"]) == ["misconfiguration"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hidden"),
+    [
+        ("Pipfile.lock", ["CVE-1"]),  # a lock file is the target of what it locks
+        ("s{ub,ob}/*.txt", ["CVE-2"]),
+        ("[st]ub/a.txt", ["CVE-2"]),
+        ("[!st]ub/a.txt", []),
+        ("sub", []),
+        ("sub/a.txt/**", ["CVE-2"]),
+        ("/sub/**", ["CVE-2"]),
+        ("**/a.txt", ["CVE-2"]),
+        ("*.txt", []),
+        ("{sub", []),
+    ],
+)
+def test_path_patterns(tmp_path, pattern, hidden):
+    report = Report("trivy", "made here")
+    report.add("vulnerability", "CVE-1", severity="high", target="Pipfile.lock")
+    report.add("vulnerability", "CVE-2", severity="high", path="sub/a.txt", target="Python")
+    scan = make_scan([("scan", report)])
+    content = json.dumps({"vulnerabilities": [{"paths": [pattern]}, {"statement": "of nothing"}]})
+    assert list(set_aside(left(scan, tmp_path, "ignore.yaml", content))["id"]) == hidden
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "[CVE-1]",
+        "{id: CVE-1}",
+        "[{id: CVE-1, purls: [nonsense]}]",
+        "[{id: CVE-1, purls: pkg:npm/x}]",
+        "[{id: CVE-1, paths: x/**}]",
+        "[{id: CVE-1, paths: ['[z-a]']}]",
+        "[{id: CVE-1, expired_at: soon}]",
+        "[{id: CVE-1, expired_at: 2030}]",
+    ],
+)
+def test_what_would_ignore_more_or_less_than_it_says_is_refused(scan, tmp_path, entries):
+    with pytest.raises(ScanFormatError, match="Expected an OpenVEX document"):
+        left(scan, tmp_path, "ignore.yaml", f"vulnerabilities: {entries}")
+
+
+def test_a_package_of_another_namespace_is_another_package(scan, tmp_path):
+    content = "vulnerabilities: [{id: CVE-1, purls: ['pkg:deb/openssl', 'pkg:deb/ubuntu/openssl']}]"
+    assert len(set_aside(left(scan, tmp_path, "ignore.yaml", content))) == 0
+
+
+def test_statements_are_ordered_by_instants_and_attested_documents_are_read(scan, tmp_path):
+    late, early = "2024-05-01T22:00:00.123456789-06:00", "2024-05-02T01:00:00Z"
+    about = {"vulnerability": "CVE-1", "products": ["pkg:deb/debian/openssl"]}
+    document = vex(about | {"status": "fixed", "timestamp": late}, about | {"status": "affected", "timestamp": early})
+    statement = {"_type": "https://in-toto.io/Statement/v1", "predicate": document}
+    assert list(set_aside(left(scan, tmp_path, "vex.json", statement))["reason"]) == ["fixed"]
