@@ -2,7 +2,8 @@
 
 Two dialects, as measured on Engine 20.10 and 28: BuildKit writes ``RUN /bin/sh -c … # buildkit`` or
 ``RUN |1 K=V /bin/sh -c … # buildkit`` and everything else as in the Dockerfile; the classic builder writes
-``/bin/sh -c #(nop)  CMD …`` for what runs nothing, and the bare command for RUN.
+``/bin/sh -c #(nop)  CMD …`` for what runs nothing, and the bare command for RUN, behind the SHELL that was set (on
+Windows ``cmd /S /C``).
 """
 
 from __future__ import annotations
@@ -16,10 +17,15 @@ INSTRUCTIONS = frozenset(
 #: What makes a layer, even an empty one (BuildKit), or can make one (classic builder).
 LAYER_MAKERS = frozenset({"ADD", "COPY", "RUN", "WORKDIR"})
 
-_NOP = re.compile(r"(?:\|\d+ .*?)?/bin/sh -c #\(nop\)\s+", re.DOTALL)
+_NOP = re.compile(r"(?:(?:\|\d+ .*?)?/bin/sh -c|[^#]{1,400}?) #\(nop\)\s+", re.DOTALL)  # behind whichever SHELL was set
 _SHELL = re.compile(r"(?:/bin/(?:ba|da|a)?sh|/bin/bash -o pipefail) -c ")
+_OTHER_SHELL = re.compile(  # it stays in the arguments, but tells a RUN
+    r"/\S*bin/(?:env )?\w*sh(?: -\S+(?: pipefail)?){0,9}? -\w*c |cmd(?:\.exe)? /S /C "
+    r"|(?:powershell|pwsh)(?:\.exe)? .{0,200}?-Command ",
+    re.IGNORECASE,
+)
 _BUILD_ARGS = re.compile(r"\|\d+ ")
-_SHELL_FOLLOWS = re.compile(r" (?=/\S+ (?:-\S+ |pipefail )*-\S*c )")
+_SHELL_FOLLOWS = re.compile(r" (?=/\S+ (?:-\S+ |pipefail )*-\S*c |cmd /S /C |powershell )")
 _PAIRS = re.compile(r"(?:[A-Za-z_]\w*=\S* )*")
 
 
@@ -50,7 +56,7 @@ def parse_created_by(created_by: str, comment: str = "") -> Command:
         word, _, rest = text[nop.end() :].partition(" ")
         known = word.upper() in INSTRUCTIONS
         return Command(word.upper() if known else None, rest.strip() if known else text[nop.end() :], "classic")
-    if _SHELL.match(text) or _BUILD_ARGS.match(text):
+    if _SHELL.match(text) or _OTHER_SHELL.match(text) or _BUILD_ARGS.match(text):
         return Command("RUN", _shell_command(text), "classic")
     if word.upper() in INSTRUCTIONS and word.isupper():  # other builders (buildah, kaniko, debuerreotype's pages)
         return Command(word, _shell_command(rest) if word == "RUN" else rest, "unknown")

@@ -27,7 +27,30 @@ def test_build_arguments_and_the_usual_shells_are_left_out(recorded, arguments, 
 
 
 @pytest.mark.parametrize(
-    "text", ["|1 " + "A=b " * 50_000, "|1 A=" + " /a -x" * 50_000, "/bin/sh -c #(nop)" + " " * 200_000]
+    ("recorded", "read"),
+    [
+        ("/bin/bash -o pipefail -c #(nop)  ENV A=b", ("ENV", "A=b", "classic")),
+        ("cmd /S /C #(nop) WORKDIR C:\\app", ("WORKDIR", "C:\\app", "classic")),
+        ("powershell -Command $X = 'y'; #(nop)  EXPOSE 80", ("EXPOSE", "80", "classic")),
+        ("cmd /S /C dir", ("RUN", "cmd /S /C dir", "classic")),
+        ("powershell -NoProfile -Command dir", ("RUN", "powershell -NoProfile -Command dir", "classic")),
+        ("/bin/ash -eo pipefail -c apk add a", ("RUN", "/bin/ash -eo pipefail -c apk add a", "classic")),
+        ("/usr/bin/env bash -lc make", ("RUN", "/usr/bin/env bash -lc make", "classic")),
+        ("Apply image 1809-amd64", (None, "Apply image 1809-amd64", "unknown")),
+    ],
+)
+def test_the_classic_builder_behind_another_shell(recorded, read):
+    assert parse_created_by(recorded) == read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "|1 " + "A=b " * 50_000,
+        "|1 A=" + " /a -x" * 50_000,
+        "/bin/sh -c #(nop)" + " " * 200_000,
+        "/bin/bash -c" + " -x" * 50_000 + " -c y #(nop)  CMD z",
+    ],
 )
 def test_long_commands_are_read_at_once(text):
     assert parse_created_by(text).builder == "classic"
