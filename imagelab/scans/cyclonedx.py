@@ -87,11 +87,12 @@ def read_cyclonedx(document: dict[str, Any]) -> Report:
                 )
     components[None] = {}  # what has no name is referred to by nothing
     for item in report.objects(document.get("vulnerabilities"), "vulnerability"):
-        affected = [text(mapping(one).get("ref")) for one in sequence(item.get("affects"))] or [None]
+        affected = [text(mapping(one).get("ref")) for one in sequence(item.get("affects"))]
+        affected = affected or [text(item.get("bom-ref"))]  # Xray gives it the package's own
         for ref in affected:
             package = components.get(ref) or components.get(_local(ref))
-            purl = parse_purl(ref)  # a reference to what is not in the file is often one
-            _vulnerability(report, item, package or (_package({**purl.to_dict(), "purl": ref}) if purl else {}))
+            purl = parse_purl(ref) or parse_purl(_local(ref))  # a reference to what is not in the file is often one
+            _vulnerability(report, item, package or (_package({**purl.to_dict(), "purl": str(purl)}) if purl else {}))
     return report
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from imagelab.errors import ScanFormatError
 from imagelab.redact import mask
 from imagelab.scans import cyclonedx, gitlab, grype, hadolint, refused, sarif, spdx, trivy
-from imagelab.scans.findings import Report, make_findings, mapping
+from imagelab.scans.findings import Report, make_findings, mapping, text
 
 MAX_BYTES = 512 * 1024 * 1024
 KNOWN = (
@@ -103,6 +103,8 @@ def _read(path: Path, limit: int) -> bytes:
 
 def parse_report(data: bytes, name: str) -> Report:
     """The report in ``data``; ``name`` is for messages."""
+    if not data.strip():
+        raise ScanFormatError(f"{name}: the file is empty; the scan wrote no report.")
     try:
         document = json.loads(data)
     except RecursionError:
@@ -111,6 +113,11 @@ def parse_report(data: bytes, name: str) -> Report:
         known = refused.name_text(data[:20_000].decode("utf-8", "replace"))
         if known:
             raise _refusal(name, known) from None
+        if "Extra data" in str(error):
+            raise ScanFormatError(
+                f"{name}: several JSON documents, one after another. Write each report to a file of its own; "
+                "several files are read together."
+            ) from None
         raise ScanFormatError(f"{name}: neither JSON nor a text that is known: {error}. Known: {KNOWN}.") from None
     try:
         return _dispatch(document, name)
@@ -138,11 +145,13 @@ def _dispatch(document: Any, name: str) -> Report:
             return spdx.read_spdx3(document)
         if gitlab.is_gitlab(document):
             return gitlab.read_gitlab(document)
-        if mapping(document.get("predicate")):
-            return _dispatch(document["predicate"], name)  # an in-toto statement, as attestations hold it
+        # what holds a report: an in-toto statement, Trivy's cosign-vuln, GitHub's SBOM export
+        scanner = mapping(document.get("scanner"))
+        for inner in (document.get("predicate"), scanner.get("result"), document.get("sbom")):
+            if mapping(inner):
+                kind = text(document.get("predicateType"))
+                return _dispatch(inner, f"{name}: in {kind}" if kind else name)
     known = refused.name_document(document)
-    if known is None and refused.is_twistlock(document):
-        known = "a Prisma Cloud (Twistlock) report", "the image scanned with Trivy or Grype as JSON"
     if known:
         raise _refusal(name, known)
     shape = f"a {type(document).__name__}"

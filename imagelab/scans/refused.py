@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from imagelab.scans.findings import mapping
+from imagelab.scans.findings import mapping, sequence
 from imagelab.scans.gitlab import scan_type
 
 _TRIVY = "Trivy's own JSON of the image (`trivy image --format json`)"
@@ -29,6 +29,9 @@ _TEXTS = (
     (r"^Target +│|^ *digest +│", "Docker Scout's text", _SCOUT),
     (r"^<", "XML or HTML", "the scanner's JSON or SARIF"),
     (r"^SPDXVersion:", "SPDX tag-value", "SPDX as JSON (`-o spdx-json` with Syft, `--format spdx-json` with Trivy)"),
+    (r"\APK\x03\x04", "a zip archive", "the report that is in it"),
+    (r"\A(?:BZh|\ufffd7zXZ|\(\ufffd/\ufffd)", "a compressed file", "the report unpacked, or packed with gzip"),
+    (r"\A(?=[^\n]*[,;][^\n]*[,;])[^\n{]*\bseverity\b", "a scanner's CSV", "its JSON or SARIF"),
     (r"^NAME +INSTALLED|^No vulnerabilities found", "Grype's table", _GRYPE),
     (r"[┌│]|^Total: \d", "a scanner's table for people", "its JSON (`--format json` with Trivy, `-o json` with Grype)"),
 )
@@ -53,7 +56,7 @@ def name_document(document: Any) -> tuple[str, str] | None:
         for keys, answer in _LISTS:
             if keys <= first.keys():
                 return answer
-        return None
+        return _ANCHORE if any(str(key).startswith("sha256:") for key in first) else None
     if not isinstance(document, dict):
         return None
     kind, group = str(document.get("kind", "")), str(document.get("apiVersion", ""))
@@ -66,8 +69,13 @@ def name_document(document: Any) -> tuple[str, str] | None:
     for keys, answer in _OBJECTS:
         if keys <= document.keys():
             return answer
+    for key, keys, answer in _INSIDE:
+        if keys <= mapping(next(iter(sequence(document.get(key))), None)).keys():
+            return answer
     if any(re.match(r"application/vnd\..*(?:harbor|vuln)", str(key)) for key in document):
-        return "a Harbor report", "the report of Harbor's scanner itself: " + _TRIVY
+        return _HARBOR
+    if "modules" in mapping(document.get("report")):
+        return "a NeuVector report", _OTHER
     if (scan := scan_type(document)) and "vulnerabilities" in document:
         return (
             f"a GitLab report of type {scan}",
@@ -76,14 +84,25 @@ def name_document(document: Any) -> tuple[str, str] | None:
     return None
 
 
+_OTHER = "the image scanned with Trivy or Grype as JSON"
 _SNYK = ("Snyk's JSON", "SARIF (`snyk container test IMAGE --sarif`)")
 _ANCHORE = ("an Anchore Enterprise or Anchore Engine report", f"{_GRYPE}, which has the same database")
-_CLAIR = ("a Clair report", "the image scanned with Trivy or Grype as JSON")
+_AQUA = ("an Aqua report", _TRIVY)
+_CLAIR = ("a Clair report", _OTHER)
+_HARBOR = ("a Harbor report", "the report of Harbor's scanner itself: " + _TRIVY)
+_JFROG = ("a JFrog Xray report", "SARIF (`jf docker scan --format sarif`)")
+_PRISMA = ("a Prisma Cloud (Twistlock) report", _OTHER)
+_OSV = ("OSV-Scanner's JSON", "SARIF (`osv-scanner --format sarif`)")
+_CHECKOV = ("Checkov's JSON", "SARIF (`checkov -o sarif`)")
 _LISTS: list[tuple[set[str], tuple[str, str]]] = [
     ({"vulnerabilities", "packageManager"}, _SNYK),
     ({"vuln", "feed"}, _ANCHORE),
     ({"check_name", "fingerprint", "location"}, ("GitLab's code-quality report", _TRIVY)),
-    ({"scan_id", "component_id"}, ("a JFrog Xray report", "SARIF (`jf docker scan --format sarif`)")),
+    ({"finalAction"}, _ANCHORE),
+    ({"image_name", "results"}, _AQUA),
+    ({"check_type", "results"}, _CHECKOV),
+    ({"RuleID", "StartLine"}, ("gitleaks' JSON", "SARIF (`gitleaks --report-format sarif`)")),
+    ({"scan_id", "component_id"}, _JFROG),
     ({"ProductArn"}, ("AWS Security Hub findings", _TRIVY)),
     ({"Id", "RepoTags"}, ("the output of `docker inspect`", "a scanner's report")),
     ({"Config", "Layers"}, ("an image's manifest.json", "a scanner's report")),
@@ -108,22 +127,31 @@ _OBJECTS: list[tuple[set[str], tuple[str, str]]] = [
     ({"Layer"}, _CLAIR),
     ({"dockerbenchsecurity"}, ("a docker-bench-security report", "`imagelab harden`, which checks the image itself")),
     ({"summary", "details"}, ("dockle's JSON", "SARIF (`dockle -f sarif`)")),
-    ({"image_assurance_results"}, ("an Aqua report", _TRIVY)),
-    ({"resources", "vulnerability_summary"}, ("an Aqua report", _TRIVY)),
-    ({"panels", "schedule"}, ("a Sysdig report", "the image scanned with Trivy or Grype as JSON")),
-    (
-        {"data", "page"},
-        ("a page of an API (Sysdig, Quay or Docker Hub)", "the image scanned with Trivy or Grype as JSON"),
-    ),
+    ({"image_assurance_results"}, _AQUA),
+    ({"resources", "vulnerability_summary"}, _AQUA),
+    ({"cves"}, _AQUA),
+    ({"pagesize", "result"}, _AQUA),
+    ({"panels", "schedule"}, ("a Sysdig report", _OTHER)),
+    ({"data", "page"}, ("a page of an API (Sysdig, Quay or Docker Hub)", _OTHER)),
     ({"Findings"}, ("AWS Security Hub findings", _TRIVY)),
-    ({"imageScanFindings"}, ("an Amazon ECR report", "the image scanned with Trivy or Grype as JSON")),
-    ({"consoleURL", "results"}, ("a Prisma Cloud (Twistlock) report", "the image scanned with Trivy or Grype as JSON")),
+    ({"imageScanFindings"}, ("an Amazon ECR report", _OTHER)),
+    ({"consoleURL", "results"}, _PRISMA),
+    ({"generated_at", "scanner", "vulnerabilities"}, _HARBOR),
+    ({"total_rows", "rows"}, _JFROG),
+    ({"policyId", "evaluations"}, _ANCHORE),
+    ({"check_type", "results"}, _CHECKOV),
+    ({"results", "errors", "paths"}, ("Semgrep's JSON", "SARIF (`semgrep --sarif`)")),
+    ({"auditReportVersion", "vulnerabilities"}, ("npm's audit report", _TRIVY)),
+    ({"dependencies", "fixes"}, ("pip-audit's JSON", "CycloneDX (`pip-audit -f cyclonedx-json`)")),
+    ({"reportSchema", "scanInfo"}, ("an OWASP Dependency-Check report", "SARIF (`--format SARIF`)")),
+    ({"payloadType", "payload"}, ("a signed attestation (DSSE)", "what it holds (`jq -r .payload FILE | base64 -d`)")),
     ({"@context", "statements"}, ("an OpenVEX document", "`il.suppress(scan, file)`, which applies it to a scan")),
     ({"document", "product_tree"}, ("a CSAF advisory", "OpenVEX for `il.suppress`, or a scanner's report")),
 ]
-
-
-def is_twistlock(document: Any) -> bool:
-    """twistcli's JSON has only a list, told by what is in it."""
-    results = mapping(document).get("results")
-    return isinstance(results, list) and bool(results) and "vulnerabilityDistribution" in mapping(results[0])
+#: What tells itself only by the first object in one of its lists.
+_INSIDE: list[tuple[str, set[str], tuple[str, str]]] = [
+    ("results", {"vulnerabilityDistribution"}, _PRISMA),
+    ("results", {"source", "packages"}, _OSV),
+    ("resources", {"resource", "vulnerabilities"}, _AQUA),
+    ("artifacts", {"general"}, _JFROG),
+]

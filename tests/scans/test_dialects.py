@@ -225,3 +225,55 @@ def test_trivy_cyclonedx_recommends_for_each_package(scan_of):
     item |= {"recommendation": "Upgrade core to version 2.9.5 or higher.", "affects": [{"ref": "a"}]}
     scan = scan_of(cyclonedx(item, components=components))
     assert list(scan["fixed_version"].dropna()) == ["2.9.5"]
+
+
+def test_cyclonedx_packages_behind_links_and_xray_s_own_references(scan_of):
+    part = {"bom-ref": "pkg:deb/a:b:apt@1.8", "type": "application", "name": "a:b:apt", "version": "1.8"}
+    scan = scan_of(cyclonedx({"bom-ref": "pkg:deb/a:b:apt@1.8", "id": "CVE-2011-1000"}, components=[part]))
+    assert list(scan["package"]) == ["a:b:apt", "a:b:apt"]
+    link = {"ref": "urn:cdx:3e671687/1#pkg:maven/org.a/core@2.4"}
+    row = scan_of(cyclonedx({"id": "CVE-2021-1000", "affects": [link]})).iloc[0]
+    assert (row["package"], row["version"], row["purl"]) == ("core", "2.4", "pkg:maven/org.a/core@2.4")
+
+
+def test_reports_inside_attestations_and_exports(scan_of):
+    finding = {"VulnerabilityID": "CVE-2021-1000", "PkgName": "a", "Severity": "LOW"}
+    trivy = {"SchemaVersion": 2, "ArtifactName": "app", "Results": [{"Target": "t", "Vulnerabilities": [finding]}]}
+    vuln = {"invocation": {}, "scanner": {"uri": "pkg:github/x@1", "result": trivy}, "metadata": {}}
+    for document in (vuln, {"_type": "https://in-toto.io/Statement/v1", "predicateType": "p", "predicate": vuln}):
+        assert list(scan_of(document)["id"]) == ["CVE-2021-1000"]
+    spdx = {"spdxVersion": "SPDX-2.3", "packages": [{"name": "a", "versionInfo": "1"}]}
+    assert list(scan_of({"sbom": spdx})["package"]) == ["a"]
+    with pytest.raises(ScanFormatError, match="in p: JSON, but no scanner's report"):
+        scan_of({"predicateType": "p", "predicate": {"builder": {}}})
+
+
+@pytest.mark.parametrize(
+    ("document", "name"),
+    [
+        (b"[][{}]", "several JSON documents"),
+        (b" \n", "the file is empty"),
+        (b"PK\x03\x04abc", "zip archive"),
+        (b"BZh91AY", "compressed file"),
+        (b"\xfd7zXZ\x00", "compressed file"),
+        (b"\x28\xb5\x2f\xfd\x00", "compressed file"),
+        (b"Vulnerability ID,Severity,Package name\nCVE-1,Low,a\n", "scanner's CSV"),
+        ({"count": 0, "pagesize": 50, "result": []}, "Aqua"),
+        ({"cves": []}, "Aqua"),
+        ({"resources": [{"resource": None, "vulnerabilities": []}]}, "Aqua"),
+        ([{"image_name": "a", "results": {}}], "Aqua"),
+        ({"generated_at": "x", "scanner": {"name": "Trivy"}, "vulnerabilities": []}, "Harbor"),
+        ([{"sha256:0": {}}], "Anchore"),
+        ([{"detail": [], "finalAction": "stop"}], "Anchore"),
+        ({"policyId": "x", "evaluations": []}, "Anchore"),
+        ({"total_rows": 1, "rows": []}, "JFrog"),
+        ({"artifacts": [{"general": {}, "issues": []}]}, "JFrog"),
+        ({"report": {"vulnerabilities": [], "modules": []}}, "NeuVector"),
+        ({"results": [{"source": {}, "packages": []}]}, "OSV-Scanner"),
+        ({"results": [{"vulnerabilityDistribution": {}}]}, "Twistlock"),
+        ({"payloadType": "application/vnd.in-toto+json", "payload": "e30=", "signatures": []}, "DSSE"),
+    ],
+)
+def test_what_is_not_read_is_called_by_its_name(scan_of, document, name):
+    with pytest.raises(ScanFormatError, match=name):
+        scan_of(document)

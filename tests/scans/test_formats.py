@@ -226,7 +226,7 @@ def test_gitlab_15_with_vectors(scan_of):
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (b"", "neither JSON"),
+        (b"", "is empty"),
         (b"\xff\xfe\x00\xd8", "neither JSON"),
         (b"[" * 100_000, "nested"),
         (b'{"a":' * 50_000, "nested|neither"),
