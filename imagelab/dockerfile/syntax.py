@@ -230,7 +230,7 @@ class _Reader:
             state=parent.state if parent else State(),
             count=count,
         )
-        if not parent and base != "scratch":
+        if base != "scratch":  # a stage's name too: BuildKit first looks for a named context
             step = replace(step, error=step.error or bad_reference(base))
         stage.steps.append(replace(step, stage=name, step=count or None))
         self.stages.append(stage)
