@@ -32,6 +32,8 @@ _MANAGERS = {
     "python": "pypi python python-pkg pip pipenv poetry uv conda-pkg",
     "npm": "npm node-pkg yarn pnpm",
 }
+#: One file records all packages: that a layer wrote it last says little of one of them (so Syft's and Grype's do).
+_RECORDS = r"/?(?:(?:usr/)?lib/apk/db/installed|var/lib/dpkg/status|(?:var/lib|usr/lib/sysimage)/rpm/.+)"
 _MANAGER = {word: manager for manager, words in _MANAGERS.items() for word in words.split()}
 
 
@@ -72,25 +74,32 @@ def blame(
     joined = scan.copy()
     joined["layer_index"] = pd.Series(pd.NA, index=scan.index, dtype="Int64")
     joined["how"] = pd.Series(pd.NA, index=scan.index, dtype="string")
+    recorded = joined["path"].str.fullmatch(_RECORDS).fillna(False)
+    said = []
     for column, key in (("diff_id", "diff_id"), ("layer_digest", "digest"), ("diff_id", "digest")):
         known = layers.dropna(subset=[key]).drop_duplicates(key).set_index(key)["layer_index"]
-        _fill(joined, joined[column].map(known), column)
+        said.append((column, joined[column].map(known)))
+        _fill(joined, said[-1][1].mask(recorded), column)
     try:
         if joined["layer_index"].isna().any() and joined["package"].notna().any():
             _fill(joined, _by_package(joined, tables.packages(image)), "package")
         if (joined["layer_index"].isna() & joined["path"].notna()).any():
             visible = tables.squash(image).drop_duplicates("path", keep="last").set_index("path")["layer_index"]
             paths = "/" + joined["path"].str.replace(r":\d+$", "", regex=True).str.lstrip("/")
-            _fill(joined, paths.map(visible.astype("Int64")), "path")
+            said.append(("path", paths.map(visible.astype("Int64"))))
+            _fill(joined, said[-1][1].mask(recorded), "path")
     except ArchiveError as error:  # a source without files: what only they could tell stays unknown
         joined.attrs["not_listed"] = str(error)
+    lines = _lines(history, dockerfile) if dockerfile is not None else pd.Series(dtype="Int64")
+    origins = _origins(layers, history, base, lines)
+    for column, found in said:  # a record that the base wrote last holds the base's packages only
+        _fill(joined, found.where((found == 0) | (found.map(origins) == "base")), column)
     steps = history.dropna(subset=["layer_index"]).drop_duplicates("layer_index", keep="last").set_index("layer_index")
     made = layers.set_index("layer_index")
     for column in ("instruction", "created_by"):
         joined[column] = joined["layer_index"].map(made[column]).astype("string")
-    lines = _lines(history, dockerfile) if dockerfile is not None else pd.Series(dtype="Int64")
     joined["dockerfile_line"] = joined["layer_index"].map(steps["step"].map(lines)).astype("Int64")
-    joined["origin"] = joined["layer_index"].map(_origins(layers, history, base, lines)).astype("string")
+    joined["origin"] = joined["layer_index"].map(origins).astype("string")
     joined["remedy"] = joined["origin"].map({"base": "update the base", "own": "change own lines"}).astype("string")
     unfixed = (
         (joined["finding"] == "vulnerability")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+from images import image_of, layer_tar, sha256
 
 from imagelab import tables
 from imagelab.analyses.blame import BLAME_COLUMNS, _lines, blame
@@ -130,6 +132,29 @@ def test_an_image_without_files_leaves_unknown_what_they_would_tell():
     report.add("vulnerability", "CVE-1", package="libc6", version="1", severity="high")
     found = blame(make_scan([("x", report)]), Image("registry.example/x:1", "docker", (Layer(None),)))
     assert found["layer_index"].isna().all() and "file" in found.attrs["not_listed"]
+
+
+def test_the_layer_that_wrote_a_record_last_is_not_the_layer_of_all_its_packages():
+    record, rpm = b"lib/apk/db/installed", b"var/lib/rpm/rpmdb.sqlite"
+    packages = [b"P:musl\nV:1\nF:lib\n\n", b"P:curl\nV:8\nF:usr/bin\n\n"]
+    first = layer_tar([(record, "file", packages[0]), (rpm, "file", b"1")])
+    tars = [first, layer_tar([(record, "file", b"".join(packages)), (rpm, "file", b"2")])]
+    made = image_of(tars)
+    image = replace(made, layers=tuple(Layer(sha256(tar)) for tar in tars))
+    base = replace(image, layers=image.layers[:1], history=image.history[:1])
+    report = Report("grype", "x")
+    for name, kind, path, layer in (
+        ("musl", "apk", record, 1),
+        ("curl", "apk", record, 1),
+        ("bash", "rpm", rpm, 1),
+        ("zlib", "rpm", rpm, 0),
+    ):
+        digest = image.layers[layer].diff_id
+        report.add("vulnerability", "CVE-1", package=name, type=kind, path=f"/{path.decode()}", diff_id=digest)
+    found = blame(make_scan([("x", report)]), image, base=base)
+    assert found["layer_index"].fillna(-1).tolist() == [0, 1, -1, 0]
+    assert found["how"].fillna("").tolist() == ["package", "package", "", "diff_id"]
+    assert found["origin"].fillna("").tolist() == ["base", "own", "", "base"]
 
 
 def test_lines_of_stages_that_share_a_name():
