@@ -9,7 +9,7 @@ import pandas as pd
 
 # Sizes under any of these names are bytes (DESIGN: three sizes, the ledger, comparisons).
 BYTE_COLUMN = re.compile(
-    r"(^|_)(size|bytes|usage|stored|visible|wasted|saving|savings|shared|unique|total|pull|delta)$"
+    r"(^|_)(size|bytes|usage|stored|visible|wasted|saving|savings|shared|unique|total|pull|delta|memory)$"
 )
 # Control characters, bidirectional controls (Unicode UAX #9), line separators, lone surrogates.
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]")
@@ -32,8 +32,9 @@ _NAMES = """function () {
                               ['.dt-scroll-body', 'Rows of a table']])
     table.querySelectorAll(part).forEach((one) => one.setAttribute('aria-label', name));
   table.querySelectorAll('.dt-scroll-body').forEach((one) => Object.assign(one, { tabIndex: 0, role: 'region' })); }"""
-# Characters: of the longest text that is never broken, of one that is, of a number, and of all columns of a page.
-_SHORT, _BROKEN, _FIGURES, _PAGE = 34, 24, 8, 115
+# Characters: of the longest text that is never broken, of one that is, of the longest word that need not be, of a number,
+# and of all columns of a page.
+_SHORT, _BROKEN, _WORD, _FIGURES, _PAGE = 34, 24, 44, 8, 115
 _CORNERS = ("topStart", "topEnd", "bottomStart", "bottomEnd")
 _CONTROLS = ("pageLength", "search", "info", "paging")
 # JupyterLab's theme can change at any time; DataTables follows a class.
@@ -117,24 +118,37 @@ def table_options(
             lines = [str(value).replace("\n", " ↵ ") for value in column.astype(object).where(column.notna(), "")]
             shown.isetitem(place, [clean(line, width) for line in lines])
     texts = [place for place in range(shown.shape[1]) if place not in sizes + numbers]
-    longest = {place: int(shown.iloc[:, place].astype(str).str.len().max()) for place in texts if len(shown)}
+    cells = {place: shown.iloc[:, place].astype(str) for place in texts if len(shown)}
+    longest = {place: int(column.str.len().max()) for place, column in cells.items()}
     short = [place for place in texts if longest.get(place, 0) <= _SHORT]
-    needed = [
-        longest.get(place, _FIGURES) if place not in texts or place in short else _BROKEN
-        for place in range(shown.shape[1])
-    ]
-    # a table that fits the page with its long texts broken has them so; a wider one scrolls sideways, line by line
-    broken = wrap or sum(max(pair) for pair in zip(needed, map(len, shown.columns), strict=True)) <= _PAGE
+    words = {place: max(map(len, " ".join(column).split())) for place, column in cells.items() if place not in short}
+
+    def needed(word: int) -> int:
+        """Characters of a line, with words broken that are longer than this."""
+        own = {place: size if place in short else _BROKEN for place, size in longest.items()}
+        own |= {place: size for place, size in words.items() if _BROKEN < size <= word}
+        return sum(max(own.get(place, _FIGURES), len(name) + 2) for place, name in enumerate(shown.columns))
+
+    # a table that fits the page with its long texts broken has them so, words whole if it can be; a wider one scrolls
+    # sideways, line by line
+    word = _WORD if needed(_WORD) <= _PAGE else 0
+    broken = wrap or needed(word) <= _PAGE
+    whole = [place for place, size in words.items() if size <= word]
+    rest = [place for place in texts if place not in short + whole]
     options: dict[str, Any] = {
         "allow_html": False,
         "classes": "display compact" if broken else "display compact nowrap",
         "columnDefs": [
-            {"targets": places, "render": JavascriptFunction(script), "className": "dt-right"}
-            for places, script in ((sizes, _BYTES), (numbers, _NUMBER))
-            if places
-        ]
-        # short texts stay in one line, so that long ones get the room
-        + [{"targets": short, "className": "dt-left dt-nowrap"}, {"targets": "_all", "className": "dt-left"}],
+            {"targets": places, "className": classes} | ({"render": JavascriptFunction(script)} if script else {})
+            for places, classes, script in (
+                (sizes, "dt-right", _BYTES),
+                (numbers, "dt-right", _NUMBER),
+                (short, "dt-left dt-nowrap", None),  # in one line, so that long ones get the room
+                (whole, "dt-left dt-words", None),
+                (rest, "dt-left", None),
+            )
+            if places  # a column has the classes of all that name it
+        ],
         "drawCallback": JavascriptFunction(_NAMES),
         # Said in full each time: a widget's table keeps what it is not told anew.
         "layout": dict(zip(_CORNERS, _CONTROLS if len(frame) > page else [None] * 4, strict=True)),
