@@ -164,7 +164,7 @@ def _vulnerability(report: Report, item: dict[str, Any], package: dict[str, Any]
         "vulnerability",
         item.get("id"),
         aliases=texts([one.get("id") for one in references]),
-        fixed_version=_fixed(item.get("recommendation"), package),
+        fixed_version=_fixed(item.get("recommendation"), package) or _properties(item).get("grype:fixed_versions"),
         status=state,
         severity=severity(rating["severity"]) if rating else score_severity(measured["cvss_score"]),
         severity_source=mapping(rating.get("source")).get("name") or source.get("name"),

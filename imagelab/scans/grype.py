@@ -48,6 +48,11 @@ def read_grype(document: dict[str, Any]) -> Report:
     return report
 
 
+def is_match(document: Any) -> bool:
+    """Whether an object is one of Grype's matches, as its list of 2020 and its ``-o jsonl`` hold them."""
+    return {"vulnerability", "artifact"} <= mapping(document).keys()
+
+
 def _match(report: Report, match: dict[str, Any], knows_exploited: bool) -> None:
     vulnerability, artifact = mapping(match.get("vulnerability")), mapping(match.get("artifact"))
     related = [mapping(one) for one in sequence(match.get("relatedVulnerabilities"))]

@@ -106,7 +106,7 @@ def parse_report(data: bytes, name: str) -> Report:
     if not data.strip():
         raise ScanFormatError(f"{name}: the file is empty; the scan wrote no report.")
     try:
-        document = json.loads(data)
+        document = _documents(data)
     except RecursionError:
         raise ScanFormatError(f"{name}: JSON nested too deeply; no scanner writes that.") from None
     except ValueError as error:
@@ -125,6 +125,17 @@ def parse_report(data: bytes, name: str) -> Report:
         raise ScanFormatError(f"{name}: nested too deeply; no scanner writes that.") from None
 
 
+def _documents(data: bytes) -> Any:
+    """The JSON document, or Grype's lines of one match each as their list."""
+    try:
+        return json.loads(data)
+    except ValueError:
+        lines = data.splitlines()
+        if len(lines) > 1 and all(line.startswith(b'{"vulnerability"') for line in lines):
+            return [json.loads(line) for line in lines]
+        raise
+
+
 def _dispatch(document: Any, name: str) -> Report:
     if document == [] and isinstance(document, list):
         return Report("unknown", "empty list (hadolint, or Trivy before SchemaVersion 2)")
@@ -132,6 +143,9 @@ def _dispatch(document: Any, name: str) -> Report:
         return trivy.read_trivy(document)
     if hadolint.is_hadolint(document):
         return hadolint.read_hadolint(document)
+    matches = document if isinstance(document, list) else [document]
+    if matches and all(map(grype.is_match, matches)):
+        return grype.read_grype({"matches": matches})
     if isinstance(document, dict):
         if isinstance(document.get("matches"), list) or {"matches", "descriptor"} <= document.keys():
             return grype.read_grype(document)

@@ -86,9 +86,15 @@ def read_spdx3(document: dict[str, Any]) -> Report:
     kinds: dict[str, list[dict[str, Any]]] = {}
     for element in graph:
         kinds.setdefault(_kind(element), []).append(element)
-    tools = [text(one.get("name")) for one in kinds.get("Tool", [])]
-    report.scanner = (next(iter(tools), None) or "spdx").lower()
+    tools = texts([one.get("name") for one in kinds.get("Tool", [])])
+    report.scanner = (first_match(r"^(.+?)(?:-v?\d\S*|-dev)?$", *tools) or "spdx").lower()
     report.reference = next((text(one.get("name")) for one in kinds.get("SpdxDocument", [])), None)
+    report.attrs = {
+        "scanned": next((text(one.get("created")) for one in kinds.get("CreationInfo", [])), None),
+        "scanner_version": first_match(r"-(v?\d\S*|dev)$", *tools),
+    }
+    # an SBOM's root is the image; without other packages it is all there is
+    roots = {name for one in kinds.get("Sbom", []) for name in texts(one.get("rootElement"))}
     packages, vulnerabilities = {}, {}
     for item in kinds.get("Package", []):
         purl = text(item.get("software_packageUrl")) or _identifier(item, "packageUrl", "purl")
@@ -98,9 +104,13 @@ def read_spdx3(document: dict[str, Any]) -> Report:
             "version": item.get("software_packageVersion"),
             "purl": purl,
             "type": parsed.type if parsed else None,
+            "path": first_match(r": (/\S+)$", item.get("software_sourceInfo")),
         }
         packages[_id(item)] = row
-        report.add("package", purl or item.get("name"), **row)
+        if roots == {_id(item)} and len(kinds["Package"]) > 1:
+            report.skip("what the document describes, not a package in it", finding="package", id=item.get("name"))
+        else:
+            report.add("package", purl or item.get("name"), **row)
     for item in kinds.get("Vulnerability", []):
         vulnerabilities[_id(item)] = {
             "id": _identifier(item, "cve", "securityOther") or text(item.get("name")),

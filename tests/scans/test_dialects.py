@@ -277,3 +277,41 @@ def test_reports_inside_attestations_and_exports(scan_of):
 def test_what_is_not_read_is_called_by_its_name(scan_of, document, name):
     with pytest.raises(ScanFormatError, match=name):
         scan_of(document)
+
+
+def test_grype_matches_in_a_list_and_in_lines(scan_of):
+    old = {"vulnerability": {"id": "CVE-1999-0001", "fixedInVersion": "2"}, "artifact": {"name": "a", "version": "1"}}
+    new = {"vulnerability": {"id": "CVE-1999-0002", "risk": 1.0, "fix": {"versions": ["2"]}}, "artifact": {"name": "a"}}
+    assert list(scan_of([old, old])["fixed_version"]) == ["2", "2"]
+    lines = json.dumps(old).encode() + b"\n" + json.dumps(new).encode() + b"\n"
+    assert list(scan_of(lines)["id"]) == ["CVE-1999-0001", "CVE-1999-0002"]
+    assert scan_of(new)["known_exploited"].item() == False  # noqa: E712  # a nullable boolean
+    with pytest.raises(ScanFormatError, match="several JSON documents"):
+        scan_of(b'{"vulnerability": 1}{"vulnerability": 2}')
+    with pytest.raises(ScanFormatError, match="neither JSON"):
+        scan_of(b'{"vulnerability": 1}\n{"vulnerability":')
+    item = {"id": "CVE-1999-0001", "properties": [{"name": "grype:fixed_versions", "value": "1.2"}]}
+    assert scan_of(cyclonedx(item))["fixed_version"].item() == "1.2"
+
+
+def test_spdx_3_as_syft_writes_it(scan_of):
+    source = "acquired package info from DPKG DB: /var/lib/dpkg/status"
+    graph = [
+        {"type": "Tool", "name": "syft-v1.2.3"},
+        {"type": "CreationInfo", "created": "2025-01-01T00:00:00Z"},
+        {"type": "software_Package", "spdxId": "root", "name": "image"},
+        {"type": "software_Package", "spdxId": "a", "name": "bash", "software_sourceInfo": source},
+        {"type": "software_Sbom", "rootElement": ["root"]},
+    ]
+    scan = scan_of({"@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld", "@graph": graph})
+    assert list(scan["package"]) == ["bash"] and list(scan["path"]) == ["/var/lib/dpkg/status"]
+    assert [one["id"] for one in scan.attrs["set_aside"]] == ["image"]
+    report = scan.attrs["reports"][0]
+    assert (report["scanner"], report["scanner_version"], report["scanned"]) == (
+        "syft",
+        "v1.2.3",
+        "2025-01-01T00:00:00Z",
+    )
+    del graph[3]
+    scan = scan_of({"@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld", "@graph": graph})
+    assert list(scan["package"]) == ["image"]
