@@ -29,6 +29,11 @@ _TEXTS = (
     (r"^Target +│|^ *digest +│", "Docker Scout's text", _SCOUT),
     (r"^<", "XML or HTML", "the scanner's JSON or SARIF"),
     (r"^SPDXVersion:", "SPDX tag-value", "SPDX as JSON (`-o spdx-json` with Syft, `--format spdx-json` with Trivy)"),
+    (
+        r"^(?:hadolint:)?\S+:\d+:? (?:DL|SC)\d{4}|\"(?:patternId|check_name)\": ?\"(?:DL|SC)\d{4}\"",
+        "hadolint's text, or its list for Codacy or Code Climate",
+        "its JSON or SARIF (`hadolint -f json`, `hadolint -f sarif`)",
+    ),
     (r"\APK\x03\x04", "a zip archive", "the report that is in it"),
     (r"\A(?:BZh|\ufffd7zXZ|\(\ufffd/\ufffd)", "a compressed file", "the report unpacked, or packed with gzip"),
     (r"\A(?=[^\n]*[,;][^\n]*[,;])[^\n{]*\bseverity\b", "a scanner's CSV", "its JSON or SARIF"),
@@ -97,7 +102,7 @@ _CHECKOV = ("Checkov's JSON", "SARIF (`checkov -o sarif`)")
 _LISTS: list[tuple[set[str], tuple[str, str]]] = [
     ({"vulnerabilities", "packageManager"}, _SNYK),
     ({"vuln", "feed"}, _ANCHORE),
-    ({"check_name", "fingerprint", "location"}, ("GitLab's code-quality report", _TRIVY)),
+    ({"check_name", "fingerprint", "location"}, ("GitLab's code-quality report", "the scanner's own JSON, or SARIF")),
     ({"finalAction"}, _ANCHORE),
     ({"image_name", "results"}, _AQUA),
     ({"check_type", "results"}, _CHECKOV),
@@ -154,4 +159,5 @@ _INSIDE: list[tuple[str, set[str], tuple[str, str]]] = [
     ("results", {"source", "packages"}, _OSV),
     ("resources", {"resource", "vulnerabilities"}, _AQUA),
     ("artifacts", {"general"}, _JFROG),
+    ("issues", {"engineId", "ruleId"}, ("SonarQube's list of external issues", "the scanner's own JSON, or SARIF")),
 ]
