@@ -15,7 +15,10 @@ from imagelab.frames import expect_frame
 def step_seconds(
     log: str | os.PathLike[str] | pd.DataFrame | None, stages: Collection[str]
 ) -> dict[tuple[str, int], float]:
-    """Seconds by stage and step, of the steps that ran; a build of one stage alone does not name it."""
+    """Seconds by stage and step, of the steps that ran; a build of one stage alone does not name it.
+
+    A bake's target stands before the stage ("web builder"): the stage is the last word.
+    """
     if log is None:
         return {}
     frame = log if isinstance(log, pd.DataFrame) else read_build_log(log)
@@ -23,6 +26,7 @@ def step_seconds(
     ran = frame[frame["step"].notna() & (frame["status"] == "done") & (frame["instruction"] != "LINK")]
     if len(stages) == 1:
         ran = ran.fillna({"stage": next(iter(stages))})
+    ran = ran.assign(stage=ran["stage"].str.rpartition(" ")[2])
     return ran.dropna(subset=["duration"]).groupby(["stage", "step"])["duration"].max().to_dict()
 
 

@@ -147,6 +147,9 @@ def test_seconds_of_a_log_and_order(tmp_path):
     advice = advise_build("FROM a:1\nCOPY . .\nRUN pip install -r r.txt\nRUN true\n", log=log)
     assert advice["seconds"].iloc[0] == 9.5
     assert {"copy-before-install", "cache-mount"} <= set(advice.loc[advice["seconds"] == 9.5, "rule"])
+    log.write_text(log.read_text().replace("#2 [3/4]", "#2 [web made 3/4]"))  # a bake's target before the stage
+    baked = advise_build("FROM a:1 AS made\nCOPY . .\nRUN pip install -r r.txt\nFROM made\nRUN true\n", log=log)
+    assert baked["seconds"].iloc[0] == 9.5
 
 
 def test_nothing_to_say_has_all_columns_and_secrets_are_masked(monkeypatch):

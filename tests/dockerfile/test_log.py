@@ -186,6 +186,7 @@ def test_packed_and_wrapped(logs, tmp_path):
         "text around": b"+ docker build .\nhello {world}\n" + data + b"\nPushing\n",
         "a job's name and stamp": wrapped(data, lambda n: f"build\tBuild 2 images\t2024-05-15T08:46:10.{n:07}Z "),
         "stamps without a space on blank lines": stamped.replace(b"Z \n", b"Z\n"),
+        "stamps on some lines": data.replace(b"#18 DONE", b"2024-05-15 08:46:10.997Z: #18 DONE"),
         "a time in brackets": wrapped(data, lambda n: f"[08:46:{n % 60:02}] "),
         "a level": wrapped(data, lambda n: f"2024-May-15 08:46:10.{n} [DEBUG] "),
         "a step of several": b"Starting Step #0\n" + wrapped(data, lambda n: 'Step #0 - "build": '),
