@@ -60,6 +60,7 @@ def read_cyclonedx(document: dict[str, Any]) -> Report:
             for digest in texts([properties.get("aquasecurity:trivy:RepoDigest"), root.get("version")])
             if "sha256:" in digest  # an application's version is none
         ],
+        "tags": texts([properties.get("aquasecurity:trivy:RepoTag")]),
     }
     components = {text(root.get("bom-ref")): _package(root)}
     pending = [document.get("components"), root.get("components")]

@@ -40,7 +40,13 @@ def read_spdx(document: dict[str, Any]) -> Report:
     }
     for item in report.objects(document.get("packages"), "package"):
         name = text(item.get("name"))
+        notes = [mapping(one).get("comment") for one in sequence(item.get("annotations"))]
         if len(described) == 1 and item.get("SPDXID") in described:
+            report.attrs |= {
+                "image_id": first_match(r"^ImageID: (\S+)$", *notes),
+                "digests": texts([first_match(r"^RepoDigest: (\S+)$", *notes)]),
+                "tags": texts([first_match(r"^RepoTag: (\S+)$", *notes)]),
+            }
             report.skip("what the document describes, not a package in it", finding="package", id=name)
             continue
         references = [mapping(one) for one in sequence(item.get("externalRefs"))]
@@ -48,7 +54,6 @@ def read_spdx(document: dict[str, Any]) -> Report:
             (text(one.get("referenceLocator")) for one in references if one.get("referenceType") == "purl"), None
         )
         parsed = parse_purl(purl)
-        notes = [mapping(one).get("comment") for one in sequence(item.get("annotations"))]
         row = {
             "package": name,
             "version": item.get("versionInfo"),

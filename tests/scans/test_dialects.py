@@ -320,3 +320,18 @@ def test_spdx_3_as_syft_writes_it(scan_of):
     del graph[3]
     scan = scan_of({"@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld", "@graph": graph})
     assert list(scan["package"]) == ["image"]
+
+
+def test_what_trivy_s_sboms_say_of_the_image(scan_of):
+    facts = {"ImageID": "sha256:1", "RepoDigest": "app@sha256:2", "RepoTag": "app:1"}
+    properties = [{"name": f"aquasecurity:trivy:{name}", "value": value} for name, value in facts.items()]
+    root = {"type": "container", "name": "app.tar", "properties": properties}
+    notes = [{"comment": f"{name}: {value}"} for name, value in facts.items()]
+    spdx = {
+        "spdxVersion": "SPDX-2.3",
+        "documentDescribes": ["root"],
+        "packages": [{"SPDXID": "root", "name": "app.tar", "annotations": notes}, {"SPDXID": "a", "name": "a"}],
+    }
+    for document in (cyclonedx(metadata={"component": root}), spdx):
+        report = scan_of(document).attrs["reports"][0]
+        assert (report["image_id"], report["digests"], report["tags"]) == ("sha256:1", ["app@sha256:2"], ["app:1"])
