@@ -43,7 +43,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@
 _STAMP = re.compile(  # services put it before each line, or before each piece that they got
     r"^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?(?: |$)", re.M
 )
-_FIRST = r"(?:#\d{1,9} \[|Step 1(?:/\d+)? ?: |\{\"(?:vertexes|statuses|logs)\":)"
+_FIRST = r"(?:#\d{1,9} \[|Step [01](?:/\d+)? ?: |\{\"(?:vertexes|statuses|logs)\":)"
 _NAME = re.compile(
     r"\[(?P<stage>(?:[^\]]* )?)(?P<step>\d{1,9})/\d{1,9}\] "
     r"(?:ONBUILD )?(?P<instruction>[A-Z]+)(?: (?P<arguments>.*))?$",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 PLAIN_LINE = re.compile(r"^#(\d{1,9})(?: (.*)|)$", re.M)
 CLASSIC_STEP = re.compile(r"^Step (\d{1,9})(?:/\d+)? ?: (.+)$", re.M)
@@ -15,6 +16,7 @@ _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?) ?([kKMGT]?B)\b")
 _TRANSFER = re.compile(r"(transferring [^\d]{0,80}?:|sha256:[0-9a-f]{12,64}) (?=\d)")
 _OUTPUT = re.compile(r"\d+\.\d+(?: |$)")  # seconds since the step's start, then what the command printed
 _DETAIL = re.compile(r"\s+(digest|name|started|completed|duration|cached|error): (.*)")
+_TIME = re.compile(r"(\d{4}-[01]\d-[0-3]\d) ([0-2]\d:[0-5]\d:[0-5]\d(?:\.\d{1,6})?)\d* ([+-]\d{4})")
 _PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|µs|us|ns|h|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
 _STEP = re.compile(r"\d+/\d+\] ")
@@ -105,20 +107,34 @@ def _read_line(vertex: Vertex, body: str, is_new: bool) -> None:
         vertex.error = body.removeprefix("ERROR").removeprefix(":").strip() or "failed"
     elif _OUTPUT.match(body) or body == "...":
         return
-    elif detail := _DETAIL.match(body):  # the form of 2018: a block of facts under the name
-        if detail[1] == "duration":
-            vertex.end("cached" if vertex.cached else "done", _seconds(detail[2]))
-        elif detail[1] == "cached":
-            vertex.end("cached", 0.0)
-        elif detail[1] == "error":
-            vertex.end("error")
-            vertex.error = detail[2].strip('"')
+    elif detail := _DETAIL.match(body):
+        _read_detail(vertex, detail[1], detail[2])
     elif transfer := _TRANSFER.match(body):
         size = _SIZE.match(body, transfer.end())
         if size:
             vertex.transfers[transfer[1]] = max(_bytes(size), vertex.transfers.get(transfer[1], 0))
     elif is_new and not vertex.name:
         vertex.name = body
+
+
+def _read_detail(vertex: Vertex, key: str, text: str) -> None:
+    """A line of the form of 2018: a block of facts under the name, with times and a duration for each interval."""
+    if key == "name":  # in full; the line above cuts it
+        vertex.name = text.strip('"').replace('\\"', '"')
+    elif key == "duration":
+        vertex.end("cached" if vertex.cached else "done", (vertex.duration or 0.0) + (_seconds(text) or 0.0))
+    elif key == "cached":
+        vertex.end("cached", 0.0)
+    elif key == "error":
+        vertex.end("error", vertex.duration)
+        vertex.error = text.strip('"')
+    elif time := _TIME.match(text):
+        with contextlib.suppress(ValueError, OverflowError):  # no such day
+            moment = datetime.fromisoformat(f"{time[1]}T{time[2]}{time[3]}").astimezone(UTC)
+            if key == "started":
+                vertex.started = min(moment, vertex.started or moment)
+            elif key == "completed":
+                vertex.completed = max(moment, vertex.completed or moment)
 
 
 def read_classic(lines: Sequence[str]) -> list[Vertex]:
@@ -151,7 +167,7 @@ def read_classic(lines: Sequence[str]) -> list[Vertex]:
             stages, stage = -1, None
         elif last is None or last.status != "unfinished":
             continue
-        elif line.strip() == "---> Using cache":
+        elif line.strip() == "---> Using cache" and not last.name.upper().startswith("FROM"):  # there, of its triggers
             last.end("cached", 0.0)
         elif line.startswith("Successfully built "):
             last.end("done")

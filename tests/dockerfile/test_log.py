@@ -130,13 +130,18 @@ def test_a_target_and_a_platform_before_the_stage(tmp_path):
 def test_the_form_of_2018(tmp_path):
     text = (
         '#1 [internal] load .dockerignore\n#1       digest: sha256:aa\n#1         name: "[internal] load .dockerignore"\n'
-        "#1      started: 2019-02-01 12:00:00.1 +0000 UTC\n#1    completed: 2019-02-01 12:00:01.3 +0000 UTC\n"
-        "#1     duration: 1.2s\n#1 transferring context: 2B done\n\n\n#2 [2/2] RUN true\n#2       digest: sha256:bb\n"
-        "#2       cached: true\n"
+        "#1      started: 2019-02-01 12:00:00.123456789 +0000 UTC\n#1    completed: 2019-02-01 12:00:01 +0000 UTC\n"
+        "#1     duration: 876.543µs\n#1      started: 2019-02-01 14:00:02 +0200 EET\n"
+        "#1    completed: 2019-02-01 14:00:03.2 +0200 EET\n#1     duration: 1.2s\n#1 transferring context: 2B done\n\n\n"
+        '#2 [2/2] RUN echo \\"a\\"...\n#2       digest: sha256:bb\n#2         name: "[2/2] RUN echo \\"a\\" and more"\n'
+        "#2       cached: true\n\n\n#3 [3/3] COPY a b\n#3      started: 2019-02-30 12:00:00 +0000 UTC\n"
     )
     frame = read_build_log(write(tmp_path, text))
-    assert frame["duration"].tolist() == [1.2, 0.0]
-    assert frame["cached"].tolist() == [False, True]
+    assert frame["duration"].tolist() == [pytest.approx(1.200876543), 0.0, pd.NA]
+    assert frame["cached"].tolist() == [False, True, pd.NA]
+    assert frame["started"][0] == pd.Timestamp("2019-02-01 12:00:00.123456Z")
+    assert frame["completed"][0] == pd.Timestamp("2019-02-01 12:00:03.2Z")
+    assert frame["arguments"][1] == 'echo "a" and more'
 
 
 def test_classic_text(logs, tmp_path):
@@ -164,6 +169,8 @@ def test_classic_text(logs, tmp_path):
         write(tmp_path, "Step 1/1 : FROM a\n ---> 1\nSuccessfully built 1\nStep 1/2 : ARG X\nStep 2/2 : FROM b\n")
     )
     assert then["stage"].tolist() == ["stage-0", pd.NA, "stage-0"]
+    triggers = "Step 0 : FROM a\n# Executing 1 build trigger...\n ---> Using cache\nStep 1 : RUN b\n ---> Using cache\n"
+    assert read_build_log(write(tmp_path, triggers))["status"].tolist() == ["done", "cached"]
     cut = read_build_log(write(tmp_path, text.partition("The command")[0]))
     assert cut["status"].tolist()[-1] == "unfinished" and cut["cached"].isna().tolist()[-1]
 
