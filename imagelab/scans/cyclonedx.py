@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from imagelab.scans.findings import (
     SEVERITIES,
     Report,
+    best_link,
     cvss,
     first_match,
     mapping,
@@ -157,9 +158,8 @@ def _vulnerability(report: Report, item: dict[str, Any], package: dict[str, Any]
         )
         return
     references = [mapping(one) for one in sequence(item.get("references"))]
-    name = text(item.get("id")) or ""
-    links = texts([source.get("url"), *(mapping(one).get("url") for one in sequence(item.get("advisories")))])
-    links.sort(key=lambda link: name.lower() not in link.lower())  # Trivy's source is a whole database
+    # Trivy's source is a whole database
+    links = [source.get("url"), *(mapping(one).get("url") for one in sequence(item.get("advisories")))]
     measured = newest_cvss([_measured(one) for one in scored])
     report.add(
         "vulnerability",
@@ -171,7 +171,7 @@ def _vulnerability(report: Report, item: dict[str, Any], package: dict[str, Any]
         severity_source=mapping(rating.get("source")).get("name") or source.get("name"),
         epss=number(next(iter(epss), None)),
         title=item.get("description") or item.get("detail"),
-        url=next(iter(links), None),
+        url=best_link(item.get("id"), links),
         published=item.get("published"),
         **package,
         **measured,

@@ -109,6 +109,12 @@ def texts(values: Any) -> list[str]:
     return [line for value in sequence(values) if (line := text(value))]
 
 
+def best_link(name: Any, links: Any) -> str | None:
+    """The first link that has the finding's name in it, else the first."""
+    known, name = texts(links), (text(name) or "").lower()
+    return next((link for link in known if name in link.lower()), next(iter(known), None))
+
+
 def severity(value: Any) -> str:
     """A scanner's word in the six words of ``SEVERITIES``."""
     return _SEVERITY_WORDS.get((text(value) or "").lower(), "unknown")

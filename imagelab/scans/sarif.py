@@ -139,7 +139,7 @@ def _result(
     if why:
         report.skip(why, finding=finding, id=rule_id, title=message)
         return
-    purls = texts(properties.get("purls"))
+    purls = texts([properties.get("purl"), *sequence(properties.get("purls"))])
     purl = first_match(r"^[ \t]*Package\s*:\s*(pkg:\S+)", message) or next(
         (one for one in purls if (parsed := parse_purl(one)) and (len(purls) == 1 or parsed.version == version)), None
     )

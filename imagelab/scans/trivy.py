@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from imagelab.scans.findings import Report, cvss, mapping, newest_cvss, sequence, severity, text, texts
+from imagelab.scans.findings import (
+    Report,
+    best_link,
+    cvss,
+    first_match,
+    mapping,
+    newest_cvss,
+    sequence,
+    severity,
+    text,
+    texts,
+)
 
 
 def read_trivy(document: Any) -> Report:
@@ -16,7 +27,10 @@ def read_trivy(document: Any) -> Report:
     document, results = (document, document.get("Results")) if isinstance(document, dict) else ({}, document)
     metadata = mapping(document.get("Metadata"))
     tags, digests = texts(metadata.get("RepoTags")), texts(metadata.get("RepoDigests"))
-    report.reference = text(document.get("ArtifactName")) or next(iter(tags), None)
+    # before schema 2 only the target of the system's packages names the image: "image (family release)"
+    targets = [mapping(result).get("Target") for result in sequence(results)]
+    named = text(document.get("ArtifactName")) or next(iter(tags), None)
+    report.reference = named or first_match(r"^(\S+) \([\w-]+ [^)]+\)$", *targets)
     report.attrs = {
         "scanner_version": text(mapping(document.get("Trivy")).get("Version")),
         "scanned": text(document.get("CreatedAt")),
@@ -68,7 +82,7 @@ def _vulnerability(report: Report, result: dict[str, Any], item: dict[str, Any])
         fixed_version=item.get("FixedVersion"),
         status=item.get("Status"),
         severity_source=item.get("SeveritySource"),
-        url=item.get("PrimaryURL"),
+        url=item.get("PrimaryURL") or best_link(item.get("VulnerabilityID"), item.get("References")),
         published=item.get("PublishedDate"),
         **_common(result, item) | {"title": item.get("Title") or item.get("Description")},
         **_scores(mapping(item.get("CVSS")), text(item.get("SeveritySource"))),

@@ -236,54 +236,6 @@ def test_cyclonedx_packages_behind_links_and_xray_s_own_references(scan_of):
     assert (row["package"], row["version"], row["purl"]) == ("core", "2.4", "pkg:maven/org.a/core@2.4")
 
 
-def test_reports_inside_attestations_and_exports(scan_of):
-    finding = {"VulnerabilityID": "CVE-2021-1000", "PkgName": "a", "Severity": "LOW"}
-    trivy = {"SchemaVersion": 2, "ArtifactName": "app", "Results": [{"Target": "t", "Vulnerabilities": [finding]}]}
-    vuln = {"invocation": {}, "scanner": {"uri": "pkg:github/x@1", "result": trivy}, "metadata": {}}
-    for document in (vuln, {"_type": "https://in-toto.io/Statement/v1", "predicateType": "p", "predicate": vuln}):
-        assert list(scan_of(document)["id"]) == ["CVE-2021-1000"]
-    spdx = {"spdxVersion": "SPDX-2.3", "packages": [{"name": "a", "versionInfo": "1"}]}
-    assert list(scan_of({"sbom": spdx})["package"]) == ["a"]
-    with pytest.raises(ScanFormatError, match="in p: JSON, but no scanner's report"):
-        scan_of({"predicateType": "p", "predicate": {"builder": {}}})
-
-
-@pytest.mark.parametrize(
-    ("document", "name"),
-    [
-        (b"[][{}]", "several JSON documents"),
-        (b" \n", "the file is empty"),
-        (b"PK\x03\x04abc", "zip archive"),
-        (b"BZh91AY", "compressed file"),
-        (b"\xfd7zXZ\x00", "compressed file"),
-        (b"\x28\xb5\x2f\xfd\x00", "compressed file"),
-        (b"Vulnerability ID,Severity,Package name\nCVE-1,Low,a\n", "scanner's CSV"),
-        (b"Dockerfile:1 DL3006 warning: Always tag\n", "hadolint's text"),
-        (b"hadolint:a/Dockerfile:1: SC2086 info: Double quote\n", "hadolint's text"),
-        (b'{"filename":"D","patternId":"DL3006"}{"filename":"D","patternId":"DL3015"}', "Codacy"),
-        (b'{"check_name":"DL3006","type":"issue"}\0{"check_name":"DL3015"}', "Code Climate"),
-        ({"issues": [{"engineId": "Hadolint", "ruleId": "DL3006"}]}, "SonarQube"),
-        ({"count": 0, "pagesize": 50, "result": []}, "Aqua"),
-        ({"cves": []}, "Aqua"),
-        ({"resources": [{"resource": None, "vulnerabilities": []}]}, "Aqua"),
-        ([{"image_name": "a", "results": {}}], "Aqua"),
-        ({"generated_at": "x", "scanner": {"name": "Trivy"}, "vulnerabilities": []}, "Harbor"),
-        ([{"sha256:0": {}}], "Anchore"),
-        ([{"detail": [], "finalAction": "stop"}], "Anchore"),
-        ({"policyId": "x", "evaluations": []}, "Anchore"),
-        ({"total_rows": 1, "rows": []}, "JFrog"),
-        ({"artifacts": [{"general": {}, "issues": []}]}, "JFrog"),
-        ({"report": {"vulnerabilities": [], "modules": []}}, "NeuVector"),
-        ({"results": [{"source": {}, "packages": []}]}, "OSV-Scanner"),
-        ({"results": [{"vulnerabilityDistribution": {}}]}, "Twistlock"),
-        ({"payloadType": "application/vnd.in-toto+json", "payload": "e30=", "signatures": []}, "DSSE"),
-    ],
-)
-def test_what_is_not_read_is_called_by_its_name(scan_of, document, name):
-    with pytest.raises(ScanFormatError, match=name):
-        scan_of(document)
-
-
 def test_grype_matches_in_a_list_and_in_lines(scan_of):
     old = {"vulnerability": {"id": "CVE-1999-0001", "fixedInVersion": "2"}, "artifact": {"name": "a", "version": "1"}}
     new = {"vulnerability": {"id": "CVE-1999-0002", "risk": 1.0, "fix": {"versions": ["2"]}}, "artifact": {"name": "a"}}
@@ -335,3 +287,18 @@ def test_what_trivy_s_sboms_say_of_the_image(scan_of):
     for document in (cyclonedx(metadata={"component": root}), spdx):
         report = scan_of(document).attrs["reports"][0]
         assert (report["image_id"], report["digests"], report["tags"]) == ("sha256:1", ["app@sha256:2"], ["app:1"])
+
+
+def test_trivy_before_schema_2_names_the_image_in_a_target(scan_of):
+    links = ["https://example.com/other", "https://example.com/elsa-2016-1"]
+    finding = {"VulnerabilityID": "ELSA-2016-1", "PkgName": "glibc", "Severity": "HIGH", "References": links}
+    results = [{"Target": "a/Gemfile.lock"}, {"Target": "host/app:1 (oracle 7.9)", "Vulnerabilities": [finding]}]
+    row = scan_of(results).iloc[0]
+    assert (row["reference"], row["url"]) == ("host/app:1", "https://example.com/elsa-2016-1")
+
+
+def test_scout_s_first_sarif_has_one_purl(scan_of):
+    properties = {"purl": "pkg:maven/com.a/b@1.4.5", "cvssV3_severity": "UNSPECIFIED", "fixed_version": "not fixed"}
+    rule = {"id": "GMS-2022-9109", "name": "OsPackageVulnerability", "properties": properties}
+    row = scan_of(sarif("docker scout", rule, {})).iloc[0]
+    assert (row["id"], row["package"], row["version"], row["severity"]) == ("GMS-2022-9109", "b", "1.4.5", "unknown")
