@@ -91,6 +91,8 @@ def _looked_at(reference: str) -> tuple[str, str]:
         return "docker-archive", reference
     no_name = reference.startswith(("/", ".", "~")) or path.suffix in (".tar", ".parquet", ".tgz", ".gz", ".zst")
     if os.path.isdir(path) and (no_name or os.sep in reference):
+        if os.path.isfile(path / "manifest.json"):
+            return "docker-archive", reference
         raise ArchiveError(f"{path} is a directory, but no OCI layout: it has no index.json.")
     if no_name:
         _existing(path)

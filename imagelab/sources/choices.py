@@ -45,11 +45,14 @@ def choices(container: Container) -> list[Choice]:
     """
     members = container.sizes
     if "manifest.json" in members:
-        entries = sequence(
-            parse_json(container.read("manifest.json"), f"{container.name}: manifest.json"), "manifest.json"
-        )
+        entries = parse_json(container.read("manifest.json"), f"{container.name}: manifest.json")
+        if isinstance(entries, dict) and "schemaVersion" in entries:
+            raise ArchiveError(
+                f"{container.name} is in the form of skopeo's dir: and Podman's docker-dir. "
+                "Copy it into a layout: skopeo copy dir:FOLDER oci:LAYOUT"
+            )
         found = []
-        for entry in entries:
+        for entry in sequence(entries, "manifest.json"):
             entry = mapping(entry, "an entry of manifest.json")
             tags = [tag for tag in sequence(entry.get("RepoTags"), "RepoTags") if isinstance(tag, str)]
             found.append(Choice(tuple(tags), None, entry))
