@@ -7,19 +7,8 @@ import json
 import pytest
 
 from imagelab.errors import ScanFormatError
-from imagelab.scans.reader import read_scan
 
 VECTOR = "AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"
-
-
-@pytest.fixture
-def scan_of(tmp_path):
-    def read(document):
-        path = tmp_path / "report.json"
-        path.write_bytes(document if isinstance(document, bytes) else json.dumps(document).encode())
-        return read_scan(path)
-
-    return read
 
 
 def sarif(tool, rule, *results):

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import gzip
 
 import pytest
 
 from imagelab.errors import ScanFormatError
-from imagelab.scans.reader import read_scan
-
-
-@pytest.fixture
-def scan_of(tmp_path):
-    def read(document):
-        path = tmp_path / "report.json"
-        path.write_bytes(document if isinstance(document, bytes) else json.dumps(document).encode())
-        return read_scan(path)
-
-    return read
 
 
 def test_reports_inside_attestations_and_exports(scan_of):
@@ -65,4 +54,33 @@ def test_reports_inside_attestations_and_exports(scan_of):
 )
 def test_what_is_not_read_is_called_by_its_name(scan_of, document, name):
     with pytest.raises(ScanFormatError, match=name):
+        scan_of(document)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (b"", "is empty"),
+        (b"\xff\xfe\x00\xd8", "neither JSON"),
+        (b"[" * 100_000, "nested"),
+        (b'{"a":' * 50_000, "nested|neither"),
+        (b"hello", "neither JSON"),
+        (b"3", "a int"),
+        (b"{}", "an object with"),
+        (b'{"kind": "Pod", "apiVersion": "v1"}', "Kubernetes object"),
+        (b"SPDXVersion: SPDX-2.3\n", "SPDX tag-value"),
+        (b"NAME   INSTALLED  FIXED-IN\n", "Grype's table"),
+        (b"No vulnerabilities found\n", "Grype's table"),
+        ("┌───┬───┐\n│ Target │ Type │".encode(), "table for people"),
+        (b"\n\nimage (debian 12)\nTotal: 3 (HIGH: 3)\n", "table for people"),
+        (b'[{"ProductArn": "x", "SchemaVersion": "2018-10-08"}]', "Security Hub"),
+        (b'[{"apiVersion": "aquasecurity.github.io/v1alpha1", "kind": "VulnerabilityReport"}]', "trivy-operator"),
+        (b'{"application/vnd.security.vulnerability.report; version=1.1": {}}', "Harbor"),
+        (b"<html><body>", "XML or HTML"),
+        (gzip.compress(b"x" * 100)[:20], "cannot be read"),
+        (b'{"@context": "https://openvex.dev/ns/v0.2.0", "statements": []}', "OpenVEX"),
+    ],
+)
+def test_what_is_no_report_is_refused(scan_of, document, message):
+    with pytest.raises(ScanFormatError, match=message):
         scan_of(document)
