@@ -269,13 +269,13 @@ class _Reader:
         stage.steps.append(replace(step, onbuild=onbuild, line=line, origins=origins, error=error))
 
     def finish(self) -> None:
-        """Marks what is taken from a stage that comes later."""
-        first = {stage.name: stage.index for stage in reversed(self.stages)}
+        """Marks what is taken from a stage that comes later: of stages with one name, the last is meant."""
+        last = {stage.name: stage.index for stage in self.stages}
         for stage in self.stages:
-            later = {name for name, _, is_stage, _ in stage.sources if not is_stage and name.lower() in first}
-            for n, step in enumerate(stage.steps if later else ()):
-                named = {step.flag("from"), *(mount.get("from") for mount in step.mounts)}
-                if not step.error and (wanted := next(iter(named & later), None)):
+            for n, step in enumerate(stage.steps):
+                named = [step.flag("from"), *(mount.get("from") for mount in step.mounts)]
+                wanted = next((name for name in named if name and last.get(name.lower(), 0) > stage.index), None)
+                if wanted and not step.error:
                     stage.steps[n] = replace(step, error=f"the stage {wanted!r} comes later; move it before this one")
 
     def make(self, node: DockerfileInstruction, stage: str, state: State, number: int | None) -> tuple[Step, State]:

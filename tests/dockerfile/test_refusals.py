@@ -33,6 +33,7 @@ REFUSED = [
     "FROM scratch\nCOPY --from=later a b\nFROM scratch AS later\n", "FROM scratch\nCOPY --from=1 a b\nFROM scratch\n",
     f"{BASE}RUN --mount=from=later,target=/x true\nFROM scratch AS later\n", f"{BASE}ONBUILD COPY --x a b\nFROM base\n",
     f"{BASE}ONBUILD RUNN x\nFROM base\n", "FROM scratch AS One\nFROM One\n",
+    "FROM scratch AS a\nFROM scratch\nCOPY --from=a x y\nFROM scratch AS a\n",
 ]  # fmt: skip
 TAKEN = [
     *(f"{BASE}{line}\n" for line in (
