@@ -10,7 +10,7 @@ import pandas as pd
 
 from imagelab.errors import ScanFormatError
 from imagelab.frames import expect_frame, make_frame
-from imagelab.scans.findings import FINDINGS_COLUMNS, SEVERITIES, SEVERITY, parse_purl
+from imagelab.scans.findings import FINDINGS_COLUMNS, SEVERITIES, SEVERITY, check_name, parse_purl
 
 COMPARISON_COLUMNS: dict[str, Any] = {
     "change": pd.CategoricalDtype(["new", "changed", "persisting", "fixed"]),
@@ -44,7 +44,7 @@ AGREEMENT_COLUMNS: dict[str, Any] = {
     "why": "string",
 }
 #: Ids that name one vulnerability. Advisories (RHSA, DSA, USN, ALAS …) cover many and join nothing.
-_ONE_VULNERABILITY = re.compile(r"(?:CVE|GHSA|PYSEC|GO|RUSTSEC|OSV|GMS|MAL|SNYK)-", re.I)
+_ONE_VULNERABILITY = re.compile(r"(?:CVE|GHSA|PYSEC|GO|RUSTSEC|OSV|GMS|MAL|SNYK|BDSA|XRAY)-", re.I)
 _SCOPED = ("composer", "golang", "maven", "npm", "swift")
 
 
@@ -195,7 +195,7 @@ def _summaries(frame: pd.DataFrame, names: dict[str, str]) -> dict[tuple[str, st
             key = (row.finding, package_key(row.purl, row.package), "")
         else:
             path = "" if row.path is pd.NA else re.sub(r":\d+$", "", row.path)
-            key = (row.finding, row.id, package_key(row.purl, row.package) or path)
+            key = (row.finding, check_name(row.id), package_key(row.purl, row.package) or path)
         word = None if pd.isna(row.severity) else row.severity
         fresh = row._asdict() | {"count": 0, "versions": set(), "names": set(), "severity": word}
         entry = entries.setdefault(key, fresh)

@@ -153,6 +153,12 @@ def newest_cvss(candidates: list[dict[str, Any]]) -> dict[str, Any]:
     return max(known, key=lambda one: one["cvss_version"] or "", default=cvss(None))
 
 
+def check_name(name: str) -> str:
+    """One of the three names of Trivy's checks: ``DS002``, ``AVD-DS-0002``, ``DS-0002`` (of today's) are one."""
+    found = re.fullmatch(r"(?:AVD-)?([A-Z]+)-?0*(\d+)", name)
+    return f"{found[1]}{found[2]}" if found else name
+
+
 def parse_purl(value: Any) -> PackageURL | None:
     """The package URL, or None where the value is none."""
     line = text(value)

@@ -18,7 +18,7 @@ from packageurl import PackageURL
 from imagelab.errors import ScanFormatError
 from imagelab.frames import make_frame
 from imagelab.redact import mask
-from imagelab.scans.findings import mapping, parse_purl, sequence, text, texts
+from imagelab.scans.findings import check_name, mapping, parse_purl, sequence, text, texts
 
 SET_ASIDE_COLUMNS = dict.fromkeys(("file", "finding", "id", "package", "severity", "reason"), "string")
 _SECTIONS = {
@@ -82,7 +82,7 @@ def suppress(scan: pd.DataFrame, *files: str | os.PathLike[str], on: date | None
     rules = [(os.fspath(file), rule) for file in files for rule in _read_rules(Path(file), on)]
     by_name: dict[str, list[int]] = {}
     for number, (_, decision) in enumerate(rules):
-        for name in {decision.id, _check(decision.id), *decision.aliases}:
+        for name in {decision.id, check_name(decision.id), *decision.aliases}:
             by_name.setdefault(name, []).append(number)
     images: set[str] = set()
     for report in scan.attrs.get("reports", []):
@@ -92,7 +92,7 @@ def suppress(scan: pd.DataFrame, *files: str | os.PathLike[str], on: date | None
     for row in rows.itertuples():
         own = images | ({row.reference} if row.reference is not pd.NA else set())
         names = [row.id, "", *(() if row.aliases is pd.NA else row.aliases.split(", "))]
-        names += [_check(row.id)] if row.finding == "misconfiguration" else []
+        names += [check_name(row.id)] if row.finding == "misconfiguration" else []
         latest = sorted({number for name in names for number in by_name.get(name, ())}, reverse=True)
         said = next((rules[number] for number in latest if rules[number][1].covers(row, own)), None)
         file, rule = said or ("", None)
@@ -177,12 +177,6 @@ def _entries(item: dict[str, Any], key: str) -> list[Any]:
     if value is not None and not isinstance(value, list):
         raise ValueError(f"{key} is {type(value).__name__}, not a list")
     return value or []
-
-
-def _check(name: str) -> str:
-    """Trivy's checks have three names: ``DS002``, ``AVD-DS-0002``, ``DS-0002``."""
-    found = re.fullmatch(r"(?:AVD-)?([A-Z]+)-?0*(\d+)", name)
-    return f"{found[1]}{found[2]}" if found else name
 
 
 def _vex_rules(document: Any, path: Path) -> Iterator[_Rule]:

@@ -191,3 +191,11 @@ def test_what_is_no_scan():
     for verb in (lambda: il.compare_scans("a.json", scan), lambda: il.compare_scanners(scan)):
         with pytest.raises(il.ImagelabError, match=r"il\.read_scan gives, not str"):
             verb()
+
+
+def test_a_check_that_trivy_calls_otherwise_today_persists():
+    before, after = (
+        scan("trivy", {"finding": "misconfiguration", "id": name, "path": "Dockerfile"})
+        for name in ("DS002", "DS-0002")
+    )
+    assert list(compare_scans(before, after)["change"]) == ["persisting"]
