@@ -17,6 +17,8 @@ def read_gitlab(document: dict[str, Any]) -> Report:
     report.attrs = {"scanner_version": text(scanner.get("version")), "scanned": text(scan.get("end_time"))}
     own = mapping(mapping(next(iter(sequence(document.get("vulnerabilities"))), None)).get("scanner"))
     report.scanner = (text(scanner.get("id") or scanner.get("name") or own.get("id")) or "gitlab").lower()
+    if scan.get("status") == "failure":
+        report.skip("the scan failed; there may be more to find", finding="scan", id=scanner.get("id"))
     for item in report.objects(document.get("vulnerabilities"), "vulnerability"):
         location = mapping(item.get("location"))
         dependency = mapping(location.get("dependency"))

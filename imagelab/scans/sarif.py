@@ -75,6 +75,10 @@ def read_sarif(document: dict[str, Any]) -> Report:
         for extension in sequence(mapping(run.get("tool")).get("extensions")):
             rules += [mapping(rule) for rule in sequence(mapping(extension).get("rules"))]
         by_id = {rule["id"]: rule for rule in reversed(rules) if isinstance(rule.get("id"), str)}
+        if run.get("results") is None:  # section 3.14.23
+            report.skip("no results: the tool did not scan, or they are in another file", finding="run", id=name)
+        if any(mapping(one).get("executionSuccessful") is False for one in sequence(run.get("invocations"))):
+            report.skip("the tool says that it failed; there may be more to find", finding="run", id=name)
         for result in report.objects(run.get("results"), "result"):
             _result(report, run, result, _rule(result, rules, by_id), suppressible=not name.startswith("Anchore"))
     report.scanner = " + ".join(dict.fromkeys(scanners)) or "unknown"

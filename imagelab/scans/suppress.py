@@ -65,7 +65,7 @@ def suppress(scan: pd.DataFrame, *files: str | os.PathLike[str], on: date | None
     *files : path
         A later file, and in a VEX document a later statement, speaks over an earlier one.
     on : datetime.date, optional
-        The day that expiry dates are compared with; today by default.
+        The day that expiry dates are compared with; today by default. On its date an entry holds no more.
 
     Returns
     -------

@@ -291,3 +291,16 @@ def test_scout_s_first_sarif_has_one_purl(scan_of):
     rule = {"id": "GMS-2022-9109", "name": "OsPackageVulnerability", "properties": properties}
     row = scan_of(sarif("docker scout", rule, {})).iloc[0]
     assert (row["id"], row["package"], row["version"], row["severity"]) == ("GMS-2022-9109", "b", "1.4.5", "unknown")
+
+
+def test_a_scan_that_failed_is_not_silently_clean(scan_of):
+    runs = [
+        {"tool": {"driver": {"name": "a"}}},
+        {"tool": {"driver": {"name": "b"}}, "results": [], "invocations": [{"executionSuccessful": False}]},
+        {"tool": {"driver": {"name": "c"}}, "results": [], "invocations": [{"executionSuccessful": True}]},
+    ]
+    aside = scan_of({"version": "2.1.0", "runs": runs}).attrs["set_aside"]
+    assert [(one["finding"], one["id"]) for one in aside] == [("run", "a"), ("run", "b")]
+    document = gitlab()
+    document["scan"]["status"], document["vulnerabilities"] = "failure", []
+    assert [one["reason"][:15] for one in scan_of(document).attrs["set_aside"]] == ["the scan failed"]
