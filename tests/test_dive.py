@@ -49,7 +49,7 @@ def same(archive: str, scratch: Path) -> None:
     assert ours.user_wasted_ratio == pytest.approx(ratio, rel=0, abs=0, nan_ok=True)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LAYERS)
 def test_any_layers(tmp_path, layers):
     same(write_tar(tmp_path / "made.tar", docker_save([layer_tar(layer) for layer in layers])), tmp_path)

@@ -61,7 +61,7 @@ def use(reference: str) -> None:
             verb(image)
 
 
-RELAXED = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+RELAXED = settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @RELAXED
@@ -103,7 +103,7 @@ def test_any_node_of_a_layout_of_any_type(tmp_path, data):
     use("oci-archive:" + write_tar(tmp_path / "x.tar", layout))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_flipped_byte_of_an_archive(tmp_path, data):
     plain = write_tar(tmp_path / "x.tar", docker_save(TARS, **CONFIG))

@@ -25,7 +25,7 @@ from imagelab.errors import ArchiveError
 from imagelab.layer_tar import list_tar
 from tests.conftest import missing
 
-RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+RELAXED = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 SEGMENT = st.one_of(
     st.sampled_from([b"a", b"b", b".", b"..", b".wh.a", b".wh..wh..opq", b".wh.", b"etc", b"\xff\xfe",
@@ -280,7 +280,7 @@ def outcome(read):
         return None
 
 
-@settings(max_examples=400, deadline=3000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_flipped_bytes_end_in_a_listing_or_an_archive_error(tmp_path, data):
     plain = make_tar([("a", b"x" * 600), ("d/" + "n" * 150, b"y" * 10), ("h", "=>a")])
@@ -396,7 +396,7 @@ def test_truncated_compressed_data_is_noticed_at_every_length(kind):
                 pass
 
 
-@settings(max_examples=150, deadline=3000)
+@settings(max_examples=150)
 @given(st.data())
 def test_flipped_compressed_bytes(data):
     tar = make_tar([("f", b"text " * 500), ("g", bytes(300))])

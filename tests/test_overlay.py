@@ -163,7 +163,7 @@ def check(layers: list[list[tuple[bytes, str, Any]]]) -> None:
         ).all()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(LAYERS)
 def test_any_layers(layers):
     check(layers)

@@ -118,7 +118,7 @@ def test_damage_is_noticed(tmp_path, image):
         il.load_image(bad)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_flipped_bytes(tmp_path, data):
     path = tmp_path / "x.parquet"
@@ -142,7 +142,7 @@ def rewritten(path, change) -> None:
     pq.write_table(table.replace_schema_metadata({KEY: json.dumps(change(document)).encode()}), path)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_node_of_its_metadata_of_any_type(tmp_path, data):
     path = tmp_path / "x.parquet"

@@ -81,7 +81,7 @@ FILES = st.tuples(NAMES, st.sampled_from(["file"]), st.sampled_from([b"", b"a" *
 WHITEOUTS = NAMES.map(lambda name: (b"/.wh.".join(name.rsplit(b"/", 1)), "file", b""))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.one_of(FILES, WHITEOUTS), max_size=8), min_size=1, max_size=4), st.booleans())
 def test_no_byte_is_counted_twice(layers, digests):
     image = built(layers, [f"COPY --link {n} / # buildkit" for n in range(len(layers))])
@@ -94,7 +94,7 @@ def test_no_byte_is_counted_twice(layers, digests):
     assert (found.groupby("layer_index")["bytes"].sum().reindex(per_layer.index, fill_value=0) <= per_layer).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 3000), min_size=1), st.data())
 def test_what_is_predicted_is_what_a_rebuild_saves(sizes, data):
     """Random files, some deleted later; the rebuild never writes those."""

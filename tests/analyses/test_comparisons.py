@@ -74,7 +74,6 @@ def test_sharing(images):
         il.compare_layers(images, identity="digest")
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 5), max_size=6), min_size=1, max_size=4))
 def test_sharing_is_set_arithmetic(stacks):
     sizes = [3, 10, 100, 1000, 5000, 70000]

@@ -124,7 +124,7 @@ NAMES = st.lists(st.sampled_from(["a", "b", "lib", "x y", "é", "other"]), min_s
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(NAMES, st.integers(0, 10**9), max_size=30), st.sampled_from([0.0, 0.01, 0.3]))
 def test_folding_keeps_every_byte(sizes, smallest):
     # A path that is also a directory of another cannot be a file.

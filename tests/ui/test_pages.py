@@ -109,7 +109,7 @@ def test_nothing_in_an_image_acts_or_breaks_a_page(hostile, name, chromium):
     for chart in tab.locator(".js-plotly-plot").all():
         for mark in chart.locator(".point, .slice").all()[:5]:
             mark.dispatch_event("mouseover")
-            mark.hover(force=True, timeout=2000) if mark.is_visible() else None
+            mark.hover(force=True) if mark.is_visible() else None
     for box in tab.locator("input[type=search]").all():
         box.fill("<img src=x onerror=window.planted=1>")
     tab.wait_for_timeout(500)
