@@ -14,7 +14,7 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 CI = os.environ.get("CI") == "true"
-settings.register_profile("patient", deadline=None)  # a loaded machine is no failure
+settings.register_profile("patient", deadline=None, derandomize=CI)  # a loaded machine is no failure
 settings.load_profile("patient")
 
 
