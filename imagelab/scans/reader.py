@@ -155,7 +155,7 @@ def _dispatch(document: Any, name: str) -> Report:
             return cyclonedx.read_cyclonedx(document)
         if str(document.get("spdxVersion", "")).startswith("SPDX-2"):
             return spdx.read_spdx(document)
-        if isinstance(document.get("@graph"), list) and "spdx.org" in str(document.get("@context")):
+        if isinstance(document.get("@graph"), list) and "spdx-context" in str(document.get("@context")):
             return spdx.read_spdx3(document)
         if gitlab.is_gitlab(document):
             return gitlab.read_gitlab(document)

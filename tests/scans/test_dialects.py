@@ -259,7 +259,7 @@ def test_spdx_3_as_syft_writes_it(scan_of):
         "2025-01-01T00:00:00Z",
     )
     del graph[3]
-    scan = scan_of({"@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld", "@graph": graph})
+    scan = scan_of({"@context": "https://spdx.github.io/spdx-spec/v3.0/model/spdx-context.jsonld", "@graph": graph})
     assert list(scan["package"]) == ["image"]
 
 
