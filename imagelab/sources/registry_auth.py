@@ -1,7 +1,7 @@
 """Who one is to a registry: what ``docker login`` left, and how its challenge is answered.
 
 Sources: CNCF Distribution's "Token Authentication Specification" and "OAuth2 Token Authentication"; Docker CLI's
-``config.json`` and the credential helpers' protocol.
+``config.json`` and the credential helpers' protocol; containers-auth.json(5).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,26 @@ _CHALLENGE = re.compile(r"(\w+)\s+((?:\w+=(?:\"[^\"]*\"|[^\s,]*)(?:\s*,\s*)?)+)"
 
 
 def credentials(host: str) -> dict[str, str] | None:
-    """What Docker's ``config.json`` (``DOCKER_CONFIG``, else ``~/.docker``) holds for a registry: ``user`` and
-    ``password``, or ``refresh`` (an identity token); None for nothing, also where its helper does not answer."""
-    config = _read_config()
+    """What Docker's ``config.json`` (``DOCKER_CONFIG``, else ``~/.docker``) holds for a registry, else Podman's and
+    skopeo's ``auth.json``: ``user`` and ``password``, or ``refresh`` (an identity token); None for nothing, also where
+    a helper does not answer."""
     names = _HUB_KEYS if host == HUB else (host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/")
+    return next(filter(None, (_login(_read(path), names) for path in _config_files())), None)
+
+
+def _config_files() -> Iterator[Path]:
+    home = Path.home()
+    yield Path(os.environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
+    if named := os.environ.get("REGISTRY_AUTH_FILE"):
+        yield Path(named)
+    if running := os.environ.get("XDG_RUNTIME_DIR"):
+        yield Path(running) / "containers" / "auth.json"
+    elif hasattr(os, "getuid"):  # not on Windows
+        yield Path(f"/run/containers/{os.getuid()}/auth.json")
+    yield home / ".config" / "containers" / "auth.json"
+
+
+def _login(config: dict[str, Any], names: tuple[str, ...]) -> dict[str, str] | None:
     helpers, auths = (_mapping(config.get(key)) for key in ("credHelpers", "auths"))
     helper = next((helpers[name] for name in names if name in helpers), config.get("credsStore"))
     if isinstance(helper, str) and re.fullmatch(r"[\w.-]+", helper) and (found := _helped(helper, names[0])):
@@ -59,8 +76,7 @@ def challenges(header: str) -> dict[str, dict[str, str]]:
     }
 
 
-def _read_config() -> dict[str, Any]:
-    path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+def _read(path: Path) -> dict[str, Any]:
     try:
         return _mapping(json.loads(path.read_bytes()))
     except (OSError, ValueError, RecursionError):

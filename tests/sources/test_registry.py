@@ -346,6 +346,24 @@ def test_credentials_are_found_where_docker_login_leaves_them(config, expected, 
     assert credentials("h:1") == expected
 
 
+@pytest.mark.parametrize(
+    "variable, value, place",
+    [
+        ("XDG_RUNTIME_DIR", "run", "run/containers/auth.json"),
+        ("REGISTRY_AUTH_FILE", "mine.json", "mine.json"),
+        ("HOME", "home", "home/.config/containers/auth.json"),
+    ],
+)
+def test_what_podman_login_left_counts_where_docker_knows_nothing(variable, value, place, tmp_path, monkeypatch):
+    monkeypatch.setenv(variable, str(tmp_path / value))
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).write_text('{"auths": {"h:1": {"auth": "dTpw"}}}')
+    login(tmp_path, "other", auth="ZDpk")
+    assert credentials("h:1") == {"user": "u", "password": "p"}
+    login(tmp_path, "h:1", auth="ZDpk")
+    assert credentials("h:1") == {"user": "d", "password": "d"}
+
+
 def test_docker_hub_has_its_own_name_in_the_configuration(tmp_path):
     login(tmp_path, "https://index.docker.io/v1/", auth="dTpw")
     assert credentials("docker.io") == {"user": "u", "password": "p"}
