@@ -188,7 +188,7 @@ class Keys:
         else:
             # "RUN <<EOF" runs the text itself; else the shell sees the document in its command
             bare = len(step.heredocs) == 1 and re.fullmatch(r"<<-?[\"']?\w+[\"']?", words[0])
-            documents = "".join(f"\n{text}{name}" for name, text in step.heredocs)
+            documents = "".join(f"\n{doc.content}{doc.name}" for doc in step.node.heredocs)  # the shell takes off tabs
             command = (*state.shell, step.heredocs[0][1] if bare else "".join(words) + documents)
         definition: dict[str, Any] = {
             "command": command,

@@ -6,6 +6,7 @@ scoping, numbering and the stage graph follow BuildKit's ``dockerfile2llb``, as 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform as machine
 import posixpath
@@ -248,7 +249,7 @@ class _Reader:
         stage = self.stages[-1]
         made = node.name in STEPS
         step, state = self.make(node, stage.name, stage.state, stage.count + 1 if made else None)
-        if node.name == "WORKDIR" and state.workdir.strip("/") == "":
+        if node.name == "WORKDIR" and posixpath.normpath(state.workdir).strip("/") == "":
             step = replace(step, step=None)  # "/" is always there: BuildKit makes and counts no step
         stage.count += step.step is not None
         stage.state = state
@@ -313,7 +314,8 @@ class _Reader:
             scope, shown = dict(env), []
             for word in words:
                 key, equals, default = word.partition("=")
-                key = self.expand(key, scope)
+                with contextlib.suppress(ValueError):  # BuildKit leaves such a name as it is
+                    key = self.expand(key, scope)
                 value = self.args.get(key, self.expand(default, scope) if equals else self.top.env.get(key))
                 if value is not None:
                     scope = _set(scope, {key: value})

@@ -192,3 +192,11 @@ def test_frames_of_other_verbs_are_refused():
 
 def test_changes_are_paths_too(project):
     pd.testing.assert_frame_equal(plan_build(project, [Path("app.py")]), plan_build(project, "app.py"))
+
+
+@pytest.mark.parametrize(("command", "hit"), [("cat <<-X", False), ("<<-X", True)])
+def test_a_documents_leading_tabs_count_where_the_shell_takes_them_off(tmp_path, command, hit):
+    for name, tabs in (("one", "\t"), ("two", "\t\t")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Dockerfile").write_text(f"FROM a\nRUN {command}\n{tabs}true\nX\n")
+    assert plan_build(tmp_path / "one", after=tmp_path / "two")["hit"].tolist() == [hit]

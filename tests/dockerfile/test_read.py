@@ -120,6 +120,11 @@ def test_heredocs_and_onbuild():
     assert triggered[["stage", "step", "instruction"]].to_numpy().tolist() == [["stage-1", 1, "RUN"]]
 
 
+def test_a_workdir_that_comes_to_the_root_is_no_step():
+    frame = read_dockerfile("FROM a\nWORKDIR ..\nWORKDIR /w/..\nWORKDIR /w\n").instructions
+    assert frame["step"].tolist() == [1, pd.NA, pd.NA, 2]
+
+
 def test_secrets_are_masked_and_named():
     frame = read_dockerfile(
         "FROM a\nENV DB_PASSWORD=hunter2secret\nARG API_TOKEN=abcdef123456\nLABEL a=b\n"

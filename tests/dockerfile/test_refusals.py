@@ -45,6 +45,7 @@ TAKEN = [
         "RUN --mount=type=cache,dst=/x,id=$HOME,ro --mount=type=tmpfs,target=/y,size=1.5k true",
         "RUN --mount=type=secret,target=/x,required --mount=type=ssh,required=1 true", "RUN --mount=type=bind,target=x,rw true",
         "RUN --mount=TYPE=Cache,Target=/x,sharing=SHARED,from= --network=none true", "ONBUILD RUNN x", "ONBUILD COPY x",
+        "ARG ${A:?no}",
         "ONBUILD RUN <<EOF\ntrue\nEOF\nRUN true", "ONBUILD COPY <<A <<\"B\" /x/\na\nA\n$b\nB",
     )),
     "FROM --platform=linux/arm/v7 scratch AS B-b_c.d\n", "FROM --platform= scratch\n", "ARG B=base\n" + BASE + "FROM $B\n",
