@@ -78,7 +78,7 @@ def list_tar(window: Window, *, name: str = "layer", digests: bool = False, capt
     """
     batches: list[pa.RecordBatch] = []
     entries = 0
-    passing = digests or not window.rewinds
+    passing = digests or (capture and not window.rewinds)
     try:
         for batch in _walk(window, passing, digests, capture):
             entries += len(batch.headers)
