@@ -66,7 +66,7 @@ def likeness_heatmap(likeness: pd.DataFrame) -> go.Figure:
         )
     )  # fmt: skip
     left = f"; {len(table) - MOST} further images are left out" if len(table) > MOST else ""
-    titled(figure, finding, f"Bytes that both have ÷ bytes that either has{left}", height=240 + 18 * len(names))
+    titled(figure, finding, f"Bytes that both have ÷ bytes that either has{left}", height=300 + 22 * len(names))
     ticks = {"tickvals": places, "ticktext": names, "showgrid": False, "tickfont": {"size": 11}}
     return figure.update_xaxes(ticks, tickangle=60).update_yaxes(ticks | {"autorange": "reversed"})
 
