@@ -20,7 +20,7 @@ REFUSED = [
         "COPY --Link a b", "ADD --from=x a b", "COPY --keep-git-dir a b", "COPY --chmod=999 a b", "COPY --chmod=u a b",
         "COPY --from=base a b", "COPY --from=0 a b", "COPY --from=7 a b", "COPY --from=-1 a b", "COPY --from=$WHO a b",
         "COPY --from=Upper a b", "COPY http://localhost/x y", 'COPY "a b" c', "COPY a <<EOF\nx\nEOF", "ONBUILD --x RUN y",
-        "RUN --network=some true", "RUN --mount=type=some,target=/x true", "RUN --mount=type=cache,target=/. true",
+        "RUN --network=some true", "RUN --mount=type=some,target=/x true", "RUN --mount=type=cache,target=/ true",
         "RUN --mount=target=/ true", "RUN --mount=type=cache,target=/x,sharing=some true",
         "RUN --mount=type=bind,target=/x,sharing=shared true", "RUN --mount=type=cache,target=/x,size=1 true",
         "RUN --mount=type=tmpfs,target=/x,size=big true", "RUN --mount=type=cache,target=/x,uid=root true",
