@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
 from imagelab.frames import make_frame
@@ -54,18 +57,30 @@ def waste(images: Images, *, digests: Digests = False) -> pd.DataFrame:
 
 def ledger(files: pd.DataFrame) -> pd.DataFrame:
     """As ``waste``, of the frame that ``il.files`` gave."""
-    stored = ["reference", "path", "size", "reason", "layer_index", "instruction", "removed_layer_index"]
-    lost = files.loc[files["reason"].notna() & (files["size"] > 0), stored].rename(columns={"size": "bytes"})
-    lost = lost.sort_values("bytes", ascending=False, kind="stable")
+    size, layer = files["size"].to_numpy(), files["layer_index"].to_numpy()
+    reference, instruction = (files[name].astype("category").cat for name in ("reference", "instruction"))
+    rows = np.flatnonzero(files["reason"].notna() & (size > 0))
+    rows = rows[np.argsort(-size[rows], kind="stable")]
+    lost = files[["path", "reason", "removed_layer_index"]].take(rows)
+    image, remover = reference.codes.to_numpy()[rows], lost["removed_layer_index"].to_numpy("int64")
     # the remover's text: that of any entry of its layer (its whiteout, or what took the place)
-    told = files[["reference", "layer_index", "instruction"]].drop_duplicates(["reference", "layer_index"])
-    told = told.rename(columns={"layer_index": "removed_layer_index", "instruction": "removed_instruction"})
-    lost = lost.merge(told, on=["reference", "removed_layer_index"], how="left")[list(WASTE_COLUMNS)]
-    for name in ("reference", "instruction", "removed_instruction"):
-        if isinstance(lost[name].dtype, pd.CategoricalDtype):  # pandas' own way makes an object of every text
-            texts = lost[name].cat.categories.astype(WASTE_COLUMNS[name]).array
-            lost[name] = texts.take(lost[name].cat.codes.to_numpy(), allow_fill=True)
-    return lost.astype({name: dtype for name, dtype in WASTE_COLUMNS.items() if dtype != "category"})
+    told = np.full((len(reference.categories) + 1, max(layer.max(initial=0), remover.max(initial=0)) + 1), -1)
+    told[reference.codes, layer] = instruction.codes
+
+    def text(of: Any, codes: np.ndarray, dtype: str) -> Any:
+        return of.categories.astype(dtype).array.take(codes, allow_fill=True)
+
+    columns = {
+        "reference": text(reference, image, "str"),
+        "path": lost["path"].array,
+        "bytes": size[rows],
+        "reason": lost["reason"].array,
+        "layer_index": layer[rows].astype("int64"),
+        "instruction": text(instruction, instruction.codes.to_numpy()[rows], "string"),
+        "removed_layer_index": pd.array(remover, "Int64"),
+        "removed_instruction": text(instruction, told[image, remover], "string"),
+    }
+    return pd.DataFrame(columns)
 
 
 def efficiency(images: Images) -> pd.DataFrame:
