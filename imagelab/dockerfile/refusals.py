@@ -51,7 +51,10 @@ def refusal(
     flags: Iterable[tuple[str, str]],
     mounts: Iterable[Mapping[str, str]],
 ) -> str:
-    """Why BuildKit refuses an instruction with these expanded words, flags and mounts; empty where it takes it."""
+    """Why BuildKit refuses an instruction with these expanded words, flags and mounts; empty where it takes it.
+
+    What a variable gives is not judged: the base image's environment is not known here.
+    """
     value = _VALUES.get(node.name)
     return (
         _flags(node)
@@ -104,9 +107,9 @@ def _copy(node: DockerfileInstruction, words: Sequence[str]) -> str:
 
 
 def _expose(node: DockerfileInstruction, words: Sequence[str]) -> str:
-    for word in words:
+    for raw, word in zip(node.args, words, strict=True):
         ports = _PORTS.fullmatch(word)
-        if word and not (ports and int(ports[1]) <= int(ports[2] or ports[1]) <= 65535):
+        if "$" not in raw and not (ports and int(ports[1]) <= int(ports[2] or ports[1]) <= 65535):
             return f"invalid port: {word[:100]!r}"
     return ""
 
@@ -142,8 +145,14 @@ _VALUES: dict[str, Callable[[DockerfileInstruction, Sequence[str]], str]] = {
         else f"invalid stage name: {node.args[-1]!r}"
     ),
     "SHELL": lambda node, words: "" if node.json else "SHELL requires the arguments to be in JSON form",
-    "STOPSIGNAL": lambda node, words: "" if _SIGNAL.fullmatch(words[0]) else f"invalid signal: {words[0][:100]!r}",
-    "VOLUME": lambda node, words: "" if all(words) else "VOLUME specified can not be an empty string",
+    "STOPSIGNAL": lambda node, words: (
+        "" if "$" in node.args[0] or _SIGNAL.fullmatch(words[0]) else f"invalid signal: {words[0][:100]!r}"
+    ),
+    "VOLUME": lambda node, words: (
+        ""
+        if all(word or "$" in raw for raw, word in zip(node.args, words, strict=True))
+        else "VOLUME specified can not be an empty string"
+    ),
 }
 
 

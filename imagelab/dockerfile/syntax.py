@@ -290,7 +290,8 @@ class _Reader:
         except ValueError as failed:
             return replace(plain, error=str(failed)), state
         step = replace(plain, words=tuple(words), flags=expanded, heredocs=docs)
-        error = refusal(node, words, expanded, step.mounts)
+        fixed = [pair for raw, pair in zip(node.flags, expanded, strict=True) if "$" not in raw or node.name == "FROM"]
+        error = refusal(node, words, fixed, [_mount(value) for key, value in fixed if key == "mount"])
         for name, value in flags:
             if "$" in (value if name == "from" else _mount(value).get("from", "") if name == "mount" else ""):
                 error = error or "from= cannot hold a variable; name a stage with FROM and an ARG above the first FROM"
