@@ -184,7 +184,12 @@ class _Tree:
     def __init__(self, paths: pa.Array, kinds: np.ndarray, links: pa.Array) -> None:
         linked = np.flatnonzero(kinds == HARDLINK)
         both = pa.concat_arrays([paths, links.take(pa.array(linked)).fill_null(b"/")]) if len(linked) else paths
-        encoded = pc.replace_substring(both, "/", "\0").dictionary_encode()
+        _, offsets, data = both.buffers()  # all names as one text: many times faster than one by one
+        text = np.frombuffer(data or b"", np.uint8)
+        text = pa.py_buffer(text * (text != ord("/")))
+        encoded = pa.Array.from_buffers(
+            both.type, len(both), [None, offsets, text], offset=both.offset
+        ).dictionary_encode()
         keys = encoded.dictionary
         order = pc.sort_indices(keys).to_numpy()
         place = np.empty(len(keys), np.int64)
