@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ from imagelab.analyses.hardening_rules import run_rules
 from imagelab.tables import Reference
 
 
-def check_hardening(subject: Reference | Mapping[str, Any]) -> pd.DataFrame:
+def check_hardening(subject: Reference | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Check an image, or a container, against hardening rules.
 
     Parameters
@@ -23,7 +23,7 @@ def check_hardening(subject: Reference | Mapping[str, Any]) -> pd.DataFrame:
     subject : Image or reference, or mapping
         ``container:NAME`` is a container of the engine, created or running (`containers` lists them); its
         image is checked apart. Files are listed: an engine saves the image for it, unless it was listed before.
-        A mapping is what ``docker inspect`` says of a container, for one that is elsewhere.
+        A mapping, or a list of one, is what ``docker inspect`` says of a container, for one that is elsewhere.
 
     Returns
     -------
@@ -36,12 +36,14 @@ def check_hardening(subject: Reference | Mapping[str, Any]) -> pd.DataFrame:
     Raises
     ------
     ImagelabError
-        The image or container cannot be loaded.
+        The image or container cannot be loaded, or the mapping is of no container.
     """
+    if isinstance(subject, list) and any(isinstance(one, Mapping) for one in subject):
+        subject = subject[0] if len(subject) == 1 else {}  # docker inspect prints a list
     if isinstance(subject, Mapping):
-        facts = ContainerFacts(subject)
+        facts = ContainerFacts.of(subject)
         return run_rules(CONTAINER_RULES, facts, f"container:{facts.name}")
     if isinstance(subject, str) and subject.startswith("container:"):
         return run_rules(CONTAINER_RULES, ContainerFacts.load(subject), subject)
-    image = tables.one_image(subject)
+    image = tables.one_image(cast(Reference, subject))
     return run_rules([*CONFIG_RULES, *FILE_RULES], ImageFacts(image), image.reference)

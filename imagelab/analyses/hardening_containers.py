@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from imagelab.analyses.hardening_rules import Evidence, Rule, Unknown, is_root
+from imagelab.errors import ImagelabError
 from imagelab.frames import make_frame
 from imagelab.redact import mask_document
 from imagelab.scans.findings import mapping, number, sequence, text, texts
@@ -38,7 +39,7 @@ DEFAULT_CAPABILITIES = (
     "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
 )  # fmt: skip
 _SENSITIVE = re.compile(r"/(?:boot|dev|etc|lib|lib64|proc|root|sys|usr|var/lib/docker|var/run|run)?(?:/|$)")
-_SOCKETS = ("docker.sock", "containerd.sock", "podman.sock", "crio.sock")
+_SOCKETS = ("docker.sock", "containerd.sock", "podman.sock", "crio.sock", "docker_engine")  # Windows' named pipe
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,42 @@ class ContainerFacts:
 
         return cls(inspect_containers(reference.removeprefix("container:"))[0])
 
+    @classmethod
+    def of(cls, inspected: Any) -> ContainerFacts:
+        """What was inspected elsewhere; refused where it is something else than a container."""
+        listed = isinstance(inspected, Mapping) and isinstance(inspected.get("State"), str)  # by docker ps
+        if not isinstance(inspected, Mapping) or "HostConfig" not in inspected or listed:
+            raise ImagelabError(
+                "not what `docker inspect CONTAINER` says: expected an object with HostConfig, not an image or a row "
+                "of `docker ps`. Give each item of its JSON list."
+            )
+        return cls(inspected)
+
     @property
     def config(self) -> dict[str, Any]:
         return mapping(self.inspected.get("Config"))
 
     @property
     def host(self) -> dict[str, Any]:
-        return mapping(self.inspected.get("HostConfig"))
+        host = mapping(self.inspected.get("HostConfig"))
+        # before API 1.18 the limit was the Config's
+        return host and {"Memory": self.config.get("Memory")} | host
+
+    @property
+    def id(self) -> str | None:
+        return text(self.inspected.get("Id")) or text(self.inspected.get("ID"))  # so until Docker 1.2
 
     @property
     def name(self) -> str:
-        return (text(self.inspected.get("Name")) or text(self.inspected.get("Id")) or "").removeprefix("/")
+        return (text(self.inspected.get("Name")) or self.id or "").removeprefix("/")
+
+    @property
+    def state(self) -> str | None:
+        """Docker before 1.9 tells flags, which moby's State.StateString puts into one word."""
+        told = mapping(self.inspected.get("State"))
+        flags = (flag.lower() for flag in ("Paused", "Restarting", "Running", "Dead") if told.get(flag) is True)
+        never = str(told.get("StartedAt", "0001-")).startswith("0001-")
+        return text(told.get("Status")) or next(flags, None) or (("created" if never else "exited") if told else None)
 
     @property
     def options(self) -> list[str]:
@@ -75,24 +101,36 @@ class ContainerFacts:
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        """The bounding set: ALL, or names without ``CAP_``, from the defaults, ``--cap-drop`` and ``--cap-add``."""
-        add, drop = (
-            {name.upper().removeprefix("CAP_") for name in texts(self.host.get(key))} for key in ("CapAdd", "CapDrop")
+        """The bounding set: ALL, or names without ``CAP_``, from the defaults, ``--cap-drop`` and ``--cap-add``.
+
+        Podman, whose defaults are fewer, tells the set itself.
+        """
+        bounding, add, drop = (
+            {name.upper().removeprefix("CAP_") for name in texts(value)}
+            for value in (self.inspected.get("BoundingCaps"), self.host.get("CapAdd"), self.host.get("CapDrop"))
         )
         if self.host.get("Privileged"):
             return ("ALL",)
+        if "BoundingCaps" in self.inspected:
+            return tuple(sorted(bounding))
         if "ALL" in add:
             return ("ALL", *(f"-{name}" for name in sorted(drop - {"ALL"})))
         kept = set() if "ALL" in drop else set(DEFAULT_CAPABILITIES) - drop
         return tuple(sorted(kept | add))
 
     def mounts(self) -> list[tuple[str, str, bool]]:
-        """Host path, path inside, writable; of bind mounts."""
+        """Host path, path inside, writable; of bind mounts, and of Windows' named pipes.
+
+        ``Mounts`` is there since Docker 1.8, their ``Type`` since 1.13: until then, only a volume has a driver.
+        """
+        if "Mounts" not in self.inspected:
+            binds = [bind.split(":") for bind in texts(self.host.get("Binds")) if bind.startswith("/") and ":" in bind]
+            return [(source, inside, "ro" not in mode) for source, inside, *mode in binds]
         found = [mapping(one) for one in sequence(self.inspected.get("Mounts"))]
         return [
             (str(one.get("Source")), str(one.get("Destination")), bool(one.get("RW")))
             for one in found
-            if one.get("Type") == "bind"
+            if (one.get("Type") or ("volume" if one.get("Driver") or one.get("Name") else "bind")) in ("bind", "npipe")
         ]
 
 
@@ -115,22 +153,25 @@ def containers(inspected: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None
     Raises
     ------
     DaemonUnavailable
+    ImagelabError
+        Something else was given than what ``docker inspect`` says of containers.
     """
     if inspected is None:
         from imagelab.sources.daemon import inspect_containers
 
         inspected = inspect_containers()
     rows = []
-    for facts in map(ContainerFacts, [inspected] if isinstance(inspected, Mapping) else inspected):
+    one = isinstance(inspected, Mapping) or not isinstance(inspected, Iterable)
+    for facts in map(ContainerFacts.of, [inspected] if one else inspected):
         host = facts.host
         limits = ("NanoCpus", "CpuQuota", "CpuPeriod", "PidsLimit", "Memory")
         nano, quota, period, pids, memory = (number(host.get(key)) or 0 for key in limits)
         rows.append(
             {
                 "reference": f"container:{facts.name}",
-                "container": text(facts.inspected.get("Id")),
+                "container": facts.id,
                 "image": text(facts.config.get("Image")),
-                "state": text(mapping(facts.inspected.get("State")).get("Status")),
+                "state": facts.state,
                 "created": timestamp(text(facts.inspected.get("Created"))),
                 "user": text(facts.config.get("User")) or "",
                 "read_only": bool(host.get("ReadonlyRootfs")),
@@ -139,9 +180,9 @@ def containers(inspected: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None
                 "capabilities": ", ".join(facts.capabilities),
                 "network": text(host.get("NetworkMode")),
                 "mounts": ", ".join(f"{source}:{inside}" for source, inside, _ in facts.mounts()),
-                "memory": int(memory) or None,
+                "memory": int(memory) if not _is_unlimited(memory) else None,
                 "cpus": nano / 1e9 or (quota / (period or 100_000) if quota > 0 else None),
-                "pids": int(pids) if pids > 0 else None,
+                "pids": int(pids) if not _is_unlimited(pids) else None,
             }
         )
     return make_frame(rows, CONTAINERS_COLUMNS)
@@ -161,6 +202,11 @@ def _setting(key: str, wrong: Callable[[Any], bool], say: str) -> Callable[[Cont
 
 def _is_host(mode: Any) -> bool:
     return mode == "host"
+
+
+def _is_unlimited(value: Any) -> bool:
+    """Kernels say so with the largest number of pages."""
+    return not 0 < (number(value) or 0) < 1 << 62
 
 
 def user(facts: ContainerFacts) -> Iterator[Evidence]:
@@ -184,7 +230,10 @@ def no_new_privileges(facts: ContainerFacts) -> Iterator[Evidence]:
 
 
 def unconfined(facts: ContainerFacts) -> Iterator[Evidence]:
-    for option in facts.options:
+    if facts.host.get("Privileged"):
+        yield Evidence("--privileged turns both off")
+    profile = text(facts.inspected.get("AppArmorProfile"))
+    for option in dict.fromkeys([*facts.options, f"apparmor={profile}"]):
         if re.fullmatch(r"(?:seccomp|apparmor)[:=]unconfined|label[:=]disable", option):
             yield Evidence(f"security-opt {option}")
 
@@ -206,19 +255,20 @@ def host_paths(facts: ContainerFacts) -> Iterator[Evidence]:
 
 
 def environment(facts: ContainerFacts) -> Iterator[Evidence]:
-    for where, kind in mask_document(
-        {"Env": sequence(facts.config.get("Env")), "Cmd": sequence(facts.config.get("Cmd"))}
-    )[1]:
+    for where, kind in mask_document({key: facts.config.get(key) for key in ("Env", "Entrypoint", "Cmd")})[1]:
         yield Evidence(f"{where}: {kind}")
 
 
 def health(facts: ContainerFacts) -> Iterator[Evidence]:
-    if not sequence(mapping(facts.config.get("Healthcheck")).get("Test")):
+    if sequence(mapping(facts.config.get("Healthcheck")).get("Test")) in ([], ["NONE"]):
         yield Evidence("no health check, of the image or of its own")
 
 
 def published(facts: ContainerFacts) -> Iterator[Evidence]:
-    for inside, places in mapping(facts.host.get("PortBindings")).items():
+    bound = mapping(facts.host.get("PortBindings"))
+    if facts.host.get("PublishAllPorts"):  # on ports that the engine chooses at each start
+        bound = {inside: [{}] for inside in mapping(facts.config.get("ExposedPorts"))} | bound
+    for inside, places in bound.items():
         for place in map(mapping, sequence(places)):
             if place.get("HostIp") in (None, "", "0.0.0.0", "::"):
                 yield Evidence(f"port {inside} is published on every interface")
@@ -242,9 +292,8 @@ CONTAINER_RULES = (
           ("network", "5.9", "network", "NetworkMode"), ("processes", "5.15", "pid", "PidMode"),
           ("IPC", "5.16", "ipc", "IpcMode"),
           ("host name", "5.20", "uts", "UTSMode"), ("users", "5.30", "userns", "UsernsMode"))),
-    Rule("memory limit", "5.10", None, "--memory.", _setting("Memory", lambda value: not value, "no limit")),
-    Rule("process limit", "5.28", None, "--pids-limit.",
-         _setting("PidsLimit", lambda value: (number(value) or 0) <= 0, "no limit")),
+    Rule("memory limit", "5.10", None, "--memory.", _setting("Memory", _is_unlimited, "no limit")),
+    Rule("process limit", "5.28", None, "--pids-limit.", _setting("PidsLimit", _is_unlimited, "no limit")),
     Rule("ports on one interface", "5.13", None, "-p 127.0.0.1:PORT:PORT, or the address that is meant.", published),
     Rule("health check", "5.26", None, "HEALTHCHECK in the image, or --health-cmd.", health),
     Rule("no secrets in the environment", None, None, "Mount a file: docker inspect shows all of it.", environment),

@@ -31,9 +31,9 @@ def identity(text: str) -> int | None:
 
 
 def is_root(user: str) -> bool:
-    """Whether ``USER[:GROUP]`` says root (as nothing does)."""
+    """Whether ``USER[:GROUP]`` says root (as nothing does), or Windows' administrator."""
     name = user.partition(":")[0]
-    return name in ("", "root") or identity(name) == 0
+    return name in ("", "root") or name.lower() == "containeradministrator" or identity(name) == 0
 
 
 class Evidence(NamedTuple):

@@ -259,5 +259,5 @@ def test_it_takes_one_subject():
     for wrong in ([], [image(), image()]):
         with pytest.raises(ImagelabError, match="was given"):
             check_hardening(wrong)
-    with pytest.raises(ImagelabError, match="not dict"):  # what docker inspect prints is a list
+    with pytest.raises(ImagelabError, match="docker inspect CONTAINER"):
         check_hardening([{"Id": "x"}])

@@ -14,7 +14,7 @@ from imagelab.analyses.hardening_containers import (
     ContainerFacts,
     containers,
 )
-from imagelab.errors import ImageNotFound
+from imagelab.errors import ImagelabError, ImageNotFound
 
 # linux/capability.h: the bit of each of Docker's defaults, and of three others.
 BITS = {
@@ -185,3 +185,73 @@ def test_limits_that_are_no_numbers():
     assert containers([odd]).dtypes.astype(str).to_dict() == CONTAINERS_COLUMNS
     results = check_hardening(odd).set_index("rule")["result"]
     assert (results["process limit"], results["memory limit"]) == ("passed", "failed")
+
+
+def inspected(**more):
+    return {"Name": "/x", "State": {"Status": "running"}, "Config": {}, "HostConfig": {}} | more
+
+
+def failed(document):
+    found = check_hardening(document)
+    return found[found["result"] == "failed"].groupby("rule")["evidence"].agg(list).to_dict()
+
+
+def test_mounts_of_every_age():
+    """Docker tells a mount's type since 1.13, and mounts since 1.8."""
+    sock = "/var/run/docker.sock"
+    volume = {"Name": "data", "Source": "/var/lib/docker/volumes/data/_data", "Destination": "/data", "Driver": "local"}
+    untyped = [{"Source": sock, "Destination": sock, "RW": True}, volume | {"RW": True}]
+    pipe = r"\\.\pipe\docker_engine"
+    for more in (
+        {"HostConfig": {"Binds": [f"{sock}:{sock}:ro", "data:/data"]}},
+        {"Mounts": untyped},
+        {"Mounts": [{"Type": "npipe", "Source": pipe, "Destination": pipe, "RW": True}]},
+    ):
+        assert "no engine socket" in failed(inspected(**more))
+        assert "/data" not in containers(inspected(**more))["mounts"].iloc[0]
+    old = failed(inspected(HostConfig={"Binds": ["/etc:/host:ro"], "Memory": 0}, Config={"Memory": 1 << 25}))
+    assert old["no host paths"] == ["mounts /etc at /host, read-only"]
+
+
+def test_state_and_limits_of_every_age():
+    def row(**more):
+        return containers(inspected(**more)).iloc[0]
+
+    assert row(State={"Running": True, "Paused": True})["state"] == "paused"
+    assert row(State={"Running": False, "StartedAt": "2015-06-05T02:03:00Z"})["state"] == "exited"
+    assert row(State={"Running": False, "StartedAt": "0001-01-01T00:00:00Z"})["state"] == "created"
+    old = row(Config={"Memory": 1 << 25}, HostConfig={"Privileged": False})  # where API 1.17 had it
+    assert old["memory"] == 1 << 25
+    for unlimited in (9223372036854771712, 1e30, -1, 0):
+        assert row(HostConfig={"Memory": unlimited, "PidsLimit": unlimited})[["memory", "pids"]].isna().all()
+        rules = failed(inspected(HostConfig={"Memory": unlimited, "PidsLimit": unlimited}))
+        assert {"memory limit", "process limit"} <= rules.keys()
+
+
+def test_podman_tells_the_bounding_set():
+    given = {"CapAdd": ["CAP_SYS_TIME"], "CapDrop": []}
+    assert ContainerFacts(inspected(HostConfig=given, BoundingCaps=["CAP_CHOWN"])).capabilities == ("CHOWN",)
+    assert ContainerFacts(inspected(HostConfig=given, BoundingCaps=None)).capabilities == ()
+    assert ContainerFacts(inspected(HostConfig={"Privileged": True}, BoundingCaps=["CAP_X"])).capabilities == ("ALL",)
+
+
+def test_what_was_passed_without_being_looked_at():
+    assert "health check" in failed(inspected(Config={"Healthcheck": {"Test": ["NONE"]}}))
+    assert "seccomp and AppArmor on" in failed(inspected(HostConfig={"Privileged": True}))
+    assert "seccomp and AppArmor on" in failed(inspected(HostConfig={}, AppArmorProfile="unconfined"))
+    every = inspected(HostConfig={"PublishAllPorts": True}, Config={"ExposedPorts": {"80/tcp": {}}})
+    assert failed(every)["ports on one interface"] == ["port 80/tcp is published on every interface"]
+    assert "no secrets in the environment" in failed(inspected(Config={"Entrypoint": "run --password=hunter2"}))
+    assert "run as another user than root" in failed(inspected(Config={"User": "ContainerAdministrator"}))
+
+
+def test_only_containers_inspected_are_containers():
+    assert len(check_hardening([inspected()])) == len(check_hardening(inspected()))  # as docker inspect prints it
+    image = {"Id": "sha256:0", "RootFS": {"Type": "layers"}, "Config": {"User": "1"}}
+    listed = inspected(State="running", HostConfig={"NetworkMode": "default"})
+    for other in (image, listed, {}, [image], [inspected(), inspected()]):
+        with pytest.raises(ImagelabError, match="docker inspect CONTAINER"):
+            check_hardening(other)
+    for other in (image, [listed], [1], "x", 5):
+        with pytest.raises(ImagelabError, match="docker inspect CONTAINER"):
+            containers(other)
