@@ -132,7 +132,7 @@ def _read(path: Path) -> str:
 
 def _unwrapped(text: str) -> str:
     """Without what a CI service or a host puts before each line: what stands before a build's first, digits aside."""
-    if re.search(f"^{_FIRST}", text, re.M):
+    if re.search(rf"^(?:{_FIRST}|#\d{{1,9}} (?:DONE|CACHED|CANCELED|ERROR|\d+\.\d)|Step \d+/)", text, re.M):
         return text
     found = {line[1] for line in re.finditer(f"^(.{{1,200}}?){_FIRST}", text, re.M)}
     wraps = {

@@ -116,6 +116,11 @@ def test_several_builds_in_one_log(tmp_path, line):
     assert frame["stage"].isna().all()
 
 
+def test_a_logs_end_whose_command_prints_a_log(tmp_path):
+    frame = read_build_log(write(tmp_path, "#9 0.1 Step 1/2 : FROM a\n#9 0.2 #1 [internal] load x\n#9 DONE 0.3s\n"))
+    assert frame[["vertex", "status", "duration"]].to_numpy().tolist() == [["9", "done", 0.3]]
+
+
 def test_a_target_and_a_platform_before_the_stage(tmp_path):
     text = (
         "#9 [web internal] load metadata for a\n#9 DONE 0.1s\n\n#10 [web linux/arm64/v8 deps  2/12] RUN x\n#10 CACHED\n\n"
