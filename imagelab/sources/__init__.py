@@ -8,6 +8,7 @@ from pathlib import Path
 from imagelab.errors import ArchiveError, ImageNotFound
 from imagelab.model import Image
 from imagelab.resources import example_path
+from imagelab.sources.assemble import normal_platform
 
 TRANSPORTS = ("docker-daemon", "docker-archive", "oci", "oci-archive", "docker", "snapshot", "example")
 _PARQUET = b"PAR1"
@@ -24,7 +25,7 @@ def load_image(reference: str | os.PathLike[str], *, platform: str | None = None
         ``example:NAME`` for the snapshots that come with imagelab. A bare path is looked at; any
         other bare name is the engine's.
     platform : str, optional
-        ``os/architecture[/variant]``, where the source holds several.
+        ``os/architecture[/variant]``, where the source holds several; ``os(version)/architecture`` for Windows'.
     redact : bool
         Mask what looks like a secret (the default).
 
@@ -40,9 +41,15 @@ def load_image(reference: str | os.PathLike[str], *, platform: str | None = None
     """
     reference = os.fspath(reference)
     image = _load(reference, platform, redact)
-    if platform and image.platform and image.platform != platform:
+    if platform and image.platform and not _is_for(platform, image.platform):
         raise ImageNotFound(f"{reference} is for {image.platform}, not for {platform}.")
     return image
+
+
+def _is_for(wanted: str, own: str) -> bool:
+    """A config may leave out the variant that its index tells."""
+    wanted, general = normal_platform(wanted), own.count("/") == 1
+    return normal_platform(own) == wanted or (general and wanted.startswith(f"{own}/")) or own.startswith(f"{wanted}/")
 
 
 def _load(reference: str, platform: str | None, redact: bool) -> Image:

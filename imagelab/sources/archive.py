@@ -15,6 +15,7 @@ from imagelab.errors import ArchiveError
 from imagelab.layer_tar import LayerListing
 from imagelab.model import Image, Layer
 from imagelab.sources.assemble import (
+    CONFIG_TYPES,
     PLAIN_LAYER,
     assemble,
     digest_of,
@@ -138,7 +139,7 @@ def check_manifest(manifest: dict[str, Any], where: str, kind: str = "") -> dict
     config_type = text(descriptor.get("mediaType")) or ""
     if (
         not descriptor
-        or manifest.get("artifactType")
+        or manifest.get("artifactType") not in (None, "", *CONFIG_TYPES)
         or ("image" not in config_type and config_type != _EARLY_CONFIG)
         or config_type.endswith("+encrypted")
     ):

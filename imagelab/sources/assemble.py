@@ -14,6 +14,9 @@ from imagelab.errors import ArchiveError
 from imagelab.model import HistoryEntry, Image, Layer, Redaction, Source
 
 INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+#: What an image's config is called; in a descriptor's ``artifactType`` too (OCI image-spec 1.1, descriptor.md).
+CONFIG_TYPES = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+_SAME_PLATFORMS = {"x86_64": "amd64", "aarch64": "arm64", "amd64/v1": "amd64", "arm64/v8": "arm64", "arm": "arm/v7"}
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 PLAIN_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 
@@ -78,6 +81,12 @@ def platform_of(config: Mapping[str, Any]) -> str | None:
     if not all(isinstance(part, str) and part for part in parts[:2]):
         return None
     return "/".join(part for part in parts if isinstance(part, str) and part)
+
+
+def normal_platform(platform: str) -> str:
+    """A platform as containerd normalises it: without the variant that goes without saying, and the system's version."""
+    system, _, rest = re.sub(r"\(.*?\)", "", platform).partition("/")
+    return f"{system}/{_SAME_PLATFORMS.get(rest, rest)}"
 
 
 def history_entries(config: Mapping[str, Any]) -> tuple[HistoryEntry, ...]:

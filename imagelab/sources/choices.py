@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagelab.errors import ArchiveError, ImageNotFound
-from imagelab.sources.assemble import INDEX_TYPES, mapping, parse_json, platform_of, sequence, text, texts
+from imagelab.sources.assemble import (
+    CONFIG_TYPES,
+    INDEX_TYPES,
+    mapping,
+    normal_platform,
+    parse_json,
+    platform_of,
+    sequence,
+    text,
+    texts,
+)
 from imagelab.sources.containers import Container
 
 _REF_NAME = "org.opencontainers.image.ref.name"
@@ -31,8 +41,19 @@ class Choice:
 
     @property
     def label(self) -> str:
-        label = ", ".join(self.names) or str(self.descriptor.get("digest") or self.descriptor.get("Config"))
-        return f"{label} ({self.platform})" if self.platform else label
+        label = ", ".join(self.names) or self.digest
+        return f"{label} ({self.full_platform})" if self.platform else label
+
+    @property
+    def digest(self) -> str:
+        return str(self.descriptor.get("digest") or self.descriptor.get("Config") or "")
+
+    @property
+    def full_platform(self) -> str | None:
+        """With the system's version, which tells Windows' images apart: ``windows(10.0.17763.1697)/amd64``."""
+        listed = self.descriptor.get("platform")
+        version = text(listed.get("os.version")) if isinstance(listed, dict) else None
+        return self.platform.replace("/", f"({version})/", 1) if self.platform and version else self.platform
 
 
 def choices(container: Container) -> list[Choice]:
@@ -122,7 +143,7 @@ def kind_of(descriptor: dict[str, Any]) -> str:
     listed = mapping(descriptor.get("platform"), "a descriptor's platform")
     if "vnd.docker.reference.type" in texts(descriptor.get("annotations")) or listed.get("os") == "unknown":
         return "attestation"
-    return "artifact" if "artifactType" in descriptor else "image"
+    return "image" if descriptor.get("artifactType") in (None, "", *CONFIG_TYPES) else "artifact"
 
 
 def peek(container: Container, member: str) -> dict[str, Any]:
@@ -140,32 +161,42 @@ def choose(found: list[Choice], reference: str, name: str | None, platform: str 
         None fits, or several do: the message lists them.
     """
     fitting = [choice for choice in found if name is None or name in choice.names or _matches(name, choice)]
-    if platform is not None and len(fitting) >= 1:
-        fitting = [choice for choice in fitting if choice.platform in (platform, None)]
+    if platform is not None:
+        wanted = normal_platform(platform)
+        told = [(choice, choice.full_platform if "(" in platform else choice.platform) for choice in fitting]
+        exact = [
+            choice
+            for choice, own in told
+            if own is None or own == platform or ("(" not in platform and normal_platform(own) == wanted)
+        ]
+        fitting = exact or [choice for choice, own in told if own and own.startswith(f"{platform}/")]
     distinct: dict[str, Choice] = {}
     for choice in fitting:  # one image under several tags is one image
-        key = str(choice.descriptor.get("digest") or choice.descriptor.get("Config"))
-        first = distinct.get(key)
+        first = distinct.get(choice.digest)
         names = tuple(dict.fromkeys((first.names if first else ()) + choice.names))
-        distinct[key] = Choice(names, choice.platform, choice.descriptor, choice.index_digest, choice.annotations)
+        distinct[choice.digest] = Choice(
+            names, choice.platform, choice.descriptor, choice.index_digest, choice.annotations
+        )
     if len(distinct) == 1:
         return next(iter(distinct.values()))
-    listed = "\n  ".join(dict.fromkeys(choice.label for choice in (list(distinct.values()) or found)[:20]))
+    labels = [choice.label for choice in list(distinct.values()) or found]
+    several = [choice.digest for choice in distinct.values() if labels.count(choice.label) > 1]
+    listed = "\n  ".join(list(dict.fromkeys(several or labels))[:20])
     if not distinct:
         wanted = " ".join(filter(None, [name, platform and f"for {platform}"]))
         raise ImageNotFound(f"{reference}: no image {wanted}. It holds:\n  {listed}")
-    how = (
-        "platform="
-        if len({choice.names for choice in distinct.values()}) == 1
-        else "a name behind the path (PATH:NAME)"
-    )
+    if several:
+        how = "its digest (PATH:DIGEST or NAME@DIGEST)"
+    elif len({choice.names for choice in distinct.values()}) == 1:
+        how = "platform="
+    else:
+        how = "a name behind the path (PATH:NAME)"
     raise ImageNotFound(f"{reference} holds {len(distinct)} images: choose one with {how}:\n  {listed}")
 
 
 def _matches(name: str, choice: Choice) -> bool:
     """Docker's own spelling: ``docker.io/library/x`` is ``x``; a missing tag is ``latest``; a digest."""
-    digest = str(choice.descriptor.get("digest") or choice.descriptor.get("Config") or "")
-    if name.startswith("sha256:") and name.removeprefix("sha256:") in digest.removesuffix(".json"):
+    if name.startswith("sha256:") and name.removeprefix("sha256:") in choice.digest.removesuffix(".json"):
         return True
     tagged = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
     short = {known.removeprefix("docker.io/").removeprefix("library/") for known in choice.names}
