@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from imagelab.created_by import LAYER_MAKERS, Command
 from imagelab.model import Image
 
 #: OCI image-spec, annotations.md; Docker's official images and BuildKit's attestations fill them.
 BASE_NAME = "org.opencontainers.image.base.name"
+#: Cloud Native Buildpacks' platform specification: runImage.topLayer is the diff_id of the base's last layer.
+BUILDPACKS = "io.buildpacks.lifecycle.metadata"
 
 
 class Base(NamedTuple):
@@ -31,7 +35,8 @@ def find_base(
     """The base of ``image``.
 
     In this order: the image that is ``given``; the largest one ``at_hand`` whose diff_ids begin this
-    image's; else the shape of the history, with the name that labels or annotations give.
+    image's; the run image whose last layer Cloud Native Buildpacks' label tells; the image that buildah's
+    comment names; else the shape of the history, with the name that labels or annotations give.
 
     Parameters
     ----------
@@ -47,7 +52,10 @@ def find_base(
         )
     config = image.config.get("config")
     labels = config.get("Labels") if isinstance(config, dict) else None
-    name = {**(labels if isinstance(labels, dict) else {}), **image.annotations}.get(BASE_NAME)
+    labels = labels if isinstance(labels, dict) else {}
+    if told := _buildpacks_base(labels.get(BUILDPACKS), image, indexes) or _buildah_base(image, indexes):
+        return told
+    name = {**labels, **image.annotations}.get(BASE_NAME)
     steps = _shape(commands, indexes)
     rule = "unknown" if steps is None else "label" if name else "shape"
     made = None if steps is None else [index for index in indexes[:steps] if index != -1]
@@ -72,9 +80,30 @@ def _steps_of(base: Image, image: Image, indexes: Sequence[int | None]) -> int |
     return indexes.index(last) + 1 if last in indexes else None
 
 
+def _buildpacks_base(label: Any, image: Image, indexes: Sequence[int | None]) -> Base | None:
+    try:
+        run_image = json.loads(label)["runImage"]
+        top, name = run_image["topLayer"], run_image.get("reference")
+        count = [layer.diff_id for layer in image.layers].index(top) + 1
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):  # another, or none
+        return None
+    steps = indexes.index(count - 1) + 1 if count - 1 in indexes else None
+    return Base(steps, count, name if isinstance(name, str) else None, "label")
+
+
+def _buildah_base(image: Image, indexes: Sequence[int | None]) -> Base | None:
+    """buildah and Podman note ``FROM NAME`` on the first step of their own, on later ones the id of the step before."""
+    for step in range(len(image.history) - 1, 0, -1):
+        found = re.search(r"(?:^|\s)FROM (?![0-9a-f]{12,64}$|scratch$)(\S+)$", image.history[step].comment)
+        if found:
+            return Base(step, sum(index != -1 for index in indexes[:step]), found[1], "shape")
+    return None
+
+
 def _shape(commands: Sequence[Command], indexes: Sequence[int | None]) -> int | None:
-    """A base ends with the last CMD or ENTRYPOINT that more layers follow; else an import or ADD of a whole
-    filesystem is the base by itself, and anything else starts from scratch."""
+    """A base ends with the last CMD or ENTRYPOINT that more layers follow; else an ADD of a whole filesystem, or what
+    is no instruction before the first that is (imports, Windows' updates, distroless) is the base by itself, and other
+    instructions start from scratch. Tools that write none (Nix, jib, ko) leave nothing to tell it by."""
     if not commands:
         return None
     for step in range(len(commands) - 1, -1, -1):
@@ -82,6 +111,9 @@ def _shape(commands: Sequence[Command], indexes: Sequence[int | None]) -> int | 
         if commands[step].instruction in ("CMD", "ENTRYPOINT") and more:
             return step + 1
     first = commands[0]
-    if first.instruction is None or (first.instruction == "ADD" and first.arguments.rstrip().endswith(("in /", " /"))):
+    if first.instruction is None:
+        known = next((step for step, command in enumerate(commands) if command.instruction is not None), None)
+        return 1 if indexes == [0] else known
+    if first.instruction == "ADD" and first.arguments.rstrip().endswith(("in /", " /")):
         return 1
     return 0 if first.instruction in LAYER_MAKERS else None

@@ -73,7 +73,8 @@ _ABOUT = re.compile(
     r"(?:^|_)(?:file|path|dir|url|uri|endpoint|host|port|name|names|user|username|type|version|policy|min|max|num|count|limit"
     r"|length|len|expiry|expires?|expiration|ttl|timeout|lifetime|age|size|header|prefix|suffix|algorithm|alg|public|sha1|sha256"
     r"|sha512|md5|checksum|fingerprint|no|disabled?|without|skip|allow|enabled?|require[ds]?|ask|empty|stdin|with|env|ref"
-    r"|provider|manager|(?<!key_)(?<!trust_)store|scanner|scanning|symbol|mount|field|column|hint|reset|rotation|budget|per)(?:_|$)"
+    r"|provider|manager|(?<!key_)(?<!trust_)store|scanner|scanning|symbol|mount|field|column|hint|reset|rotation|budget|per"
+    r"|backend|driver|encoder|hashers?)(?:_|$)"
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SWITCHES = re.compile(

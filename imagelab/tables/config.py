@@ -251,7 +251,9 @@ def join_layers(image: Image, commands: Sequence[Command]) -> tuple[list[int | N
 
 
 def timestamp(value: Any) -> Any:
-    """An RFC 3339 time; NaT where it is missing or no time."""
+    """An RFC 3339 time; NaT where it is missing or no time, as Go's zero time (year 1) is none."""
+    if isinstance(value, str) and value.startswith("0001-01-01T00:00:00"):
+        return pd.NaT
     return pd.to_datetime(value if isinstance(value, str) else None, utc=True, errors="coerce", format="ISO8601")
 
 
@@ -268,7 +270,7 @@ def _settings(image: Image) -> Iterable[tuple[str, str | None, str | None, str]]
 
     single = {"User": "user", "WorkingDir": "workdir", "Entrypoint": "entrypoint", "Cmd": "cmd", "Shell": "shell"}
     single |= {"Healthcheck": "healthcheck", "StopSignal": "stop_signal", "StopTimeout": "stop_timeout"}
-    for key in ("architecture", "os", "variant", "os.version", "author"):
+    for key in ("architecture", "os", "variant", "os.version", "os.features", "author"):
         if image.config.get(key):
             yield key, None, shown(image.config[key]), f"config.{key}"
     for key, setting in single.items():
