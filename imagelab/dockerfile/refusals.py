@@ -32,7 +32,7 @@ _REFERENCE = re.compile(
 _PLATFORM = re.compile(r"[\w-]+(?:\([\w.+-]*\))?(?:/[\w.-]+){0,2}", re.ASCII)
 _MODE = re.compile(r"0*[0-7]{1,4}|(?:[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+)(?:,[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+)*")
 _SIGNAL = re.compile(r"0*[1-9]\d*|[A-Z]+\d?(?:[+-]\d+)?", re.I)
-_DURATION = re.compile(r"(?:\+?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+|[+-]?0)?")
+_DURATION = re.compile(r"(?:\+?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+|[+-]?0)?")
 _PORTS = re.compile(r"(?:.*:)?(\d{1,5})(?:-(\d{1,5}))?(?:/(?:tcp|udp|sctp)?)?", re.I)
 _MOUNT_VALUES: dict[str, re.Pattern[str]] = {
     "uid": re.compile(r"\d+"),
