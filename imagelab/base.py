@@ -53,7 +53,9 @@ def find_base(
     config = image.config.get("config")
     labels = config.get("Labels") if isinstance(config, dict) else None
     labels = labels if isinstance(labels, dict) else {}
-    if told := _buildpacks_base(labels.get(BUILDPACKS), image, indexes) or _buildah_base(image, indexes):
+    if told := _buildpacks_base(labels.get(BUILDPACKS), image, indexes) or _buildah_base(
+        str(labels.get("io.buildah.version")), image, indexes
+    ):
         return told
     name = {**labels, **image.annotations}.get(BASE_NAME)
     steps = _shape(commands, indexes)
@@ -91,12 +93,16 @@ def _buildpacks_base(label: Any, image: Image, indexes: Sequence[int | None]) ->
     return Base(steps, count, name if isinstance(name, str) else None, "label")
 
 
-def _buildah_base(image: Image, indexes: Sequence[int | None]) -> Base | None:
-    """buildah and Podman note ``FROM NAME`` on the first step of their own, on later ones the id of the step before."""
+def _buildah_base(version: str, image: Image, indexes: Sequence[int | None]) -> Base | None:
+    """buildah and Podman note ``FROM NAME`` on the first step of their own, on later ones the id of the step before;
+    until buildah 1.37, where one layer is made of several steps, on the last: which are the base's is not known then.
+    """
     for step in range(len(image.history) - 1, 0, -1):
         found = re.search(r"(?:^|\s)FROM (?![0-9a-f]{12,64}$|scratch$)(\S+)$", image.history[step].comment)
         if found:
-            return Base(step, sum(index != -1 for index in indexes[:step]), found[1], "shape")
+            last = step + 1 == len(image.history) and image.history[step - 1].empty_layer
+            known = not last or [int(part) for part in re.findall(r"\d+", version)[:2]] >= [1, 37]
+            return Base(step if known else None, sum(index != -1 for index in indexes[:step]), found[1], "shape")
     return None
 
 

@@ -78,6 +78,15 @@ def test_buildah_says_what_its_first_step_is_from(tmp_path):
     assert find_base(image, parsed(image), [0, -1, -1, 1], None, []) == (2, 1, "h.io/base:2", "shape")
 
 
+@pytest.mark.parametrize("version, known", [("1.33.7", False), (None, False), ("1.37.0", True), ("1.43.1-dev", True)])
+def test_old_buildah_said_it_on_the_last_step(tmp_path, version, known):
+    """buildah build --layers=false"""
+    history = [step("x"), step("LABEL a", empty_layer=True), step("RUN b", comment="FROM h.io/base:2")]
+    image = load(tmp_path, history, {"io.buildah.version": version})
+    assert find_base(image, parsed(image), [0, -1, 1], None, []) == (2 if known else None, 1, "h.io/base:2", "shape")
+    assert il.history(image)["from_base"].isna().all() != known
+
+
 def test_gos_zero_time_is_no_time():
     """What ko and kaniko leave where they set none."""
     assert timestamp("0001-01-01T00:00:00Z") is timestamp("")
