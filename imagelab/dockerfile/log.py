@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from imagelab.dockerfile.log_raw import is_event, read_events
-from imagelab.dockerfile.log_text import CLASSIC_STEP, PLAIN_LINE, Vertex, read_classic, read_plain
+from imagelab.dockerfile.log_text import CLASSIC_START, PLAIN_LINE, Vertex, read_classic, read_plain
 from imagelab.errors import DockerfileError
 from imagelab.frames import make_frame
 from imagelab.redact import mask
@@ -43,7 +43,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@
 _STAMP = re.compile(  # services put it before each line, or before each piece that they got
     r"^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?(?: |$)", re.M
 )
-_FIRST = r"(?:#\d{1,9} \[|Step [01](?:/\d+)? ?: |\{\"(?:vertexes|statuses|logs)\":)"
+_FIRST = r"(?:#\d{1,9} \[|Step [01](?:/\d+)? ?: |Sending build context to |\{\"(?:vertexes|statuses|logs)\":)"
 _NAME = re.compile(
     r"\[(?P<stage>(?:[^\]]* )?)(?P<step>\d{1,9})/\d{1,9}\] "
     r"(?:ONBUILD )?(?P<instruction>[A-Z]+)(?: (?P<arguments>.*))?$",
@@ -91,7 +91,7 @@ def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
     text = _read(Path(path))
     objects = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.startswith("{")]
     document = _json(text)
-    plain, classic = PLAIN_LINE.search(text), CLASSIC_STEP.search(text)
+    plain, classic = PLAIN_LINE.search(text), CLASSIC_START.search(text)
     if is_event(document):
         vertices = read_events([(1, document)], name)
     elif any(is_event(_json(line)) for _, line in objects[:20]):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 PLAIN_LINE = re.compile(r"^#(\d{1,9})(?: (.*)|)$", re.M)
+CLASSIC_START = re.compile(r"^(?:Step \d{1,9}(?:/\d+)? ?: .|Sending build context to Docker daemon)", re.M)
 CLASSIC_STEP = re.compile(r"^Step (\d{1,9})(?:/\d+)? ?: (.+)$", re.M)
 
 _UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -160,11 +161,15 @@ def read_classic(lines: Sequence[str]) -> list[Vertex]:
         elif line.startswith("Sending build context"):
             if last and last.error:
                 last.end("error")
-            size = _SIZE.search(line)
-            context = add("[internal] load build context")
-            context.transfers = {"context": _bytes(size)} if size else {}
-            context.end("done")
-            stages, stage = -1, None
+            if last is None or last.step is not None or last.error:  # the line stands again as the bytes grow
+                last = add("[internal] load build context")
+                last.end("done")
+                stages, stage = -1, None
+            if size := _SIZE.search(line):
+                last.transfers = {"context": _bytes(size)}
+        elif last and last.step is None and line.startswith("Error response from daemon: "):  # of the Dockerfile
+            last.end("error")
+            last.error = line.partition(": ")[2]
         elif last is None or last.status != "unfinished":
             continue
         elif line.strip() == "---> Using cache" and not last.name.upper().startswith("FROM"):  # there, of its triggers

@@ -167,6 +167,11 @@ def test_classic_text(logs, tmp_path):
         pd.testing.assert_frame_equal(composed, failed)
     gone = "Step 1/1 : FROM a:9\nError response from daemon: manifest for a:9 not found: manifest unknown\n"
     assert read_build_log(write(tmp_path, gone))["status"].tolist() == ["error"]
+    none = (
+        "[00:23] Sending build context to Docker daemon  1kB\r[00:24] Sending build context to Docker daemon  5kB\r\r\n"
+    )
+    none = read_build_log(write(tmp_path, (none + "[00:24] Error response from daemon: parse error line 2: x\n") * 2))
+    assert none[["bytes", "error"]].to_numpy().tolist() == [[5000, "parse error line 2: x"]] * 2
     both = read_build_log(write(tmp_path, text + text.replace("FROM a AS base", "FROM a")))
     assert both["vertex"].is_unique and both["stage"].tolist()[5:] == ["stage-0", "stage-1", "stage-1"]
     assert both["status"].tolist() == ["done", "done", "done", "error"] * 2
