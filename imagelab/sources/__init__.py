@@ -47,9 +47,10 @@ def load_image(reference: str | os.PathLike[str], *, platform: str | None = None
 
 
 def _is_for(wanted: str, own: str) -> bool:
-    """A config may leave out the variant that its index tells."""
-    wanted, general = normal_platform(wanted), own.count("/") == 1
-    return normal_platform(own) == wanted or (general and wanted.startswith(f"{own}/")) or own.startswith(f"{wanted}/")
+    """The variant may be left out of what is wanted, and of a config, where the index tells it."""
+    full = normal_platform(wanted)
+    told_less = own.count("/") == 1 and full.startswith(f"{own}/")
+    return normal_platform(own) == full or told_less or own.startswith(f"{wanted}/")
 
 
 def _load(reference: str, platform: str | None, redact: bool) -> Image:

@@ -66,10 +66,14 @@ def check_listable(layer: Layer, reference: str) -> None:
             raise ArchiveError(
                 f"{reference}: layer {layer.digest} ({kind}) is {word}{why}. Its history is read, its files are not."
             )
-    if kind and not any(word in kind for word in ("tar", "layer", "diff")):
+    if not _holds_files(kind):
         raise ArchiveError(
             f"{reference}: layer {layer.digest} is of media type {kind}, which holds no files that are read here."
         )
+
+
+def _holds_files(kind: str) -> bool:
+    return not kind or any(word in kind for word in ("tar", "layer", "diff"))
 
 
 def load_archive(reference: str, path: Path, name: str | None, platform: str | None, mask: bool) -> Image:
@@ -146,6 +150,10 @@ def check_manifest(manifest: dict[str, Any], where: str, kind: str = "") -> dict
         raise ArchiveError(
             f"{where}: not an image but an artifact ({manifest.get('artifactType') or config_type or kind or 'no config'})."
         )
+    layers = [layer for layer in sequence(manifest.get("layers"), "the manifest's layers") if isinstance(layer, dict)]
+    kinds = [text(layer.get("mediaType")) or "" for layer in layers]
+    if kinds and not any(map(_holds_files, kinds)):  # cosign's signatures, BuildKit's attestations
+        raise ArchiveError(f"{where}: not an image but an artifact under an image's config ({kinds[0]}).")
     return descriptor
 
 

@@ -405,6 +405,21 @@ def test_descriptors_may_name_the_type_of_the_image_config(tmp_path, kind):
         il.load_image(many_platforms(tmp_path, (descriptor | {"artifactType": "application/x"}, {})))
 
 
+def test_signatures_and_attestations_under_an_images_config_are_artifacts(tmp_path):
+    """As cosign and BuildKit push them."""
+    for kind in ("application/vnd.dev.cosign.simplesigning.v1+json", "application/vnd.in-toto+json"):
+        layout = Layout()
+        layers = [layout.blob(b"{}", kind)]
+        manifest = {
+            "schemaVersion": 2,
+            "config": layout.document(config_of([]), OCI + "config.v1+json"),
+            "layers": layers,
+        }
+        layout.close(layout.document(manifest, OCI + "manifest.v1+json"))
+        with pytest.raises(il.ArchiveError, match="not an image but an artifact under an image's config"):
+            il.load_image(write_tar(tmp_path / "x.tar", layout))
+
+
 def test_platforms_are_compared_as_containerd_normalises_them(tmp_path):
     arm64 = of("arm64", "v8")
     archive = many_platforms(
@@ -421,6 +436,12 @@ def test_platforms_are_compared_as_containerd_normalises_them(tmp_path):
     for platform in ("linux/arm/v6", "linux/amd64/v3", "linux/ar", "windows/amd64", "x"):
         with pytest.raises(il.ImageNotFound, match=f"no image for {platform}"):
             il.load_image(archive, platform=platform)
+
+
+def test_what_is_wanted_may_leave_out_the_variant(tmp_path):
+    armv6 = of("arm", "v6")
+    archive = many_platforms(tmp_path, (of("amd64"), {}), (armv6, {"architecture": "arm", "variant": "v6"}))
+    assert il.load_image(archive, platform="linux/arm").platform == "linux/arm/v6"
 
 
 def test_the_version_tells_images_for_windows_apart(tmp_path):
