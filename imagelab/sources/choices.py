@@ -6,6 +6,7 @@ indexes. BuildKit's attestation manifests are not images.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from imagelab.sources.containers import Container
 
 _REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
+_COSIGN = re.compile(r"sha256-[0-9a-f]{64}\.(?:sig|att|sbom)")  # the tags of what it attaches to an image
 _MAX_DEPTH = 8  # of indexes in indexes
 
 
@@ -143,6 +145,8 @@ def kind_of(descriptor: dict[str, Any]) -> str:
     listed = mapping(descriptor.get("platform"), "a descriptor's platform")
     if "vnd.docker.reference.type" in texts(descriptor.get("annotations")) or listed.get("os") == "unknown":
         return "attestation"
+    if _COSIGN.fullmatch(texts(descriptor.get("annotations")).get(_REF_NAME, "")):
+        return "artifact"
     return "image" if descriptor.get("artifactType") in (None, "", *CONFIG_TYPES) else "artifact"
 
 
@@ -164,12 +168,11 @@ def choose(found: list[Choice], reference: str, name: str | None, platform: str 
     if platform is not None:
         wanted = normal_platform(platform)
         told = [(choice, choice.full_platform if "(" in platform else choice.platform) for choice in fitting]
-        exact = [
-            choice
-            for choice, own in told
-            if own is None or own == platform or ("(" not in platform and normal_platform(own) == wanted)
+        literal = [choice for choice, own in told if own == platform]
+        same = [
+            choice for choice, own in told if own is None or ("(" not in platform and normal_platform(own) == wanted)
         ]
-        fitting = exact or [choice for choice, own in told if own and own.startswith(f"{platform}/")]
+        fitting = literal or same or [choice for choice, own in told if own and own.startswith(f"{platform}/")]
     distinct: dict[str, Choice] = {}
     for choice in fitting:  # one image under several tags is one image
         first = distinct.get(choice.digest)

@@ -438,6 +438,24 @@ def test_platforms_are_compared_as_containerd_normalises_them(tmp_path):
             il.load_image(archive, platform=platform)
 
 
+def test_the_platform_to_the_letter_comes_first(tmp_path):
+    archive = many_platforms(
+        tmp_path, (of("arm", "v7"), {"architecture": "arm"}), (of("arm"), {"architecture": "arm"}), ({}, {})
+    )
+    for day, platform in enumerate(("linux/arm/v7", "linux/arm"), start=1):
+        assert il.load_image(archive, platform=platform).config["created"] == f"2024-01-0{day}T00:00:00Z"
+
+
+def test_cosigns_signature_beside_an_image_is_no_second_image(tmp_path):
+    layout = Layout()
+    image = layout.image(TARS[:1])
+    name = f"sha256-{image['digest'][7:]}.sig"
+    signature = layout.image(TARS[1:2], annotations={"org.opencontainers.image.ref.name": name})
+    assert (
+        il.load_image(write_tar(tmp_path / "x.tar", layout.close(image, signature))).manifest_digest == image["digest"]
+    )
+
+
 def test_what_is_wanted_may_leave_out_the_variant(tmp_path):
     armv6 = of("arm", "v6")
     archive = many_platforms(tmp_path, (of("amd64"), {}), (armv6, {"architecture": "arm", "variant": "v6"}))
