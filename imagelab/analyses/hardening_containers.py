@@ -92,6 +92,10 @@ class ContainerFacts:
         return text(told.get("Status")) or next(flags, None) or (("created" if never else "exited") if told else None)
 
     @property
+    def is_windows(self) -> bool:
+        return self.inspected.get("Platform") == "windows"
+
+    @property
     def options(self) -> list[str]:
         return texts(self.host.get("SecurityOpt"))
 
@@ -147,7 +151,7 @@ def containers(inspected: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None
     pandas.DataFrame
         ``CONTAINERS_COLUMNS``: reference (``container:NAME``, for `check_hardening`), container (id), image, state,
         created (UTC), user (as set; empty is root), read_only (root filesystem), privileged, no_new_privileges,
-        capabilities (the bounding set, as a comma-separated list; ``ALL`` where nothing is held back), network (mode),
+        capabilities (the bounding set, as a comma-separated list; ``ALL`` where nothing is held back, ``<NA>`` on Windows), network (mode),
         mounts (bind mounts, ``host:inside``), memory (bytes), cpus, pids; ``<NA>`` is without a limit.
 
     Raises
@@ -176,8 +180,8 @@ def containers(inspected: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None
                 "user": text(facts.config.get("User")) or "",
                 "read_only": bool(host.get("ReadonlyRootfs")),
                 "privileged": bool(host.get("Privileged")),
-                "no_new_privileges": facts.no_new_privileges,
-                "capabilities": ", ".join(facts.capabilities),
+                "no_new_privileges": None if facts.is_windows else facts.no_new_privileges,
+                "capabilities": None if facts.is_windows else ", ".join(facts.capabilities),
                 "network": text(host.get("NetworkMode")),
                 "mounts": ", ".join(f"{source}:{inside}" for source, inside, _ in facts.mounts()),
                 "memory": int(memory) if not _is_unlimited(memory) else None,
@@ -215,6 +219,18 @@ def user(facts: ContainerFacts) -> Iterator[Evidence]:
         yield Evidence(f"runs as {name or 'root (no user set)'}")
 
 
+def _linux_only(
+    check: Callable[[ContainerFacts], Iterator[Evidence]],
+) -> Callable[[ContainerFacts], Iterator[Evidence]]:
+    def on_linux(facts: ContainerFacts) -> Iterator[Evidence]:
+        if facts.is_windows:
+            raise Unknown("Windows has nothing of the kind")
+        yield from check(facts)
+
+    return on_linux
+
+
+@_linux_only
 def capabilities(facts: ContainerFacts) -> Iterator[Evidence]:
     held = facts.capabilities
     extra = sorted(set(held) - set(DEFAULT_CAPABILITIES))
@@ -224,11 +240,13 @@ def capabilities(facts: ContainerFacts) -> Iterator[Evidence]:
         yield Evidence("none dropped: holds Docker's defaults, " + ", ".join(DEFAULT_CAPABILITIES))
 
 
+@_linux_only
 def no_new_privileges(facts: ContainerFacts) -> Iterator[Evidence]:
     if not facts.no_new_privileges:
         yield Evidence("security-opt no-new-privileges is not set")
 
 
+@_linux_only
 def unconfined(facts: ContainerFacts) -> Iterator[Evidence]:
     if facts.host.get("Privileged"):
         yield Evidence("--privileged turns both off")

@@ -245,6 +245,14 @@ def test_what_was_passed_without_being_looked_at():
     assert "run as another user than root" in failed(inspected(Config={"User": "ContainerAdministrator"}))
 
 
+def test_windows_has_no_capabilities():
+    windows = inspected(Platform="windows", HostConfig={"Isolation": "process"})
+    results = check_hardening(windows).set_index("rule")["result"]
+    rules = ["capabilities dropped", "no new privileges", "seccomp and AppArmor on"]
+    assert set(results[rules]) == {"unknown"}
+    assert containers(windows).iloc[0][["capabilities", "no_new_privileges"]].isna().all()
+
+
 def test_only_containers_inspected_are_containers():
     assert len(check_hardening([inspected()])) == len(check_hardening(inspected()))  # as docker inspect prints it
     image = {"Id": "sha256:0", "RootFS": {"Type": "layers"}, "Config": {"User": "1"}}
