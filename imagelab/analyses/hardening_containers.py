@@ -151,8 +151,9 @@ def containers(inspected: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None
     pandas.DataFrame
         ``CONTAINERS_COLUMNS``: reference (``container:NAME``, for `check_hardening`), container (id), image, state,
         created (UTC), user (as set; empty is root), read_only (root filesystem), privileged, no_new_privileges,
-        capabilities (the bounding set, as a comma-separated list; ``ALL`` where nothing is held back, ``<NA>`` on Windows), network (mode),
-        mounts (bind mounts, ``host:inside``), memory (bytes), cpus, pids; ``<NA>`` is without a limit.
+        capabilities (the bounding set, as a comma-separated list; ``ALL`` where nothing is held back, ``<NA>`` on
+        Windows), network (mode), mounts (bind mounts, ``host:inside``), memory (bytes), cpus, pids; ``<NA>`` is
+        without a limit.
 
     Raises
     ------

@@ -6,6 +6,7 @@ OCI image-spec's image-layout.md. BuildKit's attestation manifests are not image
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,8 +200,9 @@ def _plain_layers(container: Container, config: dict[str, Any], members: list[st
         return layers  # refused by who asks
     placed = []
     for layer, member in zip(layers, members, strict=True):
-        stated = member.rpartition("/")[2]
-        digest = f"sha256:{stated}" if len(stated) == 64 else layer.diff_id
+        packed = member.endswith(".gz")  # go-containerregistry and jib name these by the blob's digest
+        stated = member.rpartition("/")[2].removesuffix(".tar.gz")
+        digest = f"sha256:{stated}" if re.fullmatch(r"[0-9a-f]{64}", stated) else None if packed else layer.diff_id
         plain = digest == layer.diff_id
         size = container.sizes.get(member)
         placed.append(Layer(layer.diff_id, digest, PLAIN_LAYER if plain else None, content_size=size))

@@ -380,6 +380,20 @@ def test_every_real_document_loads_or_is_refused_by_name(tmp_path, name):
         assert outcomes[1] == len(document["layers"]), name
 
 
+def test_members_named_by_their_blobs_digest(tmp_path):
+    """As go-containerregistry (crane, ko, rules_oci) and jib save images; another .tar.gz has no digest that is known."""
+    members = docker_save(TARS)
+    (entry,) = json.loads(members["manifest.json"])
+    packed = [gzip.compress(members.pop(name)) for name in entry["Layers"]]
+    entry["Layers"] = [f"{sha256(packed[0])[7:]}.tar.gz", "layer1.tar.gz", f"{sha256(TARS[2])[7:]}.tar"]
+    members |= dict(zip(entry["Layers"], [*packed[:2], TARS[2]], strict=True))
+    members["manifest.json"] = json.dumps([entry]).encode()
+    image = il.load_image(write_tar(tmp_path / "made.tar", members))
+    right(image)
+    assert [layer.digest for layer in image.layers] == [sha256(packed[0]), None, sha256(TARS[2])]
+    assert [bool(layer.media_type) for layer in image.layers] == [False, False, True]
+
+
 def many_platforms(tmp_path, *listed: tuple[dict, dict]) -> str:
     """An archive of an index of small images: each one's descriptor and config."""
     layout = Layout()
