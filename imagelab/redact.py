@@ -68,13 +68,16 @@ _STRONG = re.compile(
     r"_?keys?(?:_|$)|^authorization$|proxy_authorization|connection_?string|^_auth$|^auth_?token"
 )
 _WEAK = re.compile(r"(?:^|_)(?:keys?|auth|pat|pin|session|salt|sas|webhook|license|dsn|cookie|jwt)(?:_|$)")
-#: Words that turn such a name into a setting about secrets.
+#: Words that turn such a name into a setting about secrets: wherever they stand, and behind the last such word
+#: (``PASSWORD_FILE``; ``EMAIL_HOST_PASSWORD`` is one).
+_SWITCH = re.compile(
+    r"(?:^|_)(?:min|max|num|count|public|sha1|sha256|sha512|md5|checksum|fingerprint|no|disabled?|without|skip|allow|enabled?"
+    r"|require[ds]?|ask|empty|with)(?:_|$)"
+)
 _ABOUT = re.compile(
-    r"(?:^|_)(?:file|path|dir|url|uri|endpoint|host|port|name|names|user|username|type|version|policy|min|max|num|count|limit"
-    r"|length|len|expiry|expires?|expiration|ttl|timeout|lifetime|age|size|header|prefix|suffix|algorithm|alg|public|sha1|sha256"
-    r"|sha512|md5|checksum|fingerprint|no|disabled?|without|skip|allow|enabled?|require[ds]?|ask|empty|stdin|with|env|ref"
-    r"|provider|manager|(?<!key_)(?<!trust_)store|scanner|scanning|symbol|mount|field|column|hint|reset|rotation|budget|per"
-    r"|backend|driver|encoder|hashers?)(?:_|$)"
+    r"(?:^|_)(?:file|path|dir|url|uri|endpoint|host|port|name|names|user|username|type|version|policy|limit|length|len|expiry"
+    r"|expires?|expiration|ttl|timeout|lifetime|age|size|header|prefix|suffix|algorithm|alg|stdin|env|ref|provider|manager|store"
+    r"|scanner|scanning|symbol|mount|field|column|hint|reset|rotation|budget|per|backend|driver|encoder|hashers?)(?:_|$)"
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SWITCHES = re.compile(
@@ -155,7 +158,8 @@ def _is_harmless(value: str) -> bool:
 
 def _names_secret(name: str) -> bool:
     words = _words(name)
-    return bool(_STRONG.search(words)) and not _ABOUT.search(words)
+    ends = [found.end() for found in _STRONG.finditer(words)]
+    return bool(ends) and not _SWITCH.search(words) and not _ABOUT.search(words[ends[-1] :])
 
 
 def is_secret(value: str, name: str) -> bool:

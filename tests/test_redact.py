@@ -125,6 +125,10 @@ def test_a_masked_build_argument_leaves_the_command():
         "DB_PASS",
         "PGPASSWORD",
         "com.example.password",
+        "EMAIL_HOST_PASSWORD",
+        "MYSQL_USER_PASSWORD",
+        "BACKEND_API_KEY",
+        "PASSWORD_RESET_TOKEN",
     ],
 )
 def test_a_secret_name_masks_its_whole_value(name):
@@ -152,6 +156,9 @@ HARMLESS = [
     ("SSH_KEY_TYPE", "ed25519"),
     ("KEYBOARD", "us"),
     ("pass", "16"),
+    ("SECRET_BACKEND", "vault"),
+    ("ALLOW_EMPTY_PASSWORD", "indeed"),
+    ("API_KEY_HEADER_NAME", "X-Key"),
 ]
 
 
