@@ -115,17 +115,20 @@ class HeaderBatch:
         columns["mtime"] = np.where(in_range, np.where(in_range, columns["mtime"], 0) * 1_000_000, _UNKNOWN)
         columns["link_target"] = _targets(raw, kind)
         columns["offset"] = np.array(self.offsets, np.int64) + 512
-        columns |= {name: [None] * len(raw) for name in ("xattrs", "content")}
-        columns["digest"] = list(map(self.digest.get, range(len(raw))))
-        for row, values in self.said.items():
-            for name in values.keys() - {"name"}:
-                value = values[name]
-                columns[name][row] = _UNKNOWN if value is None and name in ("mtime", "offset") else value
+        few: dict[str, dict[int, bytes]] = {"xattrs": {}, "content": {}, "digest": self.digest}
+        for row, said in self.said.items():
+            for name in said.keys() - {"name"}:
+                if name in few:
+                    few[name][row] = said[name]
+                else:
+                    columns[name][row] = _UNKNOWN if said[name] is None else said[name]
         columns["size"][kind != FILE] = 0
         for row in np.flatnonzero(kind == HARDLINK).tolist():
             columns["link_target"][row] = clean_path(columns["link_target"][row])
         unknown = {name: columns[name] == _UNKNOWN for name in ("mtime", "offset")}
         unknown["link_target"] = (kind != SYMLINK) & (kind != HARDLINK)
+        for name, known in few.items():
+            columns[name] = [known.get(row) for row in range(len(raw))] if known else pa.nulls(len(raw))
         arrays = [pa.array(columns[name], SCHEMA.field(name).type, mask=unknown.get(name)) for name in SCHEMA.names]
         return pa.record_batch(arrays, schema=SCHEMA)
 
