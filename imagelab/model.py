@@ -7,12 +7,13 @@ first, top last, everywhere. What a source cannot know is None.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from imagelab.layer_tar import LayerListing
+    from imagelab.regions import Region
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,12 @@ class Source(Protocol):
         """List the wanted layers, each once, in whatever order the source has them."""
         ...
 
-    def read_ranges(
-        self, image: Image, layer_index: int, ranges: Sequence[tuple[int, int]]
-    ) -> Iterator[Iterable[bytes]]:
-        """The chunks of each (offset, size) of one layer's uncompressed tar; offsets ascend, one is used up before the next."""
+    def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
+        """The chunks of a part of one layer's uncompressed tar."""
+        ...
+
+    def regions(self) -> list[Region] | None:
+        """Where each layer's tar lies in a file as it is; None where one is compressed or elsewhere."""
         ...
 
 

@@ -47,9 +47,11 @@ class TarsSource:
         for index in wanted:
             yield index, list_tar(StreamWindow([self.tars[index]]), name=f"layer {index}", digests=digests)
 
-    def read_ranges(self, image, layer_index, ranges):
-        for offset, size in ranges:
-            yield iter([self.tars[layer_index][offset : offset + size]])
+    def read_range(self, image, layer_index, offset, size):
+        return iter([self.tars[layer_index][offset : offset + size]])
+
+    def regions(self):
+        return None
 
 
 def image_of(tars: Sequence[bytes], reference: str = "made") -> Image:

@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # lower rooms know nothing of higher ones
 LEVELS = {
     "errors": 0, "model": 0, "frames": 0, "atomic": 0, "resources": 1, "redact": 1, "created_by": 1, "package_files": 1,
-    "display": 1, "blobs": 1, "tar_headers": 1, "tar_columns": 2, "layer_tar": 3, "layer_cache": 4, "sources": 5,
+    "display": 1, "blobs": 1, "regions": 1, "tar_headers": 1, "tar_columns": 2, "layer_tar": 3, "layer_cache": 4, "sources": 5,
     "overlay": 4, "base": 4,
     "listing": 5, "tables": 6, "dockerfile": 6, "scans": 6, "snapshots": 7, "analyses": 8, "fleet": 8,
     "exercises_rules": 9, "exercises": 9,

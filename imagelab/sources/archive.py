@@ -7,7 +7,7 @@ OCI image-spec's image-layout.md. BuildKit's attestation manifests are not image
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from imagelab.errors import ArchiveError
 from imagelab.layer_tar import LayerListing
 from imagelab.model import Image, Layer
+from imagelab.regions import Region
 from imagelab.sources.assemble import (
     CONFIG_TYPES,
     PLAIN_LAYER,
@@ -52,10 +53,13 @@ class ArchiveSource:
             for index in by_member[member]:
                 yield index, listing
 
-    def read_ranges(
-        self, image: Image, layer_index: int, ranges: Sequence[tuple[int, int]]
-    ) -> Iterator[Iterable[bytes]]:
-        return open_archive(Path(self.path)).read_ranges(self.members[layer_index], ranges)
+    def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
+        return open_archive(Path(self.path)).read_range(self.members[layer_index], offset, size)
+
+    def regions(self) -> list[Region] | None:
+        archive = open_archive(Path(self.path))
+        regions = list(filter(None, map(archive.plain_region, self.members)))
+        return regions if len(regions) == len(self.members) else None
 
 
 def check_listable(layer: Layer, reference: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path, PurePosixPath
@@ -17,6 +17,7 @@ from typing import Protocol
 from imagelab.blobs import FileWindow, StreamWindow, chunk_reader, decompressed, is_compressed
 from imagelab.errors import ArchiveError
 from imagelab.layer_tar import LayerListing, list_tar
+from imagelab.regions import Region
 from imagelab.tar_columns import FILE, HARDLINK, SYMLINK
 from imagelab.tar_headers import is_tar
 
@@ -43,8 +44,12 @@ class Container(Protocol):
         """List layer tars, whatever their compression, in no particular order."""
         ...
 
-    def read_ranges(self, member: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Iterable[bytes]]:
-        """The chunks of each (offset, size) of one layer's uncompressed tar; offsets ascend."""
+    def read_range(self, member: str, offset: int, size: int) -> Iterator[bytes]:
+        """The chunks of a part of one layer's uncompressed tar."""
+        ...
+
+    def plain_region(self, member: str) -> Region | None:
+        """Where a layer's tar lies in a file as it is, if it does."""
         ...
 
 
@@ -52,7 +57,7 @@ class _Files:
     """Members that are regions of files: read in place, several layers at a time."""
 
     name: str
-    _regions: dict[str, tuple[str, int, int]]  # file, start, length
+    _regions: dict[str, Region]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -66,15 +71,18 @@ class _Files:
             file.seek(start)
             return file.read(length)
 
-    def _region(self, member: str) -> tuple[str, int, int]:
+    def _region(self, member: str) -> Region:
         try:
             return self._regions[member]
         except KeyError:
             raise _incomplete(self.name, member) from None
 
-    def read_ranges(self, member: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Iterable[bytes]]:
+    def read_range(self, member: str, offset: int, size: int) -> Iterator[bytes]:
         with closing(self._window(member)) as window:
-            yield from read_ranges(window, f"{self.name}: layer {member}", ranges)
+            yield from read_range(window, f"{self.name}: layer {member}", offset, size)
+
+    def plain_region(self, member: str) -> Region | None:
+        return None if self._is_compressed(member) else self._region(member)
 
     def _window(self, member: str) -> FileWindow | StreamWindow:
         path, start, length = self._region(member)
@@ -114,7 +122,7 @@ class TarFile(_Files):
         for path_bytes, kind, size, offset, target in zip(*columns, strict=True):
             member = _text(path_bytes)[1:]
             if kind == FILE and offset is not None:
-                self._regions[member] = (str(path), offset, size)
+                self._regions[member] = Region(str(path), offset, size)
             elif kind in (SYMLINK, HARDLINK):
                 links[member] = _link(member, _text(target), hard=kind == HARDLINK)
         for member in links:  # docker save stores a repeated layer as a link to the first
@@ -136,7 +144,7 @@ class Directory(_Files):
             for file in files:
                 full = os.path.join(folder, file)
                 if os.path.isfile(full):
-                    self._regions[Path(full).relative_to(path).as_posix()] = (full, 0, os.path.getsize(full))
+                    self._regions[Path(full).relative_to(path).as_posix()] = Region(full, 0, os.path.getsize(full))
 
 
 class Stream:
@@ -209,14 +217,17 @@ class Stream:
         if missing := sorted(wanted.keys() - found):
             raise _incomplete(self.name, missing[0])
 
-    def read_ranges(self, member: str, ranges: Sequence[tuple[int, int]]) -> Iterator[Iterable[bytes]]:
+    def read_range(self, member: str, offset: int, size: int) -> Iterator[bytes]:
         target = _follow(member, self._links)
         for name, _, read in self._members():
             if name == target:
                 window = StreamWindow(decompressed(_joined(b"", read), f"{self.name}: {member}"))
-                yield from read_ranges(window, f"{self.name}: layer {member}", ranges)
+                yield from read_range(window, f"{self.name}: layer {member}", offset, size)
                 return
         raise _incomplete(self.name, member)
+
+    def plain_region(self, member: str) -> None:
+        """Nothing lies still in a stream."""
 
     def _list(self, member: str, chunks: Iterator[bytes], digests: bool) -> LayerListing:
         name = f"{self.name}: layer {member}"
@@ -236,18 +247,11 @@ class Stream:
             raise ArchiveError(f"{self.name} is not a complete tar: {error}. Save or download it again.") from error
 
 
-def read_ranges(
-    window: FileWindow | StreamWindow, name: str, ranges: Sequence[tuple[int, int]]
-) -> Iterator[Iterable[bytes]]:
-    def whole(content: Iterable[bytes], offset: int) -> Iterator[bytes]:
-        try:
-            yield from content
-        except EOFError:
-            raise ArchiveError(f"{name} is cut off at offset {offset}. Save or copy it again.") from None
-
-    for offset, size in ranges:
-        content = window.contents(offset, size)
-        yield content if isinstance(content, tuple) else whole(content, offset)  # a tuple is there already
+def read_range(window: FileWindow | StreamWindow, name: str, offset: int, size: int) -> Iterator[bytes]:
+    try:
+        yield from window.contents(offset, size)
+    except EOFError:
+        raise ArchiveError(f"{name} is cut off at offset {offset}. Save or copy it again.") from None
 
 
 def _incomplete(name: str, member: str) -> ArchiveError:

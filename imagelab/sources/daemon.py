@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -106,9 +106,10 @@ class DaemonSource:
         for member, listing in stream.list_layers({members[index] for index in wanted}, digests=digests):
             yield from ((index, listing) for index in sorted(wanted) if members[index] == member)
 
-    def read_ranges(
-        self, image: Image, layer_index: int, ranges: Sequence[tuple[int, int]]
-    ) -> Iterator[Iterable[bytes]]:
+    def regions(self) -> None:
+        """An engine's layers are no files of ours."""
+
+    def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
         # two passes over what the engine saves: the first says which member the layer is
         with client() as engine:
 
@@ -119,7 +120,7 @@ class DaemonSource:
             stream = Stream(f"docker-daemon:{image.reference}", chunks)
             saved = archive.load_from(stream, image.reference, "", None, image.platform, mask=False)
             assert isinstance(saved.source, archive.ArchiveSource)
-            yield from stream.read_ranges(saved.source.members[layer_index], ranges)
+            yield from stream.read_range(saved.source.members[layer_index], offset, size)
 
     @contextmanager
     def _saved(self, engine: docker.DockerClient, reference: str) -> Iterator[Iterable[bytes]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ from imagelab.sources.assemble import (
     texts,
 )
 from imagelab.sources.choices import Choice, choose, kind_of
-from imagelab.sources.containers import read_ranges as window_ranges
+from imagelab.sources.containers import read_range
 from imagelab.sources.registry_client import Registry, connect, verified
 from imagelab.sources.registry_names import DIGEST, Name, parse_name
 
@@ -98,12 +98,13 @@ class RegistrySource:
             pool.shutdown(cancel_futures=True)
             bar.close()
 
-    def read_ranges(
-        self, image: Image, layer_index: int, ranges: Sequence[tuple[int, int]]
-    ) -> Iterator[Iterable[bytes]]:
+    def regions(self) -> None:
+        """A registry's layers are no files of ours."""
+
+    def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
         name = f"{image.reference}: layer {image.layers[layer_index].digest}"
         with self._tar(image.layers[layer_index], name) as window:
-            yield from window_ranges(window, name, ranges)
+            yield from read_range(window, name, offset, size)
 
     @contextmanager
     def _tar(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -58,9 +58,10 @@ class SnapshotSource:
             start, stop = indexes.searchsorted(index, "left"), indexes.searchsorted(index, "right")
             yield index, LayerListing(table.slice(start, stop - start), self.digests)
 
-    def read_ranges(
-        self, image: Image, layer_index: int, ranges: Sequence[tuple[int, int]]
-    ) -> Iterator[Iterable[bytes]]:
+    def regions(self) -> None:
+        """A snapshot has no contents."""
+
+    def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
         raise ArchiveError(
             f"{self.path} is a snapshot: it lists files and holds no contents. Read them from the image itself."
         )

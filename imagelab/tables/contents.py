@@ -61,7 +61,7 @@ def read_file(image: Reference, path: str | bytes, layer_index: int | None = Non
         raise ArchiveError(f"{shown} is stored without its holes (a sparse file), which is not read back.")
     if image.source is None:
         raise ArchiveError(f"{image.reference} has no contents: its source holds only the config and history.")
-    return b"".join(chunk for chunks in image.source.read_ranges(image, layer, [(offset, size)]) for chunk in chunks)
+    return b"".join(image.source.read_range(image, layer, offset, size))
 
 
 def _followed(table: pa.Table, kinds: np.ndarray, state: Overlay, path: bytes) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from threading import Lock
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ from imagelab.layer_tar import LayerListing
 from imagelab.listing import layer_listings
 from imagelab.model import Image
 from imagelab.overlay import ALIVE, DELETED, NOT_WASTED, OVERWRITTEN, UNCHANGED, Overlay, overlay
-from imagelab.sources.snapshot import SnapshotSource
+from imagelab.regions import Region, same_bytes
 from imagelab.tables.config import instruction_of_layer
 from imagelab.tables.images import Images, load_images
 from imagelab.tar_columns import FILE, HARDLINK, KINDS, SCHEMA
@@ -112,19 +111,17 @@ def _recent_or_made(image: Image, digests: Digests) -> pd.DataFrame:
 
 
 def _files(image: Image, digests: Digests) -> pd.DataFrame:
-    source = image.source
     # where layers are compressed, one pass over everything is cheaper than going back for some of it
-    plain = all(layer.digest is not None and layer.digest == layer.diff_id for layer in image.layers)
-    copies = digests == "copies" and source is not None and source.listing_is_local and plain
-    table, starts = stacked(layer_listings(image, digests=bool(digests) and not copies))
+    regions = image.source.regions() if digests == "copies" and image.source else None
+    table, starts = stacked(layer_listings(image, digests=bool(digests) and regions is None))
     columns = {name: _single(table[name]) for name in table.column_names if name != "content"}
     kinds = columns["kind"].to_numpy()
     state = overlay(columns["path"], kinds, columns["link_target"], starts)
     size = columns["size"].to_numpy()
     layer_index = np.repeat(np.arange(len(image.layers), dtype=np.int32), np.diff(starts))
     reason, removed = _wasted(state, kinds, size, columns["digest"])
-    if copies and columns["digest"].null_count and not isinstance(source, SnapshotSource):
-        reason[_rewritten_in_place(image, state, layer_index, reason, columns)] = UNCHANGED
+    if regions and columns["digest"].null_count:
+        reason[_rewritten_in_place(regions, state, layer_index, reason, columns)] = UNCHANGED
     path, raw = _decoded(columns["path"])
     target, _ = _decoded(columns["link_target"])
     has_bytes = state.inode >= 0
@@ -192,28 +189,18 @@ def _rewritten(state: Overlay, reason: np.ndarray, size: np.ndarray) -> tuple[np
 
 
 def _rewritten_in_place(
-    image: Image, state: Overlay, layer_index: np.ndarray, reason: np.ndarray, columns: dict[str, pa.Array]
+    regions: list[Region], state: Overlay, layer_index: np.ndarray, reason: np.ndarray, columns: dict[str, pa.Array]
 ) -> np.ndarray:
-    """Of the files that ``_rewritten`` names, those whose bytes the other copy has too: read side by side, since a
-    hash of both costs more than to compare them."""
-    assert image.source is not None
+    """Of the files that ``_rewritten`` names, those whose bytes the other copy has too: compared, since a hash of
+    both costs more."""
     size = columns["size"].to_numpy()
     stored = columns["offset"].is_valid().to_numpy(zero_copy_only=False)  # a sparse file's contents are in pieces
     offset = columns["offset"].fill_null(0).to_numpy()
     rows, others = _rewritten(state, reason, size)
     both = stored[rows] & stored[others]
     rows, others = rows[both], others[both]
-    pairs = layer_index[rows] * np.int64(len(image.layers)) + layer_index[others]
-    same: list[np.ndarray] = [np.empty(0, np.int64)]
-    for pair in np.unique(pairs).tolist():
-        chosen = pairs == pair
-        sides = []
-        for layer, entries in zip(divmod(pair, len(image.layers)), (rows[chosen], others[chosen]), strict=True):
-            ranges = list(zip(offset[entries].tolist(), size[entries].tolist(), strict=True))
-            sides.append(image.source.read_ranges(image, layer, ranges))
-        equal = [one == other or all(map(operator.eq, one, other)) for one, other in zip(*sides, strict=True)]
-        same.append(rows[chosen][equal])
-    return np.concatenate(same)
+    one, other = ((layer_index[copies], offset[copies]) for copies in (rows, others))
+    return rows[same_bytes(regions, one, other, size[rows])]
 
 
 def squash(images: Images, *, digests: bool = False) -> pd.DataFrame:

@@ -1,0 +1,55 @@
+"""Parts of files in which layers lie as they are, and whether what is in two of them is the same."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from imagelab.errors import ArchiveError
+
+_PIECE = 1 << 16
+
+
+class Region(NamedTuple):
+    """A part of a file."""
+
+    path: str
+    start: int
+    length: int
+
+
+Places = tuple[np.ndarray, np.ndarray]  # which region, and which offset in it
+
+
+def same_bytes(regions: list[Region], one: Places, other: Places, size: np.ndarray) -> np.ndarray:
+    """For each of many pairs of places, whether the ``size`` bytes there are the same.
+
+    Raises
+    ------
+    ArchiveError
+        A file is gone, or ends before a place does.
+    """
+    files = {path: _mapped(path) for path in {regions[number].path for number in np.union1d(one[0], other[0])}}
+    file_of = [files.get(region.path, pa.py_buffer(b"")) for region in regions]
+    start = np.array([region.start for region in regions])
+    end = np.minimum(start + [region.length for region in regions], list(map(len, file_of)))
+    sides: list[list[Any]] = []
+    for number, offset in (one, other):
+        place = start[number] + offset
+        if len(beyond := np.flatnonzero(place + size > end[number])):
+            path = regions[number[beyond[0]]].path
+            raise ArchiveError(f"{path} is cut off before offset {(place + size)[beyond[0]]}. Save or copy it again.")
+        sides += [[file_of[region] for region in number.tolist()], place.tolist()]
+    pairs = zip(*sides, size.tolist(), strict=True)
+    return np.array([a.slice(at, length).equals(b.slice(to, length)) for a, at, b, to, length in pairs], bool)
+
+
+def _mapped(path: str) -> pa.Buffer:
+    # in mapped memory: reading would copy what is looked at only once, in twice the time
+    try:
+        with pa.memory_map(path) as file:
+            return file.read_buffer()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ArchiveError(f"{path} can no longer be read ({error}). Save or copy it again.") from error
