@@ -28,6 +28,7 @@ from imagelab.sources.containers import Container
 _REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
 _COSIGN = re.compile(r"sha256-[0-9a-f]{64}\.(?:sig|att|sbom)")  # the tags of what it attaches to an image
+_SAVED = {key.lower(): key for key in ("Config", "RepoTags", "Layers")}  # Docker, in Go, minds no case of JSON's keys
 _MAX_DEPTH = 8  # of indexes in indexes
 
 
@@ -77,6 +78,11 @@ def choices(container: Container) -> list[Choice]:
         found = []
         for entry in sequence(entries, "manifest.json"):
             entry = mapping(entry, "an entry of manifest.json")
+            entry = {_SAVED.get(key.lower(), key): value for key, value in entry.items()}
+            if "Config" not in entry:
+                raise ArchiveError(
+                    f"{container.name}: an entry of manifest.json names no Config. Save the image again."
+                )
             tags = [tag for tag in sequence(entry.get("RepoTags"), "RepoTags") if isinstance(tag, str)]
             found.append(Choice(tuple(tags), None, entry))
         if found:

@@ -392,3 +392,14 @@ def test_members_named_by_their_blobs_digest(tmp_path):
     right(image)
     assert [layer.digest for layer in image.layers] == [sha256(packed[0]), None, sha256(TARS[2])]
     assert [bool(layer.media_type) for layer in image.layers] == [False, False, True]
+
+
+def test_the_keys_of_manifest_json_are_read_in_any_case(tmp_path):
+    """As Docker does."""
+    members = docker_save(TARS)
+    (entry,) = json.loads(members["manifest.json"])
+    members["manifest.json"] = json.dumps([{key.lower(): value for key, value in entry.items()}]).encode()
+    right(il.load_image(write_tar(tmp_path / "lower.tar", members)))
+    members["manifest.json"] = b"[{}]"
+    with pytest.raises(ArchiveError, match="no Config"):
+        il.load_image(write_tar(tmp_path / "empty.tar", members))
