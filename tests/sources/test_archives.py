@@ -401,5 +401,5 @@ def test_the_keys_of_manifest_json_are_read_in_any_case(tmp_path):
     members["manifest.json"] = json.dumps([{key.lower(): value for key, value in entry.items()}]).encode()
     right(il.load_image(write_tar(tmp_path / "lower.tar", members)))
     members["manifest.json"] = b"[{}]"
-    with pytest.raises(ArchiveError, match="no Config"):
+    with pytest.raises(il.ArchiveError, match="no Config"):
         il.load_image(write_tar(tmp_path / "empty.tar", members))
