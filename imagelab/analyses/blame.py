@@ -167,9 +167,9 @@ def _origins(layers: pd.DataFrame, history: pd.DataFrame, base: Reference | None
 
 def final_stages(stages: pd.DataFrame) -> list[int]:
     """Places of the last stage and of those that it starts from, in that order; a name can stand twice, and then means
-    the nearest stage above."""
-    places = [len(stages) - 1]
-    while stages["base_is_stage"].iloc[places[-1]]:
+    the nearest stage above. A text without FROM has none."""
+    places = [len(stages) - 1] if len(stages) else []
+    while places and stages["base_is_stage"].iloc[places[-1]]:
         above = stages["stage"].iloc[: places[-1]].str.casefold() == stages["base"].iloc[places[-1]].casefold()
         places.append(int(above[::-1].idxmax()))
     return places

@@ -26,8 +26,7 @@ def step_seconds(
     ran = frame[frame["step"].notna() & (frame["status"] == "done") & (frame["instruction"] != "LINK")]
     if len(stages) == 1:
         ran = ran.fillna({"stage": next(iter(stages))})
-    ran = ran.assign(stage=ran["stage"].str.rpartition(" ")[2])
-    return ran.dropna(subset=["duration"]).groupby(["stage", "step"])["duration"].max().to_dict()
+    return ran.groupby([ran["stage"].str.split(" ").str[-1], "step"])["duration"].max().dropna().to_dict()
 
 
 def critical_steps(log: pd.DataFrame) -> pd.Series:

@@ -34,8 +34,8 @@ held AS (SELECT image, reference, measure, min(layer_index) AS layer_index,
     FROM layers, measure GROUP BY ALL),
 stored AS (SELECT layer, measure, any_value(bytes) AS bytes, count(*) AS images FROM held GROUP BY ALL),
 tops AS (SELECT image, reference, created, len(layers) AS depth, layers[-1].chain_id AS chain_id FROM images),
-prefixes AS (SELECT own.image, arg_max(tops.reference, (tops.depth, -epoch_us(tops.created))) AS base, max(tops.depth) AS depth,
-    arg_max(tops.created, (tops.depth, -epoch_us(tops.created))) AS created
+prefixes AS (SELECT own.image, arg_max(tops.reference, (tops.depth, -epoch_us(tops.created), tops.reference)) AS base,
+    max(tops.depth) AS depth, arg_max(tops.created, (tops.depth, -epoch_us(tops.created), tops.reference)) AS created
     FROM layers own JOIN tops mine USING (image) JOIN tops ON tops.chain_id = own.chain_id
     WHERE own.layer_index < mine.depth - 1 GROUP BY own.image),
 based AS (SELECT image, reference,

@@ -110,6 +110,11 @@ def test_prices_and_the_critical_path(project, log):
     assert plan.dtypes.astype(str).to_dict() == PLAN_COLUMNS
 
 
+def test_a_log_in_which_nothing_ran_prices_nothing(project, log):
+    cached = read_build_log(log).assign(status="cached")
+    assert plan_build(project, ["docs"], log=cached)["seconds"].isna().all()
+
+
 def test_a_step_whose_own_line_is_edited(project):
     plan = by_step(plan_build(project, ["Dockerfile:7"]))
     assert plan["app:2"].hit and plan["app:3"].reason == "its own line changed"

@@ -100,6 +100,13 @@ def test_bases_by_prefix_label_and_shape_with_what_one_for_all_saves(folder):
     assert answer["age_days"].dropna().ge(0).all()
 
 
+def test_of_bases_that_are_the_same_image_one_name_is_always_taken(tmp_path):
+    base, own = [("debian-0", {"/etc/os": 100})], [("one", {"/srv/a": 10})]
+    names = [f"h.io/debian:{tag}" for tag in "dbeca"]
+    write_fleet([*(Member(name, base) for name in names), Member("h.io/app:v1", base + own)], tmp_path / "fleet")
+    assert set(query_fleet(tmp_path / "fleet", "bases").query("base_rule == 'prefix'")["base"]) == {max(names)}
+
+
 def test_growth_follows_the_tags_over_time(folder):
     answer = query_fleet(folder, "growth")
     app = answer[answer["repository"] == "h.io/app"]

@@ -161,6 +161,7 @@ def test_lines_of_stages_that_share_a_name():
     history = pd.DataFrame({"step": [0, 1, 2], "instruction": ["CMD", "COPY", "RUN"]})
     text = "FROM a AS b\nCOPY x /x\nFROM c AS d\nRUN no\nFROM B AS b\nRUN y\n"
     assert _lines(history, text).to_dict() == {2: 6, 1: 2}
+    assert _lines(history, "CMD x\nCOPY x /x\n").empty
 
 
 def test_what_is_no_scan_and_what_is_no_image():
