@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmap import ACCESS_READ, mmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,7 +50,7 @@ def same_bytes(regions: list[Region], one: Places, other: Places, size: np.ndarr
 def _mapped(path: str) -> pa.Buffer:
     # in mapped memory: reading would copy what is looked at only once, in twice the time
     try:
-        with pa.memory_map(path) as file:
-            return file.read_buffer()
-    except (OSError, pa.ArrowInvalid) as error:
+        with open(path, "rb") as file:
+            return pa.py_buffer(mmap(file.fileno(), 0, access=ACCESS_READ))
+    except (OSError, ValueError) as error:  # ValueError: an empty file
         raise ArchiveError(f"{path} can no longer be read ({error}). Save or copy it again.") from error

@@ -1,5 +1,6 @@
 """Whether what lies in two places of files is the same."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def places(pairs):
 @given(st.data())
 def test_places_are_the_same_where_their_bytes_are(data):
     contents = [data.draw(st.text("ab", min_size=4, max_size=40)).encode() for _ in range(2)]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(suffix=os.fsdecode(b"\xff")) as folder:  # a name that is no text
         regions = []
         for number in range(3):  # the third lies in the second's file
             which = min(number, 1)
