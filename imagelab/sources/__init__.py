@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from imagelab.errors import ArchiveError, ImageNotFound
@@ -41,6 +42,9 @@ def load_image(reference: str | os.PathLike[str], *, platform: str | None = None
     """
     reference = os.fspath(reference)
     image = _load(reference, platform, redact)
+    label = image.reference.encode(errors="surrogateescape").decode(errors="backslashreplace")  # a path may be no text
+    if label != image.reference:
+        image = replace(image, reference=label)
     if platform and image.platform and not _is_for(platform, image.platform):
         raise ImageNotFound(f"{reference} is for {image.platform}, not for {platform}.")
     return image

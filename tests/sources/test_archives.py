@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -403,3 +404,9 @@ def test_the_keys_of_manifest_json_are_read_in_any_case(tmp_path):
     members["manifest.json"] = b"[{}]"
     with pytest.raises(il.ArchiveError, match="no Config"):
         il.load_image(write_tar(tmp_path / "empty.tar", members))
+
+
+def test_an_archive_whose_name_is_no_text(tmp_path):
+    image = il.load_image(write_tar(tmp_path / os.fsdecode(b"made\xff.tar"), docker_save(TARS)))
+    assert image.reference.endswith("made\\xff.tar")
+    assert il.files(image)["reference"].unique().tolist() == [image.reference]
