@@ -40,8 +40,8 @@ def claim_tiles(claims: pd.DataFrame) -> go.Figure:
             mode="markers",
             name=f"{name} ({len(part)})",
             marker={"color": colour, "symbol": symbol, "size": 15, "line": {"color": colour, "width": 2}},
-            customdata=[_claim_hover(row) for row in part.itertuples()],
-            hovertemplate="%{customdata}<extra></extra>",
+            hovertext=[_claim_hover(row) for row in part.itertuples()],
+            hoverinfo="text",
         )
     judged = claims[claims["verdict"] != "not measurable here"]
     kept = int((judged["verdict"] == "holds").sum())
@@ -70,28 +70,29 @@ def claim_ratios(claims: pd.DataFrame) -> go.Figure:
     if shown.empty:
         return nothing("No claim with a number was measured")
     ratio = shown["measured"] / shown["measured"].clip(shown["low"], shown["high"])
-    shown = shown.assign(ratio=ratio.astype("float64")).sort_values("ratio", ascending=False)
+    label = [
+        f"{escape(claim, 30)}: {promised}" for claim, promised in zip(shown["claim"], shown["promised"], strict=True)
+    ]
+    shown = shown.assign(ratio=ratio.astype("float64"), label=label).sort_values("ratio", ascending=False)
     figure = go.Figure()
-    for reach, opacity in ((2, 0.10), (1.1, 0.18)):
-        figure.add_vrect(x0=2 - reach if reach < 2 else 0.5, x1=reach, fillcolor=INK, opacity=opacity, line_width=0)
+    for least, most, opacity in ((0.5, 2, 0.10), (2 - 1.1, 1.1, 0.18)):
+        figure.add_vrect(x0=least, x1=most, fillcolor=INK, opacity=opacity, line_width=0)
     for name, (colour, symbol) in VERDICT_MARKS.items():
         part = shown[shown["verdict"] == name]
         if part.empty:
             continue
         figure.add_scatter(
             x=part["ratio"],
-            y=[_label(row) for row in part.itertuples()],
+            y=part["label"],
             mode="markers",
             name=name,
             marker={"color": colour, "symbol": symbol, "size": 11},
-            customdata=[_claim_hover(row) for row in part.itertuples()],
-            hovertemplate="%{customdata}<extra></extra>",
+            hovertext=[_claim_hover(row) for row in part.itertuples()],
+            hoverinfo="text",
         )
-    ticks = [0.1, 0.2, 0.5, 1, 2, 4]
-    figure.update_xaxes(
-        type="log", tickvals=ticks, ticktext=[f"{tick:g}×" for tick in ticks], title="measured ÷ promised"
-    )
-    figure.update_yaxes(categoryorder="array", categoryarray=[_label(row) for row in shown.itertuples()][::-1])
+    ticks = {"tickvals": [0.1, 0.2, 0.5, 1, 2, 4], "ticktext": ["0.1×", "0.2×", "0.5×", "1×", "2×", "4×"]}
+    figure.update_xaxes(ticks, type="log", title="measured ÷ promised")
+    figure.update_yaxes(categoryorder="array", categoryarray=list(shown["label"])[::-1])
     figure.update_legends(y=-0.14)
     within = int((shown["verdict"] == "holds").sum())
     return titled(
@@ -125,11 +126,11 @@ def advice_accuracy(verified: pd.DataFrame) -> go.Figure:
             orientation="h",
             name=name,
             marker_color=colour,
-            customdata=[
+            hovertext=[
                 hover(row.pair, f"{name}: {format_bytes(getattr(row, column))}", *_why(row))
                 for row in shown.itertuples()
             ],
-            hovertemplate="%{customdata}<extra></extra>",
+            hoverinfo="text",
         )
     removals = shown[shown["removal"]]
     figure.update_layout(barmode="group")
@@ -144,17 +145,10 @@ def advice_accuracy(verified: pd.DataFrame) -> go.Figure:
     )
 
 
-def _label(row: Any) -> str:
-    return f"{escape(row.claim, 30)}: {row.promised}"
-
-
 def _why(row: Any) -> list[str]:
-    why = row.why
-    return [] if pd.isna(why) else [escape(line, 90) for line in str(why).split(". ")]
+    return [] if pd.isna(row.why) else [escape(line, 90) for line in row.why.split(". ")]
 
 
 def _claim_hover(row: Any) -> str:
-    lines = [f"promised: {row.promised}"]
-    if pd.notna(row.found):
-        lines.append(f"found: {row.found}")
-    return hover(row.says, *lines, f"<i>{row.verdict}</i>", *_why(row))
+    found = [f"found: {row.found}"] if pd.notna(row.found) else []
+    return hover(row.says, f"promised: {row.promised}", *found, f"<i>{row.verdict}</i>", *_why(row))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.charts.sharing import SCALE
+from imagelab.charts.sharing import heatmap
 from imagelab.charts.theme import INK, SIZES, hover, nothing, quoted, text_on, titled
 from imagelab.display import escape
 from imagelab.frames import format_bytes
@@ -26,49 +26,33 @@ def likeness_heatmap(likeness: pd.DataFrame) -> go.Figure:
         `imagelab.query_fleet`'s answer to ``likeness``. Of more than 60 images, those that have most in common with others
         are shown. Where the bytes of layers are unknown, so is the likeness: such cells stay empty.
     """
-    unknown = likeness.assign(unknown=likeness["likeness"].isna())
-    unknown = unknown.pivot_table(index="reference", columns="other", values="unknown", aggfunc="min", fill_value=False)
-    likeness = likeness.fillna({"likeness": 0, "shared": 0}).astype({"likeness": "float64"})
-    table = likeness.pivot_table(index="reference", columns="other", values="likeness", aggfunc="max", fill_value=0.0)
+    pairs = likeness.groupby(["reference", "other"])[["likeness", "shared"]].max()
+    table = pairs["likeness"].astype("float64").unstack(fill_value=0.0)
     if len(table) < 2:
         return nothing("Likeness is between images, and here are fewer than two")
     kept = table.sum().nlargest(MOST).index
+    kept = kept[_alike(table.loc[kept, kept].fillna(0).to_numpy())]
     matrix = table.loc[kept, kept].to_numpy()
-    order = _alike(matrix)
-    matrix, names = matrix[np.ix_(order, order)], [escape(kept[place].removeprefix("docker://"), 34) for place in order]
-    bytes_of = likeness.pivot_table(index="reference", columns="other", values="shared", aggfunc="max", fill_value=0)
-    common = bytes_of.loc[kept[order], kept[order]].to_numpy()
-    untold = unknown.loc[kept[order], kept[order]].to_numpy(bool)
-    own = np.where(matrix > 0.9995, 0, matrix)  # neither an image itself nor one of the same bytes is news
+    common = pairs["shared"].unstack(fill_value=0).loc[kept, kept].to_numpy()
+    names = [escape(name.removeprefix("docker://"), 34) for name in kept]
+    own = np.where(matrix <= 0.9995, matrix, 0)  # neither an image itself nor one of the same bytes is news
     one, other = np.unravel_index(own.argmax(), own.shape)
     finding = "No two images share a layer with bytes"
     if own.max() > 0:
         finding = f"Most alike: {names[one]} and {names[other]}, {own.max():.0%} of the bytes that either has"
-    places = list(range(len(names)))
-    figure = go.Figure(
-        go.Heatmap(
-            z=np.where(untold, np.nan, matrix),
-            x=places,
-            y=places,
-            zmin=0,
-            zmax=1,
-            colorscale=SCALE,
-            colorbar={"tickformat": ".0%", "thickness": 12, "tickfont": {"color": INK}},
-            xgap=1,
-            ygap=1,
-            hovertext=[
-                [f"<b>{names[down]}</b><br><b>{names[over]}</b><br>"
-                 + ("unknown: not all layers have a size" if untold[down, over]
-                    else f"{matrix[down, over]:.0%}, {format_bytes(common[down, over])}")
-                 for over in places] for down in places
-            ],
-            hoverinfo="text",
-        )
-    )  # fmt: skip
+    texts = [
+        [
+            f"<b>{names[down]}</b><br><b>{names[over]}</b><br>"
+            + ("unknown: not all layers have a size" if np.isnan(part) else f"{part:.0%}, {format_bytes(size)}")
+            for over, (part, size) in enumerate(zip(*row, strict=True))
+        ]
+        for down, row in enumerate(zip(matrix, common, strict=True))
+    ]
+    bar = {"tickformat": ".0%", "thickness": 12, "tickfont": {"color": INK}}
+    figure = heatmap(matrix, names, texts, gap=1, zmin=0, zmax=1, colorbar=bar)
     left = f"; {len(table) - MOST} further images are left out" if len(table) > MOST else ""
     titled(figure, finding, f"Bytes that both have ÷ bytes that either has{left}", height=300 + 22 * len(names))
-    ticks = {"tickvals": places, "ticktext": names, "showgrid": False, "tickfont": {"size": 11}}
-    return figure.update_xaxes(ticks, tickangle=60).update_yaxes(ticks | {"autorange": "reversed"})
+    return figure.update_xaxes(tickangle=60, tickfont_size=11).update_yaxes(tickfont_size=11)
 
 
 def base_map(sharing: pd.DataFrame) -> go.Figure:
@@ -82,38 +66,32 @@ def base_map(sharing: pd.DataFrame) -> go.Figure:
     known = sharing[sharing["total"].fillna(0) > 0]
     if known.empty:
         return nothing("No image of this fleet has a known size above zero")
-    totals = known.groupby("base")["total"].sum().sort_values(ascending=False)
-    counts = known.groupby("base").size()
-    colours = dict(zip(totals.index, BASE_COLOURS, strict=False))
+    bases = known.groupby("base")["total"].agg(["sum", "size"]).sort_values("sum", ascending=False)
+    colours = dict(zip(bases.index, BASE_COLOURS, strict=False))
     shown = known.sort_values("total", ascending=False).groupby("base").head(MOST)
+    painted = [colours.get(base, OTHER) for base in [*bases.index, *shown["base"]]]
+    names = [*bases.index, *(name.removeprefix("docker://") for name in shown["reference"])]
+    stems = [hover(base.Index, f"{base.size} images, together {format_bytes(base.sum)}") for base in bases.itertuples()]
     leaves = [
         hover(row.reference, f"{format_bytes(row.total)}, {format_bytes(row.unique)} of them its own alone")
         for row in shown.itertuples()
     ]
-    stems = [hover(base, f"{counts[base]} images, together {format_bytes(totals[base])}") for base in totals.index]
-    painted = [colours.get(base, OTHER) for base in [*totals.index, *shown["base"]]]
     figure = go.Figure(
         go.Treemap(
-            ids=[*(f"base {base}" for base in totals.index), *(f"image {image}" for image in shown["image"])],
-            labels=[
-                *(escape(base, 40) for base in totals.index),
-                *(escape(name.removeprefix("docker://"), 40) for name in shown["reference"]),
-            ],
-            parents=[*[""] * len(totals), *(f"base {base}" for base in shown["base"])],
-            values=[*(int(shown.loc[shown["base"] == base, "total"].sum()) for base in totals.index), *shown["total"]],
+            ids=[*(f"base {base}" for base in bases.index), *(f"image {image}" for image in shown["image"])],
+            labels=[escape(name, 40) for name in names],
+            parents=[*[""] * len(bases), *(f"base {base}" for base in shown["base"])],
+            values=[*shown.groupby("base")["total"].sum()[bases.index], *shown["total"]],
             branchvalues="total",
-            marker={
-                "colors": painted,
-                "line": {"color": "rgba(255,255,255,0.65)", "width": 1},
-            },
+            marker={"colors": painted, "line": {"color": "rgba(255,255,255,0.65)", "width": 1}},
             hovertext=[*stems, *leaves],
             hoverinfo="text",
             textfont={"color": [text_on(colour) for colour in painted]},
             tiling={"pad": 2},
         )
     )
-    first = counts.idxmax()
-    finding = f"{quoted([first])} is the base of {counts[first]} of {len(known)} images"
+    first = bases["size"].idxmax()
+    finding = f"{quoted([first])} is the base of {bases['size'].max()} of {len(known)} images"
     measure = f"Images by base, areas are {SIZES[known['measure'].iloc[0]]}"
     return titled(figure, finding, measure, height=520)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.charts.theme import INK, hover, nothing, text_on, titled
+from imagelab.charts.theme import INK, add_bars, hover, nothing, text_on, titled
 from imagelab.display import escape
 from imagelab.errors import ImagelabError
 
@@ -34,41 +34,36 @@ def health_timeline(states: pd.DataFrame, checks: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
     for health, colour in HEALTH_COLOURS.items():
         part = states[states["health"] == health]
-        figure.add_bar(
-            y=part["image"].map(names),
-            x=part["to"] - part["from"],
-            base=part["from"],
-            orientation="h",
-            width=0.5,
-            name="no health check" if health == "none" else health,
-            marker={"color": colour, "line": {"color": text_on(colour), "width": 0.5}},
-            customdata=[
+        add_bars(
+            figure,
+            part["image"].map(names),
+            part["to"] - part["from"],
+            colour,
+            [
                 hover(image, f"{health}, {begun:.1f} to {end:.1f} s", f"the program {escape(program)}")
                 for image, begun, end, program in part[["image", "from", "to", "program"]].itertuples(index=False)
             ],
-            hovertemplate="%{customdata}<extra></extra>",
+            base=part["from"],
+            width=0.5,
+            name="no health check" if health == "none" else health,
+            marker={"line": {"color": text_on(colour), "width": 0.5}},
         )
-    for name, symbol, ink, passed in (
-        ("check passed", "circle", "#ffffff", True),
-        ("check failed", "x", "#111111", False),
+    passed = checks["exit_code"].eq(0)
+    for name, part, symbol, ink, edge in (
+        ("check passed", checks[passed], "circle", "#ffffff", "#111111"),
+        ("check failed", checks[~passed], "x", "#111111", "#ffffff"),
     ):
-        part = checks[checks["exit_code"].eq(0) == passed]
         figure.add_scatter(
             y=part["image"].map(names),
             x=part["seconds"],
             mode="markers",
             name=name,
-            marker={
-                "symbol": symbol,
-                "size": 9,
-                "color": ink,
-                "line": {"color": "#111111" if passed else "#ffffff", "width": 1},
-            },
-            customdata=[
+            marker={"symbol": symbol, "size": 9, "color": ink, "line": {"color": edge, "width": 1}},
+            hovertext=[
                 hover(row.image, f"at {row.seconds:.1f} s: exit code {row.exit_code}", escape(row.output, 90))
                 for row in part.itertuples()
             ],
-            hovertemplate="%{customdata}<extra></extra>",
+            hoverinfo="text",
         )
     hanging = states[states["program"] == "hangs"]
     late = hanging.groupby("image").agg(first=("health", "first"), last=("health", "last"))

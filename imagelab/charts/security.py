@@ -7,7 +7,18 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.charts.theme import INK, OUTLINE, SEVERITY_COLOURS, hover, nothing, step_label, titled
+from imagelab.charts.theme import (
+    INK,
+    OUTLINE,
+    SEVERITY_COLOURS,
+    add_bars,
+    hover,
+    label_rows,
+    legend_above,
+    nothing,
+    step_label,
+    titled,
+)  # fmt: skip
 from imagelab.display import escape
 
 _WORST_FIRST = list(SEVERITY_COLOURS)[::-1]
@@ -51,33 +62,19 @@ def fixable_bars(scan: pd.DataFrame) -> go.Figure:
     fixed = rows["fixed_version"].notna() | rows["status"].eq("fixed").fillna(False)
     figure = go.Figure()
     order = [word for word in _WORST_FIRST if rows["severity"].eq(word).any()]
-    for name, part, pattern in (("has a fix", rows[fixed], ""), ("has none yet", rows[~fixed], "/")):
+    colours = [SEVERITY_COLOURS[word] for word in order]
+    for name, part, shape in (("has a fix", rows[fixed], ""), ("has none yet", rows[~fixed], "/")):
         counts = part["severity"].value_counts().reindex(order, fill_value=0)
-        figure.add_bar(
-            y=order,
-            x=counts,
-            orientation="h",
-            name=name,
-            marker={
-                "color": [SEVERITY_COLOURS[word] for word in order],
-                "line": {"color": OUTLINE, "width": 1},
-                "pattern": {
-                    "shape": pattern,
-                    "bgcolor": [SEVERITY_COLOURS[word] for word in order],
-                    "fgcolor": "rgba(255,255,255,0.45)",
-                    "size": 8,
-                },
-            },
-            hovertext=[hover(word, f"{count} {name}") for word, count in counts.items()],
-            hoverinfo="text",
-        )
+        pattern = {"shape": shape, "bgcolor": colours, "fgcolor": "rgba(255,255,255,0.45)", "size": 8}
+        texts = [hover(word, f"{count} {name}") for word, count in counts.items()]
+        add_bars(figure, order, counts, colours, texts, name=name, marker={"pattern": pattern})
     figure.update_layout(barmode="stack")
     figure.update_yaxes(autorange="reversed", showgrid=False)
     finding = f"{fixed.sum()} of {len(rows)} vulnerabilities have a fix"
     serious = rows["severity"] >= "high"
     if serious.any():
         finding += f"; of the {serious.sum()} high and critical ones, {(serious & fixed).sum()}"
-    return _legend_above(titled(figure, finding, "Vulnerabilities by severity", height=210 + 34 * len(order)))
+    return legend_above(titled(figure, finding, "Vulnerabilities by severity", height=210 + 34 * len(order)))
 
 
 def scan_flow(changes: pd.DataFrame) -> go.Figure:
@@ -91,30 +88,28 @@ def scan_flow(changes: pd.DataFrame) -> go.Figure:
     rows = changes[changes["finding"] != "package"]
     if rows.empty:
         return nothing("Neither scan has a finding")
-    sides = [rows["severity_before"].astype("object"), rows["severity_after"].astype("object")]
-    before = sides[0].where(rows["change"] != "new", "not there")
-    after = sides[1].where(rows["change"] != "fixed", "gone")
+    before = rows["severity_before"].astype("object").where(rows["change"] != "new", "not there")
+    after = rows["severity_after"].astype("object").where(rows["change"] != "fixed", "gone")
     flows = pd.DataFrame({"before": before, "after": after}).fillna("unknown").value_counts()
-    left = [word for word in [*_WORST_FIRST, "not there"] if word in flows.index.get_level_values(0)]
-    right = [word for word in [*_WORST_FIRST, "gone"] if word in flows.index.get_level_values(1)]
     colours = SEVERITY_COLOURS | {"not there": "#c9ced6", "gone": "#009e73"}
-    totals = [flows.xs(word, level=level).sum() for level, words in ((0, left), (1, right)) for word in words]
+    order = [*_WORST_FIRST, "not there", "gone"]
+    left, right = (flows.groupby(level=side).sum().reindex(order).dropna().astype("int64") for side in (0, 1))
     figure = go.Figure(
         go.Sankey(
             arrangement="fixed",
             node={
-                "label": [f"{word} ({total})" for word, total in zip([*left, *right], totals, strict=True)],
-                "color": [colours[word] for word in [*left, *right]],
+                "label": [f"{word} ({total})" for word, total in [*left.items(), *right.items()]],
+                "color": [colours[word] for word in [*left.index, *right.index]],
                 "x": [0.001] * len(left) + [0.999] * len(right),
-                "y": _middles(totals[: len(left)]) + _middles(totals[len(left) :]),
+                "y": _middles(list(left)) + _middles(list(right)),
                 "pad": 18,
                 "thickness": 16,
                 "line": {"color": OUTLINE, "width": 1},
                 "hovertemplate": "%{label}<extra></extra>",
             },
             link={
-                "source": [left.index(before) for before, _ in flows.index],
-                "target": [len(left) + right.index(after) for _, after in flows.index],
+                "source": [left.index.get_loc(before) for before, _ in flows.index],
+                "target": [len(left) + right.index.get_loc(after) for _, after in flows.index],
                 "value": list(flows),
                 "color": [_faint(colours[before if before != "not there" else after]) for before, after in flows.index],
                 "customdata": [f"{count}: {before} → {after}" for (before, after), count in flows.items()],
@@ -188,7 +183,7 @@ def epss_cvss(scan: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(type="log", title="EPSS", **ticks)
     figure.update_xaxes(range=[0, 10.3], title="CVSS base score")
     measure = "Chance of exploitation within 30 days (EPSS) against severity (CVSS); a star: known to be exploited"
-    return _legend_above(titled(figure, finding, measure, height=460))
+    return legend_above(titled(figure, finding, measure, height=460))
 
 
 def _point(row: dict[Any, Any]) -> str:
@@ -205,39 +200,23 @@ def _count(severity: pd.Series, rank: pd.Series, label: pd.Series) -> pd.DataFra
 
 def _stacked(counts: pd.DataFrame, finding: str, measure: str, most: int = 25) -> go.Figure:
     """Bars of counts, one per label (the rest of them folded), stacked by severity."""
-    labels = list(dict.fromkeys(counts["label"]))
-    totals = counts.groupby("label")["count"].sum()
-    kept = set(totals.nlargest(most).index)
-    if len(labels) > len(kept):
-        other = f"{len(labels) - len(kept)} others"
-        counts = counts.assign(label=counts["label"].where(counts["label"].isin(kept), other))
+    kept = set(counts.groupby("label")["count"].sum().nlargest(most).index)
+    labels = [label for label in dict.fromkeys(counts["label"]) if label in kept]
+    if folded := counts["label"].nunique() - len(kept):
+        labels.append(f"{folded} others")
+        counts = counts.assign(label=counts["label"].where(counts["label"].isin(kept), labels[-1]))
         counts = counts.groupby(["label", "severity"], sort=False)["count"].sum().reset_index()
-        labels = [label for label in labels if label in kept] + [other]
     places = {label: place for place, label in enumerate(labels)}
     figure = go.Figure()
     for word in _WORST_FIRST:
         part = counts[counts["severity"] == word]
         if part.empty:
             continue
-        figure.add_bar(
-            y=part["label"].map(places),
-            x=part["count"],
-            orientation="h",
-            name=word,
-            marker={"color": SEVERITY_COLOURS[word], "line": {"color": OUTLINE, "width": 1}},
-            hovertext=[f"{label}<br>{count} {word}" for label, count in zip(part["label"], part["count"], strict=True)],
-            hoverinfo="text",
-        )
+        texts = [f"{label}<br>{count} {word}" for label, count in zip(part["label"], part["count"], strict=True)]
+        add_bars(figure, part["label"].map(places), part["count"], SEVERITY_COLOURS[word], texts, name=word)
     figure.update_layout(barmode="stack")
-    figure.update_yaxes(
-        tickvals=list(places.values()), ticktext=labels, range=[len(places) - 0.4, -0.6], showgrid=False
-    )
-    return _legend_above(titled(figure, finding, measure, height=190 + 32 * len(places)))
-
-
-def _legend_above(figure: go.Figure) -> go.Figure:
-    figure.update_layout(legend={"y": 1, "yanchor": "bottom"}, margin_t=figure.layout.margin.t + 26)
-    return figure
+    label_rows(figure, labels)
+    return legend_above(titled(figure, finding, measure, height=190 + 32 * len(labels)))
 
 
 def _middles(totals: list[int]) -> list[float]:

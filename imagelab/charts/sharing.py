@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.charts.theme import known_size, nothing, quoted, titled
+from imagelab.charts.theme import nothing, quoted, sized, titled
 from imagelab.display import escape
 from imagelab.errors import ImagelabError
 from imagelab.frames import format_bytes
@@ -26,10 +28,9 @@ def sharing_heatmap(layers: pd.DataFrame) -> go.Figure:
     references = list(layers["reference"].unique())
     if len(references) < 2:
         raise ImagelabError(f"sharing is between images, and the frame holds {len(references)}: give at least two")
-    column, measure = known_size(layers)
-    key = next((name for name in ("chain_id", "diff_id", "digest") if layers[name].notna().all()), "diff_id")
-    held = layers.assign(bytes=layers[column].fillna(0).astype("int64")).dropna(subset=[key])
-    held = held.drop_duplicates(["reference", key])[["reference", key, "bytes"]]
+    rows, measure = sized(layers)
+    key = next((name for name in ("chain_id", "diff_id", "digest") if rows[name].notna().all()), "diff_id")
+    held = rows.dropna(subset=[key]).drop_duplicates(["reference", key])[["reference", key, "bytes"]]
     pairs = held.merge(held[["reference", key]], on=key).groupby(["reference_x", "reference_y"])["bytes"].sum()
     common = [[int(pairs.get((one, other), 0)) for other in references] for one in references]
     if not any(map(any, common)):
@@ -39,31 +40,24 @@ def sharing_heatmap(layers: pd.DataFrame) -> go.Figure:
     finding = f"{quoted(references)} share no layer"
     if most:
         finding = f"{names[other]} and {names[one]} share {format_bytes(most)} of layers"
-    places = list(range(len(names)))
-    figure = go.Figure(
-        go.Heatmap(
-            z=common,
-            x=places,
-            y=places,
-            colorscale=SCALE,
-            showscale=False,
-            xgap=2,
-            ygap=2,
-            text=[[format_bytes(size) for size in row] for row in common],
-            texttemplate="%{text}",
-            hovertext=[
-                [
-                    f"<b>{names[down]}</b><br>{format_bytes(size)}"
-                    if down == over
-                    else f"<b>{names[down]}</b><br><b>{names[over]}</b><br>both have {format_bytes(size)}"
-                    for over, size in enumerate(row)
-                ]
-                for down, row in enumerate(common)
-            ],
-            hoverinfo="text",
-        )
-    )
+    texts = [
+        [
+            f"<b>{names[down]}</b>{'' if down == over else f'<br><b>{names[over]}</b>'}"
+            f"<br>{'' if down == over else 'both have '}{format_bytes(size)}"
+            for over, size in enumerate(row)
+        ]
+        for down, row in enumerate(common)
+    ]
+    words = [[format_bytes(size) for size in row] for row in common]
+    figure = heatmap(common, names, texts, showscale=False, gap=2, text=words, texttemplate="%{text}")
     subtitle = f"Layers that both have (same {key}), on the diagonal all of an image's, in {measure}"
-    titled(figure, finding, subtitle, height=210 + 44 * len(names))
+    return titled(figure, finding, subtitle, height=210 + 44 * len(names))
+
+
+def heatmap(values: Any, names: list[str], texts: list[list[str]], gap: int, **more: Any) -> go.Figure:
+    """Every name against every other, from the top left; ``texts`` are shown on hover."""
+    places = list(range(len(names)))
+    cells = {"z": values, "x": places, "y": places, "colorscale": SCALE, "xgap": gap, "ygap": gap}
+    figure = go.Figure(go.Heatmap(**cells, hovertext=texts, hoverinfo="text", **more))
     ticks = {"tickvals": places, "ticktext": names, "showgrid": False}
     return figure.update_xaxes(ticks).update_yaxes(ticks | {"autorange": "reversed"})

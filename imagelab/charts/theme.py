@@ -18,6 +18,7 @@ from imagelab.frames import format_bytes
 # Contrast 4.3 : 1 on white and 4.4 : 1 on JupyterLab's dark ground, so that one figure reads on both.
 INK = "#757b84"
 OUTLINE = "rgba(117,123,132,0.55)"
+GRID = "rgba(128,128,128,0.25)"
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
 # Okabe and Ito's colours, greys for what is inherited or unknown; every pair stays apart in simulated protan,
@@ -77,13 +78,8 @@ TEMPLATE = go.layout.Template(
             "font": {"size": 17},
             "subtitle": {"font": {"size": 13}},
         },
-        "xaxis": {"automargin": True, "gridcolor": "rgba(128,128,128,0.25)", "linecolor": INK, "zeroline": False},
-        "yaxis": {
-            "automargin": True,
-            "gridcolor": "rgba(128,128,128,0.25)",
-            "zeroline": False,
-            "ticklabelstandoff": 6,
-        },
+        "xaxis": {"automargin": True, "gridcolor": GRID, "linecolor": INK, "zeroline": False},
+        "yaxis": {"automargin": True, "gridcolor": GRID, "zeroline": False, "ticklabelstandoff": 6},
         "uniformtext": {"minsize": 10, "mode": "hide"},
     }
 )
@@ -112,6 +108,12 @@ def known_size(frame: pd.DataFrame) -> tuple[str, str]:
         )
     chosen = min(present, key=lambda name: frame[name].isna().sum())
     return chosen, SIZES[chosen]
+
+
+def sized(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The frame with its `known_size` as ``bytes``, where unknown 0; and how that is named."""
+    column, measure = known_size(frame)
+    return frame.assign(bytes=frame[column].fillna(0).astype("int64")), measure
 
 
 def step_label(created_by: Any, width: int = 46) -> str:
@@ -146,6 +148,37 @@ def titled(
     return figure
 
 
+def add_bars(figure: go.Figure, y: Any, x: Any, colour: Any, hovertext: list[str], **more: Any) -> None:
+    """Horizontal bars, outlined, that say no more than their hover text."""
+    marker = {"color": colour, "line": {"color": OUTLINE, "width": 1}} | more.pop("marker", {})
+    figure.add_bar(y=y, x=x, orientation="h", marker=marker, hovertext=hovertext, hoverinfo="text", **more)
+
+
+def label_rows(figure: go.Figure, labels: Sequence[str]) -> None:
+    """Name the rows 0, 1, 2 … of bars, from the top down."""
+    rows = {"tickvals": list(range(len(labels))), "ticktext": labels, "range": [len(labels) - 0.4, -0.6]}
+    figure.update_yaxes(rows, showgrid=False)
+
+
+def label_ends(figure: go.Figure, ends: Any, words: Iterable[str], **more: Any) -> None:
+    """A word where the bars of each row end."""
+    figure.add_scatter(
+        y=list(range(len(ends))),
+        x=ends,
+        mode="text",
+        text=[f" {word}" for word in words],
+        textposition="middle right",
+        hoverinfo="skip",
+        showlegend=False,
+        **more,
+    )
+
+
+def legend_above(figure: go.Figure) -> go.Figure:
+    """Move the legend of a `titled` figure between its title and what is drawn."""
+    return figure.update_layout(legend={"y": 1, "yanchor": "bottom"}, margin_t=figure.layout.margin.t + 26)
+
+
 def bytes_ticks(top: float, bottom: float = 0) -> dict[str, Any]:
     """Axis ticks at round decimal sizes from ``bottom`` to ``top`` bytes."""
     span = max(top - min(bottom, 0), 1.0)
@@ -153,11 +186,8 @@ def bytes_ticks(top: float, bottom: float = 0) -> dict[str, Any]:
     step = next(part * magnitude for part in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if span / (part * magnitude) <= 6.5)
     step = max(step, 1)
     at = [step * count for count in range(int(bottom // step), int(top / step) + 2) if step * count <= top * 1.02]
-    return {
-        "tickvals": at,
-        "ticktext": [format_bytes(value) for value in at],
-        "range": [bottom * 1.12, top * 1.08 or 1],
-    }
+    words = [format_bytes(value) for value in at]
+    return {"tickvals": at, "ticktext": words, "range": [bottom * 1.12, top * 1.08 or 1]}
 
 
 def share(part: float, whole: float) -> str:
@@ -182,11 +212,8 @@ def nothing(finding: str) -> go.Figure:
 def legend_swatches(figure: go.Figure, colours: Sequence[tuple[str, str]]) -> None:
     """A legend for charts whose own traces have none (treemaps, icicles)."""
     for name, colour in colours:
-        figure.add_trace(
-            go.Scatter(
-                x=[None], y=[None], mode="markers", name=name, marker={"color": colour, "symbol": "square", "size": 11}
-            )
-        )
+        marker = {"color": colour, "symbol": "square", "size": 11}
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker)
     figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False}, showlegend=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -43,35 +44,33 @@ def trend(builds: pd.DataFrame) -> go.Figure:
     size, measure = known_size(builds)
     if builds[size].notna().sum() < 2:
         return nothing("No two builds whose size is known")
-    severities = [name for name in SEVERITY_COLOURS if name in builds and builds[name].notna().any()]
-    lines = [
-        name for name in (size, "wasted", "layers", "rules_failed") if name in builds and builds[name].notna().any()
-    ]
-    titles = [measure if name == size else name.replace("_", " ") for name in lines]
-    panels = len(lines) + bool(severities)
-    figure = make_subplots(
-        panels, 1, shared_xaxes=True, vertical_spacing=0.32 / panels, subplot_titles=[*titles, "findings"][:panels]
+    severities, lines = (
+        [name for name in names if name in builds and builds[name].notna().any()]
+        for names in (SEVERITY_COLOURS, (size, "wasted", "layers", "rules_failed"))
     )
+    titles = [measure if name == size else name.replace("_", " ") for name in lines]
+    titles += ["findings"] * bool(severities)
+    panels = len(titles)
+    figure = make_subplots(panels, 1, shared_xaxes=True, vertical_spacing=0.32 / panels, subplot_titles=titles)
     for row, name in enumerate(lines, 1):
         _line(figure, row, builds, name, INSTRUCTION_COLOURS["RUN"] if name != "wasted" else REASON_COLOURS["deleted"])
     for name in severities:
         bar = {"color": SEVERITY_COLOURS[name], "line": {"color": OUTLINE, "width": 1}}
-        texts = [hover(build, f"{count:,.0f} {name}") for build, count in _known(builds, name)]
+        texts = _hovers(builds, name, lambda count: f"{count:,.0f}")
         counts = builds[name].astype("float64")
         figure.add_bar(x=_places(builds), y=counts, name=name, marker=bar, hovertext=texts, hoverinfo="text",
                        row=panels, col=1)  # fmt: skip
     first, last = (builds[size].dropna().iloc[at] for at in (0, -1))
-    change = f" ({100 * (last - first) / first:+.0f}%)".replace("-", "−") if first else ""
-    finding = (
-        f"{signed(last - first)}{change} in {len(builds)} builds: from {format_bytes(first)} to {format_bytes(last)}"
-    )
+    change = signed(last - first) + (f" ({100 * (last - first) / first:+.0f}%)".replace("-", "−") if first else "")
+    finding = f"{change} in {len(builds)} builds: from {format_bytes(first)} to {format_bytes(last)}"
     titled(figure, finding, "Each build in its order; what is not known is a gap", height=170 + PANEL * panels)
-    figure.update_layout(barmode="stack", bargap=0.6, showlegend=bool(severities))
-    figure.update_layout(legend={"y": 0, "yanchor": "bottom", "yref": "container"})
+    legend = {"y": 0, "yanchor": "bottom", "yref": "container"}
+    figure.update_layout(barmode="stack", bargap=0.6, showlegend=bool(severities), legend=legend)
     figure.update_annotations(x=0, xanchor="left", font_size=13)
     ticks = {"tickvals": _places(builds), "ticktext": [escape(name, 30) for name in builds["reference"]]}
     figure.update_xaxes(ticks | {"range": [-0.5, len(builds) - 0.5], "showgrid": False})
-    figure.update_yaxes(row=panels, col=1, rangemode="tozero") if severities else None
+    if severities:
+        figure.update_yaxes(row=panels, col=1, rangemode="tozero")
     return figure.update_layout(margin={"t": 112, "b": 60, "r": 40})
 
 
@@ -88,7 +87,7 @@ def _line(figure: go.Figure, row: int, builds: pd.DataFrame, name: str, colour: 
         textposition="top center",
         cliponaxis=False,
         showlegend=False,
-        hovertext=[hover(build, f"{words(value)} {name.replace('_', ' ')}") for build, value in _known(builds, name)],
+        hovertext=_hovers(builds, name, words),
         hoverinfo="text",
         row=row,
         col=1,
@@ -104,5 +103,6 @@ def _places(builds: pd.DataFrame) -> list[int]:
     return list(range(len(builds)))
 
 
-def _known(builds: pd.DataFrame, name: str) -> list[tuple[Any, float]]:
-    return list(zip(builds["reference"], builds[name].astype("float64"), strict=True))
+def _hovers(builds: pd.DataFrame, name: str, words: Callable[[float], str]) -> list[str]:
+    values = zip(builds["reference"], builds[name].astype("float64"), strict=True)
+    return [hover(build, f"{words(value)} {name.replace('_', ' ')}") for build, value in values]

@@ -12,15 +12,17 @@ import plotly.graph_objects as go
 from imagelab.charts.menu import per_image
 from imagelab.charts.theme import (
     INSTRUCTION_COLOURS,
-    OUTLINE,
+    add_bars,
     bytes_ticks,
     hover,
     instruction_kind,
-    known_size,
+    label_ends,
+    label_rows,
     nothing,
+    sized,
     step_label,
     titled,
-)
+)  # fmt: skip
 from imagelab.display import escape
 from imagelab.errors import ImagelabError
 from imagelab.frames import format_bytes
@@ -44,27 +46,18 @@ def growth(history: pd.DataFrame) -> go.Figure:
     history : pandas.DataFrame
         `imagelab.history` of one image; of several, a menu chooses.
     """
-    column, measure = known_size(history)
-    rows = history.assign(bytes=history[column].fillna(0).astype("int64"))
+    rows, measure = sized(history)
     total, name = int(rows["bytes"].sum()), escape(history["reference"].iloc[0], 44) if len(history) else "The image"
     if not total:
         return nothing(f"No step of {name} has a known size above zero")
     inherited = rows["from_base"].fillna(False).astype(bool)
     base = int(rows.loc[inherited, "bytes"].sum())
     own = [
-        Step(
-            row["created_by"] or row["comment"] or "",
-            row["bytes"],
-            instruction_kind(row["instruction"]),
-            f"step {row['step']}",
-        )
-        for row in rows[~inherited & rows["bytes"].gt(0)].fillna({"created_by": "", "comment": ""}).to_dict("records")
+        Step(row.created_by or row.comment, row.bytes, instruction_kind(row.instruction), f"step {row.step}")
+        for row in rows[~inherited & rows["bytes"].gt(0)].fillna({"created_by": "", "comment": ""}).itertuples()
     ]
-    finding = (
-        f"{name} grows from {format_bytes(base)} to {format_bytes(total)}"
-        if base
-        else f"{name} is {format_bytes(total)}"
-    )
+    grown = f"grows from {format_bytes(base)} to {format_bytes(total)}" if base else f"is {format_bytes(total)}"
+    finding = f"{name} {grown}"
     if own:
         most = max(own, key=lambda step: step.bytes)
         finding += f"; most is {step_label(most.command, 50)}: {signed(most.bytes)}"
@@ -84,45 +77,38 @@ def size_difference(history: pd.DataFrame) -> go.Figure:
     history : pandas.DataFrame
         `imagelab.history` of two images, the earlier first.
     """
-    column, measure = known_size(history)
-    references = list(history["reference"].unique())
+    rows, measure = sized(history)
+    references = list(rows["reference"].unique())
     if len(references) != 2:
         raise ImagelabError(f"a difference is between two images, and the frame holds {len(references)}")
     before, after = (
-        history[history["reference"].eq(reference)].assign(bytes=lambda rows: rows[column].fillna(0).astype("int64"))
-        for reference in references
+        [
+            Step(command, size, instruction_kind(instruction), "")
+            for command, size, instruction in zip(own["created_by"], own["bytes"], own["instruction"], strict=True)
+        ]
+        for own in (rows[rows["reference"].eq(name)].fillna({"created_by": ""}) for name in references)
     )
-    commands = [[str(command) for command in rows["created_by"].fillna("")] for rows in (before, after)]
-    sizes = [list(rows["bytes"]) for rows in (before, after)]
-    kinds = [[instruction_kind(instruction) for instruction in rows["instruction"]] for rows in (before, after)]
+    matched = SequenceMatcher(None, [step.command for step in before], [step.command for step in after], autojunk=False)
     changes: list[Step] = []
-    for verb, b0, b1, a0, a1 in SequenceMatcher(None, commands[0], commands[1], autojunk=False).get_opcodes():
+    for verb, b0, b1, a0, a1 in matched.get_opcodes():
         if verb == "equal":
-            pairs = zip(range(b0, b1), range(a0, a1), strict=True)
-            changes += [
-                Step(
-                    commands[1][new], sizes[1][new] - sizes[0][old], kinds[1][new], f"was {format_bytes(sizes[0][old])}"
-                )
-                for old, new in pairs
-            ]
+            for old, new in zip(before[b0:b1], after[a0:a1], strict=True):
+                changes.append(new._replace(bytes=new.bytes - old.bytes, note=f"was {format_bytes(old.bytes)}"))
         else:
-            changes += [Step(commands[0][at], -sizes[0][at], kinds[0][at], "gone") for at in range(b0, b1)]
-            changes += [Step(commands[1][at], sizes[1][at], kinds[1][at], "new") for at in range(a0, a1)]
-    first, last = sum(sizes[0]), sum(sizes[1])
+            changes += [step._replace(bytes=-step.bytes, note="gone") for step in before[b0:b1]]
+            changes += [step._replace(note="new") for step in after[a0:a1]]
+    first, last = (sum(step.bytes for step in steps) for steps in (before, after))
     names = [escape(reference, 34) for reference in references]
-    if first == last and not any(step.bytes for step in changes):
+    changes = [step for step in changes if step.bytes]
+    if not changes:
         return nothing(f"{names[0]} and {names[1]} are the same in size, step by step: {format_bytes(last)}")
     most = max(changes, key=lambda step: abs(step.bytes))
-    finding = (
-        f"{names[1]} is {format_bytes(abs(last - first))} {'bigger' if last >= first else 'smaller'} than {names[0]}"
-    )
-    if last == first:
-        finding = f"{names[1]} is as big as {names[0]}"
+    how = f"{format_bytes(abs(last - first))} {'bigger' if last > first else 'smaller'} than"
+    finding = f"{names[1]} is {'as big as' if last == first else how} {names[0]}"
     finding += f"; most is {step_label(most.command, 46)}: {signed(most.bytes)}"
-    steps = [Step(references[0], first, "FROM", "before"), *shorten([step for step in changes if step.bytes])]
-    return draw_waterfall(
-        steps, Step(references[1], last, "FROM", "after"), finding, f"Differences by step, in {measure}"
-    )
+    steps = [Step(references[0], first, "FROM", "before"), *shorten(changes)]
+    measure = f"Differences by step, in {measure}"
+    return draw_waterfall(steps, Step(references[1], last, "FROM", "after"), finding, measure)
 
 
 def shorten(steps: list[Step], most: int = 14) -> list[Step]:
@@ -149,31 +135,20 @@ def draw_waterfall(steps: list[Step], total: Step, finding: str, measure: str) -
     ends.append(total.bytes)
     rows = [*steps, total]
     words = [format_bytes(step.bytes) if step.kind == "FROM" else signed(step.bytes) for step in rows]
-    lefts = [min(pair) for pair in zip(starts, ends, strict=True)]
-    rights = [max(pair) for pair in zip(starts, ends, strict=True)]
-    places = list(range(len(rows)))
+    lefts, rights = zip(*(sorted(pair) for pair in zip(starts, ends, strict=True)), strict=True)
     figure = go.Figure()
-    figure.add_bar(
-        y=places,
-        x=[right - left for left, right in zip(lefts, rights, strict=True)],
+    add_bars(
+        figure,
+        list(range(len(rows))),
+        [right - left for left, right in zip(lefts, rights, strict=True)],
+        [INSTRUCTION_COLOURS[step.kind] for step in rows],
+        [hover(step.command, word, step.note) for step, word in zip(rows, words, strict=True)],
         base=lefts,
-        orientation="h",
-        marker={"color": [INSTRUCTION_COLOURS[step.kind] for step in rows], "line": {"color": OUTLINE, "width": 1}},
-        hovertext=[hover(step.command, word, step.note) for step, word in zip(rows, words, strict=True)],
-        hoverinfo="text",
     )
-    figure.add_scatter(
-        y=places,
-        x=rights,
-        mode="text",
-        text=[f" {word}" for word in words],
-        textposition="middle right",
-        hoverinfo="skip",
-    )
+    label_ends(figure, rights, words)
     labels = [step_label(step.command) for step in rows]
-    labels[-1] = f"<b>{labels[-1]}</b>"
+    label_rows(figure, [*labels[:-1], f"<b>{labels[-1]}</b>"])
     titled(figure, finding, measure, height=130 + 32 * len(rows))
     low, top = min(lefts), max(rights) or 1
     figure.update_xaxes(bytes_ticks(top, low) | {"range": [low * 1.12, top * 1.18]})
-    figure.update_yaxes(tickvals=places, ticktext=labels, range=[len(rows) - 0.4, -0.6], showgrid=False)
     return figure.update_layout(showlegend=False)
