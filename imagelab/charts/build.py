@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -14,6 +13,7 @@ from imagelab.charts.theme import (
     INK,
     INSTRUCTION_COLOURS,
     NODE_COLOURS,
+    add_bars,
     hover,
     instruction_kind,
     legend_swatches,
@@ -21,7 +21,7 @@ from imagelab.charts.theme import (
     share,
     titled,
 )
-from imagelab.charts.trees import tree_trace
+from imagelab.charts.trees import SMALLEST, Node, tree_trace
 from imagelab.display import escape
 from imagelab.dockerfile.context import context_sizes
 from imagelab.frames import format_bytes
@@ -29,7 +29,12 @@ from imagelab.frames import format_bytes
 HIT, MISS = "#009e73", "#d55e00"  # the theme's palette: apart for colour-blind people too; shapes differ as well
 CRITICAL = "#d0343a"
 OWN_WORK = "the builder itself"
-SMALLEST = 1 / 300  # of the whole context: smaller paths are folded into "other"
+#: What happens to a path of the context. Apart from the instructions' own colours, a mixed directory is a node.
+FATES = {
+    "sent": INSTRUCTION_COLOURS["COPY"],
+    "ignored": NODE_COLOURS["other"],
+    "partly ignored": NODE_COLOURS["directory"],
+}
 
 
 def build_gantt(logs: pd.DataFrame | Mapping[str, pd.DataFrame]) -> go.Figure:
@@ -47,15 +52,9 @@ def build_gantt(logs: pd.DataFrame | Mapping[str, pd.DataFrame]) -> go.Figure:
         return nothing("No step of these logs has a known duration")
     lanes = [frame["lane"].nunique() for frame in drawn.values()]
     height = 130 + 46 * sum(lanes) + 30 * len(drawn)
-    names = [f"<b>{escape(name, 60)}</b>" if name else "" for name in drawn]
-    figure = make_subplots(
-        rows=len(drawn),
-        cols=1,
-        shared_xaxes=True,
-        vertical_spacing=34 / height if len(drawn) > 1 else 0,
-        row_heights=lanes,
-        subplot_titles=names,
-    )
+    gap = 34 / height if len(drawn) > 1 else 0
+    titles = {"subplot_titles": [f"<b>{escape(name, 60)}</b>" if name else "" for name in drawn]}
+    figure = make_subplots(len(drawn), 1, shared_xaxes=True, vertical_spacing=gap, row_heights=lanes, **titles)
     figure.update_annotations(x=0, xanchor="left", font_size=13)
     for row, frame in enumerate(drawn.values(), 1):
         _bars(figure, frame, row)
@@ -64,12 +63,10 @@ def build_gantt(logs: pd.DataFrame | Mapping[str, pd.DataFrame]) -> go.Figure:
     legend_swatches(figure, [(kind, colour) for kind, colour in INSTRUCTION_COLOURS.items() if kind in kinds])
     figure.update_layout(barmode="overlay", xaxis={"visible": True}, yaxis={"visible": True})
     figure.update_xaxes(ticksuffix=" s", row=len(drawn), col=1)
-    ends = {name: float((frame["start"] + frame["seconds"]).max()) for name, frame in drawn.items()}
-    hits = {name: int(frame["cached"].fillna(False).sum()) for name, frame in drawn.items()}
-    told = [
-        f"{escape(name, 40) or 'This build'} took {ends[name]:.1f} s, {hits[name]} step{'s' * (hits[name] != 1)} cached"
-        for name in drawn
-    ]
+    told = []
+    for name, frame in drawn.items():
+        end, hits = (frame["start"] + frame["seconds"]).max(), int(frame["cached"].sum())
+        told.append(f"{escape(name, 40) or 'This build'} took {end:.1f} s, {hits} step{'s' * (hits != 1)} cached")
     exact = all(frame["exact"].all() for frame in drawn.values())
     measure = "seconds by stage; hollow: cached; red outline: critical path"
     measure += "" if exact else "; without timestamps each stage is drawn from 0"
@@ -84,14 +81,13 @@ def _placed(log: pd.DataFrame) -> pd.DataFrame:
     """Rows with a lane, a start and seconds."""
     frame = log[log["duration"].notna() & (log["status"] != "gap")].copy()
     frame["critical"] = critical_steps(log)[frame.index]
+    frame["cached"] = frame["cached"].fillna(False).astype(bool)
     steps = frame["step"].notna()
     lane = frame["stage"].fillna("build").where(steps, OWN_WORK)
     frame["lane"] = lane + (" (" + frame["platform"] + ")").fillna("")
-    frame["kind"] = [
-        instruction_kind(i) if step else "other" for i, step in zip(frame["instruction"], steps, strict=True)
-    ]
+    frame["kind"] = frame["instruction"].map(instruction_kind).where(steps, "other")
     frame["seconds"] = frame["duration"].astype(float)
-    frame["exact"] = bool(frame["started"].notna().all())
+    frame["exact"] = frame["started"].notna().all()
     if frame["exact"].all():
         frame["start"] = (frame["started"] - frame["started"].min()).dt.total_seconds()
     else:
@@ -102,31 +98,21 @@ def _placed(log: pd.DataFrame) -> pd.DataFrame:
 def _bars(figure: go.Figure, frame: pd.DataFrame, row: int) -> None:
     least = float((frame["start"] + frame["seconds"]).max()) / 150 or 0.01  # else a cached step could not be seen
     colours = frame["kind"].map(INSTRUCTION_COLOURS)
-    cached = frame["cached"].fillna(False).astype(bool)
     texts = [
-        hover(name, f"{seconds:.2f} s", *(["cached"] if hit else []), *(["on the critical path"] if critical else []))
-        for name, seconds, hit, critical in zip(frame["name"], frame["seconds"], cached, frame["critical"], strict=True)
+        hover(step.name, f"{step.seconds:.2f} s", *["cached"] * step.cached, *["on the critical path"] * step.critical)
+        for step in frame.itertuples()
     ]
-    figure.add_trace(
-        go.Bar(
-            orientation="h",
-            y=[escape(lane, 34) for lane in frame["lane"]],
-            x=frame["seconds"].clip(lower=least),
-            base=frame["start"],
-            width=0.62,
-            marker={
-                "color": ["rgba(0,0,0,0)" if hit else colour for hit, colour in zip(cached, colours, strict=True)],
-                "line": {
-                    "color": [
-                        CRITICAL if on else colour for on, colour in zip(frame["critical"], colours, strict=True)
-                    ],
-                    "width": [3 if on else 1.5 for on in frame["critical"]],
-                },
-            },
-            hovertext=texts,
-            hoverinfo="text",
-            showlegend=False,
-        ),
+    edge = {"color": colours.mask(frame["critical"], CRITICAL), "width": 1.5 + 1.5 * frame["critical"]}
+    add_bars(
+        figure,
+        [escape(lane, 34) for lane in frame["lane"]],
+        frame["seconds"].clip(lower=least),
+        colours.mask(frame["cached"], "rgba(0,0,0,0)"),
+        texts,
+        base=frame["start"],
+        width=0.62,
+        marker={"line": edge},
+        showlegend=False,
         row=row,
         col=1,
     )
@@ -136,48 +122,40 @@ def stage_graph(plan: pd.DataFrame) -> go.Figure:
     """The steps of a plan by stage, with what waits for what; hits are hollow circles, misses filled squares."""
     if plan.empty:
         return nothing("This build has no steps to judge")
-    ids = [f"{stage}:{step}" for stage, step in zip(plan["stage"], plan["step"], strict=True)]
     stages = list(dict.fromkeys(plan["stage"]))
-    heights = -plan.groupby("stage").cumcount()
-    place = {name: (stages.index(stage), y) for name, stage, y in zip(ids, plan["stage"], heights, strict=True)}
-    lines: dict[str, list[float | None]] = {"x": [], "y": []}
-    for name, needs in zip(ids, plan["needs"].fillna(""), strict=True):
-        for other in needs.split():
-            for axis, which in (("x", 0), ("y", 1)):
-                lines[axis] += [place[other][which], place[name][which], None]
-    figure = go.Figure(
-        go.Scatter(**lines, mode="lines", line={"color": INK, "width": 1}, hoverinfo="skip", showlegend=False)
-    )
+    drawn = plan.assign(x=plan["stage"].map(stages.index), y=-plan.groupby("stage").cumcount())
+    place = {f"{step.stage}:{step.step}": (step.x, step.y) for step in drawn.itertuples()}
+    edges = [
+        end
+        for step in drawn.fillna({"needs": ""}).itertuples()
+        for other in step.needs.split()
+        for end in (place[other], (step.x, step.y), (None, None))
+    ]
+    x, y = zip(*edges, strict=True) if edges else ((), ())
+    figure = go.Figure()
+    figure.add_scatter(x=x, y=y, mode="lines", line={"color": INK, "width": 1}, hoverinfo="skip", showlegend=False)
     for hit, colour, symbol, words in (
         (True, HIT, "circle-open", "from the cache"),
         (False, MISS, "square", "runs again"),
     ):
-        rows = plan[plan["hit"] == hit]
-        at = [place[f"{stage}:{step}"] for stage, step in zip(rows["stage"], rows["step"], strict=True)]
-        figure.add_trace(
-            go.Scatter(
-                x=[x for x, _ in at],
-                y=[y for _, y in at],
-                mode="markers+text",
-                name=words,
-                marker={"color": colour, "symbol": symbol, "size": 15, "line": {"width": 3, "color": colour}},
-                text=[f"{i} {escape(a, 22)}" for i, a in zip(rows["instruction"], rows["arguments"], strict=True)],
-                textposition="middle right",
-                hovertext=[
-                    hover(f"{i} {a}", escape(reason, 200), "" if pd.isna(s) else f"{s:.1f} s")
-                    for i, a, reason, s in rows[["instruction", "arguments", "reason", "seconds"]].itertuples(
-                        index=False
-                    )
-                ],
-                hoverinfo="text",
-            )
+        rows = drawn[drawn["hit"] == hit]
+        seconds = rows["seconds"].map("{:.1f} s".format, na_action="ignore").astype(object).fillna("")
+        figure.add_scatter(
+            x=rows["x"],
+            y=rows["y"],
+            mode="markers+text",
+            name=words,
+            marker={"color": colour, "symbol": symbol, "size": 15, "line": {"width": 3, "color": colour}},
+            text=[f"{step.instruction} {escape(step.arguments, 22)}" for step in rows.itertuples()],
+            textposition="middle right",
+            hovertext=[
+                hover(f"{step.instruction} {step.arguments}", escape(step.reason, 200), took)
+                for step, took in zip(rows.itertuples(), seconds, strict=True)
+            ],
+            hoverinfo="text",
         )
-    figure.update_xaxes(
-        tickvals=list(range(len(stages))),
-        ticktext=[escape(s, 24) for s in stages],
-        side="top",
-        range=[-0.3, len(stages) - 0.2],
-    )
+    ticks = {"tickvals": list(range(len(stages))), "ticktext": [escape(stage, 24) for stage in stages]}
+    figure.update_xaxes(ticks, side="top", range=[-0.3, len(stages) - 0.2])
     figure.update_yaxes(visible=False)
     misses = int((~plan["hit"]).sum())
     finding = f"{misses} of {len(plan)} steps run again" if misses else "Every step comes from the cache"
@@ -191,40 +169,32 @@ def context_treemap(context: pd.DataFrame) -> go.Figure:
     total = int(sizes["total"].iloc[0])
     if not total:
         return nothing("The build context holds no bytes")
-    leaves = context[(context["kind"] != "directory") & (context["size"] >= total * SMALLEST)]
-    nodes: dict[str, dict[str, Any]] = {}
-    for row in sizes[sizes["total"] >= total * SMALLEST].itertuples():
-        nodes[row.directory] = {"size": row.total, "ignored": row.sent == 0, "mixed": row.ignored > 0 and row.sent > 0}
-    for row in leaves.itertuples():
-        nodes[row.path] = {"size": row.size, "ignored": bool(row.ignored), "mixed": False}
-    parents = {path: "" if path == "." else (path.rpartition("/")[0] or ".") for path in nodes}
-    for path in [path for path in nodes if path in set(parents.values())]:
-        rest = nodes[path]["size"] - sum(nodes[child]["size"] for child in nodes if parents.get(child) == path)
-        if rest > 0:
-            nodes[f"{path}/…"] = {"size": rest, "ignored": nodes[path]["ignored"], "mixed": nodes[path]["mixed"]}
-            parents[f"{path}/…"] = path
-    colour = {(True, False): NODE_COLOURS["other"], (False, False): INSTRUCTION_COLOURS["COPY"]}
-    drawn = [
-        (
+    least = total * SMALLEST  # smaller paths are folded into "…"
+    found: dict[str, tuple[int, str]] = {}
+    for row in sizes[sizes["total"] >= least].itertuples():
+        fate = "ignored" if row.sent == 0 else "partly ignored" if row.ignored > 0 else "sent"
+        found[row.directory] = row.total, fate
+    for row in context[(context["kind"] != "directory") & (context["size"] >= least)].itertuples():
+        found[row.path] = row.size, "ignored" if row.ignored else "sent"
+    parents = {path: "" if path == "." else (path.rpartition("/")[0] or ".") for path in found}
+    inside = pd.Series({path: size for path, (size, _) in found.items()}).groupby(parents).sum()
+    for path, held in inside.drop("").items():
+        size, fate = found[path]
+        if size > held:
+            found[f"{path}/…"], parents[f"{path}/…"] = (size - held, fate), path
+    nodes = [
+        Node(
             path,
             parents[path],
             "context" if path == "." else escape(path.rpartition("/")[2], 40),
-            int(node["size"]),
-            hover(path, "partly ignored" if node["mixed"] else "ignored" if node["ignored"] else "sent"),
-            "",
+            int(size),
+            hover(path, fate),
+            FATES[fate],
         )
-        for path, node in nodes.items()
+        for path, (size, fate) in found.items()
     ]
-    colours = [colour.get((n["ignored"], n["mixed"]), NODE_COLOURS["directory"]) for n in nodes.values()]
-    figure = go.Figure(tree_trace(drawn, "treemap", colours))
-    legend_swatches(
-        figure,
-        [
-            ("sent", INSTRUCTION_COLOURS["COPY"]),
-            ("ignored", NODE_COLOURS["other"]),
-            ("both", NODE_COLOURS["directory"]),
-        ],
-    )
+    figure = go.Figure(tree_trace(nodes, "treemap"))
+    legend_swatches(figure, list(zip(("sent", "ignored", "both"), FATES.values(), strict=True)))
     held = int(sizes["ignored"].iloc[0])
     sent, all_ = format_bytes(total - held), format_bytes(total)
     finding = f".dockerignore holds back {share(held, total)} of the context: {sent} of {all_} can be sent"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -15,11 +15,11 @@ from imagelab.charts.theme import (
     NODE_COLOURS,
     hover,
     instruction_kind,
-    known_size,
     legend_swatches,
     nothing,
     quoted,
     share,
+    sized,
     step_label,
     text_on,
     titled,
@@ -33,6 +33,17 @@ SMALLEST = 1 / 300  # of the whole: what is smaller is folded into its directory
 DEEPEST = 8
 
 
+class Node(NamedTuple):
+    """A rectangle: the ids of it and of what it lies in, its safe label and hover text, its bytes and colour."""
+
+    id: str
+    parent: str
+    label: str
+    bytes: int
+    hover: str
+    colour: str
+
+
 def size_tree(history: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
     """The size hierarchy: image, base or own, instruction, layer; area is bytes.
 
@@ -42,46 +53,41 @@ def size_tree(history: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
         `imagelab.history` of one or many images.
     shape : {"treemap", "icicle"}
     """
-    column, measure = known_size(history)
-    rows = history.assign(bytes=history[column].fillna(0).astype("int64"))
+    rows, measure = sized(history)
     rows = rows[rows["bytes"] > 0]
     if rows.empty:
         return nothing(f"No step of {quoted(history['reference'].unique())} has a known size above zero")
     rows["kind"] = rows["instruction"].map(instruction_kind)
     rows["origin"] = rows["from_base"].map({True: "base", False: "own"}).astype(object).fillna("base or own unknown")
-    total = int(rows["bytes"].sum())
-    images = rows["reference"].nunique()
-    nodes = [("", "", f"{images} images", total, hover(f"{images} images"), "directory")] if images > 1 else []
-    for depth, keys in enumerate((["reference"], ["reference", "origin"], ["reference", "origin", "kind"])):
-        for names, size in rows.groupby(keys, sort=False)["bytes"].sum().items():
-            parts = names if isinstance(names, tuple) else (names,)
-            words = escape(parts[-1], 60)
-            kind = "FROM" if depth == 1 and parts[-1] == "base" else parts[-1] if depth == 2 else "directory"
-            nodes.append(("\n".join(parts), "\n".join(parts[:-1]), words, size, hover(parts[-1]), kind))
-    for row in rows.to_dict("records"):
-        parent = "\n".join((row["reference"], row["origin"], row["kind"]))
-        words = step_label(row["created_by"], 66)
-        text = hover(row["created_by"] or row["comment"] or "no history", f"step {row['step']}")
-        nodes.append((f"{parent}\n{row['step']}", parent, words, row["bytes"], text, row["kind"]))
+    total, images = int(rows["bytes"].sum()), rows["reference"].nunique()
+    colours = {"base": INSTRUCTION_COLOURS["FROM"]} | INSTRUCTION_COLOURS
+    directory = NODE_COLOURS["directory"]
+    nodes = [Node("", "", f"{images} images", total, hover(f"{images} images"), directory)] if images > 1 else []
+    levels = ["reference", "origin", "kind"]
+    for depth in (1, 2, 3):
+        for parts, size in rows.groupby(levels[:depth], sort=False)["bytes"].sum().items():
+            *above, name = [parts] if depth == 1 else parts
+            colour = colours.get(name, directory) if depth > 1 else directory
+            nodes.append(Node("\n".join([*above, name]), "\n".join(above), escape(name, 60), size, hover(name), colour))
+    for row in rows.itertuples():
+        parent = "\n".join((row.reference, row.origin, row.kind))
+        text = hover(row.created_by or row.comment or "no history", f"step {row.step}")
+        label = step_label(row.created_by, 66)
+        nodes.append(Node(f"{parent}\n{row.step}", parent, label, row.bytes, text, colours[row.kind]))
     by_origin = rows.groupby("origin")["bytes"].sum()
     if "own" in by_origin and "base" in by_origin:
         finding = f"{share(by_origin['own'], total)} of {format_bytes(total)} is the image's own, the rest is its base"
     else:
-        biggest = rows.groupby("kind")["bytes"].sum()
-        finding = (
-            f"{share(biggest.max(), total)} of {format_bytes(total)} was brought by {biggest.idxmax()} instructions"
-        )
+        brought = rows.groupby("kind")["bytes"].sum()
+        part = f"{share(brought.max(), total)} of {format_bytes(total)}"
+        finding = f"{part} was brought by {brought.idxmax()} instructions"
     if images == 1:
         finding = f"{escape(rows['reference'].iloc[0], 44)}: {finding}"
-    figure = go.Figure(
-        tree_trace(nodes, shape, [INSTRUCTION_COLOURS.get(node[5]) or NODE_COLOURS[node[5]] for node in nodes])
-    )
-    legend_swatches(
-        figure, [(kind, colour) for kind, colour in INSTRUCTION_COLOURS.items() if kind in set(rows["kind"])]
-    )
-    return titled(
-        figure, finding, f"Image, base or own, instruction, layer; area is {measure}. Click to zoom", height=540
-    )
+    figure = go.Figure(tree_trace(nodes, shape))
+    kinds = set(rows["kind"])
+    legend_swatches(figure, [(kind, colour) for kind, colour in INSTRUCTION_COLOURS.items() if kind in kinds])
+    measure = f"Image, base or own, instruction, layer; area is {measure}. Click to zoom"
+    return titled(figure, finding, measure, height=540)
 
 
 @per_image
@@ -108,13 +114,13 @@ def file_tree(files: pd.DataFrame, shape: Shape = "treemap", layer_index: int | 
     if not total:
         return nothing(f"{name} holds no bytes in files")
     rows = [
-        (
+        Node(
             node["id"],
             node["parent"],
             escape(node["label"], 48),
             node["bytes"],
             hover(node["path"], "1 file" if node["files"] == 1 else f"{node['files']:,} files"),
-            node["kind"],
+            NODE_COLOURS[node["kind"]],
         )
         for node in nodes.to_dict("records")
     ]
@@ -125,15 +131,10 @@ def file_tree(files: pd.DataFrame, shape: Shape = "treemap", layer_index: int | 
         heavy = directories[directories["bytes"].gt(total / 2)]
         pick = heavy.iloc[-1] if len(heavy) else directories.nlargest(1, "bytes").iloc[0]
         finding += f", {share(pick['bytes'], total)} of it under {escape(pick['path'], 50)}"
-    figure = go.Figure(tree_trace(rows, shape, [NODE_COLOURS[row[5]] for row in rows]))
+    figure = go.Figure(tree_trace(rows, shape))
     figure.update_traces(maxdepth=5)
-    legend_swatches(
-        figure,
-        [
-            (name, NODE_COLOURS[key])
-            for key, name in (("directory", "directory"), ("file", "one file"), ("other", "smaller ones, together"))
-        ],
-    )
+    words = {"directory": "directory", "file": "one file", "other": "smaller ones, together"}
+    legend_swatches(figure, [(word, NODE_COLOURS[kind]) for kind, word in words.items()])
     return titled(figure, finding, f"{measure}; area is bytes of files, uncompressed. Click to zoom", height=580)
 
 
@@ -153,15 +154,9 @@ def fold(paths: pd.Series, sizes: pd.Series, smallest: float = SMALLEST, deepest
     big = sizes.ge(least)
     folder = paths[~big].str.replace(r"/[^/]*$", "", regex=True)
     summed = sizes[~big].groupby(folder).agg(["sum", "size"])
-    entries = pd.concat(
-        [
-            pd.DataFrame({"rest": paths[big], "bytes": sizes[big], "files": 1, "leaf": True}),
-            pd.DataFrame(
-                {"rest": summed.index.astype("str"), "bytes": summed["sum"], "files": summed["size"], "leaf": False}
-            ),
-        ],
-        ignore_index=True,
-    )
+    single = pd.DataFrame({"rest": paths[big], "bytes": sizes[big], "files": 1, "leaf": True})
+    folded = pd.DataFrame({"rest": summed.index.astype("str"), "bytes": summed["sum"], "files": summed["size"]})
+    entries = pd.concat([single, folded.assign(leaf=False)], ignore_index=True)
     entries["rest"] = entries["rest"].str.strip("/")
     entries["node"] = "/"
     columns = ["id", "parent", "label", "path", "bytes", "files", "kind"]
@@ -186,10 +181,8 @@ def fold(paths: pd.Series, sizes: pd.Series, smallest: float = SMALLEST, deepest
     folders = tree[tree["kind"].eq("directory")].set_index("id")
     rest = folders[["bytes", "files"]].sub(inside.reindex(folders.index).fillna(0)).astype("int64")
     rest = rest[rest["bytes"].gt(0) & rest.index.isin(inside.index)]
-    other = rest.assign(
-        id=rest.index + "/\0", parent=rest.index, label="other", path=rest.index + " (other)", kind="other"
-    )
-    return pd.concat([tree, other.reset_index(drop=True)[columns]], ignore_index=True)
+    said = {"id": rest.index + "/\0", "parent": rest.index, "path": rest.index + " (other)"}
+    return pd.concat([tree, rest.assign(**said, label="other", kind="other")[columns]], ignore_index=True)
 
 
 def join_chains(tree: pd.DataFrame, most: float = 0.99) -> pd.DataFrame:
@@ -214,27 +207,30 @@ def join_chains(tree: pd.DataFrame, most: float = 0.99) -> pd.DataFrame:
     return pd.DataFrame(nodes.values(), columns=tree.columns)
 
 
-def tree_trace(nodes: list[tuple[str, str, str, int, str, str]], shape: Shape, colours: list[str]) -> Any:
-    """A treemap or icicle of (id, parent, label, bytes, hover, kind)."""
+def tree_trace(nodes: list[Node], shape: Shape) -> Any:
+    """A treemap or icicle; the whole comes first."""
     if shape not in ("treemap", "icicle"):
         raise ImagelabError(f"a tree is drawn as 'treemap' or 'icicle', not {shape!r}")
-    ids = {node[0]: str(place) for place, node in enumerate(nodes)}
-    whole = nodes[0][3] or 1
-    parents = {node[1] for node in nodes}
+    ids = {node.id: str(place) for place, node in enumerate(nodes)}
+    whole = nodes[0].bytes or 1
+    parents = {node.parent for node in nodes}
     trace: dict[str, Any] = {
-        "ids": [ids[node[0]] for node in nodes],
-        "parents": [ids.get(node[1], "") if node[0] != nodes[0][0] else "" for node in nodes],
-        "labels": ["<br>".join(_lines(node[2], shape, node[0] not in parents)) for node in nodes],
-        "values": [node[3] for node in nodes],
-        "text": [format_bytes(node[3]) for node in nodes],
-        "hovertext": [f"{node[4]}<br>{format_bytes(node[3])}, {share(node[3], whole)}" for node in nodes],
+        "ids": list(ids.values()),
+        "parents": ["", *(ids.get(node.parent, "") for node in nodes[1:])],
+        "labels": ["<br>".join(_lines(node.label, shape, node.id not in parents)) for node in nodes],
+        "values": [node.bytes for node in nodes],
+        "text": [format_bytes(node.bytes) for node in nodes],
+        "hovertext": [f"{node.hover}<br>{format_bytes(node.bytes)}, {share(node.bytes, whole)}" for node in nodes],
         "hoverinfo": "text",
         "textinfo": "label+text",
         "branchvalues": "total",
         "sort": True,
-        "textfont": {"color": [text_on(colour) for colour in colours]},
+        "textfont": {"color": [text_on(node.colour) for node in nodes]},
         "pathbar": {"visible": True, "thickness": 22, "textfont": {"color": INK}},
-        "marker": {"colors": colours, "line": {"width": 1, "color": "rgba(255,255,255,0.7)"}},
+        "marker": {
+            "colors": [node.colour for node in nodes],
+            "line": {"width": 1, "color": "rgba(255,255,255,0.7)"},
+        },
         "domain": {"x": [0, 1], "y": [0, 1]},
     }
     if shape == "icicle":
