@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,16 @@ from imagelab.model import Image
 from imagelab.widgets.controls import Status
 
 WIDE = {"width": "100%"}
+
+
+def wide(rem: int) -> dict[str, str]:
+    """The layout of a control that is so wide where there is room."""
+    return {"width": f"{rem}rem", "max_width": "100%"}
+
+
+def row(*controls: ipywidgets.Widget) -> ipywidgets.HBox:
+    """Controls side by side, and below each other where there is no room."""
+    return ipywidgets.HBox(controls, layout={"flex_flow": "row wrap", **WIDE})
 
 
 class Panel(ipywidgets.VBox):
@@ -41,6 +51,8 @@ class Panel(ipywidgets.VBox):
         What the widget shows now, as a frame (a property).
     """
 
+    charts: Sequence[Chart] = ()
+    tables: Sequence[Rows] = ()
     images: Any = traitlets.List()
     diff_id = traitlets.Unicode()
     busy = traitlets.Bool()
@@ -89,6 +101,17 @@ class Panel(ipywidgets.VBox):
     def on(self, control: Any, name: str, action: Callable[[], Any]) -> None:
         """Do it when a control changes by someone's hand: not while the widget itself sets its controls."""
         control.observe(lambda change: None if self.busy else self.guarded(action), name)
+
+    def draw_parts(self) -> None:
+        """Put the figures and frames of `parts` into ``charts`` and ``tables``, in their order."""
+        charts, tables = iter(self.charts), iter(self.tables)
+        for caption, part in self.parts():
+            if isinstance(part, go.Figure):
+                next(charts).draw(part)
+            else:
+                next(tables).fill(part, caption)
+        for chart in charts:
+            chart.set_trait("outputs", ())
 
     def guarded(self, action: Callable[[], Any]) -> None:
         """Do it; an error of imagelab's is shown in the widget."""

@@ -15,7 +15,7 @@ from imagelab.charts.build import stage_graph
 from imagelab.display import clean, escape
 from imagelab.dockerfile.context import build_context, find_dockerfile
 from imagelab.dockerfile.read import read_dockerfile
-from imagelab.widgets.base import Chart, Panel, Rows
+from imagelab.widgets.base import Chart, Panel, Rows, row, wide
 
 SHOWN = ["stage", "step", "instruction", "arguments", "hit", "reason", "seconds", "critical"]
 OFFERED = 300  # paths in the list of a large context
@@ -56,19 +56,17 @@ class BuildCache(Panel):
         instructions = read_dockerfile(path, self.args).instructions
         steps = instructions[instructions["step"].notna() & instructions["instruction"].ne("FROM")]
         declared = instructions.loc[instructions["instruction"] == "ARG", "expanded"].dropna().str.split(" ").explode()
-        wide = {"width": "20rem", "max_width": "100%"}
-        self.paths = _choice("Paths", [(clean(name, 60), name) for name in used["path"].head(OFFERED)], wide)
-        self.arguments = _choice("ARGs", list(dict.fromkeys(name.partition("=")[0] for name in declared)), wide)
+        self.paths = _choice("Paths", [(clean(name, 60), name) for name in used["path"].head(OFFERED)])
+        self.arguments = _choice("ARGs", list(dict.fromkeys(name.partition("=")[0] for name in declared)))
         lines = zip(steps["line"], steps["instruction"], steps["arguments"], strict=True)
-        self.lines = _choice("Steps", [(clean(f"{n}: {i} {a}", 60), f"{path.name}:{n}") for n, i, a in lines], wide)
+        self.lines = _choice("Steps", [(clean(f"{n}: {i} {a}", 60), f"{path.name}:{n}") for n, i, a in lines])
         self.same = ipywidgets.Checkbox(
             description="RUN steps that run again write the same files", indent=False, layout={"width": "30rem"}
         )
         self.cost, self.chart, self.table = ipywidgets.HTML(), Chart(), Rows()
         super().__init__()
         controls = [self.paths, self.arguments, self.lines]
-        row = ipywidgets.HBox(controls, layout={"flex_flow": "row wrap", "width": "100%"})
-        self.children = [row, self.same, self.status, self.cost, self.chart, self.table]
+        self.children = [row(*controls), self.same, self.status, self.cost, self.chart, self.table]
         for control in [*controls, self.same]:
             self.on(control, "value", self.refresh)
         self.guarded(self.refresh)
@@ -99,7 +97,6 @@ class BuildCache(Panel):
         return f"{words}, {cost['again']:.1f} s; {cost['saved']:.1f} s come from the cache."
 
 
-def _choice(name: str, options: list[Any], layout: dict[str, str]) -> ipywidgets.SelectMultiple:
-    return ipywidgets.SelectMultiple(
-        options=options, description=name, rows=min(8, max(3, len(options))), layout=layout
-    )
+def _choice(name: str, options: list[Any]) -> ipywidgets.SelectMultiple:
+    rows = min(8, max(3, len(options)))
+    return ipywidgets.SelectMultiple(options=options, description=name, rows=rows, layout=wide(20))

@@ -14,11 +14,11 @@ from imagelab.charts import file_tree
 from imagelab.charts.theme import step_label
 from imagelab.display import clean
 from imagelab.frames import format_bytes
-from imagelab.widgets.base import Chart, Panel, Rows
+from imagelab.widgets.base import Chart, Panel, Rows, row, wide
 from imagelab.widgets.controls import Slider
 
 CHANGES = ("added", "modified", "removed")
-SIZES = (0, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
+SIZES = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
 SHOWN = ["path", "change", "kind", "size", "mode", "uid", "gid", "link_target", "visible"]
 
 
@@ -41,37 +41,26 @@ class LayerExplorer(Panel):
     """
 
     def __init__(self, images: Any = ()) -> None:
-        wide = {"width": "26rem", "max_width": "100%"}
-        self.image = ipywidgets.Dropdown(options=[], description="Image", layout=wide)
-        self.layer = Slider(description="Layer", layout=wide)
-        self.text = ipywidgets.Text(description="Path holds", placeholder="text", continuous_update=True, layout=wide)
-        self.least = ipywidgets.Dropdown(
-            options=[("any size", 0), *((f"at least {format_bytes(size)}", size) for size in SIZES[1:])],
-            description="Size",
-            layout={"width": "15rem"},
-        )
-        self.kind = ipywidgets.Dropdown(options=["all kinds"], description="Kind", layout={"width": "15rem"})
-        self.change = ipywidgets.Dropdown(
-            options=["all changes", *CHANGES], description="Change", layout={"width": "15rem"}
+        self.image = ipywidgets.Dropdown(options=[], description="Image", layout=wide(26))
+        self.layer = Slider(description="Layer", layout=wide(26))
+        self.text = ipywidgets.Text(description="Path holds", placeholder="text", layout=wide(26))
+        sizes = [("any size", 0), *((f"at least {format_bytes(size)}", size) for size in SIZES)]
+        self.least, self.kind, self.change = (
+            ipywidgets.Dropdown(options=options, description=name, layout={"width": "15rem"})
+            for name, options in (("Size", sizes), ("Kind", ["all kinds"]), ("Change", ["all changes", *CHANGES]))
         )
         self.step = ipywidgets.HTML()
         self.chart, self.table, self.vain = Chart(), Rows(), Rows(self._blame)
         self._files = self._waste = pd.DataFrame()
         super().__init__(images)
-        row = {"flex_flow": "row wrap", "width": "100%"}
+        filters = [self.text, self.least, self.kind, self.change]
         self.children = [
-            ipywidgets.HBox([self.image, self.layer], layout=row),
-            self.step,
-            self.status,
-            self.chart,
-            ipywidgets.HBox([self.text, self.least, self.kind, self.change], layout=row),
-            self.table,
-            self.vain,
-        ]
+            row(self.image, self.layer), self.step, self.status, self.chart, row(*filters), self.table, self.vain
+        ]  # fmt: skip
         self.on(self.image, "index", self._open)
         self.on(self.layer, "value", self._layer_chosen)
         self.on(self, "diff_id", self._follow)
-        for control in (self.text, self.least, self.kind, self.change):
+        for control in filters:
             self.on(control, "value", self._fill)
 
     @property

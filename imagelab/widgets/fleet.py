@@ -13,7 +13,8 @@ from imagelab.analyses.fleet import query_fleet
 from imagelab.analyses.fleet_questions import QUESTIONS
 from imagelab.charts.fleet import base_map, likeness_heatmap
 from imagelab.display import clean
-from imagelab.widgets.base import Chart, Panel, Rows
+from imagelab.frames import make_frame
+from imagelab.widgets.base import Chart, Panel, Rows, row, wide
 
 CHARTS = {"likeness": likeness_heatmap, "sharing": base_map}
 
@@ -36,21 +37,13 @@ class FleetExplorer(Panel):
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder, self._answer = folder, pd.DataFrame()
-        wide = {"width": "40rem", "max_width": "100%"}
         choices = [(clean(f"{name}: {question.asks}", 110), name) for name, question in QUESTIONS.items()]
-        self.question = ipywidgets.Dropdown(options=choices, description="Question", value="likeness", layout=wide)
-        self.pattern = ipywidgets.Text(
-            description="Name", placeholder="of a package or file; * is any text", continuous_update=False,
-            layout={"width": "26rem", "max_width": "100%"},
-        )  # fmt: skip
-        self.chart, self.table = Chart(), Rows()
+        self.question = ipywidgets.Dropdown(options=choices, description="Question", value="likeness", layout=wide(40))
+        words = "of a package or file; * is any text"
+        self.pattern = ipywidgets.Text(description="Name", placeholder=words, continuous_update=False, layout=wide(26))
+        self.charts, self.tables = [self.chart], [self.table] = [Chart()], [Rows()]
         super().__init__()
-        self.children = [
-            ipywidgets.HBox([self.question, self.pattern], layout={"flex_flow": "row wrap", "width": "100%"}),
-            self.status,
-            self.chart,
-            self.table,
-        ]
+        self.children = [row(self.question, self.pattern), self.status, self.chart, self.table]
         self.on(self.question, "value", self.refresh)
         self.on(self.pattern, "value", self.refresh)
         self.guarded(self.refresh)
@@ -70,13 +63,8 @@ class FleetExplorer(Panel):
         self.pattern.disabled = not asked.pattern
         self.error = ""
         with self.working("Asking the fleet"):
-            self._answer = pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in asked.columns.items()})
+            self._answer = make_frame([], asked.columns)
             pattern = self.pattern.value.strip() or None if asked.pattern else None
             if pattern or self.question.value != "where":
                 self._answer = query_fleet(self.folder, self.question.value, pattern)
-        self.chart.set_trait("outputs", ())
-        for caption, part in self.parts():
-            if isinstance(part, go.Figure):
-                self.chart.draw(part)
-            else:
-                self.table.fill(part, caption)
+        self.draw_parts()

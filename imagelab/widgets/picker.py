@@ -13,7 +13,7 @@ import imagelab as il
 from imagelab.charts import layer_bars
 from imagelab.display import clean
 from imagelab.errors import ImagelabError
-from imagelab.widgets.base import Chart, Panel, Rows
+from imagelab.widgets.base import Chart, Panel, Rows, row, wide
 
 
 class ImagePicker(Panel):
@@ -35,28 +35,15 @@ class ImagePicker(Panel):
     """
 
     def __init__(self, images: Any = (), choices: Iterable[str] | None = None) -> None:
-        self.choice = ipywidgets.SelectMultiple(
-            options=[], description="Images", rows=6, layout={"width": "32rem", "max_width": "100%"}
-        )
-        self.other = ipywidgets.Text(
-            description="Another",
-            placeholder="name, archive, layout or snapshot",
-            continuous_update=False,
-            layout={"width": "26rem", "max_width": "100%"},
-        )
+        self.choice = ipywidgets.SelectMultiple(options=[], description="Images", rows=6, layout=wide(32))
+        words = "name, archive, layout or snapshot"
+        self.other = ipywidgets.Text(description="Another", placeholder=words, continuous_update=False, layout=wide(26))
         self.add = ipywidgets.Button(description="Add", tooltip="Add this image", icon="plus", layout={"width": "5rem"})
-        self.chart, self.table = Chart(), Rows()
+        self.charts, self.tables = [self.chart], [self.table] = [Chart()], [Rows()]
         self.choices = list(known_references() if choices is None else choices)
         super().__init__(images)
-        self.children = [
-            ipywidgets.HBox(
-                [self.choice, ipywidgets.HBox([self.other, self.add])],
-                layout={"flex_flow": "row wrap", "width": "100%"},
-            ),
-            self.status,
-            self.chart,
-            self.table,
-        ]
+        controls = row(self.choice, ipywidgets.HBox([self.other, self.add]))
+        self.children = [controls, self.status, self.chart, self.table]
         self.on(self.choice, "value", lambda: self.set_trait("images", list(self.choice.value)))
         self.on(self.other, "value", self._add)
         self.on(self, "diff_id", self._shown)
@@ -77,12 +64,7 @@ class ImagePicker(Panel):
         self.choices += [reference for reference in references if reference not in self.choices]
         self.choice.options = [(clean(reference, 90), reference) for reference in self.choices]
         self.choice.value = tuple(references)
-        self.chart.set_trait("outputs", ())
-        for caption, part in self.parts():
-            if isinstance(part, go.Figure):
-                self.chart.draw(part)
-            else:
-                self.table.fill(part, caption)
+        self.draw_parts()
 
     def _add(self) -> None:
         reference = self.other.value.strip()

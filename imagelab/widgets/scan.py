@@ -17,7 +17,7 @@ from imagelab.display import clean
 from imagelab.frames import make_frame
 from imagelab.scans.findings import SEVERITIES
 from imagelab.scans.reader import read_scan
-from imagelab.widgets.base import Chart, Panel, Rows
+from imagelab.widgets.base import Chart, Panel, Rows, row
 
 SHOWN = ["severity", "id", "package", "version", "fixed_version", "status", "layer_index", "instruction", "remedy"]
 SHOWN += ["scanner", "finding", "path", "title", "url"]
@@ -53,16 +53,15 @@ class ScanExplorer(Panel):
         self.layer = ipywidgets.Dropdown(options=[EVERY], description="Layer")
         self.scanner = ipywidgets.Dropdown(options=[EVERY], description="Scanner")
         self.package = ipywidgets.Text(description="Package", placeholder="part of a name", continuous_update=False)
-        self.chart, self.second = Chart(), Chart()
+        self.charts = [self.chart, self.second] = [Chart(), Chart()]
         self.compared, self.table = Rows(), Rows(self._choose)
+        self.tables = [self.compared, self.table] if len(self.scans) == 2 else [self.table]
         self.findings = _with_layers(pd.concat(self.scans, ignore_index=True), None, None)
         super().__init__([] if image is None else [image])
         controls = [self.severity, self.fixable, self.layer, self.scanner, self.package]
-        layout = {"flex_flow": "row wrap", "width": "100%"}
-        shown = [self.chart, self.second, self.compared, self.table]
-        self.children = [ipywidgets.HBox(controls, layout=layout), self.status, *shown]
+        self.children = [row(*controls), self.status, *self.charts[: len(self.tables)], *self.tables]
         for control in controls:
-            self.on(control, "value", self._draw)
+            self.on(control, "value", self.draw_parts)
         self.on(self, "diff_id", self._follow)
         if not self.images:
             self.refresh()
@@ -104,18 +103,7 @@ class ScanExplorer(Panel):
         self.layer.options = [EVERY, *layers.astype("string")]
         names = list(self.findings["scanner"].dropna().drop_duplicates())
         self.scanner.options = [(EVERY, EVERY), *((clean(name, 60), name) for name in names)]
-        self._draw()
-
-    def _draw(self) -> None:
-        charts, parts = iter([self.chart, self.second]), list(self.parts())
-        two = len(self.scans) == 2
-        self.second.layout.display = self.compared.layout.display = None if two else "none"
-        tables = iter([self.compared, self.table] if two else [self.table])
-        for caption, part in parts:
-            if isinstance(part, go.Figure):
-                next(charts).draw(part)
-            else:
-                next(tables).fill(part, caption)
+        self.draw_parts()
 
     def _follow(self) -> None:
         """Show the layer that a linked widget chose."""
