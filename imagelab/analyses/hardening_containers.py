@@ -13,7 +13,7 @@ from imagelab.analyses.hardening_rules import Evidence, Rule, Unknown, is_root
 from imagelab.errors import ImagelabError
 from imagelab.frames import make_frame
 from imagelab.redact import mask_document
-from imagelab.scans.findings import mapping, number, sequence, text, texts
+from imagelab.scans.fields import mapping, number, sequence, text, texts
 from imagelab.tables.config import timestamp
 
 CONTAINERS_COLUMNS = {

@@ -11,7 +11,7 @@ import pandas as pd
 
 from imagelab.analyses.hardening_image import ImageFacts
 from imagelab.analyses.hardening_rules import Evidence, Rule, Unknown
-from imagelab.scans.findings import sequence
+from imagelab.scans.fields import sequence
 
 #: Files that hold credentials by their name. Test keys and certificates of packages live elsewhere.
 _CREDENTIALS = re.compile(

@@ -15,7 +15,7 @@ from imagelab.analyses.hardening_rules import Evidence, Rule, Unknown, identity,
 from imagelab.errors import ImagelabError
 from imagelab.model import Image
 from imagelab.redact import mask_document
-from imagelab.scans.findings import mapping
+from imagelab.scans.fields import mapping
 
 
 @dataclass

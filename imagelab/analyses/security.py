@@ -10,7 +10,8 @@ import pandas as pd
 
 from imagelab.errors import ScanFormatError
 from imagelab.frames import expect_frame, make_frame
-from imagelab.scans.findings import FINDINGS_COLUMNS, SEVERITIES, SEVERITY, check_name, parse_purl
+from imagelab.scans.fields import parse_purl
+from imagelab.scans.findings import FINDINGS_COLUMNS, SEVERITIES, SEVERITY, check_name
 
 COMPARISON_COLUMNS: dict[str, Any] = {
     "change": pd.CategoricalDtype(["new", "changed", "persisting", "fixed"]),

@@ -8,22 +8,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
-from imagelab.scans.findings import (
-    SEVERITIES,
-    Report,
-    best_link,
-    cvss,
-    first_match,
-    mapping,
-    newest_cvss,
-    number,
-    parse_purl,
-    score_severity,
-    sequence,
-    severity,
-    text,
-    texts,
-)
+from imagelab.scans.fields import best_link, first, first_match, mapping, mappings, parse_purl, sequence, text, texts
+from imagelab.scans.findings import SEVERITIES, Report, cvss, newest_cvss, score_severity, severity
 
 PACKAGE_TYPES = (
     "application",
@@ -44,23 +30,20 @@ _HARMLESS = ("not_affected", "false_positive", "resolved", "resolved_with_pedigr
 
 def read_cyclonedx(document: dict[str, Any]) -> Report:
     """One row per component (finding ``package``) and one per vulnerability and component that it affects."""
-    metadata = mapping(document.get("metadata"))
-    root = mapping(metadata.get("component"))
+    metadata, root = mapping(document, "metadata"), mapping(document, "metadata", "component")
+    tool, properties = _tool(metadata.get("tools")), _properties(root)
     report = Report(
-        _tool(metadata.get("tools")) or "cyclonedx",
-        f"CycloneDX {text(document.get('specVersion')) or ''} JSON".replace("  ", " "),
+        (text(tool.get("name")) or "cyclonedx").lower(),
+        " ".join(texts(["CycloneDX", document.get("specVersion"), "JSON"])),
+        text(root.get("name")),
     )
-    report.reference = text(root.get("name"))
-    properties = _properties(root)
+    # an application's version is no digest
+    digests = texts([properties.get("aquasecurity:trivy:RepoDigest"), root.get("version")])
     report.attrs = {
-        "scanner_version": _tool(metadata.get("tools"), "version"),
+        "scanner_version": text(tool.get("version")),
         "scanned": text(metadata.get("timestamp")),
         "image_id": properties.get("aquasecurity:trivy:ImageID"),
-        "digests": [
-            digest
-            for digest in texts([properties.get("aquasecurity:trivy:RepoDigest"), root.get("version")])
-            if "sha256:" in digest  # an application's version is none
-        ],
+        "digests": [digest for digest in digests if "sha256:" in digest],
         "tags": texts([properties.get("aquasecurity:trivy:RepoTag")]),
     }
     components = {text(root.get("bom-ref")): _package(root)}
@@ -68,51 +51,37 @@ def read_cyclonedx(document: dict[str, Any]) -> Report:
     while pending:
         for component in report.objects(pending.pop(0), "package"):
             pending.append(component.get("components"))
-            row = _package(component)
-            components[text(component.get("bom-ref"))] = row
-            if text(component.get("type")) in (None, *PACKAGE_TYPES):
-                licenses = [mapping(one) for one in sequence(component.get("licenses"))]
-                names = texts(
-                    [
-                        mapping(one.get("license")).get("id")
-                        or mapping(one.get("license")).get("name")
-                        or one.get("expression")
-                        for one in licenses
-                    ]
-                )
-                report.add("package", row["purl"] or row["package"], title=", ".join(names), **row)
+            package = components[text(component.get("bom-ref"))] = _package(component)
+            if (kind := text(component.get("type"))) in (None, *PACKAGE_TYPES):
+                report.add("package", package["purl"] or package["package"], title=_licenses(component), **package)
             else:
-                report.skip(
-                    f"a component of type {text(component.get('type'))}, not a package",
-                    finding="package",
-                    id=component.get("name"),
-                )
+                report.skip(f"a component of type {kind}, not a package", finding="package", id=component.get("name"))
     components[None] = {}  # what has no name is referred to by nothing
     for item in report.objects(document.get("vulnerabilities"), "vulnerability"):
-        affected = [text(mapping(one).get("ref")) for one in sequence(item.get("affects"))]
-        affected = affected or [text(item.get("bom-ref"))]  # Xray gives it the package's own
-        for ref in affected:
-            package = components.get(ref) or components.get(_local(ref))
-            purl = parse_purl(ref) or parse_purl(_local(ref))  # a reference to what is not in the file is often one
-            _vulnerability(report, item, package or (_package({**purl.to_dict(), "purl": str(purl)}) if purl else {}))
+        affected = [text(one.get("ref")) for one in mappings(item.get("affects"))]
+        for ref in affected or [text(item.get("bom-ref"))]:  # Xray gives it the package's own
+            local = unquote((ref or "").rpartition("#")[2])  # at the end of a BOM-Link (urn:cdx:serial/version#ref)
+            package = components.get(ref) or components.get(local) or {}
+            purl = parse_purl(ref) or parse_purl(local)  # a reference to what is not in the file is often one
+            if purl and not package:
+                package = _package({**purl.to_dict(), "purl": str(purl)})
+            _vulnerability(report, item, package)
     return report
 
 
-def _local(ref: str | None) -> str:
-    """The bom-ref at the end of a BOM-Link (``urn:cdx:serial/version#ref``)."""
-    return unquote((ref or "").rpartition("#")[2])
-
-
-def _tool(tools: Any, key: str = "name") -> str | None:
-    """Of a list (before 1.5) or of ``tools.components``."""
+def _tool(tools: Any) -> dict[str, Any]:
+    """The first of a list (before 1.5), of ``tools.components`` or of ``tools.services``."""
     listed = sequence(tools) or sequence(mapping(tools).get("components")) or sequence(mapping(tools).get("services"))
-    found = text(mapping(next(iter(listed), None)).get(key))
-    return found.lower() if found and key == "name" else found
+    return mapping(first(listed))
+
+
+def _licenses(component: dict[str, Any]) -> str:
+    licenses = [(mapping(one, "license"), one.get("expression")) for one in mappings(component.get("licenses"))]
+    return ", ".join(texts([license.get("id") or license.get("name") or said for license, said in licenses]))
 
 
 def _properties(component: dict[str, Any]) -> dict[str, str | None]:
-    pairs = [mapping(one) for one in sequence(component.get("properties"))]
-    return {str(pair.get("name")): text(pair.get("value")) for pair in reversed(pairs)}
+    return {str(pair.get("name")): text(pair.get("value")) for pair in reversed(mappings(component.get("properties")))}
 
 
 def _package(component: dict[str, Any]) -> dict[str, Any]:
@@ -133,49 +102,45 @@ def _package(component: dict[str, Any]) -> dict[str, Any]:
 
 
 def _vulnerability(report: Report, item: dict[str, Any], package: dict[str, Any]) -> None:
-    analysis, source = mapping(item.get("analysis")), mapping(item.get("source"))
-    ratings = [mapping(one) for one in sequence(item.get("ratings"))]
-    scored = [one for one in ratings if _version(one)]
-    epss = [
-        one.get("score")
-        for one in ratings
-        if mapping(one.get("source")).get("name") in ("FIRST", "EPSS") and one not in scored
-    ]
-    said = [one for one in ratings if one.get("severity")]
-    said.sort(
-        key=lambda one: (
-            mapping(one.get("source")).get("name") != source.get("name"),
-            (text(mapping(one.get("source")).get("name")) or "").lower() != "nvd",
-            -SEVERITIES.index(severity(one.get("severity"))),
-        )
-    )
-    rating = said[0] if said else {}
+    analysis, source = mapping(item, "analysis"), mapping(item, "source")
     state = text(analysis.get("state"))
     if state in _HARMLESS:
-        why = ", ".join(texts([state, analysis.get("justification"), analysis.get("detail")]))
-        report.skip(
-            f"analysis in the report: {why}", finding="vulnerability", id=item.get("id"), package=package.get("package")
+        why = "analysis in the report: " + ", ".join(
+            texts([state, analysis.get("justification"), analysis.get("detail")])
         )
+        report.skip(why, finding="vulnerability", id=item.get("id"), package=package.get("package"))
         return
-    references = [mapping(one) for one in sequence(item.get("references"))]
+    ratings = mappings(item.get("ratings"))
+    rating = _rating(ratings, source.get("name"))
+    measured = newest_cvss([_measured(one) for one in ratings if _version(one)])
+    epss = [one for one in ratings if mapping(one, "source").get("name") in ("FIRST", "EPSS") and not _version(one)]
     # Trivy's source is a whole database
-    links = [source.get("url"), *(mapping(one).get("url") for one in sequence(item.get("advisories")))]
-    measured = newest_cvss([_measured(one) for one in scored])
+    links = [source.get("url"), *(one.get("url") for one in mappings(item.get("advisories")))]
     report.add(
         "vulnerability",
         item.get("id"),
-        aliases=texts([one.get("id") for one in references]),
+        aliases=texts([one.get("id") for one in mappings(item.get("references"))]),
         fixed_version=_fixed(item.get("recommendation"), package) or _properties(item).get("grype:fixed_versions"),
         status=state,
         severity=severity(rating["severity"]) if rating else score_severity(measured["cvss_score"]),
-        severity_source=mapping(rating.get("source")).get("name") or source.get("name"),
-        epss=number(next(iter(epss), None)),
+        severity_source=mapping(rating, "source").get("name") or source.get("name"),
+        epss=epss[0].get("score") if epss else None,
         title=item.get("description") or item.get("detail"),
         url=best_link(item.get("id"), links),
         published=item.get("published"),
         **package,
         **measured,
     )
+
+
+def _rating(ratings: list[dict[str, Any]], source: Any) -> dict[str, Any]:
+    """The rating whose severity counts: of the vulnerability's own source, else NVD's, else the highest."""
+
+    def rank(one: dict[str, Any]) -> tuple[bool, bool, int]:
+        name = mapping(one, "source").get("name")
+        return name != source, (text(name) or "").lower() != "nvd", -SEVERITIES.index(severity(one.get("severity")))
+
+    return min((one for one in ratings if one.get("severity")), key=rank, default={})
 
 
 def _version(rating: dict[str, Any]) -> str | None:

@@ -15,7 +15,8 @@ import pandas as pd
 from imagelab.errors import ScanFormatError
 from imagelab.redact import mask
 from imagelab.scans import cyclonedx, gitlab, grype, hadolint, refused, sarif, spdx, trivy
-from imagelab.scans.findings import Report, make_findings, mapping, text
+from imagelab.scans.fields import mapping, text
+from imagelab.scans.findings import Report, make_findings
 
 MAX_BYTES = 512 * 1024 * 1024
 KNOWN = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from imagelab.scans.findings import mapping, sequence
+from imagelab.scans.fields import mapping, sequence
 from imagelab.scans.gitlab import scan_type
 
 _TRIVY = "Trivy's own JSON of the image (`trivy image --format json`)"

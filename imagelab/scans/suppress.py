@@ -18,7 +18,8 @@ from packageurl import PackageURL
 from imagelab.errors import ScanFormatError
 from imagelab.frames import make_frame
 from imagelab.redact import mask
-from imagelab.scans.findings import check_name, mapping, parse_purl, sequence, text, texts
+from imagelab.scans.fields import mapping, parse_purl, sequence, text, texts
+from imagelab.scans.findings import check_name
 
 SET_ASIDE_COLUMNS = dict.fromkeys(("file", "finding", "id", "package", "severity", "reason"), "string")
 _SECTIONS = {

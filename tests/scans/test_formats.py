@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagelab.errors import ScanFormatError
-from imagelab.scans.findings import cvss, severity, text
+from imagelab.scans.fields import text
+from imagelab.scans.findings import cvss, severity
 from imagelab.scans.reader import make_scan, parse_report, read_scan
 
 
@@ -260,6 +261,18 @@ def test_byte_order_marks_and_utf_16_read(scan_of):
     document = json.dumps({"SchemaVersion": 2, "ArtifactName": "ä", "Results": []})
     for encoding in ("utf-8-sig", "utf-16", "utf-16-le"):
         assert scan_of(document.encode(encoding)).attrs["reports"][0]["reference"] == "ä"
+
+
+def test_a_number_is_no_date(scan_of):
+    found = [{"VulnerabilityID": "CVE-1", "PublishedDate": day} for day in (-1.5, 10**30, "0001-01-01T00:00:00Z")]
+    scan = scan_of({"SchemaVersion": 2, "ArtifactName": "a", "Results": [{"Target": "a", "Vulnerabilities": found}]})
+    assert len(scan) == 3 and scan["published"].isna().all()
+
+
+def test_an_spdx_package_whose_id_is_no_text_is_read(scan_of):
+    packages = [{"SPDXID": ["SPDXRef-a"], "name": "a"}, {"SPDXID": "SPDXRef-b", "name": "b"}]
+    scan = scan_of({"spdxVersion": "SPDX-2.3", "documentDescribes": ["SPDXRef-b"], "packages": packages})
+    assert list(scan["id"]) == ["a"]
 
 
 HOSTILE = [
