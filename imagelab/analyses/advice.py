@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from imagelab.analyses.accepted import accept
@@ -43,7 +42,6 @@ ADVICE_COLUMNS = {
     "accepted": "bool",
     "accepted_reason": "string",
 }
-
 
 Findings = Iterator[tuple[Rule, pd.DataFrame]]
 
@@ -110,35 +108,39 @@ def advise(
 def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Findings:
     """Rule by rule, the stored files that it claims and no earlier one did."""
     stored = files(image, digests=digests)
-    remover = stored.drop_duplicates("layer_index").set_index("layer_index")["instruction"].astype("string")
-    open_rows = stored[(stored["kind"] == "file") & (stored["size"] > 0)]
-
-    lost = open_rows[open_rows["reason"].notna()]
-    yield from _ledger_findings(lost, remover)
+    left = stored[(stored["kind"] == "file") & (stored["size"] > 0)]
+    yield from _ledger_findings(left[left["reason"].notna()], stored)
     # bytes whose own name is gone but that live on through a hardlink are seen, and no rule's
-    open_rows = open_rows[open_rows["reason"].isna() & open_rows["visible"]]
-
-    copied = open_rows["layer_index"].isin(_context_layers(steps))
+    left = left[left["reason"].isna() & left["visible"]]
     links = stored[stored["visible"] & (stored["kind"] == "hardlink") & stored["inode"].notna()]
-    claimed = pd.Series(False, index=open_rows.index)
+    tools, copied = _build_tools(image), _context_layers(steps)
+    base = steps.loc[steps["from_base"].fillna(False), "layer_index"].dropna()
     for rule in RULES:
-        if rule.name == "static-libraries":
-            yield from _build_tools(image, steps, open_rows, links, claimed)
-        fits = ~claimed & open_rows["path"].str.contains(rule.paths)
-        fits &= ~_kept(open_rows, links[~links["path"].str.contains(rule.paths)])
+        # bytes stay while another of their names does; an inode is its file's row
+        kept = links.loc[~_fits(rule, links["path"], tools), "inode"]
+        fits = _fits(rule, left["path"], tools) & ~left.index.isin(kept)
         if rule.only_copy:
-            fits &= copied
-        claimed |= fits
-        if fits.any():
-            yield rule, open_rows[fits]
+            fits &= left["layer_index"].isin(copied)
+        found, left = left[fits], left[~fits]
+        if rule is BUILD_TOOLS:
+            in_base = found["layer_index"].isin(base)
+            yield HEAVY_BASE, found[in_base]
+            found = found[~in_base]
+        yield rule, found
     if digests:
-        rest = open_rows[~claimed]
-        yield DUPLICATED, rest[rest["digest"].notna() & rest.duplicated("digest")]
+        yield DUPLICATED, left[left["digest"].notna() & left.duplicated("digest")]
 
 
-def _kept(rows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
-    """Of which files the bytes stay, since another name that does not go is linked to them."""
-    return rows.index.isin(others["inode"])  # an inode is its file's row
+def _fits(rule: Rule, paths: pd.Series, tools: pd.Series) -> pd.Series:
+    return paths.isin(tools) if rule is BUILD_TOOLS else paths.str.contains(rule.paths)
+
+
+def _build_tools(image: Image) -> pd.Series:
+    """Paths of the packages that compile and link."""
+    owned = package_files(image)
+    owned = owned[owned["manager"].isin(["dpkg", "apk"])]
+    names = owned["package"].str
+    return owned.loc[names.contains(BUILD_PACKAGES) & ~names.contains(RUNTIME_PACKAGES), "path"]
 
 
 def _context_layers(steps: pd.DataFrame) -> pd.Series:
@@ -149,7 +151,8 @@ def _context_layers(steps: pd.DataFrame) -> pd.Series:
     return own.loc[~staged, "layer_index"].dropna()
 
 
-def _ledger_findings(lost: pd.DataFrame, remover: pd.Series) -> Findings:
+def _ledger_findings(lost: pd.DataFrame, stored: pd.DataFrame) -> Findings:
+    remover = stored.drop_duplicates("layer_index").set_index("layer_index")["instruction"].astype("string")
     by = remover.reindex(lost["removed_layer_index"].astype("int64")).set_axis(lost.index).fillna("")
     unchanged = (lost["reason"] == "rewritten_unchanged") | (
         (lost["reason"] == "overwritten") & lost["digest"].isna() & by.str.contains(r"\bch(?:mod|own|grp)\b")
@@ -159,19 +162,3 @@ def _ledger_findings(lost: pd.DataFrame, remover: pd.Series) -> Findings:
     yield DELETED, lost[deleted]
     yield REWRITTEN if compared else REWRITTEN._replace(sure=LIKELY), lost[unchanged]
     yield OVERWRITTEN, lost[~deleted & ~unchanged]
-
-
-def _build_tools(
-    image: Image, steps: pd.DataFrame, open_rows: pd.DataFrame, links: pd.DataFrame, claimed: pd.Series
-) -> Findings:
-    """Files of packages that compile and link; in a base image they are what its slim variant leaves out."""
-    owned = package_files(image)
-    owned = owned[owned["manager"].isin(["dpkg", "apk"])]
-    tools = owned["package"].str.contains(BUILD_PACKAGES) & ~owned["package"].str.contains(RUNTIME_PACKAGES)
-    paths = owned.loc[tools, "path"]
-    fits = ~claimed & open_rows["path"].isin(paths) & ~_kept(open_rows, links[~links["path"].isin(paths)])
-    claimed |= fits
-    base_layers = steps.loc[steps["from_base"].fillna(False), "layer_index"].dropna()
-    in_base = open_rows["layer_index"].isin(base_layers)
-    yield HEAVY_BASE, open_rows[fits & in_base]
-    yield BUILD_TOOLS, open_rows[fits & ~in_base]

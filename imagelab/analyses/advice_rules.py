@@ -39,6 +39,8 @@ class Rule(NamedTuple):
 _HOME = r"^/(?:root|home/[^/]+|var/www|github/home)"
 _BUILT = r"(?:^|/)(?:usr|lib|include|bin|sbin|opt)/"
 
+BUILD_TOOLS = Rule("build-tools", "", "compilers, headers and development packages",
+    "install and compile in a stage of its own, COPY --from what it made; or wheels instead of compiling")  # fmt: skip
 RULES = (
     Rule("apt-lists", r"^/var/lib/apt/lists/.", "package lists of apt",
          "&& rm -rf /var/lib/apt/lists/* at the end of the same RUN; or RUN --mount=type=cache,target=/var/lib/apt/lists", EXACT),
@@ -63,6 +65,7 @@ RULES = (
          "node_modules in .dockerignore; npm ci --omit=dev in the image", LIKELY, True),
     Rule("bytecode", r"/__pycache__/|\.py[co]$", "compiled Python, which Python makes again",
          "PYTHONDONTWRITEBYTECODE=1, pip install --no-compile (the first start is slower)", POSSIBLE),
+    BUILD_TOOLS,
     Rule("static-libraries", _BUILT + r".*\.(?:a|la)$", "static libraries, for linking only", "build in a stage of its own"),
     Rule("headers", r"^/(?:usr|usr/local|opt/[^/]+)/include/", "header files, for compiling only", "build in a stage of its own"),
     Rule("test-suites", r"/(?:site|dist)-packages/(?:.*/)?tests?/|/lib/python3[^/]*/(?:test|idlelib|lib2to3/tests|unittest/test)/",
@@ -88,8 +91,6 @@ OVERWRITTEN = Rule("overwritten-later", "", "files that a later instruction over
     "write them once: the last version only", EXACT)  # fmt: skip
 HEAVY_BASE = Rule("heavy-base", "", "compilers, headers and development packages of the base image",
     "a smaller base of the same family (for example the -slim variant), and a build stage where you compile")  # fmt: skip
-BUILD_TOOLS = Rule("build-tools", "", "compilers, headers and development packages",
-    "install and compile in a stage of its own, COPY --from what it made; or wheels instead of compiling")  # fmt: skip
 DUPLICATED = Rule("duplicate-content", "", "contents that the image stores already",
     "link instead of copying (ln, COPY once)", POSSIBLE)  # fmt: skip
 

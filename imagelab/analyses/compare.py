@@ -7,12 +7,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from imagelab.analyses.sizes import REST, directory_of
+from imagelab.analyses.sizes import REST, directory_of, package_of
 from imagelab.errors import ImagelabError
 from imagelab.frames import expect_frame, make_frame
 from imagelab.tables import Images, Reference, files, layers, one_image
 from imagelab.tables.filesystem import squashed
-from imagelab.tables.package_records import package_files
 
 SHARING_COLUMNS = {
     "reference": "str",
@@ -90,12 +89,10 @@ def compare_layers(images: Images, *, identity: Literal["diff_id", "chain_id", "
     if frame[identity].isna().all():
         told = [other for other in IDENTITIES if frame[other].notna().any()]
         raise ImagelabError(f"no layer of these images has a {identity}; what they have: {', '.join(told) or 'none'}.")
-    known = [measure for measure in MEASURES if frame[measure].notna().all()]
-    measure = known[0] if known else MEASURES[0]
+    measure = next((name for name in MEASURES if frame[name].notna().all()), MEASURES[0])
     key = frame[identity].fillna(frame["reference"] + "#" + frame["layer_index"].astype("string"))
-    held = pd.DataFrame({"reference": frame["reference"], "key": key, "bytes": frame[measure]}).drop_duplicates(
-        ["reference", "key"]
-    )
+    held = pd.DataFrame({"reference": frame["reference"], "key": key, "bytes": frame[measure]})
+    held = held.drop_duplicates(["reference", "key"])
     both = held.merge(held[["reference", "key"]].rename(columns={"reference": "other"}), on="key")
     pairs = pd.MultiIndex.from_product([names := held["reference"].unique(), names], names=["reference", "other"])
     common = _known_sums(both, ["reference", "other"]).reindex(pairs, fill_value=0).reset_index()
@@ -144,12 +141,11 @@ def compare_files(before: Reference, after: Reference, *, digests: bool = False)
         where the later image still stores it.
     """
     one, two = one_image(before), one_image(after)
-    owned = pd.concat([package_files(image) for image in (one, two)]).drop_duplicates("path").set_index("path")
-    return changes(files(one, digests=digests), files(two, digests=digests), owned["manager"] + ":" + owned["package"])
+    return _changes(files(one, digests=digests), files(two, digests=digests), package_of(one, two))
 
 
-def changes(before: pd.DataFrame, after: pd.DataFrame, packages: pd.Series | None = None) -> pd.DataFrame:
-    """As ``compare_files``, of two frames that ``il.files`` gave and the package of each path."""
+def _changes(before: pd.DataFrame, after: pd.DataFrame, packages: pd.Series) -> pd.DataFrame:
+    """Of two frames that ``il.files`` gave, and the package of each path."""
     gone = after[after["removed_layer_index"].notna() & ~after["path"].isin(after.loc[after["visible"], "path"])]
     gone = gone.drop_duplicates("path", keep="last").set_index("path")["removed_layer_index"]
     told = after.drop_duplicates("layer_index").set_index("layer_index")["instruction"].astype("string")
@@ -188,10 +184,12 @@ def changes(before: pd.DataFrame, after: pd.DataFrame, packages: pd.Series | Non
     both["instruction_after"] = both["instruction_after"].astype("string").fillna(blamed.map(told).astype("string"))
     both["delta"] = both["size_after"].fillna(0) - both["size_before"].fillna(0)
     both = both.rename(columns={"layer_index_before": "layer_before", "layer_index_after": "layer_after"})
-    both["package"] = pd.NA if packages is None else both["path"].map(packages)
-    frame = both[list(CHANGES_COLUMNS)].astype(CHANGES_COLUMNS)
-    order = np.lexsort((frame["path"], -frame["delta"].abs()))
-    return frame.iloc[order].reset_index(drop=True)
+    both["package"] = both["path"].map(packages)
+    return _largest_first(both[list(CHANGES_COLUMNS)].astype(CHANGES_COLUMNS), "path")
+
+
+def _largest_first(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    return frame.iloc[np.lexsort((frame[name], -frame["delta"].abs()))].reset_index(drop=True)
 
 
 def _side(frame: pd.DataFrame) -> pd.DataFrame:
@@ -245,9 +243,7 @@ def sum_changes(
     sums = keyed.groupby("group", sort=False).agg(
         paths=("delta", "size"), added=("added", "sum"), removed=("removed", "sum"), delta=("delta", "sum")
     )
-    sums = sums.reset_index().astype(CHANGE_SUMS_COLUMNS)
-    order = np.lexsort((sums["group"], -sums["delta"].abs()))
-    return sums.iloc[order].reset_index(drop=True)
+    return _largest_first(sums.reset_index().astype(CHANGE_SUMS_COLUMNS), "group")
 
 
 def duplicates(images: Images) -> pd.DataFrame:

@@ -24,9 +24,10 @@ def directory_of(paths: pd.Series, depth: int) -> pd.Series:
     return paths.str.extract(rf"^((?:/[^/]+){{0,{depth}}})/", expand=False).replace("", "/")
 
 
-def _package_of(paths: pd.Series, image: Image) -> pd.Series:
-    owned = package_files(image).drop_duplicates("path").set_index("path")
-    return paths.map(owned["manager"] + ":" + owned["package"])
+def package_of(*images: Image) -> pd.Series:
+    """path → ``manager:name`` of the package whose records name it; the first image's counts."""
+    owned = pd.concat([package_files(image) for image in images]).drop_duplicates("path").set_index("path")
+    return owned["manager"] + ":" + owned["package"]
 
 
 def size_by(images: Images | pd.DataFrame, by: By, *, depth: int = 1) -> pd.DataFrame:
@@ -68,7 +69,7 @@ def size_by(images: Images | pd.DataFrame, by: By, *, depth: int = 1) -> pd.Data
             raise ImagelabError(
                 "size_by(…, 'package') wants images or references: a frame does not say which file is whose."
             )
-        names = [_package_of(frame["path"][frame["reference"] == image.reference], image) for image in loaded]
+        names = [frame["path"][frame["reference"] == image.reference].map(package_of(image)) for image in loaded]
         group = pd.concat([pd.Series(dtype="str"), *names]).reindex(frame.index)
     elif by == "owner":
         group = frame["uid"].astype("str") + ":" + frame["gid"].astype("str")
