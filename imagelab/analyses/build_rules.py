@@ -71,33 +71,29 @@ class Site:
     context: pd.DataFrame | None
     root: Path | None
 
-    def row(self, rule: str, step: Step, what: str, instead: str, sure: str, size: int | None = None) -> Row:
+    def row(self, rule: str, step: Step, what: str, instead: str, sure: str, **more: Any) -> Row:
+        """A finding about a step; ``more`` says what is not the step's own."""
         return {
             "rule": rule,
             "what": what,
             "seconds": self.took.get(step.line),
-            "bytes": size,
             "stage": self.stage.name,
             "step": step.step,
             "line": step.line,
             "end_line": step.node.end_line,
             "instead": instead,
             "sure": sure,
+            **more,
         }
-
-    def has(self, path: str) -> bool:
-        """Whether the context sends the path; taken for granted where no context was given."""
-        return self.context is None or bool((~self.context.loc[self.context["path"] == clean(path), "ignored"]).any())
 
 
 def _command(step: Step) -> str:
     return " ".join(step.words) + "".join("\n" + text for _, text in step.heredocs)
 
 
-def _line(step: Step, command: str | None = None, *flags: str) -> str:
-    """The step's line again, with another command or more flags."""
-    written = [*flags, *step.node.flags]
-    return " ".join([step.instruction, *written, command if command is not None else _body(step)])
+def _line(step: Step, *flags: str, command: str | None = None) -> str:
+    """The step's line again, with more flags or another command."""
+    return " ".join([step.instruction, *flags, *step.node.flags, _body(step) if command is None else command])
 
 
 def _body(step: Step) -> str:
@@ -107,19 +103,25 @@ def _body(step: Step) -> str:
     return rest + "".join(f"\n{text}{name}" for name, text in step.heredocs)
 
 
+def _runs(steps: Sequence[Step]) -> list[Step]:
+    return [step for step in steps if step.instruction == "RUN"]
+
+
 def _installs(step: Step) -> list[Installer]:
     return [i for i in INSTALLERS if step.instruction == "RUN" and i.command.search(_command(step))]
+
+
+def _is_cached(step: Step) -> bool:
+    return any(mount["type"] == "cache" for mount in step.mounts)
 
 
 def copy_before_install(site: Site) -> Iterator[Row]:
     """Sources copied before dependencies are installed: each edit installs them again."""
     for index, step in enumerate(site.steps):
+        wide = [s for s in site.steps[:index] if s.flag("from") is None and _is_wide(s)]
         for installer in _installs(step):
-            wide = [s for s in site.steps[:index] if s.flag("from") is None and _is_wide(s)]
             requirements = _REQUIREMENTS.findall(_command(step)) if installer.name == "pip" else []
-            names = requirements or [
-                name for name in installer.manifests if site.context is None or _held(site, wide, name)
-            ]
+            names = requirements or [name for name in installer.manifests if _held(site, wide, name)]
             if not wide or not names or _BUILDS.search(_command(step)) or installer.name in ("apt", "apk"):
                 continue
             first = wide[0]
@@ -128,9 +130,9 @@ def copy_before_install(site: Site) -> Iterator[Row]:
             # a RUN in between may need the sources
             lines = [_line(s) for s in between if s.instruction != "RUN"]
             lines += [f"COPY {' '.join(source for source, _ in moved)} {moved[0][1]}", _line(step), _line(first)]
-            lines += [_line(s) for s in between if s.instruction == "RUN"]
+            lines += map(_line, _runs(between))
             what = f"the {first.instruction} in line {first.line} is above {installer.name}'s install: each edit installs again"
-            yield {**site.row("copy-before-install", step, what, "\n".join(lines), EXACT), "line": first.line}
+            yield site.row("copy-before-install", step, what, "\n".join(lines), EXACT, line=first.line)
 
 
 def _is_wide(step: Step) -> bool:
@@ -138,7 +140,12 @@ def _is_wide(step: Step) -> bool:
 
 
 def _held(site: Site, wide: Sequence[Step], name: str) -> bool:
-    return any(site.has(posixpath.join(clean(source), name)) for step in wide for source in copied(step))
+    """Whether one of the copies brings the manifest; taken for granted where no context was given."""
+    places = (posixpath.join(clean(source), name) for step in wide for source in copied(step))
+    if site.context is None:
+        return True
+    sent = set(site.context.loc[~site.context["ignored"], "path"])
+    return any(clean(place) in sent for place in places)
 
 
 def _manifest(step: Step, copy: Step, name: str) -> tuple[str, str]:
@@ -151,12 +158,7 @@ def _manifest(step: Step, copy: Step, name: str) -> tuple[str, str]:
 
 def big_requirements(site: Site) -> Iterator[Row]:
     """One long requirements file: a change of one line installs all."""
-    named = [
-        (step, name)
-        for step in site.steps
-        if step.instruction == "RUN"
-        for name in _REQUIREMENTS.findall(_command(step))
-    ]
+    named = [(step, name) for step in _runs(site.steps) for name in _REQUIREMENTS.findall(_command(step))]
     if site.root is None or len(named) != 1:
         return
     ((step, name),) = named
@@ -167,7 +169,7 @@ def big_requirements(site: Site) -> Iterator[Row]:
     if count >= 10:
         base = _body(step).replace(name, posixpath.join(folder, "requirements-base.txt"))
         to = f"{folder or '.'}/"
-        instead = [f"COPY requirements-base.txt {to}", _line(step, base), f"COPY {file} {to}", _line(step)]
+        instead = [f"COPY requirements-base.txt {to}", _line(step, command=base), f"COPY {file} {to}", _line(step)]
         what = f"{name} names {count} packages: a change of one installs all; keep apart what seldom changes"
         yield site.row("big-requirements", step, what, "\n".join(instead), POSSIBLE)
 
@@ -175,35 +177,33 @@ def big_requirements(site: Site) -> Iterator[Row]:
 def cache_mounts(site: Site) -> Iterator[Row]:
     """Installers without a cache mount: what they download is downloaded again whenever they run again."""
     for step in site.steps:
-        mounted = {mount["target"].rstrip("/") for mount in step.mounts if mount["type"] == "cache"}
-        for installer in _installs(step):
-            if mounted or step.state.user not in ("", "root", "0"):
-                continue
-            sharing = ",sharing=locked" if installer.name == "apt" else ""
-            flags = [f"--mount=type=cache,target={target}{sharing}" for target in installer.caches]
-            body = re.sub(r" ?--no-cache-dir| ?--no-cache(?=\s)", "", _body(step))
-            if installer.name == "apt":
-                # the lists stay in the mount; images for containers delete what was downloaded after each install
-                body = re.sub(r"\s*&&\s*(?:apt-get clean|rm -rf /var/lib/apt/lists/?\*?)(?=\s|$|&)", "", body)
-                body = "rm -f /etc/apt/apt.conf.d/docker-clean && " + body
-            what = f"{installer.name} downloads again whenever this step runs again"
-            yield site.row("cache-mount", step, what, _line(step, body, *flags), EXACT)
-            break
+        installers = _installs(step)
+        if not installers or _is_cached(step) or step.state.user not in ("", "root", "0"):
+            continue
+        installer = installers[0]
+        sharing = ",sharing=locked" if installer.name == "apt" else ""
+        flags = [f"--mount=type=cache,target={target}{sharing}" for target in installer.caches]
+        body = re.sub(r" ?--no-cache-dir| ?--no-cache(?=\s)", "", _body(step))
+        if installer.name == "apt":
+            # the lists stay in the mount; images for containers delete what was downloaded after each install
+            body = re.sub(r"\s*&&\s*(?:apt-get clean|rm -rf /var/lib/apt/lists/?\*?)(?=\s|$|&)", "", body)
+            body = "rm -f /etc/apt/apt.conf.d/docker-clean && " + body
+        what = f"{installer.name} downloads again whenever this step runs again"
+        yield site.row("cache-mount", step, what, _line(step, *flags, command=body), EXACT)
 
 
 def apt_lists(site: Site) -> Iterator[Row]:
     """apt-get update on its own, or its lists left in the layer."""
-    for step in site.steps:
+    for step in _runs(site.steps):
         command = _command(step)
-        if step.instruction != "RUN" or not re.search(r"\bapt(?:-get)?\s+(?:-\S+\s+)*update\b", command):
+        if not re.search(r"\bapt(?:-get)?\s+(?:-\S+\s+)*update\b", command):
             continue
         if not _APT.command.search(command):
-            later = (s for s in site.steps if s.line > step.line and _APT in _installs(s))
-            following = next(later, None)
+            following = next((s for s in site.steps if s.line > step.line and _APT in _installs(s)), None)
             joined = f"{_line(step)} && {_body(following)}" if following else _line(step)
             what = "apt-get update alone stays cached: a later install then uses old lists"
             yield site.row("apt-update-alone", step, what, f"{joined} && rm -rf /var/lib/apt/lists/*", EXACT)
-        elif "/var/lib/apt/lists" not in command and not any(m["type"] == "cache" for m in step.mounts):
+        elif "/var/lib/apt/lists" not in command and not _is_cached(step):
             what = "the package lists stay in the layer"
             yield site.row("apt-cleanup", step, what, f"{_line(step)} && rm -rf /var/lib/apt/lists/*", EXACT)
 
@@ -215,16 +215,14 @@ def wide_copy(site: Site) -> Iterator[Row]:
     sent = site.context[~site.context["ignored"]]
     for step in site.steps:
         if any(clean(source) == "." for source in copied(step)) and step.flag("from") is None:
-            clutter = [
-                path for path in sent["path"] if _CLUTTER.search(path) and not _CLUTTER.search(posixpath.dirname(path))
-            ]
+            clutter = [p for p in sent["path"] if _CLUTTER.search(p) and not _CLUTTER.search(posixpath.dirname(p))]
             if clutter:
                 beneath = {path for folder in clutter for path in select(sent["path"], folder)}
                 size = int(sent.loc[sent["path"].isin(beneath), "size"].sum())
                 lines = "\n".join(dict.fromkeys(f"**/{posixpath.basename(path)}" for path in clutter))
                 named = ", ".join(clutter[:3])
                 what = f"{step.instruction} . takes {format_bytes(size)} of {named} along: any change there is a miss"
-                yield site.row("wide-copy", step, what, lines, EXACT, size)
+                yield site.row("wide-copy", step, what, lines, EXACT, bytes=size)
 
 
 def unused_context(site: Site) -> Iterator[Row]:
@@ -237,7 +235,7 @@ def unused_context(site: Site) -> Iterator[Row]:
     sizes = unused.groupby(tops.astype("string"))["size"].sum()
     for path, size in sizes[sizes >= _LARGE].sort_values(ascending=False).items():
         what = f"{path} ({format_bytes(size)}) is in the context, and nothing copies it; the classic builder sends it each time"
-        yield site.row("unused-context", site.steps[0], what, f"/{path}", EXACT, int(size))
+        yield site.row("unused-context", site.steps[0], what, f"/{path}", EXACT, bytes=int(size))
 
 
 def _parents(path: str) -> list[str]:
@@ -247,46 +245,43 @@ def _parents(path: str) -> list[str]:
 
 def parallel_stages(site: Site) -> Iterator[Row]:
     """Downloads and installs of different tools one after the other: as stages they would run side by side."""
-    families: dict[str, Any] = {}
-    for step in site.steps:
+    families: dict[str, Step] = {}
+    for step in _runs(site.steps):
         names = [i.name for i in _installs(step)] or re.findall(r"\b(?:curl|wget|git clone)\b", _command(step))
-        if step.instruction == "RUN" and names and names[0] not in ("apt", "apk") and not step.mounts:
+        if names and names[0] not in ("apt", "apk") and not step.mounts:
             families.setdefault(names[0], step)
-    chosen = list(families.values())
-    if len(chosen) > 1:
-        step = min(chosen, key=lambda s: site.took.get(s.line) or 0.0)
-        name = next(key for key, value in families.items() if value is step).replace(" ", "-")
+    if len(families) > 1:
+        family, step = min(families.items(), key=lambda one: site.took.get(one[1].line) or 0.0)
+        name = family.replace(" ", "-")
         stage = site.stage
         instead = (
             f"FROM {stage.parent or stage.base} AS {name}\n{_line(step)}\n# in stage {stage.name}, in its place:\n"
             f"COPY --from={name} <what it made> <the same place>"
         )
-        lines = " and ".join(str(s.line) for s in chosen)
-        yield site.row(
-            "parallel-stages", step, f"lines {lines} wait for each other and may not need to", instead, POSSIBLE
-        )
+        lines = " and ".join(str(s.line) for s in families.values())
+        what = f"lines {lines} wait for each other and may not need to"
+        yield site.row("parallel-stages", step, what, instead, POSSIBLE)
 
 
 def link(site: Site) -> Iterator[Row]:
     """COPYs at a stage's end: with --link they stay cached when what is beneath them changes."""
     for index, step in enumerate(site.steps):
-        before = [s for s in site.steps[:index] if s.instruction == "RUN"]
+        before = _runs(site.steps[:index])
         after = [s for s in site.steps[index + 1 :] if s.instruction in ("RUN", "WORKDIR")]
         owner = step.flag("chown") or "0"
         plain = step.instruction == "COPY" and step.flag("link") is None and not re.search("[a-z]", owner)
-        if not plain or not before or after:
-            continue
-        what = f"with --link this stays cached when {before[-1].instruction} in line {before[-1].line} runs again (not in 20.10)"
-        yield site.row("link", step, what, _line(step, None, "--link"), LIKELY)
+        if plain and before and not after:
+            what = f"with --link this stays cached when RUN in line {before[-1].line} runs again (not in 20.10)"
+            yield site.row("link", step, what, _line(step, "--link"), LIKELY)
 
 
 def add_url(site: Site) -> Iterator[Row]:
     for step in site.steps:
-        if step.instruction == "ADD" and any(map(is_remote, step.words[:-1])) and step.flag("checksum") is None:
-            if any(word.split("#")[0].endswith(".git") for word in step.words):
-                continue
+        is_git = any(word.split("#")[0].endswith(".git") for word in step.words)
+        is_url = step.instruction == "ADD" and any(map(is_remote, step.words[:-1])) and not is_git
+        if is_url and step.flag("checksum") is None:
             what = "every build asks for the URL again, and what it brings is not checked"
-            yield site.row("add-url", step, what, _line(step, None, "--checksum=sha256:<its digest>"), EXACT)
+            yield site.row("add-url", step, what, _line(step, "--checksum=sha256:<its digest>"), EXACT)
 
 
 def unpinned_base(site: Site) -> Iterator[Row]:
@@ -297,12 +292,10 @@ def unpinned_base(site: Site) -> Iterator[Row]:
         return
     step = stage.steps[0]
     moving = tag in ("", "latest")
-    what = f"{stage.base} " + (
-        "is whatever its registry has that day" if moving else "can be pushed again under its tag"
-    )
+    what = "is whatever its registry has that day" if moving else "can be pushed again under its tag"
     named = f"{name.removesuffix(':latest') + ':<tag>' if moving else name}@sha256:<its digest>"
-    instead = _line(step, _body(step).replace(step.node.args[0], named, 1))
-    yield site.row("unpinned-base", step, what, instead, EXACT if moving else POSSIBLE)
+    instead = _line(step, command=_body(step).replace(step.node.args[0], named, 1))
+    yield site.row("unpinned-base", step, f"{stage.base} {what}", instead, EXACT if moving else POSSIBLE)
 
 
 def early_argument(site: Site) -> Iterator[Row]:
@@ -311,17 +304,14 @@ def early_argument(site: Site) -> Iterator[Row]:
         if step.instruction != "ARG" or not step.node.args:
             continue
         name = step.node.args[0].partition("=")[0]
-        runs = [s for s in site.steps[index + 1 :] if s.instruction == "RUN"]
+        runs = _runs(site.steps[index + 1 :])
         idle = [s for s in runs if not re.search(rf"\b{re.escape(name)}\b", _command(s))]
         if _VOLATILE.search(name) and idle and runs[: len(idle)] == idle:
-            what = (
-                f"ARG {name} is in the key of {len(idle)} RUN below that do not use it: each new value runs them again"
-            )
+            below = f"{len(idle)} RUN below that do not use it"
+            what = f"ARG {name} is in the key of {below}: each new value runs them again"
             seconds = [took for s in idle if (took := site.took.get(s.line)) is not None]
             instead = f"# below line {idle[-1].node.end_line}:\n{_line(step)}"
-            yield site.row("early-argument", step, what, instead, EXACT) | {
-                "seconds": sum(seconds) if seconds else None
-            }
+            yield site.row("early-argument", step, what, instead, EXACT, seconds=sum(seconds) if seconds else None)
 
 
 RULES: tuple[Callable[[Site], Iterator[Row]], ...] = (
