@@ -138,9 +138,9 @@ def _documents(data: bytes) -> Any:
 
 
 def _dispatch(document: Any, name: str) -> Report:
-    if document == [] and isinstance(document, list):
+    if document == []:
         return Report("unknown", "empty list (hadolint, or Trivy before SchemaVersion 2)")
-    if document is None or trivy.is_trivy(document):
+    if trivy.is_trivy(document):
         return trivy.read_trivy(document)
     if hadolint.is_hadolint(document):
         return hadolint.read_hadolint(document)
@@ -161,9 +161,8 @@ def _dispatch(document: Any, name: str) -> Report:
         if gitlab.is_gitlab(document):
             return gitlab.read_gitlab(document)
         # what holds a report: an in-toto statement, Trivy's cosign-vuln, GitHub's SBOM export
-        scanner = mapping(document.get("scanner"))
-        for inner in (document.get("predicate"), scanner.get("result"), document.get("sbom")):
-            if mapping(inner):
+        for keys in (("predicate",), ("scanner", "result"), ("sbom",)):
+            if inner := mapping(document, *keys):
                 kind = text(document.get("predicateType"))
                 return _dispatch(inner, f"{name}: in {kind}" if kind else name)
     known = refused.name_document(document)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from imagelab.scans.fields import mapping, sequence
+from imagelab.scans.fields import first, mapping, sequence
 from imagelab.scans.gitlab import scan_type
 
 _TRIVY = "Trivy's own JSON of the image (`trivy image --format json`)"
 _GRYPE = "Grype's JSON (`grype -o json`)"
 _SCOUT = "SARIF (`docker scout cves --format sarif`)"
-
 
 #: What the beginning of a text that is no JSON holds, in this order.
 _TEXTS = (
@@ -53,21 +52,11 @@ def name_text(head: str) -> tuple[str, str] | None:
 
 
 def name_document(document: Any) -> tuple[str, str] | None:
-    """What a JSON document that no reader takes looks like, and what to ask for; None where it is unknown."""
-    if isinstance(document, list):
-        first = mapping(document[0]) if document else {}
-        if {"kind", "apiVersion"} <= first.keys():
-            return name_document(first)
-        for keys, answer in _LISTS:
-            if keys <= first.keys():
-                return answer
-        return _ANCHORE if any(str(key).startswith("sha256:") for key in first) else None
-    if not isinstance(document, dict):
-        return None
+    """What a JSON document that no reader takes looks like, and what to ask for; a list by its first object."""
+    document = mapping(first(document) if isinstance(document, list) else document)
     kind, group = str(document.get("kind", "")), str(document.get("apiVersion", ""))
-    if group.startswith("aquasecurity.github.io/") or (
-        kind == "List" and "aquasecurity" in str(document.get("items"))[:2000]
-    ):
+    items = str(document.get("items"))[:2000] if kind == "List" else ""
+    if group.startswith("aquasecurity.github.io/") or "aquasecurity" in items:
         return f"a trivy-operator report ({kind})", _TRIVY
     if group and kind:
         return f"a Kubernetes object ({kind})", _TRIVY
@@ -75,17 +64,16 @@ def name_document(document: Any) -> tuple[str, str] | None:
         if keys <= document.keys():
             return answer
     for key, keys, answer in _INSIDE:
-        if keys <= mapping(next(iter(sequence(document.get(key))), None)).keys():
+        if keys <= mapping(first(sequence(document.get(key)))).keys():
             return answer
-    if any(re.match(r"application/vnd\..*(?:harbor|vuln)", str(key)) for key in document):
-        return _HARBOR
-    if "modules" in mapping(document.get("report")):
+    for pattern, answer in _KEYS.items():
+        if any(re.match(pattern, str(key)) for key in document):
+            return answer
+    if "modules" in mapping(document, "report"):
         return "a NeuVector report", _OTHER
     if (scan := scan_type(document)) and "vulnerabilities" in document:
-        return (
-            f"a GitLab report of type {scan}",
-            "GitLab's container-scanning report (gl-container-scanning-report.json)",
-        )
+        instead = "GitLab's container-scanning report (gl-container-scanning-report.json)"
+        return f"a GitLab report of type {scan}", instead
     return None
 
 
@@ -99,19 +87,6 @@ _JFROG = ("a JFrog Xray report", "SARIF (`jf docker scan --format sarif`)")
 _PRISMA = ("a Prisma Cloud (Twistlock) report", _OTHER)
 _OSV = ("OSV-Scanner's JSON", "SARIF (`osv-scanner --format sarif`)")
 _CHECKOV = ("Checkov's JSON", "SARIF (`checkov -o sarif`)")
-_LISTS: list[tuple[set[str], tuple[str, str]]] = [
-    ({"vulnerabilities", "packageManager"}, _SNYK),
-    ({"vuln", "feed"}, _ANCHORE),
-    ({"check_name", "fingerprint", "location"}, ("GitLab's code-quality report", "the scanner's own JSON, or SARIF")),
-    ({"finalAction"}, _ANCHORE),
-    ({"image_name", "results"}, _AQUA),
-    ({"check_type", "results"}, _CHECKOV),
-    ({"RuleID", "StartLine"}, ("gitleaks' JSON", "SARIF (`gitleaks --report-format sarif`)")),
-    ({"scan_id", "component_id"}, _JFROG),
-    ({"ProductArn"}, ("AWS Security Hub findings", _TRIVY)),
-    ({"Id", "RepoTags"}, ("the output of `docker inspect`", "a scanner's report")),
-    ({"Config", "Layers"}, ("an image's manifest.json", "a scanner's report")),
-]
 _OBJECTS: list[tuple[set[str], tuple[str, str]]] = [
     ({"ClusterName"}, ("Trivy's Kubernetes report", _TRIVY)),
     ({"SummaryControls"}, ("Trivy's compliance report", _TRIVY)),
@@ -151,8 +126,19 @@ _OBJECTS: list[tuple[set[str], tuple[str, str]]] = [
     ({"reportSchema", "scanInfo"}, ("an OWASP Dependency-Check report", "SARIF (`--format SARIF`)")),
     ({"payloadType", "payload"}, ("a signed attestation (DSSE)", "what it holds (`jq -r .payload FILE | base64 -d`)")),
     ({"@context", "statements"}, ("an OpenVEX document", "`il.suppress(scan, file)`, which applies it to a scan")),
+    ({"vuln", "feed"}, _ANCHORE),
+    ({"check_name", "fingerprint", "location"}, ("GitLab's code-quality report", "the scanner's own JSON, or SARIF")),
+    ({"finalAction"}, _ANCHORE),
+    ({"image_name", "results"}, _AQUA),
+    ({"RuleID", "StartLine"}, ("gitleaks' JSON", "SARIF (`gitleaks --report-format sarif`)")),
+    ({"scan_id", "component_id"}, _JFROG),
+    ({"ProductArn"}, ("AWS Security Hub findings", _TRIVY)),
+    ({"Id", "RepoTags"}, ("the output of `docker inspect`", "a scanner's report")),
+    ({"Config", "Layers"}, ("an image's manifest.json", "a scanner's report")),
     ({"document", "product_tree"}, ("a CSAF advisory", "OpenVEX for `il.suppress`, or a scanner's report")),
 ]
+#: What tells itself by the form of a key.
+_KEYS = {r"application/vnd\..*(?:harbor|vuln)": _HARBOR, "sha256:": _ANCHORE}
 #: What tells itself only by the first object in one of its lists.
 _INSIDE: list[tuple[str, set[str], tuple[str, str]]] = [
     ("results", {"vulnerabilityDistribution"}, _PRISMA),

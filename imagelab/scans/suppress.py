@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -18,7 +19,7 @@ from packageurl import PackageURL
 from imagelab.errors import ScanFormatError
 from imagelab.frames import make_frame
 from imagelab.redact import mask
-from imagelab.scans.fields import mapping, parse_purl, sequence, text, texts
+from imagelab.scans.fields import first, mapping, mappings, parse_purl, sequence, text, texts
 from imagelab.scans.findings import check_name
 
 SET_ASIDE_COLUMNS = dict.fromkeys(("file", "finding", "id", "package", "severity", "reason"), "string")
@@ -47,7 +48,7 @@ class _Rule:
         """Whether a finding of one of the rule's names is meant."""
         if self.finding and self.finding != row.finding:
             return False
-        places = {re.sub(r":\d+$", "", place).lstrip("/") for place in (row.path, row.target) if place is not pd.NA}
+        places = {re.sub(r":\d+$", "", place).lstrip("/") for place in (row.path, row.target) if place}
         if self.paths and not any(pattern.fullmatch(place) for pattern in self.paths for place in places):
             return False
         purl = parse_purl(row.purl)
@@ -81,29 +82,28 @@ def suppress(scan: pd.DataFrame, *files: str | os.PathLike[str], on: date | None
     """
     on = on or datetime.now(UTC).date()
     rules = [(os.fspath(file), rule) for file in files for rule in _read_rules(Path(file), on)]
-    by_name: dict[str, list[int]] = {}
+    by_name: dict[str, set[int]] = defaultdict(set)
     for number, (_, decision) in enumerate(rules):
-        for name in {decision.id, check_name(decision.id), *decision.aliases}:
-            by_name.setdefault(name, []).append(number)
+        for name in (decision.id, check_name(decision.id), *decision.aliases):
+            by_name[name].add(number)
     images: set[str] = set()
     for report in scan.attrs.get("reports", []):
         images |= {*report.get("digests", ()), *report.get("tags", ()), report.get("image_id") or ""} - {""}
     keep, statuses, hidden = [], [], []
-    rows: Any = scan.astype(object)
+    rows: Any = scan.astype(object).where(scan.notna(), None)
     for row in rows.itertuples():
-        own = images | ({row.reference} if row.reference is not pd.NA else set())
-        names = [row.id, "", *(() if row.aliases is pd.NA else row.aliases.split(", "))]
-        names += [check_name(row.id)] if row.finding == "misconfiguration" else []
-        latest = sorted({number for name in names for number in by_name.get(name, ())}, reverse=True)
-        said = next((rules[number] for number in latest if rules[number][1].covers(row, own)), None)
-        file, rule = said or ("", None)
-        hide = rule is not None and rule.status in ("ignored", "not_affected", "fixed")
-        keep.append(not hide)
-        statuses.append(rule.status if rule and not hide else row.status)
-        if rule and hide:
-            facts = {"finding": row.finding, "id": row.id, "package": row.package, "severity": row.severity}
+        own = images | ({row.reference} - {None})
+        names = {row.id, "", *(row.aliases or "").split(", ")}  # "" is what names no id, but purls or paths
+        names |= {check_name(row.id)} if row.finding == "misconfiguration" else set()
+        latest = sorted(set().union(*(by_name.get(name, ()) for name in names)), reverse=True)
+        file, rule = first(rules[number] for number in latest if rules[number][1].covers(row, own)) or ("", None)
+        hides = rule is not None and rule.status in ("ignored", "not_affected", "fixed")
+        keep.append(not hides)
+        statuses.append(rule.status if rule else row.status)
+        if rule and hides:
             reason = mask(f"{rule.status}: {rule.statement}" if rule.statement else rule.status).text
-            hidden.append({key: text(value) for key, value in facts.items()} | {"file": file, "reason": reason})
+            facts = {key: text(getattr(row, key)) for key in ("finding", "id", "package", "severity")}
+            hidden.append(facts | {"file": file, "reason": reason})
     result = scan.assign(status=pd.Series(statuses, index=scan.index, dtype="string"))
     result = result[pd.Series(keep, index=scan.index, dtype=bool)].reset_index(drop=True)
     result.attrs = scan.attrs | {"set_aside": [*scan.attrs.get("set_aside", ()), *hidden]}
@@ -158,19 +158,22 @@ def _yaml_rules(document: Any, on: date) -> Iterator[_Rule]:
         for item in _entries(mapping(document), section):
             if not isinstance(item, dict):
                 raise ValueError(f"an entry of {section} is {type(item).__name__}, not an object with an id")
-            until = item.get("expired_at")
-            until = datetime.fromisoformat(until) if isinstance(until, str) else until
-            until = until.date() if isinstance(until, datetime) else until
-            if not isinstance(until, date | None):
-                raise ValueError(f"expired_at is {type(until).__name__}, not a date")
-            purls = [parse_purl(one) for one in _entries(item, "purls")]
-            if None in purls:
+            listed = _entries(item, "purls")
+            purls = tuple(purl for one in listed if (purl := parse_purl(one)))
+            if len(purls) < len(listed):
                 raise ValueError(f"a purl of {section} is none")  # without it the entry would ignore more
             paths = tuple(_glob(str(one)) for one in _entries(item, "paths"))
-            name = text(item.get("id")) or ""
+            name, until = text(item.get("id")) or "", _expiry(item.get("expired_at"))
             if (name or purls or paths) and not (until and until <= on):
-                known = tuple(purl for purl in purls if purl)
-                yield _Rule(name, finding, purls=known, paths=paths, statement=text(item.get("statement")) or "")
+                yield _Rule(name, finding, purls=purls, paths=paths, statement=text(item.get("statement")) or "")
+
+
+def _expiry(value: Any) -> date | None:
+    value = datetime.fromisoformat(value) if isinstance(value, str) else value
+    value = value.date() if isinstance(value, datetime) else value
+    if not isinstance(value, date | None):
+        raise ValueError(f"expired_at is {type(value).__name__}, not a date")
+    return value
 
 
 def _entries(item: dict[str, Any], key: str) -> list[Any]:
@@ -182,28 +185,26 @@ def _entries(item: dict[str, Any], key: str) -> list[Any]:
 
 def _vex_rules(document: Any, path: Path) -> Iterator[_Rule]:
     """OpenVEX 0.0.1 (texts) to 0.2.0 (objects); statements in the order of their times (spec, "Data inheritance")."""
-    document = mapping(mapping(document).get("predicate")) or mapping(document)  # an attestation's, or itself
+    document = mapping(document, "predicate") or mapping(document)  # an attestation's, or itself
     if "openvex" not in str(document.get("@context")) or not isinstance(document.get("statements"), list):
         raise ScanFormatError(f"{path}: JSON, but no OpenVEX document: it has no statements under OpenVEX's @context.")
-    statements = [mapping(one) for one in document["statements"]]
-    statements.sort(key=lambda one: _instant(one.get("timestamp") or document.get("timestamp")))
-    for one in statements:
+    written = document.get("timestamp")
+    for one in sorted(mappings(document["statements"]), key=lambda one: _instant(one.get("timestamp") or written)):
         named = one.get("vulnerability")
         vulnerability = {"name": named} if isinstance(named, str) else mapping(named)
         names = texts([vulnerability.get("name"), vulnerability.get("@id"), *sequence(vulnerability.get("aliases"))])
         names = [name.rpartition("/")[2] if "://" in name else name for name in names]
         why = texts([one.get("justification"), one.get("impact_statement") or one.get("action_statement")])
         for product in sequence(one.get("products")) or [None]:
-            inside = [each for part in sequence(mapping(product).get("subcomponents")) for each in _product_names(part)]
-            inside += texts(one.get("subcomponents"))
-            parts = [purl for each in inside if (purl := parse_purl(each))]
+            parts = [name for part in sequence(mapping(product).get("subcomponents")) for name in _product_names(part)]
+            parts += texts(one.get("subcomponents"))
             if names:
                 yield _Rule(
                     names[0],
                     "vulnerability",
                     aliases=tuple(names[1:]),
                     products=tuple(_product_names(product)),
-                    purls=tuple(parts),
+                    purls=tuple(purl for part in parts if (purl := parse_purl(part))),
                     status=text(one.get("status")) or "under_investigation",
                     statement=", ".join(why),
                 )
@@ -220,7 +221,7 @@ def _instant(value: Any) -> datetime:
 def _product_names(product: Any) -> list[str]:
     if isinstance(product, str):
         return [product]
-    return texts([mapping(product).get("@id"), *mapping(mapping(product).get("identifiers")).values()])
+    return texts([mapping(product).get("@id"), *mapping(product, "identifiers").values()])
 
 
 def _is_product(product: str, package: PackageURL | None, images: set[str]) -> bool:
@@ -241,10 +242,8 @@ def _matches(rule: PackageURL, package: PackageURL) -> bool:
     """As Trivy and OpenVEX match: a version or qualifiers that the rule leaves open fit anything."""
     if (rule.type, rule.namespace or "", rule.name) != (package.type, package.namespace or "", package.name):
         return False
-    qualifiers = package.qualifiers if isinstance(package.qualifiers, dict) else {}
-    wanted = rule.qualifiers if isinstance(rule.qualifiers, dict) else {}
-    return rule.version in (None, "", package.version) and all(
-        qualifiers.get(key) == value for key, value in wanted.items()
+    return rule.version in (None, "", package.version) and (
+        mapping(rule.qualifiers).items() <= mapping(package.qualifiers).items()
     )
 
 
