@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
+from collections import defaultdict
+from itertools import takewhile
 
 import pandas as pd
 
 from imagelab import tables
-from imagelab.analyses.security import package_key
+from imagelab.analyses.security import package_key, plain_rows
 from imagelab.dockerfile.read import Dockerfile, read_dockerfile
 from imagelab.errors import ArchiveError
 from imagelab.frames import expect_frame
@@ -100,13 +101,9 @@ def blame(
         joined[column] = joined["layer_index"].map(made[column]).astype("string")
     joined["dockerfile_line"] = joined["layer_index"].map(steps["step"].map(lines)).astype("Int64")
     joined["origin"] = joined["layer_index"].map(origins).astype("string")
+    unfixed = joined["fixed_version"].isna() & (joined["status"] != "fixed").fillna(True)
     joined["remedy"] = joined["origin"].map({"base": "update the base", "own": "change own lines"}).astype("string")
-    unfixed = (
-        (joined["finding"] == "vulnerability")
-        & joined["fixed_version"].isna()
-        & (joined["status"] != "fixed").fillna(True)
-    )
-    joined.loc[unfixed, "remedy"] = "no fix known"
+    joined.loc[unfixed & (joined["finding"] == "vulnerability"), "remedy"] = "no fix known"
     return joined
 
 
@@ -119,43 +116,35 @@ def _fill(joined: pd.DataFrame, found: pd.Series, how: str) -> None:
 
 def _by_package(scan: pd.DataFrame, packages: pd.DataFrame) -> pd.Series:
     """The layer of a package by its record, by name and version, or by name, where only one layer has such a one."""
-    known: dict[tuple[Any, ...], set[int]] = {}
-    rows: Any = packages.astype(object)
-    for row in rows.itertuples():
-        known.setdefault((row.path,), set()).add(int(row.layer_index))
-        for manager in (row.manager, None):
-            key = (manager, package_key(None, row.name))
-            known.setdefault(key, set()).add(int(row.layer_index))
-            known.setdefault((*key, _version(row.version)), set()).add(int(row.layer_index))
+    known: defaultdict[tuple[str | None, ...], set[int]] = defaultdict(set)
+    for row in plain_rows(packages):
+        names = [(manager, package_key(None, row.name)) for manager in (row.manager, None)]
+        for key in [(row.path,), *names, *((*name, _version(row.version)) for name in names)]:
+            known[key].add(row.layer_index)
     found = []
-    findings: Any = scan[["type", "purl", "package", "version", "path"]].astype(object)
-    for row in findings.itertuples():
-        kind = "" if row.purl is pd.NA else row.purl.removeprefix("pkg:").partition("/")[0]
-        manager = _MANAGER.get(kind) or (None if row.type is pd.NA else _MANAGER.get(row.type.lower()))
-        key = (manager, package_key(row.purl, row.package))
-        record = "" if row.path is pd.NA else "/" + row.path.lstrip("/")
-        candidates = [known.get(name, set()) for name in ((record,), (*key, _version(row.version)), key)]
+    for row in plain_rows(scan[["type", "purl", "package", "version", "path"]]):
+        kind = (row.purl or "").removeprefix("pkg:").partition("/")[0]
+        manager = _MANAGER.get(kind) or _MANAGER.get((row.type or "").lower())
+        name = (manager, package_key(row.purl, row.package))
         # dpkg's one status file is the record of all its packages
-        alone = [layers for layers in (candidates if manager in ("python", "npm") else candidates[1:]) if layers][:1]
-        found.append(next(iter(alone[0])) if alone and len(alone[0]) == 1 else pd.NA)
+        record = [("/" + (row.path or "").lstrip("/"),)] if manager in ("python", "npm") else []
+        layers = next((known[key] for key in [*record, (*name, _version(row.version)), name] if key in known), set())
+        found.append(min(layers) if len(layers) == 1 else None)
     return pd.Series(found, index=scan.index, dtype="Int64")
 
 
-def _version(version: Any) -> str:
+def _version(version: str | None) -> str:
     """Without Debian's epoch, which a purl keeps apart."""
-    return "" if version is None or version is pd.NA else re.sub(r"^\d+:", "", str(version))
+    return re.sub(r"^\d+:", "", version or "")
 
 
 def _origins(layers: pd.DataFrame, history: pd.DataFrame, base: Reference | None, lines: pd.Series) -> pd.Series:
     """layer_index → base or own, as far as it is known."""
     index = layers["layer_index"]
     if base is not None:
-        theirs = list(tables.layers(tables.one_image(base))["diff_id"])
-        shared = 0
-        for ours, other in zip(layers["diff_id"], theirs, strict=False):
-            if pd.isna(ours) or ours != other:
-                break
-            shared += 1
+        theirs = tables.layers(tables.one_image(base))["diff_id"]
+        pairs = zip(layers["diff_id"], theirs, strict=False)
+        shared = len(list(takewhile(lambda pair: pd.notna(pair[0]) and pair[0] == pair[1], pairs)))
         return pd.Series(["base" if n < shared else "own" for n in index], index=index)
     made = history.dropna(subset=["layer_index"])
     if made["from_base"].notna().any():
@@ -188,10 +177,7 @@ def _lines(history: pd.DataFrame, dockerfile: Dockerfile | str | os.PathLike[str
         for place in reversed(final_stages(read.stages))
         for pair in made.loc[stage_of == place, ["instruction", "line"]].itertuples(index=False, name=None)
     ]
-    pairs: dict[int, int] = {}
     steps = list(history[["step", "instruction"]].itertuples(index=False, name=None))
-    for (step, instruction), (name, line) in zip(reversed(steps), reversed(wanted), strict=False):
-        if instruction != name:
-            break
-        pairs[int(step)] = int(line)
-    return pd.Series(pairs, dtype="Int64")
+    pairs = zip(reversed(steps), reversed(wanted), strict=False)
+    agreeing = takewhile(lambda pair: pair[0][1] == pair[1][0], pairs)
+    return pd.Series({int(step): int(line) for (step, _), (_, line) in agreeing}, dtype="Int64")

@@ -95,6 +95,10 @@ class ContainerFacts:
     def is_windows(self) -> bool:
         return self.inspected.get("Platform") == "windows"
 
+    def expect_linux(self) -> None:
+        if self.is_windows:
+            raise Unknown("Windows has nothing of the kind")
+
     @property
     def options(self) -> list[str]:
         return texts(self.host.get("SecurityOpt"))
@@ -165,32 +169,32 @@ def containers(inspected: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None
         from imagelab.sources.daemon import inspect_containers
 
         inspected = inspect_containers()
-    rows = []
     one = isinstance(inspected, Mapping) or not isinstance(inspected, Iterable)
-    for facts in map(ContainerFacts.of, [inspected] if one else inspected):
-        host = facts.host
-        limits = ("NanoCpus", "CpuQuota", "CpuPeriod", "PidsLimit", "Memory")
-        nano, quota, period, pids, memory = (number(host.get(key)) or 0 for key in limits)
-        rows.append(
-            {
-                "reference": f"container:{facts.name}",
-                "container": facts.id,
-                "image": text(facts.config.get("Image")),
-                "state": facts.state,
-                "created": timestamp(text(facts.inspected.get("Created"))),
-                "user": text(facts.config.get("User")) or "",
-                "read_only": bool(host.get("ReadonlyRootfs")),
-                "privileged": bool(host.get("Privileged")),
-                "no_new_privileges": None if facts.is_windows else facts.no_new_privileges,
-                "capabilities": None if facts.is_windows else ", ".join(facts.capabilities),
-                "network": text(host.get("NetworkMode")),
-                "mounts": ", ".join(f"{source}:{inside}" for source, inside, _ in facts.mounts()),
-                "memory": int(memory) if not _is_unlimited(memory) else None,
-                "cpus": nano / 1e9 or (quota / (period or 100_000) if quota > 0 else None),
-                "pids": int(pids) if not _is_unlimited(pids) else None,
-            }
-        )
-    return make_frame(rows, CONTAINERS_COLUMNS)
+    found = map(ContainerFacts.of, [inspected] if one else inspected)
+    return make_frame([_row(facts) for facts in found], CONTAINERS_COLUMNS)
+
+
+def _row(facts: ContainerFacts) -> dict[str, Any]:
+    host = facts.host
+    limits = ("NanoCpus", "CpuQuota", "CpuPeriod", "PidsLimit", "Memory")
+    nano, quota, period, pids, memory = (number(host.get(key)) or 0 for key in limits)
+    return {
+        "reference": f"container:{facts.name}",
+        "container": facts.id,
+        "image": text(facts.config.get("Image")),
+        "state": facts.state,
+        "created": timestamp(text(facts.inspected.get("Created"))),
+        "user": text(facts.config.get("User")) or "",
+        "read_only": bool(host.get("ReadonlyRootfs")),
+        "privileged": bool(host.get("Privileged")),
+        "no_new_privileges": None if facts.is_windows else facts.no_new_privileges,
+        "capabilities": None if facts.is_windows else ", ".join(facts.capabilities),
+        "network": text(host.get("NetworkMode")),
+        "mounts": ", ".join(f"{source}:{inside}" for source, inside, _ in facts.mounts()),
+        "memory": int(memory) if not _is_unlimited(memory) else None,
+        "cpus": nano / 1e9 or (quota / (period or 100_000) if quota > 0 else None),
+        "pids": int(pids) if not _is_unlimited(pids) else None,
+    }
 
 
 def _setting(key: str, wrong: Callable[[Any], bool], say: str) -> Callable[[ContainerFacts], Iterator[Evidence]]:
@@ -220,19 +224,8 @@ def user(facts: ContainerFacts) -> Iterator[Evidence]:
         yield Evidence(f"runs as {name or 'root (no user set)'}")
 
 
-def _linux_only(
-    check: Callable[[ContainerFacts], Iterator[Evidence]],
-) -> Callable[[ContainerFacts], Iterator[Evidence]]:
-    def on_linux(facts: ContainerFacts) -> Iterator[Evidence]:
-        if facts.is_windows:
-            raise Unknown("Windows has nothing of the kind")
-        yield from check(facts)
-
-    return on_linux
-
-
-@_linux_only
 def capabilities(facts: ContainerFacts) -> Iterator[Evidence]:
+    facts.expect_linux()
     held = facts.capabilities
     extra = sorted(set(held) - set(DEFAULT_CAPABILITIES))
     if extra:
@@ -241,14 +234,14 @@ def capabilities(facts: ContainerFacts) -> Iterator[Evidence]:
         yield Evidence("none dropped: holds Docker's defaults, " + ", ".join(DEFAULT_CAPABILITIES))
 
 
-@_linux_only
 def no_new_privileges(facts: ContainerFacts) -> Iterator[Evidence]:
+    facts.expect_linux()
     if not facts.no_new_privileges:
         yield Evidence("security-opt no-new-privileges is not set")
 
 
-@_linux_only
 def unconfined(facts: ContainerFacts) -> Iterator[Evidence]:
+    facts.expect_linux()
     if facts.host.get("Privileged"):
         yield Evidence("--privileged turns both off")
     profile = text(facts.inspected.get("AppArmorProfile"))
@@ -265,11 +258,8 @@ def socket(facts: ContainerFacts) -> Iterator[Evidence]:
 
 def host_paths(facts: ContainerFacts) -> Iterator[Evidence]:
     for source, inside, writable in facts.mounts():
-        if (
-            _SENSITIVE.match(source.rstrip("/") + "/")
-            and (source.count("/") < 3 or writable)
-            and not source.endswith(_SOCKETS)
-        ):
+        sensitive = _SENSITIVE.match(source.rstrip("/") + "/") and not source.endswith(_SOCKETS)
+        if sensitive and (source.count("/") < 3 or writable):
             yield Evidence(f"mounts {source} at {inside}, {'writable' if writable else 'read-only'}")
 
 

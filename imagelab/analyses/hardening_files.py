@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -23,7 +23,7 @@ _CREDENTIALS = re.compile(
 _PACKAGED = re.compile(r"/(?:node_modules|site-packages|dist-packages)/|\.env\.(?:example|sample|template|dist)$")
 _SHELLS = frozenset(["sh", "bash", "ash", "dash", "zsh", "ksh", "fish", "csh", "tcsh", "busybox"])
 _MANAGERS = frozenset(["apt", "apt-get", "dpkg", "apk", "yum", "dnf", "microdnf", "rpm", "zypper", "pacman", "opkg"])
-_PROGRAMS = re.compile(r"^(?:/usr)?(?:/local)?/s?bin/([^/]+)$")
+_PROGRAM = re.compile(r"^(?:/usr)?(?:/local)?/s?bin/([^/]+)$")
 
 
 def _list(rows: pd.DataFrame, say: str = "{0.path}") -> Iterator[Evidence]:
@@ -58,17 +58,14 @@ def git(facts: ImageFacts) -> Iterator[Evidence]:
     return _list(found.drop_duplicates("path"))
 
 
-def shell(facts: ImageFacts) -> Iterator[Evidence]:
-    return _present(facts, _SHELLS)
+def _programs(names: frozenset[str]) -> Callable[[ImageFacts], Iterator[Evidence]]:
+    """A check of programs on the usual paths: none of these must be there."""
 
+    def check(facts: ImageFacts) -> Iterator[Evidence]:
+        files = facts.visible[facts.visible["kind"] != "directory"]
+        return _list(files[files["path"].str.extract(_PROGRAM)[0].isin(names)])
 
-def package_manager(facts: ImageFacts) -> Iterator[Evidence]:
-    return _present(facts, _MANAGERS)
-
-
-def _present(facts: ImageFacts, names: frozenset[str]) -> Iterator[Evidence]:
-    files = facts.visible[facts.visible["kind"] != "directory"]
-    return _list(files[files["path"].str.extract(_PROGRAMS)[0].isin(names)])
+    return check
 
 
 def app_writable(facts: ImageFacts) -> Iterator[Evidence]:
@@ -105,8 +102,9 @@ FILE_RULES = (
     Rule("no keys and credential files", "4.10", "CIS-DI-0010",
          "Mount them (RUN --mount=type=secret), list them in .dockerignore; replace what got in.", credentials),
     Rule("no .git", None, "DKL-LI-0003", "List .git in .dockerignore: it holds every file that ever was.", git),
-    Rule("no shell", None, None, "If it is to be distroless: take such a base, copy the program in.", shell),
-    Rule("no package manager", "4.3", "CIS-DI-0003", "If it is to be distroless: take such a base.", package_manager),
+    Rule("no shell", None, None, "If it is to be distroless: take such a base, copy the program in.", _programs(_SHELLS)),
+    Rule("no package manager", "4.3", "CIS-DI-0003", "If it is to be distroless: take such a base.",
+         _programs(_MANAGERS)),
     Rule("application not writable", None, None, "COPY without --chown; let it write to its data alone.", app_writable),
 )
 # fmt: on

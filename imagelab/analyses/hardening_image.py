@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -51,11 +52,9 @@ class ImageFacts:
 
     def steps(self, instruction: str) -> Iterator[tuple[str, int | None]]:
         """Arguments and layer of the steps of one instruction."""
-        rows: Any = self.history.loc[self.history["instruction"] == instruction, ["arguments", "layer_index"]].astype(
-            object
-        )
-        for row in rows.itertuples():
-            yield row.arguments, None if row.layer_index is pd.NA else int(row.layer_index)
+        steps = self.history[self.history["instruction"] == instruction]
+        for arguments, layer in zip(steps["arguments"], steps["layer_index"], strict=True):
+            yield arguments, None if pd.isna(layer) else int(layer)
 
     def accounts(self) -> dict[str, tuple[int, int]]:
         """``/etc/passwd``: name → (uid, gid)."""
@@ -88,12 +87,9 @@ class ImageFacts:
 def root_user(facts: ImageFacts) -> Iterator[Evidence]:
     if is_root(facts.user):
         yield Evidence(f"USER {facts.user}" if facts.user else "no USER instruction: runs as root")
-    else:
-        try:
-            uid = facts.run_as[0]
-        except Unknown:
-            return  # a name that is not root's is the most that the config says
-        if uid == 0:
+        return
+    with suppress(Unknown):  # a name that is not root's is the most that the config says
+        if facts.run_as[0] == 0:
             yield Evidence(f"USER {facts.user} has uid 0 in /etc/passwd")
 
 
@@ -138,11 +134,10 @@ def latest_tag(facts: ImageFacts) -> Iterator[Evidence]:
 def _commands(pattern: str, unless: str | None = None) -> Callable[[ImageFacts], Iterator[Evidence]]:
     """A check of RUN commands: what must not be there (unless something else is)."""
     wrong = re.compile(pattern)
-    right = re.compile(unless) if unless else None
 
     def check(facts: ImageFacts) -> Iterator[Evidence]:
         for arguments, layer in facts.steps("RUN"):
-            if (found := wrong.search(arguments)) and not (right and right.search(arguments)):
+            if (found := wrong.search(arguments)) and not (unless and re.search(unless, arguments)):
                 yield Evidence(f"RUN … {found[0].strip()}", layer)
 
     return check
@@ -169,13 +164,8 @@ def sensitive_volumes(facts: ImageFacts) -> Iterator[Evidence]:
 
 
 def labels(facts: ImageFacts) -> Iterator[Evidence]:
-    present = _labels(facts)
-    missing = [
-        key
-        for key in ("title", "version", "revision", "source", "licenses")
-        if not present.get(f"org.opencontainers.image.{key}")
-    ]
-    if missing:
+    present, wanted = _labels(facts), ("title", "version", "revision", "source", "licenses")
+    if missing := [key for key in wanted if not present.get(f"org.opencontainers.image.{key}")]:
         yield Evidence("missing: " + ", ".join(missing))
 
 

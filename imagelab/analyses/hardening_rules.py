@@ -70,9 +70,8 @@ def run_rules(rules: Sequence[Rule], facts: Any, reference: str) -> pd.DataFrame
         except Unknown as why:
             rows.append(shown | {"result": "unknown", "evidence": str(why), "advice": rule.advice})
             continue
-        for one in found:
-            failed = {"result": "failed", "evidence": one.text, "layer_index": one.layer_index, "advice": rule.advice}
-            rows.append(shown | failed)
+        failed = shown | {"result": "failed", "advice": rule.advice}
+        rows += [failed | {"evidence": one.text, "layer_index": one.layer_index} for one in found]
         if not found:
             rows.append(shown | {"result": "passed"})
     return make_frame(rows, HARDENING_COLUMNS)

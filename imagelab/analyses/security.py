@@ -48,6 +48,9 @@ AGREEMENT_COLUMNS: dict[str, Any] = {
 _ONE_VULNERABILITY = re.compile(r"(?:CVE|GHSA|PYSEC|GO|RUSTSEC|OSV|GMS|MAL|SNYK|BDSA|XRAY)-", re.I)
 _SCOPED = ("composer", "golang", "maven", "npm", "swift")
 
+Key = tuple[str, str, str]  # kind of finding, its one name, its package or file
+Summaries = dict[Key, dict[str, Any]]
+
 
 def compare_scans(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     """What changed between two scans, as of an image before and after an update.
@@ -71,21 +74,20 @@ def compare_scans(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     sides = [_summaries(frame, names) for frame in (before, after)]
     rows = []
     for key in dict.fromkeys([*sides[1], *sides[0]]):
-        old, new = sides[0].get(key), sides[1].get(key)
-        shown = new or old or {}
+        old, new = (side.get(key, {}) for side in sides)
         differs = [what for what in ("severity", "version") if old and new and old[what] != new[what]]
-        change = "fixed" if not new else "new" if not old else "changed" if differs else "persisting"
-        rows.append(
-            shown
-            | {"change": change, "changed": ", ".join(differs) or None}
-            | {f"{what}_before": (old or {}).get(what) for what in ("version", "severity")}
-            | {f"{what}_after": (new or {}).get(what) for what in ("version", "severity")}
-            | {"count_before": old["count"] if old else 0, "count_after": new["count"] if new else 0}
-        )
+        row = (new or old) | {
+            "change": "fixed" if not new else "new" if not old else "changed" if differs else "persisting",
+            "changed": ", ".join(differs) or None,
+        }
+        for when, side in (("before", old), ("after", new)):
+            row |= {f"{what}_{when}": side.get(what) for what in ("version", "severity")}
+            row[f"count_{when}"] = side.get("count", 0)
+        rows.append(row)
     frame = make_frame(rows, COMPARISON_COLUMNS)
     worst = frame["severity_after"].fillna(frame["severity_before"]).cat.codes
-    order = pd.DataFrame({"change": frame["change"].cat.codes, "worst": -worst, "id": frame["id"]})
-    return frame.loc[order.sort_values(["change", "worst", "id"], kind="stable").index].reset_index(drop=True)
+    order = frame.assign(worst=-worst).sort_values(["change", "worst", "id"], kind="stable").index
+    return frame.loc[order].reset_index(drop=True)
 
 
 def compare_scanners(scans: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -140,17 +142,21 @@ def compare_scanners(scans: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return frame.sort_values(["severity", "id"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
+def plain_rows(frame: pd.DataFrame) -> Any:
+    """The frame's rows as tuples; unknown is None."""
+    return frame.astype(object).where(frame.notna(), None).itertuples(index=False)
+
+
 def package_key(purl: Any, package: Any) -> str:
     """What a package is called whichever scanner names it: lower case, one separator, with a namespace if need be."""
-    parsed = parse_purl(purl)
     name = "" if package is None or package is pd.NA else str(package)
-    if parsed:
+    if parsed := parse_purl(purl):
         name = f"{parsed.namespace}/{parsed.name}" if parsed.namespace and parsed.type in _SCOPED else parsed.name
     return re.sub(r"[-_.]+", "-", name.lower().replace(":", "/"))
 
 
 def _aliases(row: Any) -> list[str]:
-    return [] if row.aliases is pd.NA else row.aliases.split(", ")
+    return row.aliases.split(", ") if row.aliases else []
 
 
 def _own_name(row: Any) -> str:
@@ -172,40 +178,31 @@ def _names(frames: Sequence[pd.DataFrame]) -> dict[str, str]:
         return name
 
     for frame in frames:
-        rows: Any = frame.loc[frame["finding"] == "vulnerability", ["id", "aliases"]].drop_duplicates().astype(object)
-        for row in rows.itertuples():
+        ids = frame.loc[frame["finding"] == "vulnerability", ["id", "aliases"]].drop_duplicates()
+        for row in plain_rows(ids):
             if _ONE_VULNERABILITY.match(row.id):
                 same = {root(name) for name in [row.id, *filter(_ONE_VULNERABILITY.match, _aliases(row))]}
-                first, *others = sorted(same, key=_preference)
+                first, *others = sorted(same, key=lambda name: (not name.startswith("CVE-"), name))
                 parents.update(dict.fromkeys(others, first))
     return {name: root(name) for name in list(parents)}
 
 
-def _preference(name: str) -> tuple[bool, str]:
-    return not name.startswith("CVE-"), name
-
-
-def _summaries(frame: pd.DataFrame, names: dict[str, str]) -> dict[tuple[str, str, str], dict[str, Any]]:
+def _summaries(frame: pd.DataFrame, names: dict[str, str]) -> Summaries:
     """One entry per finding, its rows folded together."""
-    entries: dict[tuple[str, str, str], dict[str, Any]] = {}
-    rows: Any = frame[list(FINDINGS_COLUMNS)].astype(object)
-    for row in rows.itertuples(index=False):
+    entries: Summaries = {}
+    for row in plain_rows(frame[list(FINDINGS_COLUMNS)]):
+        package = package_key(row.purl, row.package)
         if row.finding == "vulnerability":
-            key = (row.finding, names.get(_own_name(row), _own_name(row)), package_key(row.purl, row.package))
+            key = (row.finding, names.get(_own_name(row), _own_name(row)), package)
         elif row.finding == "package":
-            key = (row.finding, package_key(row.purl, row.package), "")
+            key = (row.finding, package, "")
         else:
-            path = "" if row.path is pd.NA else re.sub(r":\d+$", "", row.path)
-            key = (row.finding, check_name(row.id), package_key(row.purl, row.package) or path)
-        word = None if pd.isna(row.severity) else row.severity
-        fresh = row._asdict() | {"count": 0, "versions": set(), "names": set(), "severity": word}
-        entry = entries.setdefault(key, fresh)
+            key = (row.finding, check_name(row.id), package or re.sub(r":\d+$", "", row.path or ""))
+        entry = entries.setdefault(key, row._asdict() | {"count": 0, "versions": set(), "names": set()})
         entry["count"] += 1
         entry["names"] |= {row.id, *_aliases(row)}
-        if row.version is not pd.NA:
-            entry["versions"].add(row.version)
-        if word and (entry["severity"] is None or SEVERITIES.index(word) > SEVERITIES.index(entry["severity"])):
-            entry["severity"] = word
+        entry["versions"] |= {row.version} - {None}
+        entry["severity"] = max(entry["severity"], row.severity, key=_rank)
     for (finding, name, _), entry in entries.items():
         entry["id"] = name if finding == "vulnerability" else entry["id"]
         entry["aliases"] = ", ".join(sorted(entry["names"] - {entry["id"]})) or None
@@ -213,28 +210,29 @@ def _summaries(frame: pd.DataFrame, names: dict[str, str]) -> dict[tuple[str, st
     return entries
 
 
+def _rank(severity: str | None) -> int:
+    return -1 if severity is None else SEVERITIES.index(severity)
+
+
 def _why_severity(found: dict[str, dict[str, Any]]) -> str:
-    sources = {label: one["severity_source"] for label, one in found.items() if not pd.isna(one["severity_source"])}
-    if len(set(sources.values())) > 1:
-        return "severity from " + ", ".join(f"{source} ({label})" for label, source in sources.items())
-    versions = {label: one["cvss_version"] for label, one in found.items() if not pd.isna(one["cvss_version"])}
-    if len(set(versions.values())) > 1:
-        return "rated by " + ", ".join(f"CVSS {version} ({label})" for label, version in versions.items())
-    scores = {label: one["cvss_score"] for label, one in found.items() if not pd.isna(one["cvss_score"])}
-    if len(set(scores.values())) > 1:
-        return "scored " + ", ".join(f"{score} ({label})" for label, score in scores.items())
+    for column, start, shown in (
+        ("severity_source", "severity from", "{}"),
+        ("cvss_version", "rated by", "CVSS {}"),
+        ("cvss_score", "scored", "{}"),
+    ):
+        said = {label: one[column] for label, one in found.items() if one[column] is not None}
+        if len(set(said.values())) > 1:
+            return f"{start} " + ", ".join(f"{shown.format(value)} ({label})" for label, value in said.items())
     return "the reports do not say where the severities come from"
 
 
-def _why_missed(
-    key: tuple[str, str, str], severity: str, label: str, side: dict[tuple[str, str, str], dict[str, Any]]
-) -> str:
+def _why_missed(key: Key, severity: str, label: str, side: Summaries) -> str:
     elsewhere = sorted({other[2] for other in side if other[:2] == key[:2]})
     if elsewhere:
         return f"{label} has it under another package: {', '.join(elsewhere[:3])}"
     words = {one["severity"] for one in side.values() if one["finding"] == "vulnerability"} - {None}
     lowest = min(words, key=SEVERITIES.index, default="unknown")
-    if SEVERITIES.index(severity or "unknown") < SEVERITIES.index(lowest):
+    if _rank(severity) < _rank(lowest):
         return f"{label}'s report holds nothing below {lowest}"
     if any(other[2] == key[2] for other in side):
         return f"{label} knows the package, not this vulnerability in it"
