@@ -127,8 +127,7 @@ def walk(directory: Path, ignore: IgnoreFile) -> list[Entry]:
                             kept.add(path)
         except OSError as error:
             raise DockerfileError(f"The build context {folder} cannot be listed: {error.strerror}.") from error
-    rescued = [entry.ignored and entry.path in kept for entry in found]
-    found = [replace(e, ignored=False, rule=None) if keep else e for e, keep in zip(found, rescued, strict=True)]
+    found = [replace(e, ignored=False, rule=None) if e.ignored and e.path in kept else e for e in found]
     return sorted(found, key=lambda entry: entry.path)
 
 
@@ -180,31 +179,23 @@ def build_context(
     root, path = find_dockerfile(directory, dockerfile)
     ignore = read_ignore_file(root, path)
     entries = walk(root, ignore)
-    rules = [ignore.rules[e.rule] if e.rule is not None else (None, None) for e in entries]
-    return make_frame(
-        {
-            "path": [decode(e.path) for e in entries],
-            "kind": [e.kind for e in entries],
-            "size": [e.size for e in entries],
-            "ignored": [e.ignored for e in entries],
-            "rule": [rule for rule, _ in rules],
-            "rule_line": [line for _, line in rules],
-            "copied": _copied(entries, path),
-        },
-        CONTEXT_COLUMNS,
-    )
+    copied = _copied(entries, path)
+    rows = []
+    for entry in entries:
+        rule, line = (None, None) if entry.rule is None else ignore.rules[entry.rule]
+        row = {"path": decode(entry.path), "kind": entry.kind, "size": entry.size, "ignored": entry.ignored}
+        rows.append(row | {"rule": rule, "rule_line": line, "copied": None if copied is None else entry.path in copied})
+    return make_frame(rows, CONTEXT_COLUMNS)
 
 
-def _copied(entries: list[Entry], dockerfile: Path) -> list[bool | None]:
+def _copied(entries: list[Entry], dockerfile: Path) -> set[str] | None:
     try:
         build = parse(read_text(dockerfile))
     except DockerfileError:
-        return [None] * len(entries)
-    sent = [e.path for e in entries if not e.ignored]
-    steps = [step for stage in build.stages for step in stage.steps]
-    sources = {source for step in steps for source in context_sources(step)}
-    used = {path for source in sources for path in select(sent, source)}
-    return [e.path in used for e in entries]
+        return None
+    sent = [entry.path for entry in entries if not entry.ignored]
+    sources = {source for step in build.steps for source in context_sources(step)}
+    return {path for source in sources for path in select(sent, source)}
 
 
 def decode(path: str) -> str:
@@ -221,23 +212,15 @@ def context_sizes(context: pd.DataFrame) -> pd.DataFrame:
         `SIZES_COLUMNS`, largest first: ``files`` beneath the directory, bytes ``sent`` and ``ignored``, and
         ``total``, what it would weigh without the ignore file.
     """
-    leaves = context[context["kind"] != "directory"]
-    sums: dict[str, list[int]] = {".": [0, 0, 0]}
-    for path in context.loc[context["kind"] == "directory", "path"]:
-        sums[path] = [0, 0, 0]
+    is_folder = context["kind"] == "directory"
+    leaves, folders = context[~is_folder], [".", *context.loc[is_folder, "path"]]
+    sums = {folder: {"files": 0, "sent": 0, "ignored": 0} for folder in folders}
     for path, size, ignored in zip(leaves["path"], leaves["size"], leaves["ignored"], strict=True):
-        folder = path
-        while folder:
-            folder = folder.rpartition("/")[0]
-            total = sums.setdefault(folder or ".", [0, 0, 0])
-            total[0] += 1
-            total[1 + bool(ignored)] += size
-    rows = {
-        "directory": list(sums),
-        "files": [files for files, _, _ in sums.values()],
-        "sent": [sent for _, sent, _ in sums.values()],
-        "ignored": [held for _, _, held in sums.values()],
-        "total": [sent + held for _, sent, held in sums.values()],
-    }
+        while path:
+            path = path.rpartition("/")[0]
+            found = sums.setdefault(path or ".", {"files": 0, "sent": 0, "ignored": 0})
+            found["files"] += 1
+            found["ignored" if ignored else "sent"] += size
+    rows = [{"directory": folder, "total": one["sent"] + one["ignored"]} | one for folder, one in sums.items()]
     frame = make_frame(rows, SIZES_COLUMNS)
     return frame.sort_values(["total", "directory"], ascending=[False, True], ignore_index=True)

@@ -58,6 +58,10 @@ _DOCUMENTS = (
     ({"layers", "config", "rootfs", "manifests"}, "an image's manifest or config"),
 )
 _RECORD = "`docker buildx build --progress=rawjson . 2> build.rawjson` records one that can."
+_DOCKERBUILD = (
+    "a build record (.dockerbuild); `docker buildx history import` it, "
+    "and `docker buildx history logs --progress=rawjson` writes its log."
+)
 
 
 def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -101,8 +105,7 @@ def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
     elif classic:
         vertices = read_classic(text.split("\n"))
     else:
-        what = _kind(text, document, objects)
-        raise DockerfileError(f"{name} is no build log that can be read: it is {what}; {_RECORD}")
+        raise _refusal(name, f"{_kind(text, document, objects)}; {_RECORD}")
     return make_frame([_row(vertex) for vertex in vertices], LOG_COLUMNS)
 
 
@@ -117,17 +120,14 @@ def _read(path: Path) -> str:
     if len(data) > MAX_LOG:
         raise DockerfileError(f"{path.name} has more than {MAX_LOG:,} bytes, unpacked; no build log is so long.")
     if data[257:262] == b"ustar":
-        if b"buildkit.historyrecord" not in data:
-            raise DockerfileError(f"{path.name} is no build log that can be read: it is a tar; {_RECORD}")
-        raise DockerfileError(
-            f"{path.name} is no build log that can be read: it is a build record (.dockerbuild); "
-            "`docker buildx history import` it, and `docker buildx history logs --progress=rawjson` writes its log."
-        )
+        raise _refusal(path.name, _DOCKERBUILD if b"buildkit.historyrecord" in data else f"a tar; {_RECORD}")
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"  # PowerShell redirects UTF-16
-    text = data.decode(encoding, "replace")
-    text = re.sub(r"\r*\n|\r", "\n", text)
-    text = _STAMP.sub("", _ANSI.sub("", text) if "\x1b" in text else text)
-    return _unwrapped(text)
+    text = re.sub(r"\r*\n|\r", "\n", data.decode(encoding, "replace"))
+    return _unwrapped(_STAMP.sub("", _ANSI.sub("", text)))
+
+
+def _refusal(name: str, what: str) -> DockerfileError:
+    return DockerfileError(f"{name} is no build log that can be read: it is {what}")
 
 
 def _unwrapped(text: str) -> str:
@@ -181,19 +181,13 @@ def _kind(text: str, document: Any, objects: list[tuple[int, str]]) -> str:
 
 def _row(vertex: Vertex) -> dict[str, Any]:
     name, error = mask(vertex.name), mask(vertex.error)
-    stage, step, instruction, arguments, platform = _parts(name.text)
+    told = {
+        key: getattr(vertex, key) for key in ("stage", "step", "started", "completed", "duration", "cached", "status")
+    }
     return {
+        **told,
+        **_parts(name.text),
         "vertex": vertex.id,
-        "stage": vertex.stage or stage,
-        "step": vertex.step or step,
-        "instruction": instruction,
-        "arguments": arguments,
-        "platform": platform,
-        "started": vertex.started,
-        "completed": vertex.completed,
-        "duration": vertex.duration,
-        "cached": vertex.cached,
-        "status": vertex.status,
         "error": error.text or None,
         "bytes": sum(vertex.transfers.values()) if vertex.transfers else None,
         "name": name.text or None,
@@ -202,15 +196,16 @@ def _row(vertex: Vertex) -> dict[str, Any]:
     }
 
 
-def _parts(name: str) -> tuple[str | None, int | None, str | None, str | None, str | None]:
-    """Stage, step, instruction, arguments and platform of a vertex's name."""
+def _parts(name: str) -> dict[str, Any]:
+    """What a vertex's name tells of stage, step, instruction, arguments and platform."""
     if match := _NAME.match(name):
         stage, platform = match["stage"].strip(), None
         if found := _PLATFORM.search(stage):
             stage, platform = f"{stage[: found.start()]} {stage[found.end() :].strip()}".strip(), found[1]
-        return stage or None, int(match["step"]), match["instruction"], match["arguments"], platform
+        parts = {"stage": stage or None, "step": int(match["step"]), "platform": platform}
+        return parts | {"instruction": match["instruction"], "arguments": match["arguments"]}
     if match := re.match(r"(?:Step \d+/\d+ : )?([A-Z]+) (.*)", name, re.S):
-        return None, None, match[1], match[2], None
+        return {"instruction": match[1], "arguments": match[2]}
     if match := re.match(r"\[(?:[^\]]* )?(?:internal|auth)\] (.*)", name, re.S):
-        return None, None, "internal", match[1], None
-    return None, None, None, None, None
+        return {"instruction": "internal", "arguments": match[1]}
+    return {}

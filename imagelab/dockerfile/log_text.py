@@ -41,6 +41,7 @@ class Vertex:
     status: str = "unfinished"
     error: str = ""
     transfers: dict[str, int] = field(default_factory=dict)
+    intervals: dict[datetime, datetime | None] = field(default_factory=dict)  # start → end: it may run several times
     inputs: list[str] = field(default_factory=list)
     stage: str | None = None
     step: int | None = None
@@ -111,8 +112,7 @@ def _read_line(vertex: Vertex, body: str, is_new: bool) -> None:
     elif detail := _DETAIL.match(body):
         _read_detail(vertex, detail[1], detail[2])
     elif transfer := _TRANSFER.match(body):
-        size = _SIZE.match(body, transfer.end())
-        if size:
+        if size := _SIZE.match(body, transfer.end()):
             vertex.transfers[transfer[1]] = max(_bytes(size), vertex.transfers.get(transfer[1], 0))
     elif is_new and not vertex.name:
         vertex.name = body
@@ -123,7 +123,7 @@ def _read_detail(vertex: Vertex, key: str, text: str) -> None:
     if key == "name":  # in full; the line above cuts it
         vertex.name = text.strip('"').replace('\\"', '"')
     elif key == "duration":
-        vertex.end("cached" if vertex.cached else "done", (vertex.duration or 0.0) + (_seconds(text) or 0.0))
+        vertex.end("cached" if vertex.cached else "done", (vertex.duration or 0.0) + _seconds(text))
     elif key == "cached":
         vertex.end("cached", 0.0)
     elif key == "error":
@@ -189,6 +189,5 @@ def _bytes(size: re.Match[str]) -> int:
     return round(float(size[1]) * _UNITS[size[2]])
 
 
-def _seconds(text: str) -> float | None:
-    parts = _PARTS.findall(text)
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts) if parts else None
+def _seconds(text: str) -> float:
+    return sum(float(number) * _SECONDS[unit] for number, unit in _PARTS.findall(text))

@@ -88,7 +88,6 @@ def read_dockerfile(source: str | os.PathLike[str], args: Mapping[str, str] | No
         The file cannot be parsed; the message names the line.
     """
     build = parse(read_text(source), args)
-    steps = [*build.before, *(step for stage in build.stages for step in stage.steps)]
     needed = {stage.name for stage in build.needed()} if build.stages else set()
     stages = [
         {
@@ -103,7 +102,7 @@ def read_dockerfile(source: str | os.PathLike[str], args: Mapping[str, str] | No
         for stage in build.stages
     ]
     return Dockerfile(
-        make_frame([_row(step) for step in steps], INSTRUCTIONS_COLUMNS),
+        make_frame([_row(step) for step in [*build.before, *build.steps]], INSTRUCTIONS_COLUMNS),
         make_frame(stages, STAGES_COLUMNS),
         make_frame(_edges(build), GRAPH_COLUMNS),
         build.directives,
@@ -118,14 +117,13 @@ def _row(step: Step) -> dict[str, object]:
         kinds.extend(masked.kinds)
         return masked.text
 
-    words = list(step.words)
     if step.instruction in ("ENV", "ARG", "LABEL"):
-        words = [f"{key}{equals}{hide(value, key)}" for key, equals, value in (word.partition("=") for word in words)]
-    error = hide(step.error)
-    heredocs = "".join(f"<<{name}\n{text}{name}\n" for name, text in step.heredocs)
+        pairs = [word.partition("=") for word in step.words]
+        expanded = " ".join(f"{key}{equals}{hide(value, key)}" for key, equals, value in pairs)
+    else:
+        expanded = hide(" ".join(step.words))
     # The instruction's name before its arguments lets the masking know ENV's and ARG's pairs.
     shown = hide(f"{step.instruction} {written(step.node)}").removeprefix(step.instruction).strip()
-    expanded = " ".join(words) if step.instruction in ("ENV", "ARG", "LABEL") else hide(" ".join(words))
     return {
         "stage": step.stage or None,
         "step": step.step,
@@ -134,12 +132,12 @@ def _row(step: Step) -> dict[str, object]:
         "arguments": shown,
         "expanded": None if step.error else expanded,
         "form": ("exec" if step.node.json else "shell") if step.instruction in _FORMS else None,
-        "heredocs": hide(heredocs) if heredocs else None,
+        "heredocs": hide("".join(f"<<{name}\n{text}{name}\n" for name, text in step.heredocs)) or None,
         "line": step.line,
         "end_line": step.node.end_line,
         "onbuild": step.onbuild,
+        "error": hide(step.error) or None,
         "masked": " ".join(dict.fromkeys(kinds)) or None,
-        "error": error or None,
     }
 
 

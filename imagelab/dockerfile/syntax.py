@@ -99,6 +99,11 @@ class Build:
     before: tuple[Step, ...]
     stages: tuple[Stage, ...]
 
+    @property
+    def steps(self) -> list[Step]:
+        """The stages' steps, in file order."""
+        return [step for stage in self.stages for step in stage.steps]
+
     def needed(self, target: str | None = None) -> list[Stage]:
         """The stages that a build of ``target`` (a name or number; the last if None) runs, in file order."""
         if not self.stages:
