@@ -72,12 +72,13 @@ def accept(
     pandas.DataFrame
         ``findings`` with ``accepted`` (bool) and ``accepted_reason``.
     """
-    table = accepted if isinstance(accepted, pd.DataFrame) or accepted is None else read_accepted(accepted)
-    if table is not None:
-        expect_frame(table, ACCEPTED_COLUMNS, "il.read_accepted")
     marked = findings.assign(accepted=False, accepted_reason=pd.Series(pd.NA, index=findings.index, dtype="string"))
+    if accepted is None:
+        return marked
+    table = accepted if isinstance(accepted, pd.DataFrame) else read_accepted(accepted)
+    expect_frame(table, ACCEPTED_COLUMNS, "il.read_accepted")
     day = str(today or date.today())
-    for entry in () if table is None else table.itertuples(index=False):
+    for entry in table.itertuples(index=False):
         if pd.notna(entry.expires) and entry.expires < day:
             continue
         fits = (findings["rule"] == entry.rule) | (entry.rule == "*")

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from imagelab.analyses.advice_rules import EXACT, LIKELY, POSSIBLE
+from imagelab.analyses.cache_keys import prefixes
 from imagelab.dockerfile.select import clean, copied, is_remote, select
 from imagelab.dockerfile.syntax import Stage, Step
 from imagelab.frames import format_bytes
@@ -230,17 +231,14 @@ def unused_context(site: Site) -> Iterator[Row]:
     if site.context is None or site.stage.index or not site.context["copied"].notna().all():
         return
     unused = site.context[~site.context["ignored"] & ~site.context["copied"] & (site.context["kind"] != "directory")]
-    used = {part for path in site.context.loc[site.context["copied"].astype(bool), "path"] for part in _parents(path)}
-    tops = unused["path"].map(lambda path: next(part for part in [*_parents(path), path] if part not in used))
+    used = {
+        part for path in site.context.loc[site.context["copied"].astype(bool), "path"] for part in prefixes(path)[:-1]
+    }
+    tops = unused["path"].map(lambda path: next(part for part in prefixes(path) if part not in used))
     sizes = unused.groupby(tops.astype("string"))["size"].sum()
     for path, size in sizes[sizes >= _LARGE].sort_values(ascending=False).items():
         what = f"{path} ({format_bytes(size)}) is in the context, and nothing copies it; the classic builder sends it each time"
         yield site.row("unused-context", site.steps[0], what, f"/{path}", EXACT, bytes=int(size))
-
-
-def _parents(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[: n + 1]) for n in range(len(parts) - 1)]
 
 
 def parallel_stages(site: Site) -> Iterator[Row]:

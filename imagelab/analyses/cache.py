@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from imagelab.analyses.cache_keys import Keys, Record, make_tree
-from imagelab.analyses.cache_log import step_seconds
+from imagelab.analyses.cache_log import longest_chain, step_seconds
 from imagelab.analyses.cache_reasons import explain
 from imagelab.dockerfile.context import Entry, find_dockerfile, read_ignore_file, walk
 from imagelab.dockerfile.syntax import Stage, parse, read_text
@@ -92,13 +92,13 @@ def plan_build(
     lines: set[int] = set()
     if after is None:
         edited, lines = _edited(entries, changes, path.name, first)
-        second, tree = _stages(path, args_after, target), make_tree(root, entries, dict.fromkeys(edited, "edited"))
+        second, tree = _stages(path, args_after, target), make_tree(root, entries, edited)
     else:
         root_after, path_after = find_dockerfile(after, dockerfile)
         entries_after = walk(root_after, read_ignore_file(root_after, path_after))
-        versions = _compare(root, entries, root_after, entries_after)
-        second, tree = _stages(path_after, args_after, target), make_tree(root_after, entries_after, versions)
-    tree_before = make_tree(root, entries, {})
+        edited = _compare(root, entries, root_after, entries_after)
+        second, tree = _stages(path_after, args_after, target), make_tree(root_after, entries_after, edited)
+    tree_before = make_tree(root, entries, ())
     names = {stage.name for stage in (*first, *second)}
     chosen = (names if same_results else set()) if isinstance(same_results, bool) else set(same_results)
     if unknown := chosen - names:
@@ -193,17 +193,17 @@ def _edited(
     return edited, lines
 
 
-def _compare(root: Path, entries: list[Entry], root_after: Path, entries_after: list[Entry]) -> dict[str, str]:
+def _compare(root: Path, entries: list[Entry], root_after: Path, entries_after: list[Entry]) -> set[str]:
     """The files of the second tree whose bytes or extended attributes differ from those in the first."""
     before = {entry.path: entry for entry in entries if entry.kind == "file"}
-    edited = {}
+    edited = set()
     for entry in entries_after:
         old = before.get(entry.path)
         if entry.kind == "file" and not entry.ignored and old and (old.size, old.mode) == (entry.size, entry.mode):
             one, two = root / entry.path, root_after / entry.path
             try:
                 if not filecmp.cmp(one, two, shallow=False) or _attributes(one) != _attributes(two):
-                    edited[entry.path] = "edited"
+                    edited.add(entry.path)
             except OSError as error:
                 raise DockerfileError(f"{error.filename} cannot be compared: {error.strerror}.") from error
     return edited
@@ -230,15 +230,9 @@ def _needs(stages: list[Stage], records: list[Record]) -> list[list[int]]:
     return needs
 
 
-def _critical(needs: list[list[int]], hits: list[bool], seconds: list[float | None]) -> list[bool | None]:
+def _critical(needs: list[list[int]], hits: list[bool], seconds: list[float | None]) -> list[bool] | list[None]:
     if not any(second is not None for second in seconds):
         return [None] * len(hits)
-    finish: list[float] = []
-    for wanted, hit, second in zip(needs, hits, seconds, strict=True):
-        finish.append((0.0 if hit else second or 0.0) + max((finish[n] for n in wanted), default=0.0))
-    critical, at = [False] * len(hits), finish.index(max(finish))
-    while True:
-        critical[at] = not hits[at]
-        if not needs[at]:
-            return critical  # type: ignore[return-value]
-        at = max(needs[at], key=lambda n: finish[n])
+    cost = {n: 0.0 if hit else second or 0.0 for n, (hit, second) in enumerate(zip(hits, seconds, strict=True))}
+    chain = longest_chain(dict(enumerate(needs)), cost)
+    return [n in chain and not hit for n, hit in enumerate(hits)]

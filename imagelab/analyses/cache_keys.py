@@ -37,6 +37,12 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()[:24]
 
 
+def prefixes(path: str) -> list[str]:
+    """Each directory above a path, the highest first, and the path."""
+    parts = path.split("/")
+    return ["/".join(parts[: n + 1]) for n in range(len(parts))]
+
+
 @dataclass(frozen=True)
 class Files:
     """What is known of a stage's filesystem: its base, what each COPY put where, and what RUNs may have done."""
@@ -82,9 +88,7 @@ class Tree:
 
     def follow(self, path: str) -> str:
         for _ in range(40):  # a loop of links ends somewhere
-            parts = path.split("/")
-            prefixes = ("/".join(parts[: n + 1]) for n in range(len(parts)))
-            link = next((prefix for prefix in prefixes if prefix in self.links), None)
+            link = next((prefix for prefix in prefixes(path) if prefix in self.links), None)
             if link is None:
                 break
             target = self.links[link]
@@ -95,15 +99,14 @@ class Tree:
     def placed(self, source: str, found: Content, into: bool) -> Iterator[tuple[str, str]]:
         """Each path that was found, and its name under the destination: of a directory the contents are copied."""
         for path in found:
-            parts = path.split("/")
-            above = [] if clean(source) == "." else ["/".join(parts[: n + 1]) for n in range(len(parts))]
+            above = [] if clean(source) == "." else prefixes(path)
             root = next((prefix for prefix in above if prefix in found), ".")
             is_folder = root == "." or root in self.folders
             yield path, posixpath.relpath(path, root) if is_folder else posixpath.basename(path) if into else ""
 
 
-def make_tree(root: Path, entries: list[Entry], versions: Mapping[str, str]) -> Tree:
-    """``versions`` names the content of files and links whose bytes differ from those the cache saw."""
+def make_tree(root: Path, entries: list[Entry], edited: Collection[str]) -> Tree:
+    """``edited`` are the paths of files and links whose bytes differ from those the cache saw."""
     content, links = {}, {}
     for entry in entries:
         if entry.ignored or entry.kind == "other":
@@ -111,7 +114,8 @@ def make_tree(root: Path, entries: list[Entry], versions: Mapping[str, str]) -> 
         if entry.kind == "symlink":
             links[entry.path] = os.readlink(root / entry.path)
         size = entry.size if entry.kind == "file" else 0
-        content[entry.path] = f"{entry.mode:o}/{size}/{versions.get(entry.path, '')}{links.get(entry.path, '')}"
+        version = "edited" if entry.path in edited else ""
+        content[entry.path] = f"{entry.mode:o}/{size}/{version}{links.get(entry.path, '')}"
     return Tree(content, links, {entry.path for entry in entries if entry.kind == "directory"})
 
 
@@ -202,14 +206,13 @@ class Keys:
             counted = {key: mount[key] for key in _MOUNT_KEYS.get(kind, ()) if key in mount}
             if kind in ("secret", "ssh"):
                 counted["id"] = mount.get("id") or posixpath.basename(mount["target"]) or "default"
-            definition[f"mount of {target or kind}"] = (kind, *sorted(counted.items()))
-            if origin := mount.get("from"):
-                source = mount.get("source", "/")
-                if stage := step.origins.get(origin):
-                    reads.stages[stage, source] = digest(target, self.content(stage, source))
-                else:
-                    definition[f"mount of {target or kind}"] += (origin, source)
-            elif kind == "bind":
+            origin, source = mount.get("from"), mount.get("source", "/")
+            stage = step.origins.get(origin or "")
+            known = () if stage or not origin else (origin, source)
+            definition[f"mount of {target or kind}"] = (kind, *sorted(counted.items()), *known)
+            if stage:
+                reads.stages[stage, source] = digest(target, self.content(stage, source))
+            elif kind == "bind" and not origin:
                 # the source's own name is not in the key, the names beneath it are
                 source = clean(mount.get("source", "."))
                 found = self.find(source, (), reads)
@@ -239,10 +242,9 @@ class Keys:
                 reads.context |= {path: f"{path} {token}" for path, token in found.items()}
                 placed = self.tree.placed(source, found, into)
                 owner = digest(flags, chmod)
-                entries = (
-                    (posixpath.join(to, name), f"{found[p]} {owner}", p not in self.tree.folders) for p, name in placed
+                files = files.put(
+                    *((posixpath.join(to, n), f"{found[p]} {owner}", p not in self.tree.folders) for p, n in placed)
                 )
-                files = files.put(*entries)
                 continue
             if origin and (stage := step.origins.get(origin)):
                 token = reads.stages[stage, source] = self.content(stage, source)

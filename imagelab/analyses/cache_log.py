@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -56,22 +57,17 @@ def critical_steps(log: pd.DataFrame) -> pd.Series:
             last[stage] = row.vertex
         else:
             wants[row.vertex] = []
-    seconds = dict(zip(vertices, log["duration"].fillna(0.0), strict=True))
-    finish = _finish(wants, seconds)
-    chain = set()
-    at = max(finish, key=lambda vertex: finish[vertex], default=None)
-    while at is not None:
-        chain.add(at)
-        at = max(wants[at], key=lambda vertex: finish[vertex], default=None)
+    chain = longest_chain(wants, dict(zip(vertices, log["duration"].fillna(0.0), strict=True)))
     return (log["vertex"].isin(chain) & log["duration"].gt(0)).fillna(False).astype(bool)
 
 
-def _finish(wants: dict[str, list[str]], seconds: dict[str, float]) -> dict[str, float]:
-    """When each vertex could end at the earliest; a log that is no graph (a loop) is cut where it closes."""
-    finish: dict[str, float] = {}
+def longest_chain(wants: dict[Any, list[Any]], seconds: Mapping[Any, float]) -> set[Any]:
+    """Of vertices and those that each waits for, the chain that ends last; a loop is cut where it closes."""
+    wants = dict(wants)
+    finish: dict[Any, float] = {}
     for start in wants:
         stack = [start]
-        open_: set[str] = set()
+        open_: set[Any] = set()
         while stack:
             vertex = stack[-1]
             open_.add(vertex)
@@ -82,4 +78,9 @@ def _finish(wants: dict[str, list[str]], seconds: dict[str, float]) -> dict[str,
             stack.pop()
             wants[vertex] = [other for other in wants[vertex] if other in finish]
             finish[vertex] = seconds[vertex] + max((finish[other] for other in wants[vertex]), default=0.0)
-    return finish
+    chain = set()
+    at = max(finish, key=lambda vertex: finish[vertex], default=None)
+    while at is not None:
+        chain.add(at)
+        at = max(wants[at], key=lambda vertex: finish[vertex], default=None)
+    return chain

@@ -21,6 +21,7 @@ import pandas as pd
 from imagelab.analyses.advice import advise
 from imagelab.analyses.cache import plan_build
 from imagelab.analyses.dive import dive_efficiency
+from imagelab.analyses.gate import parse_bytes
 from imagelab.analyses.hardening import check_hardening
 from imagelab.analyses.waste import efficiency
 from imagelab.dockerfile.log import read_build_log
@@ -32,7 +33,7 @@ from imagelab.scans.reader import read_scan
 from imagelab.sources import load_image
 from imagelab.tables import history, layers, packages, settings, squash
 
-_SIZE = re.compile(r"(?<=\s)([\d.]+)(B|kB|MB|GB)(?=\s)")
+_SIZE = re.compile(r"(?<=\s)[\d.]+(?:B|kB|MB|GB)(?=\s)")
 
 
 @cache
@@ -187,9 +188,8 @@ def reordered(technique: str, *instructions: str) -> float:
     recipe = data_path(f"recipes/{technique}")
     lines = (recipe / "after" / "Dockerfile").read_text().splitlines()
     copies = [number for number, line in enumerate(lines) if line.startswith("COPY")]
-    turned = list(lines)
-    for number, other in zip(copies, reversed(copies), strict=True):
-        turned[number] = lines[other]
+    place = dict(zip(copies, reversed(copies), strict=True))
+    turned = [lines[place.get(number, number)] for number in range(len(lines))]
     with tempfile.TemporaryDirectory() as folder:
         for name, text in (("a", lines), ("b", turned)):
             shutil.copytree(recipe / "context", Path(folder) / name)
@@ -228,9 +228,8 @@ def filled(path: str) -> float:
 
 def sorted_by_size(path: str) -> float:
     """Whether the sizes in the recorded text rise from line to line."""
-    units = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
     found = [_SIZE.findall(f" {line} ") for line in data_path(path).read_text(encoding="utf-8").splitlines()]
-    sizes = [float(one[-1][0]) * units[one[-1][1]] for one in found if one]
+    sizes = [parse_bytes(one[-1]) for one in found if one]
     return float(sizes == sorted(sizes))
 
 

@@ -100,19 +100,15 @@ def compare_layers(images: Images, *, identity: Literal["diff_id", "chain_id", "
     unique = _known_sums(alone, ["reference"])["bytes"].reindex(names, fill_value=0)
     own = common[common["reference"] == common["other"]].set_index("reference")
     total = common["reference"].map(own["bytes"])
-    columns = {
-        "reference": common["reference"],
-        "other": common["other"],
-        "identity": [identity] * len(common),
-        "measure": [measure] * len(common),
-        "layers": common["reference"].map(own["layers"]),
-        "shared_layers": common["layers"],
-        "total": total,
-        "shared": common["bytes"],
-        "pull": total - common["bytes"],
-        "unique": common["reference"].map(unique),
-    }
-    return make_frame(columns, SHARING_COLUMNS)
+    frame = common.rename(columns={"layers": "shared_layers", "bytes": "shared"}).assign(
+        identity=identity,
+        measure=measure,
+        layers=common["reference"].map(own["layers"]),
+        total=total,
+        pull=total - common["bytes"],
+        unique=common["reference"].map(unique),
+    )
+    return frame[list(SHARING_COLUMNS)].astype(SHARING_COLUMNS)
 
 
 def _known_sums(held: pd.DataFrame, by: list[str]) -> pd.DataFrame:

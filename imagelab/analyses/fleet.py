@@ -81,19 +81,17 @@ def _findings(folder: Path) -> pd.DataFrame:
     if not reports:
         return make_frame([], FINDINGS_BY_BASE)
     every = pd.concat(reports, ignore_index=True)
-    images = every.groupby("base")["image"].nunique()
+    images = every.groupby("base")["image"].nunique().rename("images")
     one = every[every["severity"].notna()].drop_duplicates(["base", "id", "package", "version"])
-    counts = pd.DataFrame(
-        {
-            "images": images,
-            "findings": one.groupby("base").size(),
-            "critical": one[one["severity"] == "critical"].groupby("base").size(),
-            "high": one[one["severity"] == "high"].groupby("base").size(),
-            "fixable": one[one["fixed_version"].notna()].groupby("base").size(),
-        }
-    )
-    counts = counts.fillna(0).rename_axis("base").reset_index()
-    return make_frame(counts.sort_values("findings", ascending=False).to_dict("list"), FINDINGS_BY_BASE)
+    counted = {
+        "findings": True,
+        "critical": one["severity"] == "critical",
+        "high": one["severity"] == "high",
+        "fixable": one["fixed_version"].notna(),
+    }
+    counts = one[["base"]].assign(**counted).groupby("base").sum()
+    counts = images.to_frame().join(counts).fillna(0).sort_values("findings", ascending=False).reset_index()
+    return counts[list(FINDINGS_BY_BASE)].astype(FINDINGS_BY_BASE)
 
 
 def _ask(folder: Path, question: Question, **values: Any) -> pd.DataFrame:
@@ -120,9 +118,8 @@ def _ask(folder: Path, question: Question, **values: Any) -> pd.DataFrame:
                 answer = connection.sql(sql, params=used).to_arrow_table()
             except duckdb.Error as error:
                 raise ImagelabError(f"{folder} cannot be asked: {str(error)[:500]}") from error
-    return make_frame(
-        {name: _column(answer[name], dtype) for name, dtype in question.columns.items()}, question.columns
-    )
+    columns = {name: _column(answer[name], dtype) for name, dtype in question.columns.items()}
+    return make_frame(columns, question.columns)
 
 
 def _column(values: pa.ChunkedArray, dtype: str) -> Any:
