@@ -8,20 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from imagelab.analyses import advice_rules as rules
 from imagelab.analyses.accepted import accept
-from imagelab.analyses.advice_rules import (
-    BUILD_PACKAGES,
-    BUILD_TOOLS,
-    DELETED,
-    DUPLICATED,
-    HEAVY_BASE,
-    LIKELY,
-    OVERWRITTEN,
-    REWRITTEN,
-    RULES,
-    RUNTIME_PACKAGES,
-    Rule,
-)  # fmt: skip
 from imagelab.frames import format_bytes, make_frame
 from imagelab.model import Image
 from imagelab.tables import Images, Reference, files, history, load_images
@@ -43,7 +31,7 @@ ADVICE_COLUMNS = {
     "accepted_reason": "string",
 }
 
-Findings = Iterator[tuple[Rule, pd.DataFrame]]
+Findings = Iterator[tuple[rules.Rule, pd.DataFrame]]
 
 
 def advise(
@@ -115,24 +103,24 @@ def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Findings:
     links = stored[stored["visible"] & (stored["kind"] == "hardlink") & stored["inode"].notna()]
     tools, copied = _build_tools(image), _context_layers(steps)
     base = steps.loc[steps["from_base"].fillna(False), "layer_index"].dropna()
-    for rule in RULES:
+    for rule in rules.RULES:
         # bytes stay while another of their names does; an inode is its file's row
         kept = links.loc[~_fits(rule, links["path"], tools), "inode"]
         fits = _fits(rule, left["path"], tools) & ~left.index.isin(kept)
         if rule.only_copy:
             fits &= left["layer_index"].isin(copied)
         found, left = left[fits], left[~fits]
-        if rule is BUILD_TOOLS:
+        if rule is rules.BUILD_TOOLS:
             in_base = found["layer_index"].isin(base)
-            yield HEAVY_BASE, found[in_base]
+            yield rules.HEAVY_BASE, found[in_base]
             found = found[~in_base]
         yield rule, found
     if digests:
-        yield DUPLICATED, left[left["digest"].notna() & left.duplicated("digest")]
+        yield rules.DUPLICATED, left[left["digest"].notna() & left.duplicated("digest")]
 
 
-def _fits(rule: Rule, paths: pd.Series, tools: pd.Series) -> pd.Series:
-    return paths.isin(tools) if rule is BUILD_TOOLS else paths.str.contains(rule.paths)
+def _fits(rule: rules.Rule, paths: pd.Series, tools: pd.Series) -> pd.Series:
+    return paths.isin(tools) if rule is rules.BUILD_TOOLS else paths.str.contains(rule.paths)
 
 
 def _build_tools(image: Image) -> pd.Series:
@@ -140,7 +128,7 @@ def _build_tools(image: Image) -> pd.Series:
     owned = package_files(image)
     owned = owned[owned["manager"].isin(["dpkg", "apk"])]
     names = owned["package"].str
-    return owned.loc[names.contains(BUILD_PACKAGES) & ~names.contains(RUNTIME_PACKAGES), "path"]
+    return owned.loc[names.contains(rules.BUILD_PACKAGES) & ~names.contains(rules.RUNTIME_PACKAGES), "path"]
 
 
 def _context_layers(steps: pd.DataFrame) -> pd.Series:
@@ -159,6 +147,6 @@ def _ledger_findings(lost: pd.DataFrame, stored: pd.DataFrame) -> Findings:
     )
     deleted = lost["reason"] == "deleted"
     compared = lost["digest"].notna().all()
-    yield DELETED, lost[deleted]
-    yield REWRITTEN if compared else REWRITTEN._replace(sure=LIKELY), lost[unchanged]
-    yield OVERWRITTEN, lost[~deleted & ~unchanged]
+    yield rules.DELETED, lost[deleted]
+    yield rules.REWRITTEN if compared else rules.REWRITTEN._replace(sure=rules.LIKELY), lost[unchanged]
+    yield rules.OVERWRITTEN, lost[~deleted & ~unchanged]

@@ -9,25 +9,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from imagelab.charts import theme
 from imagelab.charts.menu import per_image
-from imagelab.charts.theme import (
-    INK,
-    INSTRUCTION_COLOURS,
-    REASON_COLOURS,
-    add_bars,
-    hover,
-    instruction_kind,
-    label_ends,
-    label_rows,
-    legend_above,
-    nothing,
-    quoted,
-    share,
-    sized,
-    step_label,
-    text_on,
-    titled,
-)  # fmt: skip
 from imagelab.display import escape
 from imagelab.frames import format_bytes
 
@@ -48,8 +31,8 @@ def layer_bars(layers: pd.DataFrame, mark: str | None = None) -> go.Figure:
     -------
     plotly.graph_objects.Figure
     """
-    rows, measure = sized(layers)
-    rows["kind"] = rows["instruction"].map(instruction_kind)
+    rows, measure = theme.sized(layers)
+    rows["kind"] = rows["instruction"].map(theme.instruction_kind)
     rows["start"] = rows.groupby("reference", sort=False)["bytes"].cumsum() - rows["bytes"]
     key = next((name for name in ("chain_id", "diff_id", "digest") if rows[name].notna().all()), "chain_id")
     rows["images"] = rows[key].map(rows.groupby(key)["reference"].nunique()).fillna(1).astype("int64")
@@ -61,23 +44,23 @@ def layer_bars(layers: pd.DataFrame, mark: str | None = None) -> go.Figure:
     totals = rows.groupby("reference", sort=False)["bytes"].sum()
     top = float(totals.max()) if len(totals) else 0.0
     if not top:
-        return nothing(f"No layer of {quoted(totals.index)} has a known size above zero")
+        return theme.nothing(f"No layer of {theme.quoted(totals.index)} has a known size above zero")
 
     alone = len(totals) == 1
     rows["place"] = rows["reference"].map({reference: place for place, reference in enumerate(totals.index)})
     figure = go.Figure()
-    for (kind, colour), shared in product(INSTRUCTION_COLOURS.items(), (False, True)):
+    for (kind, colour), shared in product(theme.INSTRUCTION_COLOURS.items(), (False, True)):
         part = rows[(rows["kind"] == kind) & (rows["shared"] == shared) & rows["bytes"].gt(0)]
         if part.empty:
             continue
         line = {
-            "color": [INK if marked else "rgba(255,255,255,0.85)" for marked in part["marked"]],
+            "color": [theme.INK if marked else "rgba(255,255,255,0.85)" for marked in part["marked"]],
             "width": [4 if marked else 1 for marked in part["marked"]],
         }
         # Lines over the colour, so that shared layers show without colour vision and in print.
         lines = {"shape": "/" if shared else "", "bgcolor": colour, "fgcolor": "rgba(255,255,255,0.4)", "size": 8}
         sizes = [format_bytes(size) if alone else "" for size in part["bytes"]]
-        add_bars(
+        theme.add_bars(
             figure,
             part["place"],
             part["bytes"],
@@ -90,12 +73,12 @@ def layer_bars(layers: pd.DataFrame, mark: str | None = None) -> go.Figure:
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
-            textfont={"size": 14, "color": text_on(colour)},
+            textfont={"size": 14, "color": theme.text_on(colour)},
         )
-    label_ends(figure, totals, [f"<b>{format_bytes(total)}</b>" for total in totals], cliponaxis=False)
+    theme.label_ends(figure, totals, [f"<b>{format_bytes(total)}</b>" for total in totals], cliponaxis=False)
     if alone:
         largest = rows.nlargest(1, "bytes").iloc[0]
-        part, step = share(largest["bytes"], top), step_label(largest["created_by"], 50)
+        part, step = theme.share(largest["bytes"], top), theme.step_label(largest["created_by"], 50)
         finding = f"{escape(totals.index[0], 44)}: {format_bytes(top)} in {len(rows)} layers, {part} of it in {step}"
     else:
         common = rows[rows["shared"]].drop_duplicates(key)["bytes"].sum()
@@ -103,10 +86,10 @@ def layer_bars(layers: pd.DataFrame, mark: str | None = None) -> go.Figure:
         finding += f"layers of {format_bytes(common)} are shared" if common else "no layer is shared"
     same = f"; the same letter is the same layer (by {key})" if letters else ""
     figure.update_layout(barmode="overlay")
-    label_rows(figure, [escape(reference, 44) for reference in totals.index])
+    theme.label_rows(figure, [escape(reference, 44) for reference in totals.index])
     measure = f"Layers, base first, in {measure}{same}"
-    titled(figure, finding, measure, height=170 + 46 * len(totals), bytes_axis="x", top=top)
-    return legend_above(figure.update_xaxes(range=[0, top * 1.14]))
+    theme.titled(figure, finding, measure, height=170 + 46 * len(totals), bytes_axis="x", top=top)
+    return theme.legend_above(figure.update_xaxes(range=[0, top * 1.14]))
 
 
 def _letter(place: int) -> str:
@@ -120,7 +103,7 @@ def _layer_hover(row: dict[Any, Any], key: str, measure: str) -> str:
     ]
     if row["shared"]:
         lines.append(f"layer {row['letter']}: in {row['images']} of these images (same {key})")
-    return hover(row["created_by"] if pd.notna(row["created_by"]) else "unknown instruction", *lines)
+    return theme.hover(row["created_by"] if pd.notna(row["created_by"]) else "unknown instruction", *lines)
 
 
 @per_image
@@ -133,7 +116,7 @@ def waste_bars(waste: pd.DataFrame) -> go.Figure:
         The ledger (`imagelab.waste`) of one image; of several, a menu chooses.
     """
     if waste.empty:
-        return nothing("Nothing was stored in vain: every byte of every layer is in the final filesystem")
+        return theme.nothing("Nothing was stored in vain: every byte of every layer is in the final filesystem")
     name, total = escape(waste["reference"].iloc[0], 44), int(waste["bytes"].sum())
     rows = waste.assign(label=waste["instruction"].fillna("").astype("str"))
     rows = rows.groupby(["layer_index", "label", "reason"], observed=True, as_index=False)["bytes"].sum()
@@ -143,21 +126,23 @@ def waste_bars(waste: pd.DataFrame) -> go.Figure:
     rows["place"] = [places.get(key) for key in zip(rows["layer_index"], rows["label"], strict=True)]
     rows = rows.dropna(subset="place").astype({"place": "int64"})
     figure = go.Figure()
-    for reason, colour in REASON_COLOURS.items():
+    for reason, colour in theme.REASON_COLOURS.items():
         part = rows[rows["reason"].eq(reason)]
         if part.empty:
             continue
         texts = [
-            hover(row.label or "unknown instruction", f"layer {row.layer_index}", f"{format_bytes(row.bytes)} {reason}")
+            theme.hover(
+                row.label or "unknown instruction", f"layer {row.layer_index}", f"{format_bytes(row.bytes)} {reason}"
+            )
             for row in part.itertuples()
         ]
-        add_bars(figure, part["place"], part["bytes"], colour, texts, name=reason.replace("_", ", "))
-    label_ends(figure, shown, map(format_bytes, shown))
+        theme.add_bars(figure, part["place"], part["bytes"], colour, texts, name=reason.replace("_", ", "))
+    theme.label_ends(figure, shown, map(format_bytes, shown))
     (_, worst), most = shown.index[0], int(shown.iloc[0])
-    finding = f"{name}: {format_bytes(total)} in vain, {share(most, total)} by {step_label(worst, 50)}"
+    finding = f"{name}: {format_bytes(total)} in vain, {theme.share(most, total)} by {theme.step_label(worst, 50)}"
     left = f"; {len(order) - MOST} smaller ones are not shown" if len(order) > MOST else ""
     figure.update_layout(barmode="stack")
     measure = f"Bytes of files that no one sees, by the instruction that stored them and why{left}"
-    titled(figure, finding, measure, height=170 + 32 * len(shown), bytes_axis="x", top=most)
-    label_rows(figure, [f"{step_label(label)}  <i>layer {layer}</i>" for layer, label in shown.index])
-    return legend_above(figure.update_xaxes(range=[0, most * 1.18]))
+    theme.titled(figure, finding, measure, height=170 + 32 * len(shown), bytes_axis="x", top=most)
+    theme.label_rows(figure, [f"{theme.step_label(label)}  <i>layer {layer}</i>" for layer, label in shown.index])
+    return theme.legend_above(figure.update_xaxes(range=[0, most * 1.18]))

@@ -9,18 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from imagelab.analyses.cache_log import critical_steps
-from imagelab.charts.theme import (
-    INK,
-    INSTRUCTION_COLOURS,
-    NODE_COLOURS,
-    add_bars,
-    hover,
-    instruction_kind,
-    legend_swatches,
-    nothing,
-    share,
-    titled,
-)
+from imagelab.charts import theme
 from imagelab.charts.trees import SMALLEST, Node, tree_trace
 from imagelab.display import escape
 from imagelab.dockerfile.context import context_sizes
@@ -31,9 +20,9 @@ CRITICAL = "#d0343a"
 OWN_WORK = "the builder itself"
 #: What happens to a path of the context. Apart from the instructions' own colours, a mixed directory is a node.
 FATES = {
-    "sent": INSTRUCTION_COLOURS["COPY"],
-    "ignored": NODE_COLOURS["other"],
-    "partly ignored": NODE_COLOURS["directory"],
+    "sent": theme.INSTRUCTION_COLOURS["COPY"],
+    "ignored": theme.NODE_COLOURS["other"],
+    "partly ignored": theme.NODE_COLOURS["directory"],
 }
 
 
@@ -49,7 +38,7 @@ def build_gantt(logs: pd.DataFrame | Mapping[str, pd.DataFrame]) -> go.Figure:
     frames = {"": logs} if isinstance(logs, pd.DataFrame) else dict(logs)
     drawn = {name: _placed(log) for name, log in frames.items() if log["duration"].notna().any()}
     if not drawn:
-        return nothing("No step of these logs has a known duration")
+        return theme.nothing("No step of these logs has a known duration")
     lanes = [frame["lane"].nunique() for frame in drawn.values()]
     height = 130 + 46 * sum(lanes) + 30 * len(drawn)
     gap = 34 / height if len(drawn) > 1 else 0
@@ -60,7 +49,9 @@ def build_gantt(logs: pd.DataFrame | Mapping[str, pd.DataFrame]) -> go.Figure:
         _bars(figure, frame, row)
         figure.update_yaxes(autorange="reversed", row=row, col=1)
     kinds = {kind for frame in drawn.values() for kind in frame["kind"]}
-    legend_swatches(figure, [(kind, colour) for kind, colour in INSTRUCTION_COLOURS.items() if kind in kinds])
+    theme.legend_swatches(
+        figure, [(kind, colour) for kind, colour in theme.INSTRUCTION_COLOURS.items() if kind in kinds]
+    )
     figure.update_layout(barmode="overlay", xaxis={"visible": True}, yaxis={"visible": True})
     figure.update_xaxes(ticksuffix=" s", row=len(drawn), col=1)
     told = []
@@ -70,7 +61,7 @@ def build_gantt(logs: pd.DataFrame | Mapping[str, pd.DataFrame]) -> go.Figure:
     exact = all(frame["exact"].all() for frame in drawn.values())
     measure = "seconds by stage; hollow: cached; red outline: critical path"
     measure += "" if exact else "; without timestamps each stage is drawn from 0"
-    titled(figure, "; ".join(told), measure, height=height)
+    theme.titled(figure, "; ".join(told), measure, height=height)
     # below the seconds, however flat the chart is
     return figure.update_layout(
         legend={"yref": "container", "y": 0, "yanchor": "bottom"}, margin={"b": 72, "t": figure.layout.margin.t + 18}
@@ -85,7 +76,7 @@ def _placed(log: pd.DataFrame) -> pd.DataFrame:
     steps = frame["step"].notna()
     lane = frame["stage"].fillna("build").where(steps, OWN_WORK)
     frame["lane"] = lane + (" (" + frame["platform"] + ")").fillna("")
-    frame["kind"] = frame["instruction"].map(instruction_kind).where(steps, "other")
+    frame["kind"] = frame["instruction"].map(theme.instruction_kind).where(steps, "other")
     frame["seconds"] = frame["duration"].astype(float)
     frame["exact"] = frame["started"].notna().all()
     if frame["exact"].all():
@@ -97,13 +88,15 @@ def _placed(log: pd.DataFrame) -> pd.DataFrame:
 
 def _bars(figure: go.Figure, frame: pd.DataFrame, row: int) -> None:
     least = float((frame["start"] + frame["seconds"]).max()) / 150 or 0.01  # else a cached step could not be seen
-    colours = frame["kind"].map(INSTRUCTION_COLOURS)
+    colours = frame["kind"].map(theme.INSTRUCTION_COLOURS)
     texts = [
-        hover(step.name, f"{step.seconds:.2f} s", *["cached"] * step.cached, *["on the critical path"] * step.critical)
+        theme.hover(
+            step.name, f"{step.seconds:.2f} s", *["cached"] * step.cached, *["on the critical path"] * step.critical
+        )
         for step in frame.itertuples()
     ]
     edge = {"color": colours.mask(frame["critical"], CRITICAL), "width": 1.5 + 1.5 * frame["critical"]}
-    add_bars(
+    theme.add_bars(
         figure,
         [escape(lane, 34) for lane in frame["lane"]],
         frame["seconds"].clip(lower=least),
@@ -121,7 +114,7 @@ def _bars(figure: go.Figure, frame: pd.DataFrame, row: int) -> None:
 def stage_graph(plan: pd.DataFrame) -> go.Figure:
     """The steps of a plan by stage, with what waits for what; hits are hollow circles, misses filled squares."""
     if plan.empty:
-        return nothing("This build has no steps to judge")
+        return theme.nothing("This build has no steps to judge")
     stages = list(dict.fromkeys(plan["stage"]))
     drawn = plan.assign(x=plan["stage"].map(stages.index), y=-plan.groupby("stage").cumcount())
     place = {f"{step.stage}:{step.step}": (step.x, step.y) for step in drawn.itertuples()}
@@ -133,7 +126,9 @@ def stage_graph(plan: pd.DataFrame) -> go.Figure:
     ]
     x, y = zip(*edges, strict=True) if edges else ((), ())
     figure = go.Figure()
-    figure.add_scatter(x=x, y=y, mode="lines", line={"color": INK, "width": 1}, hoverinfo="skip", showlegend=False)
+    figure.add_scatter(
+        x=x, y=y, mode="lines", line={"color": theme.INK, "width": 1}, hoverinfo="skip", showlegend=False
+    )
     for hit, colour, symbol, words in (
         (True, HIT, "circle-open", "from the cache"),
         (False, MISS, "square", "runs again"),
@@ -149,7 +144,7 @@ def stage_graph(plan: pd.DataFrame) -> go.Figure:
             text=[f"{step.instruction} {escape(step.arguments, 22)}" for step in rows.itertuples()],
             textposition="middle right",
             hovertext=[
-                hover(f"{step.instruction} {step.arguments}", escape(step.reason, 200), took)
+                theme.hover(f"{step.instruction} {step.arguments}", escape(step.reason, 200), took)
                 for step, took in zip(rows.itertuples(), seconds, strict=True)
             ],
             hoverinfo="text",
@@ -160,7 +155,7 @@ def stage_graph(plan: pd.DataFrame) -> go.Figure:
     misses = int((~plan["hit"]).sum())
     finding = f"{misses} of {len(plan)} steps run again" if misses else "Every step comes from the cache"
     height = 130 + 44 * int(plan.groupby("stage").size().max())
-    return titled(figure, finding, "steps by stage; lines: what a step waits for", height=height)
+    return theme.titled(figure, finding, "steps by stage; lines: what a step waits for", height=height)
 
 
 def context_treemap(context: pd.DataFrame) -> go.Figure:
@@ -168,7 +163,7 @@ def context_treemap(context: pd.DataFrame) -> go.Figure:
     sizes = context_sizes(context)
     total = int(sizes["total"].iloc[0])
     if not total:
-        return nothing("The build context holds no bytes")
+        return theme.nothing("The build context holds no bytes")
     least = total * SMALLEST  # smaller paths are folded into "…"
     found: dict[str, tuple[int, str]] = {}
     for row in sizes[sizes["total"] >= least].itertuples():
@@ -188,14 +183,14 @@ def context_treemap(context: pd.DataFrame) -> go.Figure:
             parents[path],
             "context" if path == "." else escape(path.rpartition("/")[2], 40),
             int(size),
-            hover(path, fate),
+            theme.hover(path, fate),
             FATES[fate],
         )
         for path, (size, fate) in found.items()
     ]
     figure = go.Figure(tree_trace(nodes, "treemap"))
-    legend_swatches(figure, list(zip(("sent", "ignored", "both"), FATES.values(), strict=True)))
+    theme.legend_swatches(figure, list(zip(("sent", "ignored", "both"), FATES.values(), strict=True)))
     held = int(sizes["ignored"].iloc[0])
     sent, all_ = format_bytes(total - held), format_bytes(total)
-    finding = f".dockerignore holds back {share(held, total)} of the context: {sent} of {all_} can be sent"
-    return titled(figure, finding, "bytes of files, uncompressed", height=460)
+    finding = f".dockerignore holds back {theme.share(held, total)} of the context: {sent} of {all_} can be sent"
+    return theme.titled(figure, finding, "bytes of files, uncompressed", height=460)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.charts.theme import INK, INSTRUCTION_COLOURS, hover, nothing, titled
+from imagelab.charts import theme
 from imagelab.display import escape
 from imagelab.frames import format_bytes
 
@@ -29,7 +29,7 @@ def claim_tiles(claims: pd.DataFrame) -> go.Figure:
         As `imagelab.claims` gives them.
     """
     if claims.empty:
-        return nothing("No claims")
+        return theme.nothing("No claims")
     shown = claims.assign(place=claims.groupby("chapter").cumcount() + 1)
     figure = go.Figure()
     for name, (colour, symbol) in VERDICT_MARKS.items():
@@ -48,7 +48,7 @@ def claim_tiles(claims: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(tickvals=[1, 5, 10, 15, 20, 25], range=[0.3, shown["place"].max() + 0.7])
     figure.update_yaxes(categoryorder="array", categoryarray=list(shown["chapter"].unique())[::-1])
     figure.update_legends(y=-0.1)
-    return titled(
+    return theme.titled(
         figure,
         f"{kept} of the {len(judged)} claims that can be measured hold",
         "one mark per claim, in the section's order; hover for what it says, what was found and why",
@@ -68,7 +68,7 @@ def claim_ratios(claims: pd.DataFrame) -> go.Figure:
     number = claims["unit"].isin(["bytes", "share", "times"]) & (claims["low"] > 0) & (claims["measured"] > 0)
     shown = claims[number.fillna(False) & ~claims["claim"].str.contains("arithmetic|total|breakdown")]
     if shown.empty:
-        return nothing("No claim with a number was measured")
+        return theme.nothing("No claim with a number was measured")
     ratio = shown["measured"] / shown["measured"].clip(shown["low"], shown["high"])
     label = [
         f"{escape(claim, 30)}: {promised}" for claim, promised in zip(shown["claim"], shown["promised"], strict=True)
@@ -76,7 +76,7 @@ def claim_ratios(claims: pd.DataFrame) -> go.Figure:
     shown = shown.assign(ratio=ratio.astype("float64"), label=label).sort_values("ratio", ascending=False)
     figure = go.Figure()
     for least, most, opacity in ((0.5, 2, 0.10), (2 - 1.1, 1.1, 0.18)):
-        figure.add_vrect(x0=least, x1=most, fillcolor=INK, opacity=opacity, line_width=0)
+        figure.add_vrect(x0=least, x1=most, fillcolor=theme.INK, opacity=opacity, line_width=0)
     for name, (colour, symbol) in VERDICT_MARKS.items():
         part = shown[shown["verdict"] == name]
         if part.empty:
@@ -95,7 +95,7 @@ def claim_ratios(claims: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(categoryorder="array", categoryarray=list(shown["label"])[::-1])
     figure.update_legends(y=-0.14)
     within = int((shown["verdict"] == "holds").sum())
-    return titled(
+    return theme.titled(
         figure,
         f"{within} of {len(shown)} numbers are within a tenth of what was measured",
         "dark band: within a tenth; light band: within a factor of two",
@@ -113,12 +113,12 @@ def advice_accuracy(verified: pd.DataFrame) -> go.Figure:
     """
     shown = verified[(verified["predicted_bytes"] > 0) | (verified["measured_bytes"] > 100_000)]
     if shown.empty:
-        return nothing("No pair with a prediction")
+        return theme.nothing("No pair with a prediction")
     shown = shown.sort_values("measured_bytes")
     figure = go.Figure()
     for column, name, colour in (
-        ("measured_bytes", "saved by the rebuild", INSTRUCTION_COLOURS["RUN"]),
-        ("predicted_bytes", "predicted by the advice", INSTRUCTION_COLOURS["COPY"]),
+        ("measured_bytes", "saved by the rebuild", theme.INSTRUCTION_COLOURS["RUN"]),
+        ("predicted_bytes", "predicted by the advice", theme.INSTRUCTION_COLOURS["COPY"]),
     ):
         figure.add_bar(
             y=shown["pair"],
@@ -127,7 +127,7 @@ def advice_accuracy(verified: pd.DataFrame) -> go.Figure:
             name=name,
             marker_color=colour,
             hovertext=[
-                hover(row.pair, f"{name}: {format_bytes(getattr(row, column))}", *_why(row))
+                theme.hover(row.pair, f"{name}: {format_bytes(getattr(row, column))}", *_why(row))
                 for row in shown.itertuples()
             ],
             hoverinfo="text",
@@ -135,7 +135,7 @@ def advice_accuracy(verified: pd.DataFrame) -> go.Figure:
     removals = shown[shown["removal"]]
     figure.update_layout(barmode="group")
     figure.update_legends(y=-0.12)
-    return titled(
+    return theme.titled(
         figure,
         f"Where a change only leaves files out, {int(removals['close'].sum())} of {len(removals)} predictions are right",
         "bytes of files, within 2% or 100 kB",
@@ -151,4 +151,4 @@ def _why(row: Any) -> list[str]:
 
 def _claim_hover(row: Any) -> str:
     found = [f"found: {row.found}"] if pd.notna(row.found) else []
-    return hover(row.says, f"promised: {row.promised}", *found, f"<i>{row.verdict}</i>", *_why(row))
+    return theme.hover(row.says, f"promised: {row.promised}", *found, f"<i>{row.verdict}</i>", *_why(row))

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from imagelab.charts import theme
 from imagelab.charts.sharing import heatmap
-from imagelab.charts.theme import INK, SIZES, hover, nothing, quoted, text_on, titled
 from imagelab.display import escape
 from imagelab.frames import format_bytes
 
@@ -29,7 +29,7 @@ def likeness_heatmap(likeness: pd.DataFrame) -> go.Figure:
     pairs = likeness.groupby(["reference", "other"])[["likeness", "shared"]].max()
     table = pairs["likeness"].astype("float64").unstack(fill_value=0.0)
     if len(table) < 2:
-        return nothing("Likeness is between images, and here are fewer than two")
+        return theme.nothing("Likeness is between images, and here are fewer than two")
     kept = table.sum().nlargest(MOST).index
     kept = kept[_alike(table.loc[kept, kept].fillna(0).to_numpy())]
     matrix = table.loc[kept, kept].to_numpy()
@@ -48,10 +48,10 @@ def likeness_heatmap(likeness: pd.DataFrame) -> go.Figure:
         ]
         for down, row in enumerate(zip(matrix, common, strict=True))
     ]
-    bar = {"tickformat": ".0%", "thickness": 12, "tickfont": {"color": INK}}
+    bar = {"tickformat": ".0%", "thickness": 12, "tickfont": {"color": theme.INK}}
     figure = heatmap(matrix, names, texts, gap=1, zmin=0, zmax=1, colorbar=bar)
     left = f"; {len(table) - MOST} further images are left out" if len(table) > MOST else ""
-    titled(figure, finding, f"Bytes that both have ÷ bytes that either has{left}", height=300 + 22 * len(names))
+    theme.titled(figure, finding, f"Bytes that both have ÷ bytes that either has{left}", height=300 + 22 * len(names))
     return figure.update_xaxes(tickangle=60, tickfont_size=11).update_yaxes(tickfont_size=11)
 
 
@@ -65,15 +65,17 @@ def base_map(sharing: pd.DataFrame) -> go.Figure:
     """
     known = sharing[sharing["total"].fillna(0) > 0]
     if known.empty:
-        return nothing("No image of this fleet has a known size above zero")
+        return theme.nothing("No image of this fleet has a known size above zero")
     bases = known.groupby("base")["total"].agg(["sum", "size"]).sort_values("sum", ascending=False)
     colours = dict(zip(bases.index, BASE_COLOURS, strict=False))
     shown = known.sort_values("total", ascending=False).groupby("base").head(MOST)
     painted = [colours.get(base, OTHER) for base in [*bases.index, *shown["base"]]]
     names = [*bases.index, *(name.removeprefix("docker://") for name in shown["reference"])]
-    stems = [hover(base.Index, f"{base.size} images, together {format_bytes(base.sum)}") for base in bases.itertuples()]
+    stems = [
+        theme.hover(base.Index, f"{base.size} images, together {format_bytes(base.sum)}") for base in bases.itertuples()
+    ]
     leaves = [
-        hover(row.reference, f"{format_bytes(row.total)}, {format_bytes(row.unique)} of them its own alone")
+        theme.hover(row.reference, f"{format_bytes(row.total)}, {format_bytes(row.unique)} of them its own alone")
         for row in shown.itertuples()
     ]
     figure = go.Figure(
@@ -86,14 +88,14 @@ def base_map(sharing: pd.DataFrame) -> go.Figure:
             marker={"colors": painted, "line": {"color": "rgba(255,255,255,0.65)", "width": 1}},
             hovertext=[*stems, *leaves],
             hoverinfo="text",
-            textfont={"color": [text_on(colour) for colour in painted]},
+            textfont={"color": [theme.text_on(colour) for colour in painted]},
             tiling={"pad": 2},
         )
     )
     first = bases["size"].idxmax()
-    finding = f"{quoted([first])} is the base of {bases['size'].max()} of {len(known)} images"
-    measure = f"Images by base, areas are {SIZES[known['measure'].iloc[0]]}"
-    return titled(figure, finding, measure, height=520)
+    finding = f"{theme.quoted([first])} is the base of {bases['size'].max()} of {len(known)} images"
+    measure = f"Images by base, areas are {theme.SIZES[known['measure'].iloc[0]]}"
+    return theme.titled(figure, finding, measure, height=520)
 
 
 def _alike(matrix: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.charts.theme import INK, add_bars, hover, nothing, text_on, titled
+from imagelab.charts import theme
 from imagelab.display import escape
 from imagelab.errors import ImagelabError
 
@@ -29,24 +29,24 @@ def health_timeline(states: pd.DataFrame, checks: pd.DataFrame) -> go.Figure:
         if lacking := [name for name in columns if name not in frame]:
             raise ImagelabError(f"expected the columns {', '.join(columns)}; {', '.join(lacking)} are missing.")
     if states.empty:
-        return nothing("No container was watched")
+        return theme.nothing("No container was watched")
     names = {image: escape(image, 44) for image in dict.fromkeys(states["image"])}
     figure = go.Figure()
     for health, colour in HEALTH_COLOURS.items():
         part = states[states["health"] == health]
-        add_bars(
+        theme.add_bars(
             figure,
             part["image"].map(names),
             part["to"] - part["from"],
             colour,
             [
-                hover(image, f"{health}, {begun:.1f} to {end:.1f} s", f"the program {escape(program)}")
+                theme.hover(image, f"{health}, {begun:.1f} to {end:.1f} s", f"the program {escape(program)}")
                 for image, begun, end, program in part[["image", "from", "to", "program"]].itertuples(index=False)
             ],
             base=part["from"],
             width=0.5,
             name="no health check" if health == "none" else health,
-            marker={"line": {"color": text_on(colour), "width": 0.5}},
+            marker={"line": {"color": theme.text_on(colour), "width": 0.5}},
         )
     passed = checks["exit_code"].eq(0)
     for name, part, symbol, ink, edge in (
@@ -60,7 +60,7 @@ def health_timeline(states: pd.DataFrame, checks: pd.DataFrame) -> go.Figure:
             name=name,
             marker={"symbol": symbol, "size": 9, "color": ink, "line": {"color": edge, "width": 1}},
             hovertext=[
-                hover(row.image, f"at {row.seconds:.1f} s: exit code {row.exit_code}", escape(row.output, 90))
+                theme.hover(row.image, f"at {row.seconds:.1f} s: exit code {row.exit_code}", escape(row.output, 90))
                 for row in part.itertuples()
             ],
             hoverinfo="text",
@@ -69,13 +69,13 @@ def health_timeline(states: pd.DataFrame, checks: pd.DataFrame) -> go.Figure:
     late = hanging.groupby("image").agg(first=("health", "first"), last=("health", "last"))
     noticed = int((late["last"].eq("unhealthy") & late["first"].eq("healthy")).sum())
     if not hanging.empty:
-        figure.add_vline(hanging["from"].min(), line={"color": INK, "dash": "dash", "width": 2})
+        figure.add_vline(hanging["from"].min(), line={"color": theme.INK, "dash": "dash", "width": 2})
     said = f"{noticed} of {len(late)} containers went from healthy to unhealthy when their program hung"
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(title="seconds since the container's start", range=[0, float(states["to"].max())])
     figure.update_yaxes(categoryorder="array", categoryarray=list(names.values())[::-1])
     figure.update_legends(y=-0.42)
-    return titled(
+    return theme.titled(
         figure,
         said if len(late) else "No program hung",
         "dashed: the programs are stopped, their processes live on",

@@ -7,21 +7,10 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.charts.theme import (
-    INK,
-    OUTLINE,
-    SEVERITY_COLOURS,
-    add_bars,
-    hover,
-    label_rows,
-    legend_above,
-    nothing,
-    step_label,
-    titled,
-)  # fmt: skip
+from imagelab.charts import theme
 from imagelab.display import escape
 
-_WORST_FIRST = list(SEVERITY_COLOURS)[::-1]
+_WORST_FIRST = list(theme.SEVERITY_COLOURS)[::-1]
 NO_LAYER = "layer not known"
 
 
@@ -35,10 +24,10 @@ def severity_bars(blamed: pd.DataFrame) -> go.Figure:
     """
     rows = blamed[blamed["finding"] != "package"]
     if rows.empty:
-        return nothing("No finding: nothing to blame")
+        return theme.nothing("No finding: nothing to blame")
     known = rows["layer_index"].notna()
     layer = rows["layer_index"].astype("Float64").fillna(1e9)
-    label = rows["created_by"].map(lambda text: step_label(text, 60)).where(known, NO_LAYER)
+    label = rows["created_by"].map(lambda text: theme.step_label(text, 60)).where(known, NO_LAYER)
     label = ("layer " + rows["layer_index"].astype("string").fillna("") + ": " + label).where(known, NO_LAYER)
     counts = _count(rows["severity"], layer, label)
     finding = f"{len(rows)} findings, of no layer that is known"
@@ -58,23 +47,25 @@ def fixable_bars(scan: pd.DataFrame) -> go.Figure:
     """
     rows = scan[scan["finding"] == "vulnerability"]
     if rows.empty:
-        return nothing("No vulnerability in this scan")
+        return theme.nothing("No vulnerability in this scan")
     fixed = rows["fixed_version"].notna() | rows["status"].eq("fixed").fillna(False)
     figure = go.Figure()
     order = [word for word in _WORST_FIRST if rows["severity"].eq(word).any()]
-    colours = [SEVERITY_COLOURS[word] for word in order]
+    colours = [theme.SEVERITY_COLOURS[word] for word in order]
     for name, part, shape in (("has a fix", rows[fixed], ""), ("has none yet", rows[~fixed], "/")):
         counts = part["severity"].value_counts().reindex(order, fill_value=0)
         pattern = {"shape": shape, "bgcolor": colours, "fgcolor": "rgba(255,255,255,0.45)", "size": 8}
-        texts = [hover(word, f"{count} {name}") for word, count in counts.items()]
-        add_bars(figure, order, counts, colours, texts, name=name, marker={"pattern": pattern})
+        texts = [theme.hover(word, f"{count} {name}") for word, count in counts.items()]
+        theme.add_bars(figure, order, counts, colours, texts, name=name, marker={"pattern": pattern})
     figure.update_layout(barmode="stack")
     figure.update_yaxes(autorange="reversed", showgrid=False)
     finding = f"{fixed.sum()} of {len(rows)} vulnerabilities have a fix"
     serious = rows["severity"] >= "high"
     if serious.any():
         finding += f"; of the {serious.sum()} high and critical ones, {(serious & fixed).sum()}"
-    return legend_above(titled(figure, finding, "Vulnerabilities by severity", height=210 + 34 * len(order)))
+    return theme.legend_above(
+        theme.titled(figure, finding, "Vulnerabilities by severity", height=210 + 34 * len(order))
+    )
 
 
 def scan_flow(changes: pd.DataFrame) -> go.Figure:
@@ -87,11 +78,11 @@ def scan_flow(changes: pd.DataFrame) -> go.Figure:
     """
     rows = changes[changes["finding"] != "package"]
     if rows.empty:
-        return nothing("Neither scan has a finding")
+        return theme.nothing("Neither scan has a finding")
     before = rows["severity_before"].astype("object").where(rows["change"] != "new", "not there")
     after = rows["severity_after"].astype("object").where(rows["change"] != "fixed", "gone")
     flows = pd.DataFrame({"before": before, "after": after}).fillna("unknown").value_counts()
-    colours = SEVERITY_COLOURS | {"not there": "#c9ced6", "gone": "#009e73"}
+    colours = theme.SEVERITY_COLOURS | {"not there": "#c9ced6", "gone": "#009e73"}
     order = [*_WORST_FIRST, "not there", "gone"]
     left, right = (flows.groupby(level=side).sum().reindex(order).dropna().astype("int64") for side in (0, 1))
     figure = go.Figure(
@@ -104,7 +95,7 @@ def scan_flow(changes: pd.DataFrame) -> go.Figure:
                 "y": _middles(list(left)) + _middles(list(right)),
                 "pad": 18,
                 "thickness": 16,
-                "line": {"color": OUTLINE, "width": 1},
+                "line": {"color": theme.OUTLINE, "width": 1},
                 "hovertemplate": "%{label}<extra></extra>",
             },
             link={
@@ -115,13 +106,13 @@ def scan_flow(changes: pd.DataFrame) -> go.Figure:
                 "customdata": [f"{count}: {before} → {after}" for (before, after), count in flows.items()],
                 "hovertemplate": "%{customdata}<extra></extra>",
             },
-            textfont={"color": INK, "size": 13, "shadow": "none"},
+            textfont={"color": theme.INK, "size": 13, "shadow": "none"},
         )
     )
     counts = rows["change"].value_counts()
     stay = counts["persisting"] + counts["changed"]
     finding = f"{counts['fixed']} findings are gone, {counts['new']} are new, {stay} stay"
-    return titled(figure, finding, "Findings before (left) and after (right), by severity", height=380)
+    return theme.titled(figure, finding, "Findings before (left) and after (right), by severity", height=380)
 
 
 def scanner_agreement(agreement: pd.DataFrame) -> go.Figure:
@@ -133,7 +124,7 @@ def scanner_agreement(agreement: pd.DataFrame) -> go.Figure:
         From `imagelab.compare_scanners`.
     """
     if agreement.empty:
-        return nothing("No scanner found anything")
+        return theme.nothing("No scanner found anything")
     alone = agreement["missed_by"].notna()
     names = agreement["found_by"].map(lambda text: escape(text, 60)).astype("string")
     several = agreement["found_by"].str.contains(", ")
@@ -155,7 +146,7 @@ def epss_cvss(scan: pd.DataFrame) -> go.Figure:
     """
     rows = scan[scan["epss"].notna() & scan["cvss_score"].notna()].drop_duplicates(["id", "package"])
     if rows.empty:
-        return nothing("No vulnerability here has both EPSS and CVSS")
+        return theme.nothing("No vulnerability here has both EPSS and CVSS")
     figure = go.Figure()
     for word in _WORST_FIRST:
         part = rows[rows["severity"] == word]
@@ -168,10 +159,10 @@ def epss_cvss(scan: pd.DataFrame) -> go.Figure:
             mode="markers",
             name=word,
             marker={
-                "color": SEVERITY_COLOURS[word],
+                "color": theme.SEVERITY_COLOURS[word],
                 "size": 10,
                 "symbol": ["star" if known else "circle" for known in exploited],
-                "line": {"color": INK, "width": 1},
+                "line": {"color": theme.INK, "width": 1},
             },
             hovertext=[_point(row) for row in part.to_dict("records")],
             hoverinfo="text",
@@ -183,13 +174,13 @@ def epss_cvss(scan: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(type="log", title="EPSS", **ticks)
     figure.update_xaxes(range=[0, 10.3], title="CVSS base score")
     measure = "Chance of exploitation within 30 days (EPSS) against severity (CVSS); a star: known to be exploited"
-    return legend_above(titled(figure, finding, measure, height=460))
+    return theme.legend_above(theme.titled(figure, finding, measure, height=460))
 
 
 def _point(row: dict[Any, Any]) -> str:
     exploited = ["known to be exploited"] if row["known_exploited"] is True else []
     measured = [f"EPSS {row['epss']:.2%}", f"CVSS {row['cvss_score']:.1f}"]
-    return hover(row["id"], f"{escape(row['package'], 60)} {escape(row['version'], 40)}", *measured, *exploited)
+    return theme.hover(row["id"], f"{escape(row['package'], 60)} {escape(row['version'], 40)}", *measured, *exploited)
 
 
 def _count(severity: pd.Series, rank: pd.Series, label: pd.Series) -> pd.DataFrame:
@@ -213,10 +204,10 @@ def _stacked(counts: pd.DataFrame, finding: str, measure: str, most: int = 25) -
         if part.empty:
             continue
         texts = [f"{label}<br>{count} {word}" for label, count in zip(part["label"], part["count"], strict=True)]
-        add_bars(figure, part["label"].map(places), part["count"], SEVERITY_COLOURS[word], texts, name=word)
+        theme.add_bars(figure, part["label"].map(places), part["count"], theme.SEVERITY_COLOURS[word], texts, name=word)
     figure.update_layout(barmode="stack")
-    label_rows(figure, labels)
-    return legend_above(titled(figure, finding, measure, height=190 + 32 * len(labels)))
+    theme.label_rows(figure, labels)
+    return theme.legend_above(theme.titled(figure, finding, measure, height=190 + 32 * len(labels)))
 
 
 def _middles(totals: list[int]) -> list[float]:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.charts.theme import nothing, quoted, sized, titled
+from imagelab.charts import theme
 from imagelab.display import escape
 from imagelab.errors import ImagelabError
 from imagelab.frames import format_bytes
@@ -28,16 +28,16 @@ def sharing_heatmap(layers: pd.DataFrame) -> go.Figure:
     references = list(layers["reference"].unique())
     if len(references) < 2:
         raise ImagelabError(f"sharing is between images, and the frame holds {len(references)}: give at least two")
-    rows, measure = sized(layers)
+    rows, measure = theme.sized(layers)
     key = next((name for name in ("chain_id", "diff_id", "digest") if rows[name].notna().all()), "diff_id")
     held = rows.dropna(subset=[key]).drop_duplicates(["reference", key])[["reference", key, "bytes"]]
     pairs = held.merge(held[["reference", key]], on=key).groupby(["reference_x", "reference_y"])["bytes"].sum()
     common = [[int(pairs.get((one, other), 0)) for other in references] for one in references]
     if not any(map(any, common)):
-        return nothing(f"No layer of {quoted(references)} has a known size above zero")
+        return theme.nothing(f"No layer of {theme.quoted(references)} has a known size above zero")
     names = [escape(reference, 34) for reference in references]
     most, one, other = max((common[up][left], up, left) for up in range(len(names)) for left in range(up))
-    finding = f"{quoted(references)} share no layer"
+    finding = f"{theme.quoted(references)} share no layer"
     if most:
         finding = f"{names[other]} and {names[one]} share {format_bytes(most)} of layers"
     texts = [
@@ -51,7 +51,7 @@ def sharing_heatmap(layers: pd.DataFrame) -> go.Figure:
     words = [[format_bytes(size) for size in row] for row in common]
     figure = heatmap(common, names, texts, showscale=False, gap=2, text=words, texttemplate="%{text}")
     subtitle = f"Layers that both have (same {key}), on the diagonal all of an image's, in {measure}"
-    return titled(figure, finding, subtitle, height=210 + 44 * len(names))
+    return theme.titled(figure, finding, subtitle, height=210 + 44 * len(names))
 
 
 def heatmap(values: Any, names: list[str], texts: list[list[str]], gap: int, **more: Any) -> go.Figure:

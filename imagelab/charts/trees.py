@@ -8,22 +8,8 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
+from imagelab.charts import theme
 from imagelab.charts.menu import per_image
-from imagelab.charts.theme import (
-    INK,
-    INSTRUCTION_COLOURS,
-    NODE_COLOURS,
-    hover,
-    instruction_kind,
-    legend_swatches,
-    nothing,
-    quoted,
-    share,
-    sized,
-    step_label,
-    text_on,
-    titled,
-)
 from imagelab.display import escape
 from imagelab.errors import ImagelabError
 from imagelab.frames import format_bytes
@@ -53,41 +39,47 @@ def size_tree(history: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
         `imagelab.history` of one or many images.
     shape : {"treemap", "icicle"}
     """
-    rows, measure = sized(history)
+    rows, measure = theme.sized(history)
     rows = rows[rows["bytes"] > 0]
     if rows.empty:
-        return nothing(f"No step of {quoted(history['reference'].unique())} has a known size above zero")
-    rows["kind"] = rows["instruction"].map(instruction_kind)
+        return theme.nothing(f"No step of {theme.quoted(history['reference'].unique())} has a known size above zero")
+    rows["kind"] = rows["instruction"].map(theme.instruction_kind)
     rows["origin"] = rows["from_base"].map({True: "base", False: "own"}).astype(object).fillna("base or own unknown")
     total, images = int(rows["bytes"].sum()), rows["reference"].nunique()
-    colours = {"base": INSTRUCTION_COLOURS["FROM"]} | INSTRUCTION_COLOURS
-    directory = NODE_COLOURS["directory"]
-    nodes = [Node("", "", f"{images} images", total, hover(f"{images} images"), directory)] if images > 1 else []
+    colours = {"base": theme.INSTRUCTION_COLOURS["FROM"]} | theme.INSTRUCTION_COLOURS
+    directory = theme.NODE_COLOURS["directory"]
+    nodes = [Node("", "", f"{images} images", total, theme.hover(f"{images} images"), directory)] if images > 1 else []
     levels = ["reference", "origin", "kind"]
     for depth in (1, 2, 3):
         for parts, size in rows.groupby(levels[:depth], sort=False)["bytes"].sum().items():
             *above, name = [parts] if depth == 1 else parts
             colour = colours.get(name, directory) if depth > 1 else directory
-            nodes.append(Node("\n".join([*above, name]), "\n".join(above), escape(name, 60), size, hover(name), colour))
+            nodes.append(
+                Node("\n".join([*above, name]), "\n".join(above), escape(name, 60), size, theme.hover(name), colour)
+            )
     for row in rows.itertuples():
         parent = "\n".join((row.reference, row.origin, row.kind))
-        text = hover(row.created_by or row.comment or "no history", f"step {row.step}")
-        label = step_label(row.created_by, 66)
+        text = theme.hover(row.created_by or row.comment or "no history", f"step {row.step}")
+        label = theme.step_label(row.created_by, 66)
         nodes.append(Node(f"{parent}\n{row.step}", parent, label, row.bytes, text, colours[row.kind]))
     by_origin = rows.groupby("origin")["bytes"].sum()
     if "own" in by_origin and "base" in by_origin:
-        finding = f"{share(by_origin['own'], total)} of {format_bytes(total)} is the image's own, the rest is its base"
+        finding = (
+            f"{theme.share(by_origin['own'], total)} of {format_bytes(total)} is the image's own, the rest is its base"
+        )
     else:
         brought = rows.groupby("kind")["bytes"].sum()
-        part = f"{share(brought.max(), total)} of {format_bytes(total)}"
+        part = f"{theme.share(brought.max(), total)} of {format_bytes(total)}"
         finding = f"{part} was brought by {brought.idxmax()} instructions"
     if images == 1:
         finding = f"{escape(rows['reference'].iloc[0], 44)}: {finding}"
     figure = go.Figure(tree_trace(nodes, shape))
     kinds = set(rows["kind"])
-    legend_swatches(figure, [(kind, colour) for kind, colour in INSTRUCTION_COLOURS.items() if kind in kinds])
+    theme.legend_swatches(
+        figure, [(kind, colour) for kind, colour in theme.INSTRUCTION_COLOURS.items() if kind in kinds]
+    )
     measure = f"Image, base or own, instruction, layer; area is {measure}. Click to zoom"
-    return titled(figure, finding, measure, height=540)
+    return theme.titled(figure, finding, measure, height=540)
 
 
 @per_image
@@ -112,15 +104,15 @@ def file_tree(files: pd.DataFrame, shape: Shape = "treemap", layer_index: int | 
     nodes = join_chains(fold(shown["path"], shown["size"]))
     total = int(nodes["bytes"].iloc[0])
     if not total:
-        return nothing(f"{name} holds no bytes in files")
+        return theme.nothing(f"{name} holds no bytes in files")
     rows = [
         Node(
             node["id"],
             node["parent"],
             escape(node["label"], 48),
             node["bytes"],
-            hover(node["path"], "1 file" if node["files"] == 1 else f"{node['files']:,} files"),
-            NODE_COLOURS[node["kind"]],
+            theme.hover(node["path"], "1 file" if node["files"] == 1 else f"{node['files']:,} files"),
+            theme.NODE_COLOURS[node["kind"]],
         )
         for node in nodes.to_dict("records")
     ]
@@ -130,12 +122,12 @@ def file_tree(files: pd.DataFrame, shape: Shape = "treemap", layer_index: int | 
         # The deepest directory that still holds over half, or the largest: the one that says most.
         heavy = directories[directories["bytes"].gt(total / 2)]
         pick = heavy.iloc[-1] if len(heavy) else directories.nlargest(1, "bytes").iloc[0]
-        finding += f", {share(pick['bytes'], total)} of it under {escape(pick['path'], 50)}"
+        finding += f", {theme.share(pick['bytes'], total)} of it under {escape(pick['path'], 50)}"
     figure = go.Figure(tree_trace(rows, shape))
     figure.update_traces(maxdepth=5)
     words = {"directory": "directory", "file": "one file", "other": "smaller ones, together"}
-    legend_swatches(figure, [(word, NODE_COLOURS[kind]) for kind, word in words.items()])
-    return titled(figure, finding, f"{measure}; area is bytes of files, uncompressed. Click to zoom", height=580)
+    theme.legend_swatches(figure, [(word, theme.NODE_COLOURS[kind]) for kind, word in words.items()])
+    return theme.titled(figure, finding, f"{measure}; area is bytes of files, uncompressed. Click to zoom", height=580)
 
 
 def fold(paths: pd.Series, sizes: pd.Series, smallest: float = SMALLEST, deepest: int = DEEPEST) -> pd.DataFrame:
@@ -220,13 +212,15 @@ def tree_trace(nodes: list[Node], shape: Shape) -> Any:
         "labels": ["<br>".join(_lines(node.label, shape, node.id not in parents)) for node in nodes],
         "values": [node.bytes for node in nodes],
         "text": [format_bytes(node.bytes) for node in nodes],
-        "hovertext": [f"{node.hover}<br>{format_bytes(node.bytes)}, {share(node.bytes, whole)}" for node in nodes],
+        "hovertext": [
+            f"{node.hover}<br>{format_bytes(node.bytes)}, {theme.share(node.bytes, whole)}" for node in nodes
+        ],
         "hoverinfo": "text",
         "textinfo": "label+text",
         "branchvalues": "total",
         "sort": True,
-        "textfont": {"color": [text_on(node.colour) for node in nodes]},
-        "pathbar": {"visible": True, "thickness": 22, "textfont": {"color": INK}},
+        "textfont": {"color": [theme.text_on(node.colour) for node in nodes]},
+        "pathbar": {"visible": True, "thickness": 22, "textfont": {"color": theme.INK}},
         "marker": {
             "colors": [node.colour for node in nodes],
             "line": {"width": 1, "color": "rgba(255,255,255,0.7)"},

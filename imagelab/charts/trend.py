@@ -9,17 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from imagelab.charts.theme import (
-    INSTRUCTION_COLOURS,
-    OUTLINE,
-    REASON_COLOURS,
-    SEVERITY_COLOURS,
-    bytes_ticks,
-    hover,
-    known_size,
-    nothing,
-    titled,
-)
+from imagelab.charts import theme
 from imagelab.charts.waterfalls import signed
 from imagelab.display import BYTE_COLUMN, escape
 from imagelab.errors import ImagelabError
@@ -41,21 +31,22 @@ def trend(builds: pd.DataFrame) -> go.Figure:
     """
     if "reference" not in builds:
         raise ImagelabError(f"expected a frame with a column 'reference', got {', '.join(map(str, builds.columns))}")
-    size, measure = known_size(builds)
+    size, measure = theme.known_size(builds)
     if builds[size].notna().sum() < 2:
-        return nothing("No two builds whose size is known")
+        return theme.nothing("No two builds whose size is known")
     severities, lines = (
         [name for name in names if name in builds and builds[name].notna().any()]
-        for names in (SEVERITY_COLOURS, (size, "wasted", "layers", "rules_failed"))
+        for names in (theme.SEVERITY_COLOURS, (size, "wasted", "layers", "rules_failed"))
     )
     titles = [measure if name == size else name.replace("_", " ") for name in lines]
     titles += ["findings"] * bool(severities)
     panels = len(titles)
     figure = make_subplots(panels, 1, shared_xaxes=True, vertical_spacing=0.32 / panels, subplot_titles=titles)
+    colours = {"wasted": theme.REASON_COLOURS["deleted"]}
     for row, name in enumerate(lines, 1):
-        _line(figure, row, builds, name, INSTRUCTION_COLOURS["RUN"] if name != "wasted" else REASON_COLOURS["deleted"])
+        _line(figure, row, builds, name, colours.get(name, theme.INSTRUCTION_COLOURS["RUN"]))
     for name in severities:
-        bar = {"color": SEVERITY_COLOURS[name], "line": {"color": OUTLINE, "width": 1}}
+        bar = {"color": theme.SEVERITY_COLOURS[name], "line": {"color": theme.OUTLINE, "width": 1}}
         texts = _hovers(builds, name, lambda count: f"{count:,.0f}")
         counts = builds[name].astype("float64")
         figure.add_bar(x=_places(builds), y=counts, name=name, marker=bar, hovertext=texts, hoverinfo="text",
@@ -63,7 +54,7 @@ def trend(builds: pd.DataFrame) -> go.Figure:
     first, last = (builds[size].dropna().iloc[at] for at in (0, -1))
     change = signed(last - first) + (f" ({100 * (last - first) / first:+.0f}%)".replace("-", "−") if first else "")
     finding = f"{change} in {len(builds)} builds: from {format_bytes(first)} to {format_bytes(last)}"
-    titled(figure, finding, "Each build in its order; what is not known is a gap", height=170 + PANEL * panels)
+    theme.titled(figure, finding, "Each build in its order; what is not known is a gap", height=170 + PANEL * panels)
     legend = {"y": 0, "yanchor": "bottom", "yref": "container"}
     figure.update_layout(barmode="stack", bargap=0.6, showlegend=bool(severities), legend=legend)
     figure.update_annotations(x=0, xanchor="left", font_size=13)
@@ -95,7 +86,7 @@ def _line(figure: go.Figure, row: int, builds: pd.DataFrame, name: str, colour: 
     top = max(values.max(), 1.0)
     ticks: dict[str, Any] = {"nticks": 4}
     if BYTE_COLUMN.search(name):  # a panel is low: every other one
-        ticks = {key: values[::2] for key, values in bytes_ticks(top).items()}
+        ticks = {key: values[::2] for key, values in theme.bytes_ticks(top).items()}
     figure.update_yaxes(ticks | {"range": [0, top * 1.35]}, row=row, col=1)
 
 
@@ -105,4 +96,4 @@ def _places(builds: pd.DataFrame) -> list[int]:
 
 def _hovers(builds: pd.DataFrame, name: str, words: Callable[[float], str]) -> list[str]:
     values = zip(builds["reference"], builds[name].astype("float64"), strict=True)
-    return [hover(build, f"{words(value)} {name.replace('_', ' ')}") for build, value in values]
+    return [theme.hover(build, f"{words(value)} {name.replace('_', ' ')}") for build, value in values]

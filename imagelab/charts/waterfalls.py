@@ -9,20 +9,8 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
+from imagelab.charts import theme
 from imagelab.charts.menu import per_image
-from imagelab.charts.theme import (
-    INSTRUCTION_COLOURS,
-    add_bars,
-    bytes_ticks,
-    hover,
-    instruction_kind,
-    label_ends,
-    label_rows,
-    nothing,
-    sized,
-    step_label,
-    titled,
-)  # fmt: skip
 from imagelab.display import escape
 from imagelab.errors import ImagelabError
 from imagelab.frames import format_bytes
@@ -46,21 +34,21 @@ def growth(history: pd.DataFrame) -> go.Figure:
     history : pandas.DataFrame
         `imagelab.history` of one image; of several, a menu chooses.
     """
-    rows, measure = sized(history)
+    rows, measure = theme.sized(history)
     total, name = int(rows["bytes"].sum()), escape(history["reference"].iloc[0], 44) if len(history) else "The image"
     if not total:
-        return nothing(f"No step of {name} has a known size above zero")
+        return theme.nothing(f"No step of {name} has a known size above zero")
     inherited = rows["from_base"].fillna(False).astype(bool)
     base = int(rows.loc[inherited, "bytes"].sum())
     own = [
-        Step(row.created_by or row.comment, row.bytes, instruction_kind(row.instruction), f"step {row.step}")
+        Step(row.created_by or row.comment, row.bytes, theme.instruction_kind(row.instruction), f"step {row.step}")
         for row in rows[~inherited & rows["bytes"].gt(0)].fillna({"created_by": "", "comment": ""}).itertuples()
     ]
     grown = f"grows from {format_bytes(base)} to {format_bytes(total)}" if base else f"is {format_bytes(total)}"
     finding = f"{name} {grown}"
     if own:
         most = max(own, key=lambda step: step.bytes)
-        finding += f"; most is {step_label(most.command, 50)}: {signed(most.bytes)}"
+        finding += f"; most is {theme.step_label(most.command, 50)}: {signed(most.bytes)}"
     first = [Step("base image", base, "FROM", "what the image was built on")] if base else []
     last = Step("final image", total, "FROM", "all layers")
     return draw_waterfall([*first, *shorten(own)], last, finding, f"Steps from base to final image, in {measure}")
@@ -77,13 +65,13 @@ def size_difference(history: pd.DataFrame) -> go.Figure:
     history : pandas.DataFrame
         `imagelab.history` of two images, the earlier first.
     """
-    rows, measure = sized(history)
+    rows, measure = theme.sized(history)
     references = list(rows["reference"].unique())
     if len(references) != 2:
         raise ImagelabError(f"a difference is between two images, and the frame holds {len(references)}")
     before, after = (
         [
-            Step(command, size, instruction_kind(instruction), "")
+            Step(command, size, theme.instruction_kind(instruction), "")
             for command, size, instruction in zip(own["created_by"], own["bytes"], own["instruction"], strict=True)
         ]
         for own in (rows[rows["reference"].eq(name)].fillna({"created_by": ""}) for name in references)
@@ -101,11 +89,11 @@ def size_difference(history: pd.DataFrame) -> go.Figure:
     names = [escape(reference, 34) for reference in references]
     changes = [step for step in changes if step.bytes]
     if not changes:
-        return nothing(f"{names[0]} and {names[1]} are the same in size, step by step: {format_bytes(last)}")
+        return theme.nothing(f"{names[0]} and {names[1]} are the same in size, step by step: {format_bytes(last)}")
     most = max(changes, key=lambda step: abs(step.bytes))
     how = f"{format_bytes(abs(last - first))} {'bigger' if last > first else 'smaller'} than"
     finding = f"{names[1]} is {'as big as' if last == first else how} {names[0]}"
-    finding += f"; most is {step_label(most.command, 46)}: {signed(most.bytes)}"
+    finding += f"; most is {theme.step_label(most.command, 46)}: {signed(most.bytes)}"
     steps = [Step(references[0], first, "FROM", "before"), *shorten(changes)]
     measure = f"Differences by step, in {measure}"
     return draw_waterfall(steps, Step(references[1], last, "FROM", "after"), finding, measure)
@@ -137,18 +125,18 @@ def draw_waterfall(steps: list[Step], total: Step, finding: str, measure: str) -
     words = [format_bytes(step.bytes) if step.kind == "FROM" else signed(step.bytes) for step in rows]
     lefts, rights = zip(*(sorted(pair) for pair in zip(starts, ends, strict=True)), strict=True)
     figure = go.Figure()
-    add_bars(
+    theme.add_bars(
         figure,
         list(range(len(rows))),
         [right - left for left, right in zip(lefts, rights, strict=True)],
-        [INSTRUCTION_COLOURS[step.kind] for step in rows],
-        [hover(step.command, word, step.note) for step, word in zip(rows, words, strict=True)],
+        [theme.INSTRUCTION_COLOURS[step.kind] for step in rows],
+        [theme.hover(step.command, word, step.note) for step, word in zip(rows, words, strict=True)],
         base=lefts,
     )
-    label_ends(figure, rights, words)
-    labels = [step_label(step.command) for step in rows]
-    label_rows(figure, [*labels[:-1], f"<b>{labels[-1]}</b>"])
-    titled(figure, finding, measure, height=130 + 32 * len(rows))
+    theme.label_ends(figure, rights, words)
+    labels = [theme.step_label(step.command) for step in rows]
+    theme.label_rows(figure, [*labels[:-1], f"<b>{labels[-1]}</b>"])
+    theme.titled(figure, finding, measure, height=130 + 32 * len(rows))
     low, top = min(lefts), max(rights) or 1
-    figure.update_xaxes(bytes_ticks(top, low) | {"range": [low * 1.12, top * 1.18]})
+    figure.update_xaxes(theme.bytes_ticks(top, low) | {"range": [low * 1.12, top * 1.18]})
     return figure.update_layout(showlegend=False)
