@@ -12,6 +12,8 @@ MAX_LINE = 65_535  # bytes; BuildKit's parser refuses longer ones
 
 _DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*$")
 
+_MOUNT_ALIASES = {"dst": "target", "destination": "target", "src": "source", "ro": "readonly", "readwrite": "rw"}
+
 # A trigger can hold documents too (BuildKit's heredocCompoundDirectives), which the port does not know.
 syntax._HEREDOC_INSTRUCTIONS.add("ONBUILD")
 
@@ -37,6 +39,13 @@ def instructions(text: str) -> tuple[list[DockerfileInstruction], str]:
 def written(node: DockerfileInstruction) -> str:
     """The arguments as they stand in the file, continuation lines joined."""
     return re.sub(r"^\s*\S+\s*", "", node.original).strip()
+
+
+def parse_mount(text: str) -> dict[str, str]:
+    """The fields of a ``--mount``, names in their long form."""
+    fields = (part.partition("=")[::2] for part in text.split(","))
+    named = {name.strip().lower(): value for name, value in fields}
+    return {"type": "bind", "target": "", **{_MOUNT_ALIASES.get(name, name): value for name, value in named.items()}}
 
 
 def directives(text: str) -> dict[str, str]:

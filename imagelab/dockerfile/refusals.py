@@ -7,9 +7,11 @@ The rules are those of BuildKit's ``frontend/dockerfile/instructions`` and ``doc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from e2b_dockerfile_utils import DockerfileInstruction
+
+from imagelab.dockerfile.grammar import parse_mount
 
 #: An instruction's flags: "*" may be repeated, "?" is true or false.
 _FLAGS = {
@@ -45,23 +47,19 @@ _MOUNT_KEYS = {"type", "from", "source", "target", "readonly", "rw", "id", "env"
 _MOUNT_OWN = {"secret": {"required"}, "ssh": {"required"}, "tmpfs": {"size"}, "cache": {"sharing"}, "bind": set[str]()}
 
 
-def refusal(
-    node: DockerfileInstruction,
-    words: Sequence[str],
-    flags: Iterable[tuple[str, str]],
-    mounts: Iterable[Mapping[str, str]],
-) -> str:
-    """Why BuildKit refuses an instruction with these expanded words, flags and mounts; empty where it takes it.
+def refusal(node: DockerfileInstruction, words: Sequence[str], flags: Sequence[tuple[str, str]]) -> str:
+    """Why BuildKit refuses an instruction with these words and flags, both expanded; empty where it takes it.
 
     What a variable gives is not judged: the base image's environment is not known here.
     """
-    value = _VALUES.get(node.name)
+    known = [pair for raw, pair in zip(node.flags, flags, strict=True) if "$" not in raw or node.name == "FROM"]
     return (
         _flags(node)
         or _count(node, words)
-        or (value(node, words) if value else "")
-        or next(filter(None, (_flag_value(key, text) for key, text in flags)), "")
-        or next(filter(None, map(_mount, mounts)), "")
+        or _value(node, words)
+        or next(filter(None, (_flag_value(key, text) for key, text in known)), "")
+        or next(filter(None, (_mount(parse_mount(text)) for key, text in known if key == "mount")), "")
+        or next(filter(None, map(_variable, node.flags, (text for _, text in flags))), "")
     )
 
 
@@ -98,6 +96,29 @@ def _count(node: DockerfileInstruction, words: Sequence[str]) -> str:
     return f"{name} requires at least {('one argument', 'two arguments')[least - 1]}"
 
 
+def _value(node: DockerfileInstruction, words: Sequence[str]) -> str:
+    match node.name:
+        case "COPY" | "ADD":
+            return _copy(node, words)
+        case "EXPOSE":
+            return _expose(node, words)
+        case "HEALTHCHECK":
+            return _health(node, words)
+        case "ENV" | "LABEL" if not all(node.args[::3]):
+            return f"{node.name} names can not be blank"
+        case "ARG" if not all(word.partition("=")[0] for word in node.args):
+            return "ARG names can not be blank"
+        case "FROM" if len(node.args) == 3 and not _STAGE.fullmatch(node.args[2].lower()):
+            return f"invalid stage name: {node.args[2]!r}"
+        case "SHELL" if not node.json:
+            return "SHELL requires the arguments to be in JSON form"
+        case "STOPSIGNAL" if "$" not in node.args[0] and not _SIGNAL.fullmatch(words[0]):
+            return f"invalid signal: {words[0][:100]!r}"
+        case "VOLUME" if not all(word or "$" in raw for raw, word in zip(node.args, words, strict=True)):
+            return "VOLUME specified can not be an empty string"
+    return ""
+
+
 def _copy(node: DockerfileInstruction, words: Sequence[str]) -> str:
     if re.match(r"\d*<<-?.", words[-1]) and any(words[-1].endswith(doc.name) for doc in node.heredocs):
         return f"{node.name} cannot accept a heredoc as a destination"
@@ -126,36 +147,6 @@ def _health(node: DockerfileInstruction, words: Sequence[str]) -> str:
     return "" if len(words) > 1 else "missing command after HEALTHCHECK CMD"
 
 
-def _names(node: DockerfileInstruction, words: Sequence[str]) -> str:
-    names = node.args[::3] if node.name != "ARG" else [word.partition("=")[0] for word in node.args]
-    return "" if all(names) else f"{node.name} names can not be blank"
-
-
-_VALUES: dict[str, Callable[[DockerfileInstruction, Sequence[str]], str]] = {
-    "COPY": _copy,
-    "ADD": _copy,
-    "EXPOSE": _expose,
-    "HEALTHCHECK": _health,
-    "ENV": _names,
-    "LABEL": _names,
-    "ARG": _names,
-    "FROM": lambda node, words: (
-        ""
-        if _STAGE.fullmatch(node.args[-1].lower()) or len(node.args) < 3
-        else f"invalid stage name: {node.args[-1]!r}"
-    ),
-    "SHELL": lambda node, words: "" if node.json else "SHELL requires the arguments to be in JSON form",
-    "STOPSIGNAL": lambda node, words: (
-        "" if "$" in node.args[0] or _SIGNAL.fullmatch(words[0]) else f"invalid signal: {words[0][:100]!r}"
-    ),
-    "VOLUME": lambda node, words: (
-        ""
-        if all(word or "$" in raw for raw, word in zip(node.args, words, strict=True))
-        else "VOLUME specified can not be an empty string"
-    ),
-}
-
-
 def _flag_value(name: str, value: str) -> str:
     if name in _CHOICES and value not in _CHOICES[name]:
         return f"invalid {name} mode {value[:100]!r}"
@@ -163,6 +154,16 @@ def _flag_value(name: str, value: str) -> str:
         return f"invalid chmod parameter: {value[:100]!r}"
     if name == "platform" and value and not _PLATFORM.fullmatch(value):
         return f"invalid platform: {value[:100]!r}"
+    return ""
+
+
+def _variable(flag: str, expanded: str) -> str:
+    name, _, value = flag.removeprefix("--").partition("=")
+    source = parse_mount(value).get("from", "") if name == "mount" else value if name == "from" else ""
+    if "$" in source:
+        return "from= cannot hold a variable; name a stage with FROM and an ARG above the first FROM"
+    if name == "platform" and value and not expanded:
+        return f"{value[:200]} is empty; give the ARG in it a value"
     return ""
 
 

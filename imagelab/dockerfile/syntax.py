@@ -22,13 +22,12 @@ from e2b_dockerfile_utils import (
     chomp_heredoc_content,
 )
 
-from imagelab.dockerfile.grammar import directives, instructions, written
+from imagelab.dockerfile.grammar import directives, instructions, parse_mount, written
 from imagelab.dockerfile.refusals import bad_reference, refusal
 from imagelab.errors import DockerfileError
 
 STEPS = ("RUN", "COPY", "ADD", "WORKDIR")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "AMD64": "amd64"}
-_MOUNT_ALIASES = {"dst": "target", "destination": "target", "src": "source", "ro": "readonly", "readwrite": "rw"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,17 @@ class Step:
     @property
     def mounts(self) -> list[dict[str, str]]:
         """The ``--mount`` flags as dicts, names in their long form."""
-        return [_mount(value) for key, value in self.flags if key == "mount"]
+        return [parse_mount(value) for key, value in self.flags if key == "mount"]
+
+    @property
+    def taken(self) -> list[tuple[str, str]]:
+        """What ``from`` names: ("copy" or "mount", a stage or an image)."""
+        named = [("copy", self.flag("from")), *(("mount", mount.get("from")) for mount in self.mounts)]
+        return [(via, source) for via, source in named if source]
+
+    def refused(self, why: str) -> Step:
+        """The step with ``why`` as its error, if it has none yet."""
+        return replace(self, error=self.error or why)
 
 
 @dataclass
@@ -143,7 +152,7 @@ def parse(text: str, args: Mapping[str, str] | None = None) -> Build:
     """
     nodes, escape = instructions(text)
     given = {name: str(value) for name, value in (args or {}).items() if value is not None}
-    reader = _Reader(escape, _platform_args(given) | given)
+    reader = _Reader(escape, given)
     for node in nodes:
         try:
             reader.read(node)
@@ -170,51 +179,46 @@ def _set(env: Mapping[str, str], pairs: Mapping[str, str]) -> dict[str, str]:
     return {**{key: value for key, value in env.items() if key not in pairs}, **pairs}
 
 
-def _mount(text: str) -> dict[str, str]:
-    fields = dict(part.partition("=")[::2] for part in text.split(","))
-    mount = {_MOUNT_ALIASES.get(key.strip().lower(), key.strip().lower()): value for key, value in fields.items()}
-    return {"type": "bind", "target": "", **mount}
-
-
 class _Reader:
     """Reads instructions downwards; ARG and ENV as they stand at each."""
 
-    def __init__(self, escape: str, args: Mapping[str, str]) -> None:
-        self.escape, self.args = escape, args
-        self.top = State(env=_platform_args(args))
+    def __init__(self, escape: str, args: dict[str, str]) -> None:
+        automatic = _platform_args(args)
+        self.escape, self.args = escape, automatic | args
+        self.top = State(env=automatic)
         self.before: list[Step] = []
         self.stages: list[Stage] = []
 
     def read(self, node: DockerfileInstruction) -> None:
         if node.name == "FROM":
             self.begin(node)
-        elif not self.stages:
+        elif self.stages:
+            self.add(node)
+            if node.name == "ONBUILD":
+                self.stages[-1].onbuild.append(self.trigger(node))
+        else:
             step, state = self.make(node, "", self.top, None)
             if node.name == "ARG":
                 self.top = state
             else:
-                step = replace(step, error=step.error or f"{node.name} stands before the first FROM")
+                step = step.refused(f"{node.name} stands before the first FROM")
             self.before.append(step)
-        elif node.name == "ONBUILD":
-            self.add(node)
-            # BuildKit runs the trigger in the stages that continue this one. (It keeps its line here, for errors.)
-            if not written(node):
-                raise ValueError("ONBUILD takes an instruction")
-            lines = "\n" * (node.start_line - 1)
-            documents = "".join(f"\n{doc.content}{doc.name}" for doc in node.heredocs)
-            try:
-                inner = instructions(f"# escape={self.escape}{lines}{written(node)}{documents}")[0][0]
-            except DockerfileError as error:
-                if "unknown instruction" not in str(error):
-                    raise
-                # BuildKit looks for the instruction in the stages that continue this one
-                self.stages[-1].onbuild.append(error)
-                return
-            if inner.name in ("ONBUILD", "FROM", "MAINTAINER"):
-                raise ValueError(f"ONBUILD cannot hold {inner.name}")
-            self.stages[-1].onbuild.append(replace(inner, start_line=node.start_line, end_line=node.end_line))
-        else:
-            self.add(node)
+
+    def trigger(self, node: DockerfileInstruction) -> DockerfileInstruction | DockerfileError:
+        """What BuildKit runs in the stages that continue this one. It keeps its line here, for errors."""
+        if not written(node):
+            raise ValueError("ONBUILD takes an instruction")
+        lines = "\n" * (node.start_line - 1)
+        documents = "".join(f"\n{doc.content}{doc.name}" for doc in node.heredocs)
+        try:
+            inner = instructions(f"# escape={self.escape}{lines}{written(node)}{documents}")[0][0]
+        except DockerfileError as error:
+            if "unknown instruction" in str(error):  # BuildKit sees that in the stages that continue this one
+                return error
+            raise
+        if inner.name in ("ONBUILD", "FROM", "MAINTAINER"):
+            raise ValueError(f"ONBUILD cannot hold {inner.name}")
+        return replace(inner, start_line=node.start_line, end_line=node.end_line)
 
     def begin(self, node: DockerfileInstruction) -> None:
         if len(node.args) not in (1, 3) or (len(node.args) == 3 and node.args[1].lower() != "as"):
@@ -237,7 +241,7 @@ class _Reader:
             count=count,
         )
         if base != "scratch":  # a stage's name too: BuildKit first looks for a named context
-            step = replace(step, error=step.error or bad_reference(base))
+            step = step.refused(bad_reference(base))
         stage.steps.append(replace(step, stage=name, step=count or None))
         self.stages.append(stage)
         for trigger in parent.onbuild if parent else ():
@@ -252,57 +256,46 @@ class _Reader:
 
     def add(self, node: DockerfileInstruction, onbuild: bool = False) -> None:
         stage = self.stages[-1]
-        made = node.name in STEPS
-        step, state = self.make(node, stage.name, stage.state, stage.count + 1 if made else None)
-        if node.name == "WORKDIR" and posixpath.normpath(state.workdir).strip("/") == "":
+        number = stage.count + 1 if node.name in STEPS else None
+        step, stage.state = self.make(node, stage.name, stage.state, number)
+        if node.name == "WORKDIR" and posixpath.normpath(stage.state.workdir).strip("/") == "":
             step = replace(step, step=None)  # "/" is always there: BuildKit makes and counts no step
         stage.count += step.step is not None
-        stage.state = state
-        origins, error = {}, step.error
-        for kind, source in [("copy", step.flag("from")), *(("mount", mount.get("from")) for mount in step.mounts)]:
-            if source:
-                found = self.find(source, numbers=kind == "copy")
-                if found:
-                    origins[source] = found.name
-                elif not error and kind == "copy" and re.fullmatch(r"[+-]?\d+", source):
-                    error = f"no stage before this one has the number {source[:20]}"
-                else:
-                    error = error or bad_reference(source)
-                if found is stage:
-                    error = error or f"circular dependency: the stage {stage.name} takes from itself"
-                stage.sources.append((origins.get(source, source), kind, found is not None, step.line))
-        line = stage.line if onbuild else step.line
-        stage.steps.append(replace(step, onbuild=onbuild, line=line, origins=origins, error=error))
+        origins: dict[str, str] = {}
+        for via, source in step.taken:
+            found = self.find(source, numbers=via == "copy")
+            if found is stage:
+                step = step.refused(f"circular dependency: the stage {stage.name} takes from itself")
+            elif not found and via == "copy" and re.fullmatch(r"[+-]?\d+", source):
+                step = step.refused(f"no stage before this one has the number {source[:20]}")
+            elif not found:
+                step = step.refused(bad_reference(source))
+            if found:
+                origins[source] = found.name
+            stage.sources.append((found.name if found else source, via, found is not None, step.line))
+        stage.steps.append(replace(step, onbuild=onbuild, line=stage.line if onbuild else step.line, origins=origins))
 
     def finish(self) -> None:
         """Marks what is taken from a stage that comes later: of stages with one name, the last is meant."""
         last = {stage.name: stage.index for stage in self.stages}
         for stage in self.stages:
             for n, step in enumerate(stage.steps):
-                named = [step.flag("from"), *(mount.get("from") for mount in step.mounts)]
-                wanted = next((name for name in named if name and last.get(name.lower(), 0) > stage.index), None)
-                if wanted and not step.error:
-                    stage.steps[n] = replace(step, error=f"the stage {wanted!r} comes later; move it before this one")
+                later = [source for _, source in step.taken if last.get(source.lower(), 0) > stage.index]
+                if later:
+                    stage.steps[n] = step.refused(f"the stage {later[0]!r} comes later; move it before this one")
 
     def make(self, node: DockerfileInstruction, stage: str, state: State, number: int | None) -> tuple[Step, State]:
         """The step and the state after it."""
         flags = [flag.removeprefix("--").partition("=")[::2] for flag in node.flags]
-        plain = Step(node.name, node, stage, number, tuple(node.args), tuple(flags), (), state, node.start_line)
+        step = Step(node.name, node, stage, number, tuple(node.args), tuple(flags), (), state, node.start_line)
         try:
             words, after = self.expand_words(node, state)
             expanded = tuple((key.lower(), self.expand(value, state.env, quotes=False)) for key, value in flags)
             docs = tuple((doc.name, self.heredoc(doc, state.env, node.name != "RUN")) for doc in node.heredocs)
         except ValueError as failed:
-            return replace(plain, error=str(failed)), state
-        step = replace(plain, words=tuple(words), flags=expanded, heredocs=docs)
-        fixed = [pair for raw, pair in zip(node.flags, expanded, strict=True) if "$" not in raw or node.name == "FROM"]
-        error = refusal(node, words, fixed, [_mount(value) for key, value in fixed if key == "mount"])
-        for name, value in flags:
-            if "$" in (value if name == "from" else _mount(value).get("from", "") if name == "mount" else ""):
-                error = error or "from= cannot hold a variable; name a stage with FROM and an ARG above the first FROM"
-            if name == "platform" and value and not step.flag("platform"):
-                error = error or f"{value[:200]} is empty; give the ARG in it a value"
-        return replace(step, error=error), after
+            return step.refused(str(failed)), state
+        step = replace(step, words=tuple(words), flags=expanded, heredocs=docs)
+        return step.refused(refusal(node, words, expanded)), after
 
     def expand(self, word: str, env: Mapping[str, str], quotes: bool = True) -> str:
         return ShellLex(self.escape, env=env, skip_unset_env=False, skip_process_quotes=not quotes).process_word(word)
@@ -312,8 +305,8 @@ class _Reader:
         if name in ("COPY", "ADD") and not node.json:  # split at every space: BuildKit knows no quotes there
             words = re.split(r"[\t\v\f\r ]+", " ".join(words)) if words else []
         if name in ("ENV", "LABEL"):
-            keys, values = ([self.expand(word, env) for word in words[start::3]] for start in (0, 1))
-            pairs = dict(zip(keys, values, strict=True))
+            written_pairs = zip(words[::3], words[1::3], strict=True)
+            pairs = {self.expand(key, env): self.expand(value, env) for key, value in written_pairs}
             after = replace(state, env=_set(env, pairs)) if name == "ENV" else state
             return [f"{key}={value}" for key, value in pairs.items()], after
         if name == "ARG":

@@ -11,17 +11,10 @@ from urllib.parse import unquote
 from imagelab.scans.fields import best_link, first, first_match, mapping, mappings, parse_purl, sequence, text, texts
 from imagelab.scans.findings import SEVERITIES, Report, cvss, newest_cvss, score_severity, severity
 
+#: Component types (schema: type) that are software; files, data and models are no packages.
 PACKAGE_TYPES = (
-    "application",
-    "container",
-    "device",
-    "device-driver",
-    "firmware",
-    "framework",
-    "library",
-    "operating-system",
-    "platform",
-)
+    "application", "container", "device", "device-driver", "firmware", "framework", "library", "operating-system", "platform"
+)  # fmt: skip
 #: Rating methods (schema: scoreMethod) that are CVSS, each with its version.
 _CVSS_METHODS = {"CVSSv2": "2.0", "CVSSv3": "3.0", "CVSSv31": "3.1", "CVSSv4": "4.0"}
 #: Analysis states that say: not a problem here (schema: impactAnalysisState).

