@@ -85,20 +85,17 @@ def plan_build(
     """
     if changes and after is not None:
         raise DockerfileError("Give either changes or after: paths that are edited, or a second tree.")
-    root, path = find_dockerfile(directory, dockerfile)
-    entries = walk(root, read_ignore_file(root, path))
+    root, path, entries = _read(directory, dockerfile)
     first = _stages(path, args, target)
-    args_after = args if args_after is None else args_after
-    lines: set[int] = set()
+    tree_before = make_tree(root, entries, ())
     if after is None:
         edited, lines = _edited(entries, changes, path.name, first)
-        second, tree = _stages(path, args_after, target), make_tree(root, entries, edited)
     else:
-        root_after, path_after = find_dockerfile(after, dockerfile)
-        entries_after = walk(root_after, read_ignore_file(root_after, path_after))
-        edited = _compare(root, entries, root_after, entries_after)
-        second, tree = _stages(path_after, args_after, target), make_tree(root_after, entries_after, edited)
-    tree_before = make_tree(root, entries, ())
+        old = root, entries
+        root, path, entries = _read(after, dockerfile)
+        edited, lines = _compare(*old, root, entries), set()
+    second = _stages(path, args if args_after is None else args_after, target)
+    tree = make_tree(root, entries, edited)
     names = {stage.name for stage in (*first, *second)}
     chosen = (names if same_results else set()) if isinstance(same_results, bool) else set(same_results)
     if unknown := chosen - names:
@@ -152,6 +149,14 @@ def plan_cost(plan: pd.DataFrame) -> pd.Series:
         "unpriced": int((misses & seconds.isna()).sum()),
     }
     return pd.Series(values, dtype="Float64", name="seconds")
+
+
+def _read(
+    directory: str | os.PathLike[str], dockerfile: str | os.PathLike[str] | None
+) -> tuple[Path, Path, list[Entry]]:
+    """The context's root, its Dockerfile and what lies in it."""
+    root, path = find_dockerfile(directory, dockerfile)
+    return root, path, walk(root, read_ignore_file(root, path))
 
 
 def _stages(path: Path, args: Mapping[str, str] | None, target: str | None) -> list[Stage]:

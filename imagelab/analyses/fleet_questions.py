@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 class Question(NamedTuple):
     """What is asked, the columns of the answer, and the SQL behind the common tables; whether it takes a pattern
-    (``*`` stands for any text), and whether it reads the snapshots too."""
+    (``*`` stands for any text)."""
 
     asks: str
     columns: dict[str, str]
     sql: str
     pattern: bool = False
-    files: bool = False
 
 
 #: Tables that every question can use.
@@ -111,7 +110,7 @@ QUESTIONS = {
         FROM (SELECT DISTINCT path, size, digest, layer, images FROM every WHERE hash IN (SELECT hash FROM best))
         GROUP BY path, size, digest HAVING $pattern IS NOT NULL OR count(*) > 1
         ORDER BY extra_bytes DESC, images DESC, path LIMIT 1000""",
-        pattern=True, files=True,
+        pattern=True,
     ),
     "packages": Question(
         "the package versions that are in use, and in how many images",
@@ -170,7 +169,6 @@ WHERE_FILES = QUESTIONS["where"]._replace(
     known.layer_index < based.base_layers AS from_base
     FROM (SELECT DISTINCT path, layer FROM rows) JOIN known USING (layer) JOIN based USING (image)
     ORDER BY based.reference, path, known.layer_index""",
-    files=True,
 )
 #: Which image stands on which base; the joint of "findings".
 BASED = Question(
