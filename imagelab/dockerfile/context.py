@@ -48,13 +48,12 @@ class IgnoreFile:
     rules: list[tuple[str, int]] = field(default_factory=list)  # (as written, line)
 
     def __post_init__(self) -> None:
-        try:
-            # "#" is a comment only at a line's start, which was seen to when the file was read
-            patterns = [f"./{text}" if text.startswith("#") else text for text, _ in self.rules]
-            self._patterns = PatternMatcher(patterns)._patterns
-        except ValueError as error:
-            line = next((line for text, line in self.rules if _is_bad(text)), 1)
-            raise DockerfileError(f"{self.name} line {line}: {error}.") from error
+        self._patterns = []
+        for text, line in self.rules:
+            try:  # "#" is a comment only at a line's start, which was seen to when the file was read
+                self._patterns += PatternMatcher([f"./{text}" if text.startswith("#") else text])._patterns
+            except ValueError as error:
+                raise DockerfileError(f"{self.name} line {line}: {error}.") from error
 
     def match(self, path: str, parent: list[bool]) -> tuple[bool, int | None, list[bool]]:
         """Whether ``path`` is ignored, the deciding rule, and each rule's state for what is beneath it.
@@ -71,14 +70,6 @@ class IgnoreFile:
             if matched:
                 ignored, rule = not pattern.exclusion, index
         return ignored, rule, states
-
-
-def _is_bad(rule: str) -> bool:
-    try:
-        PatternMatcher([rule])
-    except ValueError:
-        return True
-    return False
 
 
 def read_ignore_file(directory: Path, dockerfile: Path) -> IgnoreFile:
@@ -120,11 +111,8 @@ def walk(directory: Path, ignore: IgnoreFile) -> list[Entry]:
                     found.append(Entry(path, kind, size, info.st_mode, ignored, rule))
                     if kind == "directory":
                         todo.append((item.path, path + "/", states))
-                    if not ignored:
-                        while path := posixpath.dirname(path):
-                            if path in kept:
-                                break
-                            kept.add(path)
+                    while not ignored and (path := posixpath.dirname(path)) and path not in kept:
+                        kept.add(path)
         except OSError as error:
             raise DockerfileError(f"The build context {folder} cannot be listed: {error.strerror}.") from error
     found = [replace(e, ignored=False, rule=None) if e.ignored and e.path in kept else e for e in found]
@@ -149,10 +137,7 @@ def find_dockerfile(directory: str | os.PathLike[str], dockerfile: str | os.Path
     raise DockerfileError(f"The Dockerfile {str(dockerfile)[:200]!r} cannot be read: it is neither here nor in {root}.")
 
 
-def build_context(
-    directory: str | os.PathLike[str],
-    dockerfile: str | os.PathLike[str] | None = None,
-) -> pd.DataFrame:
+def build_context(directory: str | os.PathLike[str], dockerfile: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """Every path of a build context: sent to the builder, or held back by which rule.
 
     Parameters

@@ -62,7 +62,7 @@ def _read_status(vertex: Vertex | None, item: dict[str, Any]) -> None:
     if type(current) is not int or not 0 <= current < 2**63:
         raise ValueError(f"a status's current should be a number of bytes, not {str(current)[:40]!r}")
     if vertex and current and not key.startswith("extracting"):
-        vertex.transfers[key] = max(current, vertex.transfers.get(key, 0))
+        vertex.transfer(key, current)
 
 
 def _finish(vertex: Vertex) -> None:

@@ -50,6 +50,10 @@ class Vertex:
         self.status, self.duration = status, duration
         self.cached = {"cached": True, "done": False, "error": False}.get(status)
 
+    def transfer(self, what: str, size: int) -> None:
+        """Bytes of ``what`` so far; a log can tell of a smaller number later."""
+        self.transfers[what] = max(size, self.transfers.get(what, 0))
+
 
 def read_plain(lines: Sequence[str]) -> list[Vertex]:
     """Vertices of ``--progress=plain``: blocks of ``#n …`` lines, interleaved, each begun by the vertex's name.
@@ -113,7 +117,7 @@ def _read_line(vertex: Vertex, body: str, is_new: bool) -> None:
         _read_detail(vertex, detail[1], detail[2])
     elif transfer := _TRANSFER.match(body):
         if size := _SIZE.match(body, transfer.end()):
-            vertex.transfers[transfer[1]] = max(_bytes(size), vertex.transfers.get(transfer[1], 0))
+            vertex.transfer(transfer[1], _bytes(size))
     elif is_new and not vertex.name:
         vertex.name = body
 

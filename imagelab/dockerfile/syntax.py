@@ -15,12 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from e2b_dockerfile_utils import (
-    DockerfileHeredoc,
-    DockerfileInstruction,
-    ShellLex,
-    chomp_heredoc_content,
-)
+from e2b_dockerfile_utils import DockerfileHeredoc, DockerfileInstruction, ShellLex, chomp_heredoc_content
 
 from imagelab.dockerfile.grammar import directives, instructions, parse_mount, written
 from imagelab.dockerfile.refusals import bad_reference, refusal

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
-from imagelab.scans.fields import best_link, first, first_match, mapping, mappings, parse_purl, sequence, text, texts
+from imagelab.scans.fields import Object, best_link, first, first_match, mapping, mappings, parse_purl, text, texts
 from imagelab.scans.findings import SEVERITIES, Report, cvss, newest_cvss, score_severity, severity
 
 #: Component types (schema: type) that are software; files, data and models are no packages.
@@ -21,7 +21,7 @@ _CVSS_METHODS = {"CVSSv2": "2.0", "CVSSv3": "3.0", "CVSSv31": "3.1", "CVSSv4": "
 _HARMLESS = ("not_affected", "false_positive", "resolved", "resolved_with_pedigree")
 
 
-def read_cyclonedx(document: dict[str, Any]) -> Report:
+def read_cyclonedx(document: Object) -> Report:
     """One row per component (finding ``package``) and one per vulnerability and component that it affects."""
     metadata, root = mapping(document, "metadata"), mapping(document, "metadata", "component")
     tool, properties = _tool(metadata.get("tools")), _properties(root)
@@ -62,22 +62,22 @@ def read_cyclonedx(document: dict[str, Any]) -> Report:
     return report
 
 
-def _tool(tools: Any) -> dict[str, Any]:
+def _tool(tools: Any) -> Object:
     """The first of a list (before 1.5), of ``tools.components`` or of ``tools.services``."""
-    listed = sequence(tools) or sequence(mapping(tools).get("components")) or sequence(mapping(tools).get("services"))
-    return mapping(first(listed))
+    inside = mapping(tools)
+    return first(mappings(tools) or mappings(inside.get("components")) or mappings(inside.get("services"))) or {}
 
 
-def _licenses(component: dict[str, Any]) -> str:
+def _licenses(component: Object) -> str:
     licenses = [(mapping(one, "license"), one.get("expression")) for one in mappings(component.get("licenses"))]
     return ", ".join(texts([license.get("id") or license.get("name") or said for license, said in licenses]))
 
 
-def _properties(component: dict[str, Any]) -> dict[str, str | None]:
+def _properties(component: Object) -> dict[str, str | None]:
     return {str(pair.get("name")): text(pair.get("value")) for pair in reversed(mappings(component.get("properties")))}
 
 
-def _package(component: dict[str, Any]) -> dict[str, Any]:
+def _package(component: Object) -> Object:
     properties, purl = _properties(component), text(component.get("purl"))
     parsed = parse_purl(purl)
     name, group = text(component.get("name")), text(component.get("group"))
@@ -94,7 +94,7 @@ def _package(component: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _vulnerability(report: Report, item: dict[str, Any], package: dict[str, Any]) -> None:
+def _vulnerability(report: Report, item: Object, package: Object) -> None:
     analysis, source = mapping(item, "analysis"), mapping(item, "source")
     state = text(analysis.get("state"))
     if state in _HARMLESS:
@@ -126,23 +126,23 @@ def _vulnerability(report: Report, item: dict[str, Any], package: dict[str, Any]
     )
 
 
-def _rating(ratings: list[dict[str, Any]], source: Any) -> dict[str, Any]:
+def _rating(ratings: list[Object], source: Any) -> Object:
     """The rating whose severity counts: of the vulnerability's own source, else NVD's, else the highest."""
 
-    def rank(one: dict[str, Any]) -> tuple[bool, bool, int]:
+    def rank(one: Object) -> tuple[bool, bool, int]:
         name = mapping(one, "source").get("name")
         return name != source, (text(name) or "").lower() != "nvd", -SEVERITIES.index(severity(one.get("severity")))
 
     return min((one for one in ratings if one.get("severity")), key=rank, default={})
 
 
-def _version(rating: dict[str, Any]) -> str | None:
+def _version(rating: Object) -> str | None:
     """The CVSS version of a rating; None where it is no CVSS."""
     vector = text(rating.get("vector")) or ""
     return vector[5:8] if vector.startswith("CVSS:") else _CVSS_METHODS.get(text(rating.get("method")) or "")
 
 
-def _measured(rating: dict[str, Any]) -> dict[str, Any]:
+def _measured(rating: Object) -> Object:
     """A rating's CVSS; many tools write the vector without its beginning, which the method tells."""
     version, vector = _version(rating), text(rating.get("vector"))
     if vector and version != "2.0" and not vector.startswith("CVSS:"):
@@ -151,7 +151,7 @@ def _measured(rating: dict[str, Any]) -> dict[str, Any]:
     return measured | {"cvss_version": measured["cvss_version"] or version}
 
 
-def _fixed(recommendation: Any, package: dict[str, Any]) -> str | None:
+def _fixed(recommendation: Any, package: Object) -> str | None:
     """The version to upgrade to. Trivy recommends for all affected packages in one line."""
     advice = (text(recommendation) or "").split("; Upgrade ")
     if len(advice) > 1:

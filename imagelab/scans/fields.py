@@ -10,12 +10,8 @@ from typing import Any, TypeVar
 from packageurl import PackageURL
 
 T = TypeVar("T")
+Object = dict[str, Any]  # of a JSON document
 LONGEST = 10_000
-#: One vulnerability's name in any of the well-known lists; ``_`` joins it to a package in JFrog's rules.
-VULNERABILITY_ID = (
-    r"(?<![^\W_])(CVE-\d{4}-\d{4,}|GHSA(?:-[^\W_]{4}){3}|(?:PYSEC|GO|RUSTSEC|OSV|MAL|GMS|BDSA)-\d{4}-\d+"
-    r"|(?:ALPINE|DEBIAN|UBUNTU)-(?:CVE-\d{4}-)?\d+|XRAY-\d+|SNYK-(?!CC-)[\w-]{1,100}?-\d{4,})(?![^\W_])"
-)
 _INVISIBLE = {
     code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
     for code in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F)
@@ -52,7 +48,7 @@ def number(value: Any) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def mapping(value: Any, *keys: str) -> dict[str, Any]:
+def mapping(value: Any, *keys: str) -> Object:
     """The object that the keys lead to from ``value``; an empty dict where none is there."""
     for key in keys:
         value = mapping(value).get(key)
@@ -64,7 +60,7 @@ def sequence(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def mappings(values: Any) -> list[dict[str, Any]]:
+def mappings(values: Any) -> list[Object]:
     """The objects of a list, with an empty dict for what is none."""
     return [mapping(value) for value in sequence(values)]
 

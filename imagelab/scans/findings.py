@@ -13,7 +13,7 @@ from cvss import CVSS2, CVSS3, CVSS4, CVSSError
 
 from imagelab.frames import make_frame
 from imagelab.redact import mask
-from imagelab.scans.fields import first, number, sequence, text
+from imagelab.scans.fields import Object, first, number, sequence, text
 
 SEVERITIES = ("unknown", "negligible", "low", "medium", "high", "critical")
 SEVERITY = pd.CategoricalDtype(list(SEVERITIES), ordered=True)
@@ -44,6 +44,11 @@ FINDINGS_COLUMNS: dict[str, Any] = {
     "diff_id": "string",
     "layer_digest": "string",
 }
+#: One vulnerability's name in any of the well-known lists; ``_`` joins it to a package in JFrog's rules.
+VULNERABILITY_ID = (
+    r"(?<![^\W_])(CVE-\d{4}-\d{4,}|GHSA(?:-[^\W_]{4}){3}|(?:PYSEC|GO|RUSTSEC|OSV|MAL|GMS|BDSA)-\d{4}-\d+"
+    r"|(?:ALPINE|DEBIAN|UBUNTU)-(?:CVE-\d{4}-)?\d+|XRAY-\d+|SNYK-(?!CC-)[\w-]{1,100}?-\d{4,})(?![^\W_])"
+)
 _SEVERITY_WORDS = {
     **{severity: severity for severity in SEVERITIES},
     "moderate": "medium",
@@ -96,6 +101,12 @@ def check_name(name: str) -> str:
     return f"{found[1]}{found[2]}" if found else name
 
 
+def masked(value: Any) -> str | None:
+    """A field's text without the secrets in it."""
+    line = text(value)
+    return line and mask(line).text
+
+
 @dataclass
 class Report:
     """What a reader collects from one file; ``read_scan`` makes the frame of it."""
@@ -118,27 +129,22 @@ class Report:
         status = _STATUS_WORDS.get(said, said) or ("fixed" if fixed else None)
         row = {"reference": self.reference} | row
         for column in ("reference", "title", "url", "path", "target"):
-            row[column] = _masked(row.get(column))
+            row[column] = masked(row.get(column))
         row |= {"scanner": self.scanner, "finding": finding, "id": name, "fixed_version": fixed, "status": status}
         row["aliases"] = ", ".join(dict.fromkeys(alias for alias in aliases if alias and alias != name)) or None
         self.rows.append(row)
 
     def skip(self, reason: str, **what: Any) -> None:
         """One finding of the file that makes no row."""
-        self.set_aside.append({key: _masked(value) for key, value in (what | {"reason": reason}).items()})
+        self.set_aside.append({key: masked(value) for key, value in (what | {"reason": reason}).items()})
 
-    def objects(self, values: Any, finding: str) -> Iterator[dict[str, Any]]:
+    def objects(self, values: Any, finding: str) -> Iterator[Object]:
         """The objects of a list; anything else in it is set aside."""
         for value in sequence(values):
             if isinstance(value, dict):
                 yield value
             else:
                 self.skip(f"is {type(value).__name__}, not an object", finding=finding)
-
-
-def _masked(value: Any) -> str | None:
-    line = text(value)
-    return line and mask(line).text
 
 
 def make_findings(rows: list[dict[str, Any]]) -> pd.DataFrame:

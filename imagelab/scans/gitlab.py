@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from imagelab.scans.fields import VULNERABILITY_ID, first, first_match, mapping, mappings, sequence, text, texts
-from imagelab.scans.findings import Report, cvss, newest_cvss, severity
+from imagelab.scans.fields import Object, first, first_match, mapping, mappings, sequence, text, texts
+from imagelab.scans.findings import VULNERABILITY_ID, Report, cvss, newest_cvss, severity
 
 
-def scan_type(document: dict[str, Any]) -> str | None:
+def scan_type(document: Object) -> str | None:
     """Of a GitLab report: the scan's type, which before ``scan`` stood in each vulnerability."""
     one = _first_vulnerability(document)
     return text(mapping(document, "scan").get("type") or ("identifiers" in one and one.get("category")))
 
 
-def is_gitlab(document: dict[str, Any]) -> bool:
+def is_gitlab(document: Object) -> bool:
     """Whether the document is a GitLab report of packages in images."""
     kind = scan_type(document)
     if kind is not None:
@@ -26,11 +26,11 @@ def is_gitlab(document: dict[str, Any]) -> bool:
     return not document.get("vulnerabilities") or "dependency" in mapping(one, "location")
 
 
-def _first_vulnerability(document: dict[str, Any]) -> dict[str, Any]:
+def _first_vulnerability(document: Object) -> Object:
     return mapping(first(sequence(document.get("vulnerabilities"))))
 
 
-def read_gitlab(document: dict[str, Any]) -> Report:
+def read_gitlab(document: Object) -> Report:
     """Rows of the vulnerabilities."""
     scan, scanner = mapping(document, "scan"), mapping(document, "scan", "scanner")
     name = scanner.get("id") or scanner.get("name") or mapping(_first_vulnerability(document), "scanner").get("id")
@@ -67,7 +67,7 @@ def read_gitlab(document: dict[str, Any]) -> Report:
     return report
 
 
-def _name(item: dict[str, Any], identifiers: list[dict[str, Any]], names: list[str]) -> Any:
+def _name(item: Object, identifiers: list[Object], names: list[str]) -> Any:
     """The CVE, else another well-known name, else what the report calls it."""
     if names and identifiers[0].get("type") == "cve":
         return names[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from imagelab.scans.fields import first, mapping, mappings, sequence, text, texts
+from imagelab.scans.fields import Object, first, mapping, mappings, sequence, text, texts
 from imagelab.scans.findings import Report, cvss, newest_cvss, severity
 
 
@@ -18,7 +18,7 @@ def is_match(document: Any) -> bool:
     return {"vulnerability", "artifact"} <= mapping(document).keys()
 
 
-def read_grype(document: dict[str, Any]) -> Report:
+def read_grype(document: Object) -> Report:
     """Rows of the matches; ignored matches are set aside with their rule."""
     report = Report("grype", "Grype JSON")
     source, target = mapping(document, "source"), mapping(document, "source", "target")
@@ -51,7 +51,7 @@ def read_grype(document: dict[str, Any]) -> Report:
     return report
 
 
-def _match(report: Report, match: dict[str, Any], knows_exploited: bool) -> None:
+def _match(report: Report, match: Object, knows_exploited: bool) -> None:
     vulnerability, artifact = mapping(match, "vulnerability"), mapping(match, "artifact")
     related = mappings(match.get("relatedVulnerabilities"))
     everywhere = [vulnerability, *related]
@@ -81,7 +81,7 @@ def _match(report: Report, match: dict[str, Any], knows_exploited: bool) -> None
     )
 
 
-def _scores(vulnerability: dict[str, Any]) -> list[dict[str, Any]]:
+def _scores(vulnerability: Object) -> list[Object]:
     """The list of today, or the two fields of Grype 0.7."""
     flat, listed = [mapping(vulnerability, key) for key in ("cvssV2", "cvssV3")], mappings(vulnerability.get("cvss"))
     return [

@@ -13,10 +13,9 @@ from typing import Any
 import pandas as pd
 
 from imagelab.errors import ScanFormatError
-from imagelab.redact import mask
 from imagelab.scans import cyclonedx, gitlab, grype, hadolint, refused, sarif, spdx, trivy
 from imagelab.scans.fields import mapping, text
-from imagelab.scans.findings import Report, make_findings
+from imagelab.scans.findings import Report, make_findings, masked
 
 MAX_BYTES = 512 * 1024 * 1024
 KNOWN = (
@@ -67,17 +66,9 @@ def read_scan(
 def make_scan(reports: list[tuple[str, Report]]) -> pd.DataFrame:
     """The frame of read reports, each under the name of its file."""
     frame = make_findings([row for _, report in reports for row in report.rows])
-    known: dict[str, Any] = {
-        "scanner_version": None,
-        "scanned": None,
-        "database_built": None,
-        "image_id": None,
-        "digests": [],
-        "tags": [],
-    }
+    known = dict.fromkeys(("scanner_version", "scanned", "database_built", "image_id")) | {"digests": [], "tags": []}
     reports_read = [
-        {"file": name, "format": report.format, "scanner": report.scanner}
-        | {"reference": report.reference and mask(report.reference).text}
+        {"file": name, "format": report.format, "scanner": report.scanner, "reference": masked(report.reference)}
         | known
         | report.attrs
         for name, report in reports
@@ -107,12 +98,16 @@ def parse_report(data: bytes, name: str) -> Report:
     if not data.strip():
         raise ScanFormatError(f"{name}: the file is empty; the scan wrote no report.")
     try:
-        document = _documents(data)
+        return _dispatch(_load(data, name), name)
     except RecursionError:
-        raise ScanFormatError(f"{name}: JSON nested too deeply; no scanner writes that.") from None
+        raise ScanFormatError(f"{name}: nested too deeply; no scanner writes that.") from None
+
+
+def _load(data: bytes, name: str) -> Any:
+    try:
+        return _documents(data)
     except ValueError as error:
-        known = refused.name_text(data[:20_000].decode("utf-8", "replace"))
-        if known:
+        if known := refused.name_text(data[:20_000].decode("utf-8", "replace")):
             raise _refusal(name, known) from None
         if "Extra data" in str(error):
             raise ScanFormatError(
@@ -120,10 +115,6 @@ def parse_report(data: bytes, name: str) -> Report:
                 "several files are read together."
             ) from None
         raise ScanFormatError(f"{name}: neither JSON nor a text that is known: {error}. Known: {KNOWN}.") from None
-    try:
-        return _dispatch(document, name)
-    except RecursionError:
-        raise ScanFormatError(f"{name}: nested too deeply; no scanner writes that.") from None
 
 
 def _documents(data: bytes) -> Any:
@@ -165,8 +156,7 @@ def _dispatch(document: Any, name: str) -> Report:
             if inner := mapping(document, *keys):
                 kind = text(document.get("predicateType"))
                 return _dispatch(inner, f"{name}: in {kind}" if kind else name)
-    known = refused.name_document(document)
-    if known:
+    if known := refused.name_document(document):
         raise _refusal(name, known)
     shape = f"a {type(document).__name__}"
     if isinstance(document, dict):

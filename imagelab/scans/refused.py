@@ -34,10 +34,7 @@ _TEXTS = {
     r"\A(?:BZh|\ufffd7zXZ|\(\ufffd/\ufffd)": ("a compressed file", "the report unpacked, or packed with gzip"),
     r"\A(?=[^\n]*[,;][^\n]*[,;])[^\n{]*\bseverity\b": ("a scanner's CSV", "its JSON or SARIF"),
     r"^NAME +INSTALLED|^No vulnerabilities found": ("Grype's table", _GRYPE),
-    r"[┌│]|^Total: \d": (
-        "a scanner's table for people",
-        "its JSON (`--format json` with Trivy, `-o json` with Grype)",
-    ),
+    r"[┌│]|^Total: \d": ("a scanner's table for people", "its JSON (`--format json` with Trivy, `-o json` with Grype)"),
 }
 
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from imagelab.scans.fields import (
     LONGEST,
-    VULNERABILITY_ID,
+    Object,
     at_line,
     first,
     first_match,
@@ -26,7 +26,7 @@ from imagelab.scans.fields import (
     text,
     texts,
 )
-from imagelab.scans.findings import SEVERITIES, Report, cvss, newest_cvss, score_severity, severity
+from imagelab.scans.findings import SEVERITIES, VULNERABILITY_ID, Report, cvss, newest_cvss, score_severity, severity
 
 #: How scanners say which package is vulnerable. Every repetition is bounded: a message can be made to be slow.
 _SENTENCES = [
@@ -47,7 +47,7 @@ _SENTENCES = [
 _LEVELS = {"error": "high", "warning": "medium", "note": "low", "none": "negligible"}
 
 
-def read_sarif(document: dict[str, Any]) -> Report:
+def read_sarif(document: Object) -> Report:
     """Rows of every run's results; passed, suppressed and absent ones are set aside."""
     report = Report("", "SARIF")
     scanners = []
@@ -80,7 +80,7 @@ def _scanner(name: str) -> str:
     return next((short for part, short in known.items() if part in name.lower()), name.lower())
 
 
-def _rule(result: dict[str, Any], rules: list[dict[str, Any]], by_id: dict[str, Any]) -> dict[str, Any]:
+def _rule(result: Object, rules: list[Object], by_id: Object) -> Object:
     reference = mapping(result, "rule")
     name = result.get("ruleId") or reference.get("id")
     if isinstance(name, str) and name in by_id:
@@ -89,9 +89,7 @@ def _rule(result: dict[str, Any], rules: list[dict[str, Any]], by_id: dict[str, 
     return rules[index] if isinstance(index, int) and 0 <= index < len(rules) else {}
 
 
-def _result(
-    report: Report, run: dict[str, Any], result: dict[str, Any], rule: dict[str, Any], suppressible: bool
-) -> None:
+def _result(report: Report, run: Object, result: Object, rule: Object, suppressible: bool) -> None:
     properties, tags = mapping(rule, "properties"), texts(mapping(rule, "properties").get("tags"))
     message, help_text = _message(result, rule), mapping(rule, "help").get("text")
     rule_id = text(result.get("ruleId")) or text(mapping(result, "rule").get("id")) or text(rule.get("id"))
@@ -139,7 +137,7 @@ def _result(
     )
 
 
-def _message(result: dict[str, Any], rule: dict[str, Any]) -> str:
+def _message(result: Object, rule: Object) -> str:
     message = mapping(result, "message")
     template = mapping(rule, "messageStrings", str(message.get("id"))).get("text")
     known = (message.get("text"), message.get("markdown"), template)
@@ -155,7 +153,7 @@ def _field(label: str, *lines: Any, value: str = r"[^\n]+") -> str | None:
 
 
 def _package(
-    rule: dict[str, Any], tags: list[str], message: str, help_text: Any
+    rule: Object, tags: list[str], message: str, help_text: Any
 ) -> tuple[str | None, str | None, str | None, str]:
     """Package, version and type, out of a scanner's sentence (given too), Trivy's lines, or the rule's help."""
     short, full = (str(mapping(rule, key).get("text"))[:2500] for key in ("shortDescription", "fullDescription"))
@@ -171,7 +169,7 @@ def _package(
     return package, _field("(?:Installed )?Version", message, help_text), _field("Type", message, help_text), ""
 
 
-def _finding(rule: dict[str, Any], tags: list[str], vulnerable: bool) -> str:
+def _finding(rule: Object, tags: list[str], vulnerable: bool) -> str:
     name = (text(rule.get("name")) or "").lower()
     for finding in ("misconfiguration", "secret", "license"):
         if finding in name or finding in tags:
@@ -179,7 +177,7 @@ def _finding(rule: dict[str, Any], tags: list[str], vulnerable: bool) -> str:
     return "vulnerability" if vulnerable or "vulnerability" in name else "misconfiguration"
 
 
-def _measured(properties: dict[str, Any], message: str) -> dict[str, Any]:
+def _measured(properties: Object, message: str) -> Object:
     """The CVSS of Scout's message, or of the properties that the others write."""
     return newest_cvss(
         [
@@ -192,7 +190,7 @@ def _measured(properties: dict[str, Any], message: str) -> dict[str, Any]:
 
 
 def _severity(
-    result: dict[str, Any], rule: dict[str, Any], tags: list[str], message: str, score: float | None
+    result: Object, rule: Object, tags: list[str], message: str, score: float | None
 ) -> tuple[str, str | None]:
     """The scanner's own word, else the score's, else the level's; and which of the two it was."""
     said = (
@@ -210,14 +208,14 @@ def _severity(
     return _LEVELS.get(str(level), "unknown"), "level"
 
 
-def _path(run: dict[str, Any], artifact: dict[str, Any]) -> str | None:
+def _path(run: Object, artifact: Object) -> str | None:
     index, known = artifact.get("index"), sequence(run.get("artifacts"))
     if "uri" not in artifact and isinstance(index, int) and 0 <= index < len(known):
         artifact = mapping(known[index], "location")
     return text(unquote(text(artifact.get("uri")) or "").removeprefix("file://"))
 
 
-def _fixed(result: dict[str, Any], rule: dict[str, Any], message: str) -> str | None:
+def _fixed(result: Object, rule: Object, message: str) -> str | None:
     help_texts = mapping(rule, "help")
     fixed = (
         _field("Fix(?:ed)? Version", message, help_texts.get("text"))
@@ -228,7 +226,7 @@ def _fixed(result: dict[str, Any], rule: dict[str, Any], message: str) -> str | 
     return None if fixed and fixed.lower() in ("not fixed", "none", "no fix available") else fixed
 
 
-def _title(finding: str, rule: dict[str, Any], message: str) -> str | None:
+def _title(finding: str, rule: Object, message: str) -> str | None:
     short = text(mapping(rule, "shortDescription").get("text"))
     if finding == "misconfiguration" and message:
         found = _field("Message", message) or message
@@ -236,7 +234,7 @@ def _title(finding: str, rule: dict[str, Any], message: str) -> str | None:
     return short or text(mapping(rule, "fullDescription").get("text")) or message
 
 
-def _set_aside(result: dict[str, Any], suppressible: bool) -> str | None:
+def _set_aside(result: Object, suppressible: bool) -> str | None:
     """Why a result is no finding of this run (SARIF 3.27.9, 3.27.23, 3.27.24), or None."""
     kind = result.get("kind", "fail")
     if kind in ("pass", "notApplicable", "informational"):

@@ -6,22 +6,10 @@ Fields as in the SPDX specifications, 2.3 annex F (external references) and the 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
 
-from imagelab.scans.fields import (
-    VULNERABILITY_ID,
-    first,
-    first_match,
-    mapping,
-    mappings,
-    parse_purl,
-    sequence,
-    text,
-    texts,
-)
-from imagelab.scans.findings import Report, cvss, newest_cvss, severity
+from imagelab.scans.fields import Object, first, first_match, mapping, mappings, parse_purl, sequence, text, texts
+from imagelab.scans.findings import VULNERABILITY_ID, Report, cvss, newest_cvss, severity
 
-_Facts = dict[str, Any]
 _ROOT = "what the document describes, not a package in it"
 _VEX = {
     "VexAffectedVulnAssessmentRelationship": "affected",
@@ -31,7 +19,7 @@ _VEX = {
 }
 
 
-def read_spdx(document: _Facts) -> Report:
+def read_spdx(document: Object) -> Report:
     """SPDX 2: a row per package, and per security advisory that a package refers to."""
     creation = mapping(document, "creationInfo")
     report = Report("spdx", f"{text(document.get('spdxVersion')) or 'SPDX-2'} JSON", text(document.get("name")))
@@ -74,11 +62,11 @@ def read_spdx(document: _Facts) -> Report:
     return report
 
 
-def read_spdx3(document: _Facts) -> Report:
+def read_spdx3(document: Object) -> Report:
     """SPDX 3: a row per package, and per package and vulnerability that a relationship joins."""
     report = Report("spdx", "SPDX-3 JSON")
     graph = list(report.objects(document.get("@graph"), "element"))
-    kinds: dict[str, list[_Facts]] = defaultdict(list)
+    kinds: dict[str, list[Object]] = defaultdict(list)
     for element in graph:
         kinds[_kind(element)].append(element)
     _name_tool(report, first(texts([one.get("name") for one in kinds["Tool"]])))
@@ -86,7 +74,7 @@ def read_spdx3(document: _Facts) -> Report:
     report.attrs["scanned"] = first(text(one.get("created")) for one in kinds["CreationInfo"])
     # an SBOM's root is the image; without other packages it is all there is
     roots = {name for one in kinds["Sbom"] for name in texts(one.get("rootElement"))}
-    packages: dict[str, _Facts] = {}
+    packages: dict[str, Object] = {}
     for item in kinds["Package"]:
         purl = text(item.get("software_packageUrl")) or _identifier(item, "packageUrl", "purl")
         row = packages[_id(item)] = {
@@ -100,7 +88,7 @@ def read_spdx3(document: _Facts) -> Report:
             report.skip(_ROOT, finding="package", id=item.get("name"))
         else:
             report.add("package", purl or item.get("name"), **row)
-    vulnerabilities: dict[str, _Facts] = {
+    vulnerabilities: dict[str, Object] = {
         _id(item): {
             "id": _identifier(item, "cve", "securityOther") or text(item.get("name")),
             "title": item.get("description") or item.get("summary"),
@@ -121,11 +109,11 @@ def read_spdx3(document: _Facts) -> Report:
 
 
 def _assessments(
-    graph: list[_Facts], vulnerabilities: dict[str, _Facts]
-) -> tuple[dict[tuple[str, str], _Facts], dict[str, list[_Facts]]]:
+    graph: list[Object], vulnerabilities: dict[str, Object]
+) -> tuple[dict[tuple[str, str], Object], dict[str, list[Object]]]:
     """What is said of each vulnerability in each package, and its scores; EPSS and exploits go to the vulnerability."""
-    pairs: dict[tuple[str, str], _Facts] = {}
-    scores: dict[str, list[_Facts]] = defaultdict(list)
+    pairs: dict[tuple[str, str], Object] = {}
+    scores: dict[str, list[Object]] = defaultdict(list)
     for relation in graph:
         kind, start = _kind(relation), str(relation.get("from"))
         ends = [str(one) for one in sequence(relation.get("to"))] or [""]
@@ -157,14 +145,14 @@ def _type(purl: str | None) -> str | None:
     return parsed.type if parsed else None
 
 
-def _kind(element: _Facts) -> str:
+def _kind(element: Object) -> str:
     return str(element.get("type") or element.get("@type")).rpartition("_")[2]
 
 
-def _id(element: _Facts) -> str:
+def _id(element: Object) -> str:
     return str(element.get("spdxId") or element.get("@id"))
 
 
-def _identifier(element: _Facts, *kinds: str) -> str | None:
+def _identifier(element: Object, *kinds: str) -> str | None:
     listed = mappings(element.get("externalIdentifier"))
     return first(text(one.get("identifier")) for one in listed if one.get("externalIdentifierType") in kinds)

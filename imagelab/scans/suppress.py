@@ -19,7 +19,7 @@ from packageurl import PackageURL
 from imagelab.errors import ScanFormatError
 from imagelab.frames import make_frame
 from imagelab.redact import mask
-from imagelab.scans.fields import first, mapping, mappings, parse_purl, sequence, text, texts
+from imagelab.scans.fields import Object, first, mapping, mappings, parse_purl, sequence, text, texts
 from imagelab.scans.findings import check_name
 
 SET_ASIDE_COLUMNS = dict.fromkeys(("file", "finding", "id", "package", "severity", "reason"), "string")
@@ -176,7 +176,7 @@ def _expiry(value: Any) -> date | None:
     return value
 
 
-def _entries(item: dict[str, Any], key: str) -> list[Any]:
+def _entries(item: Object, key: str) -> list[Any]:
     value = item.get(key)
     if value is not None and not isinstance(value, list):
         raise ValueError(f"{key} is {type(value).__name__}, not a list")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from imagelab.scans.fields import at_line, best_link, first, first_match, mapping, mappings, text, texts
+from imagelab.scans.fields import Object, at_line, best_link, first, first_match, mapping, mappings, text, texts
 from imagelab.scans.findings import Report, cvss, newest_cvss, severity
 
 
@@ -59,7 +59,7 @@ def read_trivy(document: Any) -> Report:
     return report
 
 
-def _common(result: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+def _common(result: Object, item: Object) -> Object:
     layer = mapping(item, "Layer")
     return {
         "target": result.get("Target"),
@@ -71,7 +71,7 @@ def _common(result: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _vulnerability(result: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+def _vulnerability(result: Object, item: Object) -> Object:
     purl = text(mapping(item, "PkgIdentifier").get("PURL")) or text(item.get("PkgRef") or item.get("Ref"))
     return {
         "id": item.get("VulnerabilityID"),
@@ -89,7 +89,7 @@ def _vulnerability(result: dict[str, Any], item: dict[str, Any]) -> dict[str, An
     } | _scores(mapping(item, "CVSS"), text(item.get("SeveritySource")))
 
 
-def _scores(by_source: dict[str, Any], severity_source: str | None) -> dict[str, Any]:
+def _scores(by_source: Object, severity_source: str | None) -> Object:
     """The source that gave the severity speaks first, then NVD, then whoever has a score."""
     for source in dict.fromkeys([severity_source, "nvd", *sorted(by_source)]):
         given = mapping(by_source, source or "")
@@ -99,7 +99,7 @@ def _scores(by_source: dict[str, Any], severity_source: str | None) -> dict[str,
     return cvss(None)
 
 
-def _misconfiguration(result: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+def _misconfiguration(result: Object, item: Object) -> Object:
     return {
         "id": item.get("ID") or item.get("AVDID"),
         "aliases": texts([item.get("AVDID")]),
@@ -110,12 +110,12 @@ def _misconfiguration(result: dict[str, Any], item: dict[str, Any]) -> dict[str,
     }
 
 
-def _secret(result: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+def _secret(result: Object, item: Object) -> Object:
     path = at_line(result.get("Target"), item.get("StartLine"))
     return {"id": item.get("RuleID"), "path": path, "type": item.get("Category")}
 
 
-def _license(result: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+def _license(result: Object, item: Object) -> Object:
     return {
         "id": item.get("Name"),
         "package": item.get("PkgName"),
