@@ -88,8 +88,7 @@ def advise(
                 }
                 for layer_index, group in found.groupby("layer_index")
             ]
-    frame = make_frame(rows, {key: dtype for key, dtype in ADVICE_COLUMNS.items() if not key.startswith("accepted")})
-    frame = accept(frame, accepted)[list(ADVICE_COLUMNS)]
+    frame = accept(make_frame(rows, ADVICE_COLUMNS), accepted)
     return frame.sort_values(["reference", "bytes"], ascending=[True, False], kind="stable", ignore_index=True)
 
 

@@ -68,11 +68,8 @@ def overview(
 
 def _size(image: Image) -> Answer:
     frame = layers(image)
-    size, content, used = (
-        frame[name].sum() if frame[name].notna().all() else pd.NA for name in ("size", "content_size", "disk_usage")
-    )
-    known = [(size, "of files"), (content, "as stored and sent"), (used, "on the engine's disk")]
-    known = [(f"{format_bytes(value)}", words) for value, words in known if pd.notna(value)]
+    sizes = {"size": "of files", "content_size": "as stored and sent", "disk_usage": "on the engine's disk"}
+    known = [(format_bytes(frame[name].sum()), words) for name, words in sizes.items() if frame[name].notna().all()]
     count = f"{len(frame)} {'layer' if len(frame) == 1 else 'layers'}"
     if not known:
         return None, f"{count}, not all of known size"

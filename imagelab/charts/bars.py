@@ -32,14 +32,9 @@ def layer_bars(layers: pd.DataFrame, mark: str | None = None) -> go.Figure:
     plotly.graph_objects.Figure
     """
     rows, measure = theme.sized(layers)
+    rows, key = _lettered(rows)
     rows["kind"] = rows["instruction"].map(theme.instruction_kind)
     rows["start"] = rows.groupby("reference", sort=False)["bytes"].cumsum() - rows["bytes"]
-    key = next((name for name in ("chain_id", "diff_id", "digest") if rows[name].notna().all()), "chain_id")
-    rows["images"] = rows[key].map(rows.groupby(key)["reference"].nunique()).fillna(1).astype("int64")
-    rows["shared"] = rows["images"].gt(1)
-    names = rows.loc[rows["shared"] & rows["bytes"].gt(0), key].drop_duplicates()
-    letters = {name: _letter(place) for place, name in enumerate(names)}
-    rows["letter"] = [letters.get(name, "") for name in rows[key]]
     rows["marked"] = rows["diff_id"].eq(mark or "").fillna(False)
     totals = rows.groupby("reference", sort=False)["bytes"].sum()
     top = float(totals.max()) if len(totals) else 0.0
@@ -84,12 +79,22 @@ def layer_bars(layers: pd.DataFrame, mark: str | None = None) -> go.Figure:
         common = rows[rows["shared"]].drop_duplicates(key)["bytes"].sum()
         finding = f"{format_bytes(totals.min())} to {format_bytes(top)}: {escape(totals.idxmax(), 44)} is the biggest; "
         finding += f"layers of {format_bytes(common)} are shared" if common else "no layer is shared"
-    same = f"; the same letter is the same layer (by {key})" if letters else ""
+    same = f"; the same letter is the same layer (by {key})" if rows["letter"].any() else ""
     figure.update_layout(barmode="overlay")
     theme.label_rows(figure, [escape(reference, 44) for reference in totals.index])
     measure = f"Layers, base first, in {measure}{same}"
     theme.titled(figure, finding, measure, height=170 + 46 * len(totals), bytes_axis="x", top=top)
     return theme.legend_above(figure.update_xaxes(range=[0, top * 1.14]))
+
+
+def _lettered(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """With the number of ``images`` that hold each layer and the ``letter`` of those in several; and what is the same."""
+    key = next((name for name in ("chain_id", "diff_id", "digest") if rows[name].notna().all()), "chain_id")
+    images = rows[key].map(rows.groupby(key)["reference"].nunique()).fillna(1).astype("int64")
+    names = rows.loc[images.gt(1) & rows["bytes"].gt(0), key].drop_duplicates()
+    letters = {name: _letter(place) for place, name in enumerate(names)}
+    letter = [letters.get(name, "") for name in rows[key]]
+    return rows.assign(images=images, shared=images.gt(1), letter=letter), key
 
 
 def _letter(place: int) -> str:

@@ -48,10 +48,7 @@ def build_gantt(logs: pd.DataFrame | Mapping[str, pd.DataFrame]) -> go.Figure:
     for row, frame in enumerate(drawn.values(), 1):
         _bars(figure, frame, row)
         figure.update_yaxes(autorange="reversed", row=row, col=1)
-    kinds = {kind for frame in drawn.values() for kind in frame["kind"]}
-    theme.legend_swatches(
-        figure, [(kind, colour) for kind, colour in theme.INSTRUCTION_COLOURS.items() if kind in kinds]
-    )
+    theme.kind_swatches(figure, pd.concat(drawn.values())["kind"])
     figure.update_layout(barmode="overlay", xaxis={"visible": True}, yaxis={"visible": True})
     figure.update_xaxes(ticksuffix=" s", row=len(drawn), col=1)
     told = []

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.colors import hex_to_rgb
 
 from imagelab.charts import theme
 from imagelab.display import escape
@@ -85,6 +86,7 @@ def scan_flow(changes: pd.DataFrame) -> go.Figure:
     colours = theme.SEVERITY_COLOURS | {"not there": "#c9ced6", "gone": "#009e73"}
     order = [*_WORST_FIRST, "not there", "gone"]
     left, right = (flows.groupby(level=side).sum().reindex(order).dropna().astype("int64") for side in (0, 1))
+    faint = "rgba({},{},{},0.25)"
     figure = go.Figure(
         go.Sankey(
             arrangement="fixed",
@@ -102,7 +104,10 @@ def scan_flow(changes: pd.DataFrame) -> go.Figure:
                 "source": [left.index.get_loc(before) for before, _ in flows.index],
                 "target": [len(left) + right.index.get_loc(after) for _, after in flows.index],
                 "value": list(flows),
-                "color": [_faint(colours[before if before != "not there" else after]) for before, after in flows.index],
+                "color": [
+                    faint.format(*hex_to_rgb(colours[after if old == "not there" else old]))
+                    for old, after in flows.index
+                ],
                 "customdata": [f"{count}: {before} → {after}" for (before, after), count in flows.items()],
                 "hovertemplate": "%{customdata}<extra></extra>",
             },
@@ -216,8 +221,3 @@ def _middles(totals: list[int]) -> list[float]:
     scale = max(1 - gap * (len(totals) - 1), 0.2) / (sum(totals) or 1)
     starts = [sum(totals[:n]) * scale + gap * n for n in range(len(totals))]
     return [min(max(start + total * scale / 2, 0.001), 0.999) for start, total in zip(starts, totals, strict=True)]
-
-
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.25)"

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 import plotly.io as pio
+from plotly.colors import hex_to_rgb
 
 from imagelab.display import clean, escape
 from imagelab.errors import ImagelabError
@@ -95,7 +96,7 @@ def instruction_kind(instruction: Any) -> str:
 
 def text_on(colour: str) -> str:
     """Near-black or white, whichever reads better on a hexadecimal colour (WCAG 2 relative luminance)."""
-    red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (part / 255 for part in hex_to_rgb(colour))
     return "#111111" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.2 else "#ffffff"
 
 
@@ -207,6 +208,12 @@ def quoted(names: Iterable[Any], most: int = 3, width: int = 40) -> str:
 def nothing(finding: str) -> go.Figure:
     """An empty figure whose title says why."""
     return titled(go.Figure(), finding, "", height=150).update_layout(xaxis_visible=False, yaxis_visible=False)
+
+
+def kind_swatches(figure: go.Figure, kinds: Iterable[str]) -> None:
+    """`legend_swatches` of these kinds of instructions, in the theme's order."""
+    drawn = set(kinds)
+    legend_swatches(figure, [(kind, colour) for kind, colour in INSTRUCTION_COLOURS.items() if kind in drawn])
 
 
 def legend_swatches(figure: go.Figure, colours: Sequence[tuple[str, str]]) -> None:

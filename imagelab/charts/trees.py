@@ -74,10 +74,7 @@ def size_tree(history: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
     if images == 1:
         finding = f"{escape(rows['reference'].iloc[0], 44)}: {finding}"
     figure = go.Figure(tree_trace(nodes, shape))
-    kinds = set(rows["kind"])
-    theme.legend_swatches(
-        figure, [(kind, colour) for kind, colour in theme.INSTRUCTION_COLOURS.items() if kind in kinds]
-    )
+    theme.kind_swatches(figure, rows["kind"])
     measure = f"Image, base or own, instruction, layer; area is {measure}. Click to zoom"
     return theme.titled(figure, finding, measure, height=540)
 

@@ -108,7 +108,7 @@ class LayerExplorer(Panel):
         image = self.images[self.image.index]
         with self.working(f"Reading the files of {clean(image.reference, 60)}"):
             self._files = il.files(image)
-            self._waste = il.waste(image).sort_values("bytes", ascending=False, ignore_index=True)
+            self._waste = il.waste(image)
             self.kind.options = ["all kinds", *sorted(self._files["kind"].astype("str").unique())]
             self.layer.max = max(len(image.layers) - 1, 0)
         self._layer_chosen()
