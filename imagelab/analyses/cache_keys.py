@@ -214,9 +214,8 @@ class Keys:
                 reads.stages[stage, source] = digest(target, self.content(stage, source))
             elif kind == "bind" and not origin:
                 # the source's own name is not in the key, the names beneath it are
-                source = clean(mount.get("source", "."))
-                found = self.find(source, (), reads)
-                names = {path: posixpath.relpath(path, source) for path in found}
+                found = self.find(clean(source), (), reads)
+                names = {path: posixpath.relpath(path, clean(source)) for path in found}
                 reads.context |= {path: f"{target} {names[path]} {token}" for path, token in found.items()}
         return definition
 

@@ -41,7 +41,8 @@ def _measure(frame: pd.DataFrame, layers: int) -> tuple[float, int, float]:
     directory = (frame["kind"] == "directory").to_numpy()
     sizes = frame["size"].to_numpy()
 
-    smallest = np.full(tree.size, -1, np.int64)
+    unseen = np.iinfo(np.int64).max
+    smallest = np.full(tree.size, unseen)
     total = np.zeros(tree.size, np.int64)
     times = np.zeros(tree.size, np.int64)
     missed = np.zeros(tree.size, bool)  # where dive gave up on a layer: -1 byte in its sum, if seen nowhere else
@@ -61,13 +62,13 @@ def _measure(frame: pd.DataFrame, layers: int) -> tuple[float, int, float]:
         if layer:
             user_bytes += int(sizes[rows].sum())
         else:  # dive looks for what the first layer's whiteouts remove in that layer itself
-            stacked, stacked_size, stacked_directory = present | marked, size_here.copy(), directory_here.copy()
+            stacked, stacked_size, stacked_directory = present | marked, size_here, directory_here
         inner = np.zeros(tree.size, bool)
         inner[tree.parents[np.concatenate([np.flatnonzero(present | marked), removed])]] = True
         leaves = np.flatnonzero((present | marked) & ~inner)
         weight = np.zeros(len(removed), np.int64)
         for place, node in enumerate(removed):
-            if stacked_directory[node]:
+            if stacked[node] and stacked_directory[node]:
                 below = slice(node, tree.ends[node])
                 weight[place] = stacked_size[below][stacked[below]].sum()
         seen = np.concatenate([leaves, removed])
@@ -81,18 +82,14 @@ def _measure(frame: pd.DataFrame, layers: int) -> tuple[float, int, float]:
             seen, size_seen = seen[kept], size_seen[kept]
         np.add.at(total, seen, size_seen)
         np.add.at(times, seen, 1)
-        fresh = np.full(tree.size, np.iinfo(np.int64).max)
-        np.minimum.at(fresh, seen, size_seen)
-        smallest[seen] = np.where(smallest[seen] < 0, fresh[seen], np.minimum(smallest[seen], fresh[seen]))
+        np.minimum.at(smallest, seen, size_seen)
         for node in removed:
             stacked[node : tree.ends[node]] = False
-        gone = ~stacked
-        stacked_size[gone], stacked_directory[gone] = 0, False
         stacked |= present
         stacked_size[present], stacked_directory[present] = size_here[present], directory_here[present]
     everything = int(total.sum())
     wasted = int(total[times > 1].sum())
-    known = smallest >= 0
+    known = smallest < unseen
     least = int(smallest[known].sum()) - int((missed & ~known).sum())
     score = least / everything if everything else 1.0
     if not user_bytes:  # as Go divides
