@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -70,43 +72,42 @@ def check(
         No limit at all, ``max_growth`` without ``against``, ``fail_on`` without ``scan``, a size or severity that is
         none, or a ``.dive-ci`` that cannot be read.
     """
-    image = one_image(image)
     if (max_growth is None) != (against is None):
         raise ImagelabError(
             "max_growth and against go together: the limit, and the earlier build that it is measured from."
         )
     if (scan is None) != (fail_on is None):
         raise ImagelabError("scan and fail_on go together: the findings, and the severity from which on they count.")
+    subject = one_image(image)
+    facts = cache(lambda: efficiency(subject).iloc[0])  # the files are listed only where a limit needs them
+    whole, part = "{:.0f}".format, "{:.2%}".format
     rows: list[dict[str, Any]] = []
 
-    def hold(rule: str, limit: float, measured: float, least: bool, shown: Any) -> None:
+    def hold(rule: str, limit: Any, measure: Callable[[], float], shown: Any, least: bool = False) -> None:
+        if limit is None:
+            return
+        limit, measured = parse_bytes(limit) if shown is format_bytes else limit, measure()
         passed = not (measured < limit if least else measured > limit)  # of nothing (NaN) passes, as with dive
         verdict = "is" if passed else "is not"
         message = f"{rule} {shown(measured)}, which {verdict} {'at least' if least else 'at most'} {shown(limit)}"
         rows.append({"rule": rule, "limit": limit, "measured": measured, "passed": passed, "message": message})
 
-    if any(limit is not None for limit in (max_size, min_efficiency, max_wasted, max_growth)):
-        facts = efficiency(image).iloc[0]  # the files are listed only where a limit needs them
-    if max_size is not None:
-        hold("size", parse_bytes(max_size), facts["stored"], False, format_bytes)
-    if max_layers is not None:
-        hold("layers", max_layers, len(image.layers), False, "{:.0f}".format)
-    if min_efficiency is not None:
-        hold("efficiency", min_efficiency, facts["efficiency"], True, "{:.2%}".format)
-    if max_wasted is not None:
-        hold("wasted", parse_bytes(max_wasted), facts["wasted"], False, format_bytes)
-    if against is not None and max_growth is not None:
+    hold("size", max_size, lambda: facts()["stored"], format_bytes)
+    hold("layers", max_layers, lambda: len(subject.layers), whole)
+    hold("efficiency", min_efficiency, lambda: facts()["efficiency"], part, least=True)
+    hold("wasted", max_wasted, lambda: facts()["wasted"], format_bytes)
+    if against is not None:
         before = efficiency(one_image(against))["stored"].iloc[0]
-        hold("growth", parse_bytes(max_growth), facts["stored"] - before, False, format_bytes)
+        hold("growth", max_growth, lambda: facts()["stored"] - before, format_bytes)
     if scan is not None and fail_on is not None:
         rule = f"findings of {fail_on} or worse" + (" that an update fixes" if only_fixed else "")
-        hold(rule, 0, _count(scan, fail_on, only_fixed), False, "{:.0f}".format)
+        hold(rule, 0, lambda: _count(scan, fail_on, only_fixed), whole)
     if dive_ci is not None:
-        measured = dive_efficiency(image).iloc[0]
-        for rule, limit in read_dive_ci(dive_ci).items():
-            column, least = DIVE_RULES[rule]
+        numbers = dive_efficiency(subject).iloc[0]
+        for name, limit in read_dive_ci(dive_ci).items():
+            column, least = DIVE_RULES[name]
             shown = format_bytes if column == "wasted_bytes" else _share
-            hold(f"dive {rule}", limit, measured[column], least, shown)
+            hold(f"dive {name}", limit, partial(numbers.get, column), shown, least)
     if not rows:
         raise ImagelabError("nothing to check: give at least one limit, such as max_size (--max-size 200MB).")
     return make_frame(rows, CHECK_COLUMNS)
