@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -135,20 +136,14 @@ def _lines(content: str, on: date) -> Iterator[_Rule]:
 
     Dates are midnights: on the day itself a line holds no more.
     """
-
-    def holds(until: str) -> bool:
-        try:
-            return date.fromisoformat(until) > on
-        except ValueError:
-            return False
-
     for line in content.splitlines():
         fields = line.split()
         if not fields or fields[0].startswith("#"):
             continue
-        until = next((field.removeprefix("exp:") for field in fields[1:] if field.startswith("exp:")), None)
-        if until is None or holds(until):
-            yield _Rule(fields[0])
+        until = first(field.removeprefix("exp:") for field in fields[1:] if field.startswith("exp:"))
+        with contextlib.suppress(ValueError):
+            if until is None or date.fromisoformat(until) > on:
+                yield _Rule(fields[0])
 
 
 def _yaml_rules(document: Any, on: date) -> Iterator[_Rule]:
@@ -198,13 +193,16 @@ def _vex_rules(document: Any, path: Path) -> Iterator[_Rule]:
         for product in sequence(one.get("products")) or [None]:
             parts = [name for part in sequence(mapping(product).get("subcomponents")) for name in _product_names(part)]
             parts += texts(one.get("subcomponents"))
-            if names:
+            purls = tuple(purl for part in parts if (purl := parse_purl(part)))
+            products = tuple(_product_names(product))
+            # what names its product or its part in a way that is not known here is not of all products and parts
+            if names and (products or product is None) and (purls or not parts):
                 yield _Rule(
                     names[0],
                     "vulnerability",
                     aliases=tuple(names[1:]),
-                    products=tuple(_product_names(product)),
-                    purls=tuple(purl for part in parts if (purl := parse_purl(part))),
+                    products=products,
+                    purls=purls,
                     status=text(one.get("status")) or "under_investigation",
                     statement=", ".join(why),
                 )

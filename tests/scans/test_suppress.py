@@ -106,6 +106,14 @@ def test_openvex(scan, tmp_path):
     assert set_aside(kept)["reason"].item() == "not_affected: vulnerable_code_not_in_execute_path"
 
 
+@pytest.mark.parametrize(
+    "product", [{"@id": IMAGE, "subcomponents": [{"@id": "openssl"}]}, {"@id": None}, {"identifiers": {}}, 1]
+)
+def test_a_product_or_part_that_is_named_in_an_unknown_way_hides_nothing(scan, tmp_path, product):
+    document = vex({"vulnerability": {"name": "CVE-1"}, "products": [product], "status": "not_affected"})
+    assert len(left(scan, tmp_path, "vex.json", document)) == len(scan)
+
+
 def test_a_later_statement_speaks_over_an_earlier_one(scan, tmp_path):
     product = [{"@id": IMAGE}]
     document = vex(
