@@ -97,8 +97,8 @@ def check(
     hold("efficiency", min_efficiency, lambda: facts()["efficiency"], part, least=True)
     hold("wasted", max_wasted, lambda: facts()["wasted"], format_bytes)
     if against is not None:
-        before = efficiency(one_image(against))["stored"].iloc[0]
-        hold("growth", max_growth, lambda: facts()["stored"] - before, format_bytes)
+        before = one_image(against)
+        hold("growth", max_growth, lambda: facts()["stored"] - efficiency(before)["stored"].iloc[0], format_bytes)
     if scan is not None and fail_on is not None:
         rule = f"findings of {fail_on} or worse" + (" that an update fixes" if only_fixed else "")
         hold(rule, 0, lambda: _count(scan, fail_on, only_fixed), whole)
