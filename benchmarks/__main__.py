@@ -41,13 +41,13 @@ with tarfile.open(path) as outer:
 INFLATE = """
 def inflate(region):
     inflater, size = isal_zlib.decompressobj(wbits=31), 0
-    for chunk in _region_chunks(*region):
+    for chunk in region.chunks():
         size += len(inflater.decompress(chunk))
     return size
 archive = open_archive(Path(path))
-regions = [archive._region(member) for member in il.load_image(path).source.members]
+regions = [archive.region(member) for member in il.load_image(path).source.members]
 with ThreadPoolExecutor(os.cpu_count()) as pool:
-    list(pool.map(inflate, sorted(regions, key=lambda region: -region[2])))
+    list(pool.map(inflate, sorted(regions, key=lambda region: -region.length)))
 """
 PRELUDE = """
 import os, sys, tarfile, time, resource, json
@@ -57,7 +57,7 @@ from isal import isal_zlib
 import imagelab as il
 from imagelab.analyses.waste import ledger
 from imagelab.listing import layer_listings
-from imagelab.sources.containers import _region_chunks, open_archive
+from imagelab.sources.containers import open_archive
 path = sys.argv[1]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.perf_counter()

@@ -3,6 +3,7 @@ immutable, so that a layer is read once, whichever image it is seen in."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -14,10 +15,13 @@ import pyarrow as pa
 from isal import isal_zlib
 
 from imagelab.atomic import write_atomically
+from imagelab.blobs import decompressed
+from imagelab.errors import ArchiveError
 from imagelab.layer_tar import LayerListing
+from imagelab.regions import Region
 from imagelab.tar_columns import SCHEMA
 
-FORMAT = b"2"  # of a cached listing: a checksum, then an Arrow file; another one is not read
+FORMAT = b"3"  # of a cached listing: a checksum, then an Arrow file; another one is not read
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -29,8 +33,12 @@ def cache_dir() -> Path | None:
     return Path(configured) if configured else platformdirs.user_cache_path("imagelab") / "layers"
 
 
-def cached(diff_id: str | None, *, digests: bool = False) -> LayerListing | None:
-    """The listing of a layer seen before, or None; a damaged entry is dropped, to be made again."""
+def cached(diff_id: str | None, *, digests: bool = False, verified: bool = False) -> LayerListing | None:
+    """The listing of a layer seen before, or None; a damaged entry is dropped, to be made again.
+
+    With ``verified``, one of an archive's layer counts only if the layer's bytes, hashed now, have the digest that the
+    archive claimed.
+    """
     path = _path(diff_id)
     if path is None or not path.exists():
         return None
@@ -43,19 +51,30 @@ def cached(diff_id: str | None, *, digests: bool = False) -> LayerListing | None
         if metadata.get(b"imagelab.format") != FORMAT or table.schema.remove_metadata() != SCHEMA:
             return None
         listing = LayerListing(table.replace_schema_metadata(None), metadata.get(b"imagelab.digests") == b"1")
-        return listing if listing.digests or not digests else None
+        if digests and not listing.digests:
+            return None
+        if verified and (claim := json.loads(metadata[b"imagelab.claim"])) is not None:
+            if not _holds(claim, diff_id):
+                return None
+            store(diff_id, listing, verified=True)
+        return listing
     except (OSError, pa.ArrowException):
         path.unlink(missing_ok=True)
         return None
 
 
-def store(diff_id: str | None, listing: LayerListing) -> None:
-    """Keep a listing. A cache that cannot be written is no error: the next look reads the layer again."""
+def store(diff_id: str | None, listing: LayerListing, *, verified: bool = False, origin: Region | None = None) -> None:
+    """Keep a listing. A cache that cannot be written is no error: the next look reads the layer again.
+
+    Without ``verified`` the diff_id is only claimed; ``origin`` is where the layer lies.
+    """
     path = _path(diff_id)
     if path is None:
         return
+    claim = None if verified else origin or ()
     table = listing.table.combine_chunks().replace_schema_metadata(
         {"imagelab.format": FORMAT, "imagelab.digests": b"1" if listing.digests else b"0"}
+        | {"imagelab.claim": json.dumps(claim)}
     )
     entry = pa.BufferOutputStream()
     with pa.ipc.new_file(entry, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
@@ -65,6 +84,17 @@ def store(diff_id: str | None, listing: LayerListing) -> None:
         write_atomically(path, lambda file: file.writelines((_checksum(body), body)))
     except OSError:
         return
+
+
+def _holds(claim: list[Any], diff_id: str | None) -> bool:
+    """Whether what lies where an archive's layer was has the digest that was claimed for it."""
+    state = hashlib.sha256()
+    try:
+        for chunk in decompressed(Region(*claim).chunks()) if claim else ():
+            state.update(chunk)
+    except (OSError, ArchiveError):
+        return False
+    return f"sha256:{state.hexdigest()}" == diff_id
 
 
 def link_digest(digest: str | None, diff_id: str | None) -> None:

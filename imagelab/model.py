@@ -89,6 +89,8 @@ class Source(Protocol):
 
     #: Whether listing costs no more than reading local files: then tables of layers list them.
     listing_is_local: bool
+    #: Whether what is read is checked against its digests (by the engine or on its way), not only said to be theirs.
+    verifies: bool
 
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False
@@ -100,8 +102,8 @@ class Source(Protocol):
         """The chunks of a part of one layer's uncompressed tar."""
         ...
 
-    def regions(self) -> list[Region] | None:
-        """Where each layer's tar lies in a file as it is; None where one is compressed or elsewhere."""
+    def regions(self) -> list[Region | None]:
+        """Where each layer lies in a file, compressed or not; None for one that does not."""
         ...
 
 

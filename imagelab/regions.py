@@ -1,7 +1,8 @@
-"""Parts of files in which layers lie as they are, and whether what is in two of them is the same."""
+"""Parts of files in which layers lie, and whether what is in two of them is the same."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from mmap import ACCESS_READ, mmap
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from imagelab.errors import ArchiveError
 
+_CHUNK = 1 << 18
 _PIECE = 1 << 16
 
 
@@ -19,6 +21,20 @@ class Region(NamedTuple):
     path: str
     start: int
     length: int
+
+    def head(self) -> bytes:
+        """What tells a compression."""
+        with open(self.path, "rb") as file:
+            file.seek(self.start)
+            return file.read(min(6, self.length))
+
+    def chunks(self) -> Iterator[bytes]:
+        with open(self.path, "rb") as file:
+            file.seek(self.start)
+            rest = self.length
+            while rest > 0 and (chunk := file.read(min(_CHUNK, rest))):
+                yield chunk
+                rest -= len(chunk)
 
 
 Places = tuple[np.ndarray, np.ndarray]  # which region, and which offset in it

@@ -41,6 +41,7 @@ class ArchiveSource:
     path: str
     members: tuple[str, ...]  # each layer's
     listing_is_local = True
+    verifies = False
 
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False
@@ -56,10 +57,9 @@ class ArchiveSource:
     def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
         return open_archive(Path(self.path)).read_range(self.members[layer_index], offset, size)
 
-    def regions(self) -> list[Region] | None:
+    def regions(self) -> list[Region | None]:
         archive = open_archive(Path(self.path))
-        regions = list(filter(None, map(archive.plain_region, self.members)))
-        return regions if len(regions) == len(self.members) else None
+        return [archive.region(member) for member in self.members]
 
 
 def check_listable(layer: Layer, reference: str) -> None:

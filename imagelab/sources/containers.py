@@ -48,8 +48,8 @@ class Container(Protocol):
         """The chunks of a part of one layer's uncompressed tar."""
         ...
 
-    def plain_region(self, member: str) -> Region | None:
-        """Where a layer's tar lies in a file as it is, if it does."""
+    def region(self, member: str) -> Region | None:
+        """Where a member lies in a file, if it does."""
         ...
 
 
@@ -64,14 +64,14 @@ class _Files:
         return {member: length for member, (_, _, length) in self._regions.items()}
 
     def read(self, member: str) -> bytes:
-        path, start, length = self._region(member)
+        path, start, length = self.region(member)
         if length > JSON_LIMIT:
             raise ArchiveError(f"{self.name}: {member} has {length} bytes, too many for a manifest or config.")
         with open(path, "rb") as file:
             file.seek(start)
             return file.read(length)
 
-    def _region(self, member: str) -> Region:
+    def region(self, member: str) -> Region:
         try:
             return self._regions[member]
         except KeyError:
@@ -81,20 +81,14 @@ class _Files:
         with closing(self._window(member)) as window:
             yield from read_range(window, f"{self.name}: layer {member}", offset, size)
 
-    def plain_region(self, member: str) -> Region | None:
-        return None if self._is_compressed(member) else self._region(member)
-
     def _window(self, member: str) -> FileWindow | StreamWindow:
-        path, start, length = self._region(member)
+        region = self.region(member)
         if self._is_compressed(member):
-            return StreamWindow(decompressed(_region_chunks(path, start, length), f"{self.name}: {member}"))
-        return FileWindow(path, start, length)
+            return StreamWindow(decompressed(region.chunks(), f"{self.name}: {member}"))
+        return FileWindow(*region)
 
     def _is_compressed(self, member: str) -> bool:
-        path, start, length = self._region(member)
-        with open(path, "rb") as file:
-            file.seek(start)
-            return is_compressed(file.read(min(6, length)))
+        return is_compressed(self.region(member).head())
 
     def list_layers(self, members: Collection[str], *, digests: bool) -> Iterator[tuple[str, LayerListing]]:
         def one(member: str) -> tuple[str, LayerListing]:
@@ -106,7 +100,7 @@ class _Files:
         yield from map(one, set(members) - set(heavy))
         if heavy:
             with ThreadPoolExecutor(min(os.cpu_count() or 1, len(heavy))) as pool:
-                yield from pool.map(one, sorted(heavy, key=lambda member: -self._region(member)[2]))
+                yield from pool.map(one, sorted(heavy, key=lambda member: -self.region(member).length))
 
 
 class TarFile(_Files):
@@ -226,7 +220,7 @@ class Stream:
                 return
         raise _incomplete(self.name, member)
 
-    def plain_region(self, member: str) -> None:
+    def region(self, member: str) -> None:
         """Nothing lies still in a stream."""
 
     def _list(self, member: str, chunks: Iterator[bytes], digests: bool) -> LayerListing:
@@ -256,14 +250,6 @@ def read_range(window: FileWindow | StreamWindow, name: str, offset: int, size: 
 
 def _incomplete(name: str, member: str) -> ArchiveError:
     return ArchiveError(f"{name} holds no {member}: the image is incomplete. Save or copy it again.")
-
-
-def _region_chunks(path: str, start: int, length: int) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        file.seek(start)
-        while length > 0 and (chunk := file.read(min(_CHUNK, length))):
-            yield chunk
-            length -= len(chunk)
 
 
 def _ending(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -314,7 +300,8 @@ def open_archive(path: Path) -> Container:
         with path.open("rb") as file:
             compressed = is_compressed(file.read(6))
         if compressed:
-            return Stream(str(path), lambda: decompressed(_region_chunks(str(path), 0, path.stat().st_size), str(path)))
+            whole = Region(str(path), 0, path.stat().st_size)
+            return Stream(str(path), lambda: decompressed(whole.chunks(), str(path)))
         with path.open("rb") as file:
             if not is_tar(file.read(512)):
                 raise ArchiveError(

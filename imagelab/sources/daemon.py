@@ -20,6 +20,7 @@ from imagelab.errors import ArchiveError, DaemonUnavailable, ImageNotFound
 from imagelab.layer_cache import cached, link_digest, recall_config, remember_config
 from imagelab.layer_tar import LayerListing
 from imagelab.model import HistoryEntry, Image, Layer, Redaction
+from imagelab.regions import Region
 from imagelab.sources import archive
 from imagelab.sources.assemble import assemble, history_entries, mapping, number, platform_of, sequence, text
 from imagelab.sources.containers import Stream
@@ -83,6 +84,7 @@ class DaemonSource:
 
     id: str
     listing_is_local = False
+    verifies = True
 
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False
@@ -92,7 +94,9 @@ class DaemonSource:
             stream = Stream(
                 f"docker-daemon:{image.reference}",
                 lambda: chunks,
-                known=lambda member: cached("sha256:" + member.removeprefix("blobs/sha256/"), digests=digests),
+                known=lambda member: cached(
+                    "sha256:" + member.removeprefix("blobs/sha256/"), digests=digests, verified=True
+                ),
                 digests=digests,
             )
         saved = archive.load_from(stream, image.reference, "", None, image.platform, mask=True)
@@ -106,8 +110,8 @@ class DaemonSource:
         for member, listing in stream.list_layers({members[index] for index in wanted}, digests=digests):
             yield from ((index, listing) for index in sorted(wanted) if members[index] == member)
 
-    def regions(self) -> None:
-        """An engine's layers are no files of ours."""
+    def regions(self) -> list[Region | None]:
+        return []  # an engine's layers are no files of ours
 
     def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
         # two passes over what the engine saves: the first says which member the layer is

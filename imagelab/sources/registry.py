@@ -23,6 +23,7 @@ from imagelab.errors import ArchiveError, ImageNotFound
 from imagelab.frames import make_frame
 from imagelab.layer_tar import LayerListing, list_tar
 from imagelab.model import Image, Layer
+from imagelab.regions import Region
 from imagelab.sources.archive import check_listable, check_manifest
 from imagelab.sources.assemble import (
     INDEX_TYPES,
@@ -73,6 +74,7 @@ class RegistrySource:
     host: str
     repository: str
     listing_is_local = False
+    verifies = True
 
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False
@@ -98,8 +100,8 @@ class RegistrySource:
             pool.shutdown(cancel_futures=True)
             bar.close()
 
-    def regions(self) -> None:
-        """A registry's layers are no files of ours."""
+    def regions(self) -> list[Region | None]:
+        return []  # a registry's layers are no files of ours
 
     def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
         name = f"{image.reference}: layer {image.layers[layer_index].digest}"

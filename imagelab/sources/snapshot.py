@@ -23,6 +23,7 @@ from imagelab.atomic import write_atomically
 from imagelab.errors import ArchiveError
 from imagelab.layer_tar import LayerListing
 from imagelab.model import HistoryEntry, Image, Layer, Redaction
+from imagelab.regions import Region
 from imagelab.sources.assemble import mapping, parse_json
 from imagelab.tar_columns import KINDS, SCHEMA
 
@@ -40,6 +41,7 @@ class SnapshotSource:
     listed: tuple[int, ...]
     digests: bool
     listing_is_local = True
+    verifies = False
 
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False
@@ -58,8 +60,8 @@ class SnapshotSource:
             start, stop = indexes.searchsorted(index, "left"), indexes.searchsorted(index, "right")
             yield index, LayerListing(table.slice(start, stop - start), self.digests)
 
-    def regions(self) -> None:
-        """A snapshot has no contents."""
+    def regions(self) -> list[Region | None]:
+        return []  # a snapshot has no contents
 
     def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
         raise ArchiveError(

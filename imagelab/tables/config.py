@@ -201,7 +201,9 @@ def known_layers(image: Image) -> list[Layer]:
     try:
         local = image.source is not None and image.source.listing_is_local
         listings = (
-            layer_listings(image) if local else {n: cached(layer.diff_id) for n, layer in enumerate(image.layers)}
+            layer_listings(image)
+            if local
+            else {n: cached(layer.diff_id, verified=True) for n, layer in enumerate(image.layers)}
         )
     except ImagelabError:  # foreign or missing layers: their history is read all the same
         listings = {}

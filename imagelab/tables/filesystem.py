@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from imagelab.blobs import is_compressed
 from imagelab.layer_cache import cache_dir
 from imagelab.layer_tar import LayerListing
 from imagelab.listing import layer_listings
@@ -112,8 +113,8 @@ def _recent_or_made(image: Image, digests: Digests) -> pd.DataFrame:
 
 def _files(image: Image, digests: Digests) -> pd.DataFrame:
     # where layers are compressed, one pass over everything is cheaper than going back for some of it
-    regions = image.source.regions() if digests == "copies" and image.source else None
-    table, starts = stacked(layer_listings(image, digests=bool(digests) and regions is None))
+    regions = _plain_regions(image) if digests == "copies" else []
+    table, starts = stacked(layer_listings(image, digests=bool(digests) and not regions))
     columns = {name: _single(table[name]) for name in table.column_names if name != "content"}
     kinds = columns["kind"].to_numpy()
     state = overlay(columns["path"], kinds, columns["link_target"], starts)
@@ -149,6 +150,13 @@ def _files(image: Image, digests: Digests) -> pd.DataFrame:
     frame["removed_layer_index"][reason < 0] = pd.NA
     frame["inode"][~has_bytes] = pd.NA
     return pd.DataFrame(frame, copy=False)
+
+
+def _plain_regions(image: Image) -> list[Region]:
+    """Where the layers' tars lie in files as they are; none where one is compressed or elsewhere."""
+    regions = image.source.regions() if image.source else []
+    plain = [region for region in regions if region and not is_compressed(region.head())]
+    return plain if len(plain) == len(regions) else []
 
 
 def stacked(listings: dict[int, LayerListing]) -> tuple[pa.Table, np.ndarray]:
