@@ -1,14 +1,18 @@
-"""Findings that a team has looked at and accepts: counted apart, never lost, and back when they expire."""
+"""Advice that a team has looked at and does not follow: counted apart, never lost, and back when it expires."""
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
 import os
+import re
 import tomllib
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
 
+from imagelab.analyses.advice_rules import NAMES
 from imagelab.errors import ImagelabError
 from imagelab.frames import expect_frame, make_frame
 
@@ -16,10 +20,12 @@ ACCEPTED_COLUMNS = {"rule": "str", "path": "string", "instruction": "string", "r
 
 
 def read_accepted(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a file of accepted findings.
+    """Read a file of accepted findings of ``il.advise``.
 
-    TOML, with a table for each: ``rule`` (its name, or ``*``), ``path`` or ``instruction`` (a part of the text; both
-    may be left out), ``reason``, and ``expires`` (the last day on which it counts, a TOML date; may be left out)::
+    TOML, with a table for each: ``rule`` (its name, or ``*``), ``path`` (its files at or below it are accepted, the
+    others stay open; ``*``, ``?`` and ``[…]`` stand for any text, as in fnmatch(3) without flags), ``instruction`` (a
+    part of its text), ``reason``, and ``expires`` (the last day on which it counts, a TOML date). Only ``rule`` and
+    ``reason`` must be there; the first entry that fits a file counts::
 
         [[accept]]
         rule = "documentation"
@@ -35,7 +41,7 @@ def read_accepted(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     ImagelabError
-        Unreadable, or an entry that is not of this form: it names the entry.
+        Unreadable, or an entry that is not of this form, or of no known rule: it names the entry.
     """
     try:
         entries = tomllib.loads(Path(path).read_text()).get("accept", [])
@@ -51,41 +57,52 @@ def read_accepted(path: str | os.PathLike[str]) -> pd.DataFrame:
                 f"{path}: accept entry {number} needs rule and reason as text; path, instruction (text) and "
                 f"expires (a date such as 2027-06-30) may follow. It is {entry!r}."
             )
+        if not entry.get("path", "/").startswith(("/", "*")):
+            raise ImagelabError(
+                f"{path}: accept entry {number} has the path {entry['path']!r}; paths of an image begin with / (or *)."
+            )
+        _expect_rule(entry["rule"], f"{path}: accept entry {number}")
     rows = [entry | {"expires": str(entry["expires"]) if "expires" in entry else None} for entry in entries]
     return make_frame(rows, ACCEPTED_COLUMNS)
 
 
-def accept(
-    findings: pd.DataFrame, accepted: pd.DataFrame | str | os.PathLike[str] | None, today: date | None = None
-) -> pd.DataFrame:
-    """Mark the findings that are accepted.
+def _expect_rule(rule: str, place: str) -> None:
+    if rule != "*" and rule not in NAMES:
+        near = difflib.get_close_matches(str(rule), NAMES, 4) or NAMES
+        raise ImagelabError(
+            f"{place} names {rule!r}, no rule of il.advise. Near it: {', '.join(near)}; * is every rule."
+        )
+
+
+def in_force(accepted: pd.DataFrame | str | os.PathLike[str] | None, today: date | None = None) -> pd.DataFrame:
+    """The entries of a file, or of the frame of ``read_accepted``, that have not expired by ``today``."""
+    if accepted is None:
+        return make_frame({}, ACCEPTED_COLUMNS)
+    table = accepted if isinstance(accepted, pd.DataFrame) else read_accepted(accepted)
+    expect_frame(table, ACCEPTED_COLUMNS, "il.read_accepted")
+    for rule in table["rule"]:
+        _expect_rule(rule, "an accepted finding")
+    return table[~(table["expires"].astype("string") < str(today or date.today())).fillna(False)]
+
+
+def reasons(rule: str, found: pd.DataFrame, entries: pd.DataFrame) -> pd.Series:
+    """Why each of a rule's files is accepted; ``<NA>`` for those that are not.
 
     Parameters
     ----------
-    findings : frame with ``rule``, ``paths`` (text) and ``instruction``
-    accepted : frame of ``read_accepted``, or its file
-    today : date, optional
-        For expiry; the present day where it is not given.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``findings`` with ``accepted`` (bool) and ``accepted_reason``.
+    rule : str
+    found : frame with ``path`` and ``instruction``
+        The files of the rule's findings: all of them, so that no file is accepted for another's sake.
+    entries : frame of ``in_force``
     """
-    marked = findings.assign(accepted=False, accepted_reason=pd.Series(pd.NA, index=findings.index, dtype="string"))
-    if accepted is None:
-        return marked
-    table = accepted if isinstance(accepted, pd.DataFrame) else read_accepted(accepted)
-    expect_frame(table, ACCEPTED_COLUMNS, "il.read_accepted")
-    day = str(today or date.today())
-    for entry in table.itertuples(index=False):
-        if pd.notna(entry.expires) and entry.expires < day:
-            continue
-        fits = (findings["rule"] == entry.rule) | (entry.rule == "*")
-        for column, part in (("paths", entry.path), ("instruction", entry.instruction)):
-            if pd.notna(part):
-                fits &= findings[column].astype("string").str.contains(part, regex=False).fillna(False).astype(bool)
-        fresh = fits & ~marked["accepted"]
-        marked.loc[fresh, "accepted"] = True
-        marked.loc[fresh, "accepted_reason"] = entry.reason
-    return marked
+    why = pd.Series(pd.NA, index=found.index, dtype="string")
+    for entry in entries[entries["rule"].isin([rule, "*"])].itertuples(index=False):
+        fits = why.isna()
+        if pd.notna(entry.path):
+            below = entry.path.rstrip("/")
+            pattern = re.compile(f"{fnmatch.translate(below)}|{fnmatch.translate(below + '/*')}")
+            fits &= found["path"].map(pattern.match).notna()
+        if pd.notna(entry.instruction):
+            fits &= found["instruction"].astype("string").str.contains(entry.instruction, regex=False).fillna(False)
+        why[fits] = entry.reason
+    return why

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from imagelab.analyses import advice_rules as rules
-from imagelab.analyses.accepted import accept
+from imagelab.analyses.accepted import in_force, reasons
 from imagelab.frames import format_bytes, make_frame
 from imagelab.model import Image
 from imagelab.tables import Images, Reference, files, history, load_images
@@ -44,7 +44,7 @@ def advise(
     """What could be left out of an image, largest first.
 
     Every stored byte belongs to one finding at most: the sum is what could be saved at most. A finding is about one
-    rule in one layer, so that it names one instruction.
+    rule in one layer, so that it names one instruction; what of it is accepted is a finding of its own.
 
     Parameters
     ----------
@@ -66,6 +66,7 @@ def advise(
         (look first); ``paths``: some of them, a line each; ``accepted`` and why.
     """
     rows: list[dict[str, Any]] = []
+    entries = in_force(accepted)
     loaded = load_images(images)
     every_step = history(loaded, base=base)
     for image in loaded:
@@ -85,10 +86,14 @@ def advise(
                     "instead": rule.instead,
                     "sure": rule.sure,
                     "paths": "\n".join(group.nlargest(5, "size")["path"]),
+                    "accepted": pd.notna(reason),
+                    "accepted_reason": reason,
                 }
-                for layer_index, group in found.groupby("layer_index")
+                for (layer_index, reason), group in found.groupby(
+                    ["layer_index", reasons(rule.name, found, entries)], dropna=False
+                )
             ]
-    frame = accept(make_frame(rows, ADVICE_COLUMNS), accepted)
+    frame = make_frame(rows, ADVICE_COLUMNS)
     return frame.sort_values(["reference", "bytes"], ascending=[True, False], kind="stable", ignore_index=True)
 
 

@@ -44,8 +44,8 @@ BUILD_TOOLS = Rule("build-tools", "", "compilers, headers and development packag
 RULES = (
     Rule("apt-lists", r"^/var/lib/apt/lists/.", "package lists of apt",
          "&& rm -rf /var/lib/apt/lists/* at the end of the same RUN; or RUN --mount=type=cache,target=/var/lib/apt/lists", EXACT),
-    Rule("apt-cache", r"^/var/cache/(?:apt|debconf)/.", "downloaded packages and indexes of apt",
-         "&& apt-get clean && rm -rf /var/cache/apt/* in the same RUN; or RUN --mount=type=cache,target=/var/cache/apt", EXACT),
+    Rule("apt-cache", r"^/var/cache/(?:apt/.|debconf/.*-old$)", "downloaded packages and indexes of apt, backups of debconf",
+         "&& apt-get clean && rm -rf /var/cache/apt/* /var/cache/debconf/*-old in the same RUN; or RUN --mount=type=cache,target=/var/cache/apt", EXACT),
     Rule("apk-cache", r"^/(?:var/cache/apk|etc/apk/cache)/.", "package index and downloads of apk", "apk add --no-cache …", EXACT),
     Rule("dnf-cache", r"^/var/cache/(?:dnf|yum|libdnf5|zypp)/.", "metadata and downloads of dnf or yum",
          "&& dnf clean all && rm -rf /var/cache/dnf in the same RUN", EXACT),
@@ -93,6 +93,7 @@ HEAVY_BASE = Rule("heavy-base", "", "compilers, headers and development packages
     "a smaller base of the same family (for example the -slim variant), and a build stage where you compile")  # fmt: skip
 DUPLICATED = Rule("duplicate-content", "", "contents that the image stores already",
     "link instead of copying (ln, COPY once)", POSSIBLE)  # fmt: skip
+NAMES = [rule.name for rule in (*RULES, DELETED, REWRITTEN, OVERWRITTEN, HEAVY_BASE, DUPLICATED)]
 
 #: Debian, Alpine and Fedora names of what compiles and links (their own package descriptions).
 BUILD_PACKAGES = (

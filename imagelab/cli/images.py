@@ -65,9 +65,14 @@ def advise(
     as_markdown: Markdown = False,
 ) -> None:
     """Say what could be left out, and what to write instead."""
-    frames = {"advice": il.advise(image, digests=digests, accepted=accepted)}
-    columns = ["what", "sure", "layer_index", "from_base", "instead", "accepted"]
-    print_frames(frames, form(as_json, as_markdown), rows=rows, columns={"advice": columns})
+    advice = il.advise(image, digests=digests, accepted=accepted)
+    columns = ["rule", "what", "sure", "layer_index", "instruction", "from_base", "instead", "accepted"]
+    how = form(as_json, as_markdown)
+    print_frames({"advice": advice}, how, rows=rows, columns={"advice": columns})
+    if how is not Form.JSON:
+        shares = (advice[~advice["accepted"]], advice[advice["accepted"]])
+        still_open, apart = (f"{len(share)} ({format_bytes(share['bytes'].sum())})" for share in shares)
+        typer.echo(f"findings open: {still_open}; accepted: {apart}")
 
 
 @app.command()

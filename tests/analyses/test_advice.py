@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from images import image_of, layer_tar, sha256
 
 import imagelab as il
-from imagelab.analyses.accepted import accept
+from imagelab.analyses.accepted import ACCEPTED_COLUMNS, in_force
 from imagelab.analyses.advice_rules import BUILD_PACKAGES, RULES, RUNTIME_PACKAGES
 from imagelab.errors import ImagelabError
+from imagelab.frames import make_frame
 from imagelab.model import HistoryEntry, Layer
 
 PATHS = {
@@ -140,6 +141,7 @@ BAD = (
     "[[accept]]\nrule = 'x'",
     "[[accept]]\nrule='x'\nreason='y'\nexpires='soon'",
     "[[accept]]\nrul='x'",
+    "[[accept]]\nrule='logs'\nreason='y'\npath='var/log'",
 )
 
 
@@ -154,14 +156,58 @@ def test_a_bad_file_of_accepted_findings_is_refused(tmp_path, text):
 
 
 def test_expiry_counts_days():
-    findings = il.advise(built([[(b"/var/log/x", "file", b"1")]], ["RUN x"])).drop(
-        columns=["accepted", "accepted_reason"]
-    )
-    entry = pd.DataFrame(
-        [{"rule": "logs", "path": None, "instruction": None, "reason": "r", "expires": "2026-06-30"}]
-    ).astype("string")
-    assert accept(findings, entry, date(2026, 6, 30))["accepted"].all()
-    assert not accept(findings, entry, date(2026, 7, 1))["accepted"].any()
+    entry = make_frame([{"rule": "logs", "reason": "r", "expires": "2026-06-30"}], ACCEPTED_COLUMNS)
+    assert len(in_force(entry, date(2026, 6, 30))) == 1 and in_force(entry, date(2026, 7, 1)).empty
+
+
+def test_a_path_accepts_the_files_at_or_below_it_and_no_other(tmp_path):
+    """However many and small they are: the rest of the finding stays open, and no byte is counted twice."""
+    pages = {f"usr/share/man/man1/{n}.1": 10 for n in range(7)} | {"usr/share/manual/x": 500, "usr/share/doc/y": 300}
+    image = built([[(path.encode(), "file", b"x" * size) for path, size in pages.items()]], ["RUN apt-get # buildkit"])
+    file = tmp_path / "accepted.toml"
+
+    def split(path):
+        file.write_text(f'[[accept]]\nrule = "documentation"\npath = "{path}"\nreason = "wanted"\n')
+        found = il.advise(image, accepted=file)
+        assert found["bytes"].sum() == il.advise(image)["bytes"].sum() == 370
+        return found.groupby("accepted")[["bytes", "files"]].sum().T.to_dict("list")
+
+    accepted, rest, everything = [70, 7], [300, 1], [370, 8]
+    assert split("/usr/share/man") == split("/usr/share/man/") == split("*.1") == {True: accepted, False: rest}
+    assert split("/usr/share/man/man[1-8]/*") == {True: accepted, False: rest}
+    assert split("/usr/share/man/man1/0.1") == {True: [10, 1], False: [360, 7]}
+    assert split("/usr/share/ma") == {False: everything} and split("/") == {True: everything}
+
+
+def test_a_part_of_the_compilers_of_an_image_is_accepted(tmp_path):
+    """Its files are not among the largest, which ``paths`` shows."""
+    file = tmp_path / "accepted.toml"
+    file.write_text('[[accept]]\nrule = "build-tools"\npath = "/usr/bin/*-gcc*"\nreason = "r"\n')
+    whole = il.advise("example:multi-stage-before").set_index("rule").loc["build-tools"]
+    found = il.advise("example:multi-stage-before", accepted=file)
+    listed = il.files("example:multi-stage-before")
+    compilers = listed[(listed["kind"] == "file") & listed["path"].str.contains("^/usr/bin/.*-gcc")]
+    assert found.loc[found["accepted"], ["bytes", "files"]].values.tolist() == [[compilers["size"].sum(), 6]]
+    rest = found[(found["rule"] == "build-tools") & ~found["accepted"]]
+    assert rest["bytes"].sum() + compilers["size"].sum() == whole["bytes"] and rest["accepted_reason"].isna().all()
+
+
+def test_an_unknown_rule_is_refused_with_those_near_it(tmp_path):
+    file = tmp_path / "accepted.toml"
+    file.write_text('[[accept]]\nrule = "logs"\nreason = "r"\n[[accept]]\nrule = "documentatoin"\nreason = "r"\n')
+    with pytest.raises(ImagelabError, match=r"accept entry 2.*'documentatoin'.*documentation"):
+        il.read_accepted(file)
+    made = make_frame([{"rule": "build-tool", "reason": "r"}], ACCEPTED_COLUMNS)
+    with pytest.raises(ImagelabError, match=r"'build-tool'.*build-tools"):
+        il.advise("example:base-busybox", accepted=made)
+
+
+def test_what_apt_is_said_to_leave_is_what_its_advice_removes():
+    debconf = ("config.dat", "config.dat-old", "templates.dat", "templates.dat-old")
+    kept = [(f"var/cache/debconf/{name}".encode(), "file", b"x" * 5) for name in debconf]
+    found = il.advise(built([[*kept, (b"var/cache/apt/archives/a.deb", "file", b"x" * 9)]], ["RUN apt-get # buildkit"]))
+    assert found[["rule", "bytes", "files"]].values.tolist() == [["apt-cache", 19, 3]]
+    assert "/var/cache/debconf/*-old" in found["instead"][0]
 
 
 def test_a_base_among_the_images_is_known_as_in_the_history():
@@ -197,7 +243,7 @@ def test_what_a_stage_made_is_no_leftover_of_the_context(command, rule):
 
 def test_accepted_findings_are_a_frame_of_their_own():
     with pytest.raises(ImagelabError, match=r"il\.read_accepted gives"):
-        accept(il.advise("example:base-busybox"), pd.DataFrame({"rule": ["x"]}))
+        il.advise("example:base-busybox", accepted=pd.DataFrame({"rule": ["x"]}))
 
 
 def test_bytes_that_a_name_elsewhere_keeps_do_not_go():

@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from images import docker_save, layer_tar, write_tar
+
+from imagelab.frames import format_bytes
 
 BINARY = Path(sys.executable).with_name("imagelab")
 EXAMPLE = "example:whiteout-before"
@@ -37,6 +40,19 @@ def test_compare_and_advise():
     assert {row["change"] for row in compared["files"]} <= {"added", "removed", "changed"} and compared["layers"]
     assert "delete them in the RUN" in run("advise", EXAMPLE)
     assert run("compare", EXAMPLE, "example:whiteout-after", "--markdown").startswith("### layers")
+
+
+def test_advice_names_its_rules_and_counts_what_is_accepted_apart(tmp_path):
+    file = tmp_path / "accepted.toml"
+    file.write_text('[[accept]]\nrule = "documentation"\nreason = "wanted"\n')
+    words = ("advise", "example:base-debian", "--accepted", str(file))
+    found = pd.DataFrame(json.loads(run(*words, "--json"))["advice"])
+    totals = found.groupby("accepted")["bytes"].sum().map(format_bytes)
+    for form in ([], ["--markdown"]):
+        shown = run(*words, *form).replace("\\", "")
+        heading = next(line for line in shown.splitlines() if "instead" in line)
+        assert "rule" in heading and "instruction" in heading and "apt-cache" in shown
+        assert f"findings open: {len(found) - 1} ({totals[False]}); accepted: 1 ({totals[True]})" in shown
 
 
 def test_the_gate():
