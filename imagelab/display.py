@@ -14,16 +14,20 @@ BYTE_COLUMN = re.compile(
 # Control characters, bidirectional controls (Unicode UAX #9), line separators, lone surrogates.
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]")
 
-# DataTables' renderers: unknown (NaN) is an empty cell that sorts below 0; what is sorted stays a number.
+# DataTables' renderers: unknown (NaN) is an empty cell that sorts below 0; what is sorted stays a number. Bytes read as
+# `imagelab.frames.format_bytes` writes them, which rounds all digits of a double, a tie to even.
 _NUMBER = """function (data, type) {
   if (typeof data !== 'number' || Number.isNaN(data)) return type === 'sort' || type === 'type' ? -1 : '';
   return type === 'display' && !Number.isInteger(data) ? +data.toPrecision(4) : data; }"""
 _BYTES = """function (data, type) {
   if (typeof data !== 'number' || Number.isNaN(data)) return type === 'sort' || type === 'type' ? -1 : '';
   if (type !== 'display') return data;
-  const size = Math.abs(data);
-  return size < 1e3 ? data + ' B' : size < 1e5 ? (data / 1e3).toFixed(1) + ' kB'
-    : (data / 1e6).toFixed(size < 1e7 ? 2 : 1) + ' MB'; }"""
+  let [size, unit] = [data, 'B'];
+  for (const larger of ['kB', 'MB', 'GB', 'TB'])
+    if (Math.abs(size) >= 999.5) [size, unit] = [size / 1000, larger];
+  const digits = unit === 'B' ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 };
+  const number = new Intl.NumberFormat('en', { ...digits, roundingMode: 'halfEven', useGrouping: false });
+  return number.format(size.toPrecision(60)) + ' ' + unit; }"""
 # Two tables' controls can have one id (a widget's tables count anew), and then a label names the first alone. What
 # scrolls sideways can be reached and scrolled by keyboard.
 _NAMES = """function () {
@@ -141,8 +145,8 @@ def table_options(
         "columnDefs": [
             {"targets": places, "className": classes} | ({"render": JavascriptFunction(script)} if script else {})
             for places, classes, script in (
-                (sizes, "dt-right", _BYTES),
-                (numbers, "dt-right", _NUMBER),
+                (sizes, "dt-right dt-nowrap", _BYTES),
+                (numbers, "dt-right dt-nowrap", _NUMBER),
                 (short, "dt-left dt-nowrap", None),  # in one line, so that long ones get the room
                 (whole, "dt-left dt-words", None),
                 (rest, "dt-left", None),
@@ -165,6 +169,11 @@ def table_options(
     return shown, options
 
 
+def caption_of(frame: pd.DataFrame, caption: str, rows: int) -> str:
+    """The caption, which says so where ``rows`` are not all of the frame."""
+    return f"{caption} (the first {rows:,} of {len(frame):,} rows)" if len(frame) > rows else caption
+
+
 class Table:
     """A frame shown as a table that sorts, searches and pages with no network; made by `show`."""
 
@@ -175,9 +184,7 @@ class Table:
         """The table's HTML; it needs `bundle` once in the page."""
         from itables import to_html_datatable
 
-        caption = self.caption or ""
-        if len(self.frame) > self.rows:
-            caption += f" (the first {self.rows:,} of {len(self.frame):,} rows)"
+        caption = caption_of(self.frame, self.caption or "", self.rows)
         shown, options = table_options(self.frame, rows=self.rows, page=self.page, wrap=self.wrap)
         table = to_html_datatable(shown, connected=False, display_logo_when_loading=False, **options)
         # Without scripts a plain table is there; what itables says of itself meanwhile, with links to its site, is not.

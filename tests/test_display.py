@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from imagelab import display
+from imagelab.frames import format_bytes
 
 HOSTILE = "<script>window.planted = 1</script>\x07\u202e\u2066\ud800" + "z" * 100_000
 
@@ -62,3 +63,20 @@ def test_the_tables_code_comes_once_and_names_no_network(monkeypatch):
     second = display.show(pd.DataFrame({"a": [1]}))._repr_mimebundle_()["text/html"]
     assert len(first) > 500_000 > len(second)
     assert not re.search(r'(src|href)="?https?:', second)
+
+
+def test_numbers_are_in_one_line():
+    _, options = display.table_options(pd.DataFrame({"size": [1], "layers": [2]}))
+    classes = {place: one["className"] for one in options["columnDefs"] for place in one["targets"]}
+    assert all("dt-nowrap" in classes[place].split() for place in (0, 1))
+
+
+@pytest.mark.browser
+def test_a_tables_bytes_read_as_everywhere_else(chromium):
+    edges = [edge * 10**power for power in range(12) for edge in (1, 9.994, 9.995, 9.996, 1.015, 1.02, 2.125, 2.135)]
+    sizes = [0, 0.5, 12.5, 102_000, 77_801_234, 999_499, 999_500, 10**14, *map(int, edges), *range(0, 10_000, 5)]
+    sizes += [-size for size in sizes]
+    page = chromium.new_page()
+    shown = page.evaluate(f"sizes => sizes.map(size => ({display._BYTES})(size, 'display'))", sizes)
+    page.close()
+    assert shown == [format_bytes(size) for size in sizes]

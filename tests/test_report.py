@@ -12,6 +12,7 @@ from nbformat import v4
 import imagelab as il
 from imagelab import report as reports
 from imagelab.errors import ImagelabError
+from imagelab.frames import format_bytes
 
 REFERENCES = ["example:chmod-in-layer-before", "example:chmod-in-layer-after"]
 HOSTILE = "<script>window.planted = 1</script><img src=x onerror='window.planted = 1'>{{ 7 * 7 }}\x1b\u202e"
@@ -103,7 +104,7 @@ def test_the_page_opens_offline_and_everything_is_there(page, chromium, width, s
     table.locator("thead th", has_text="size").first.click()
     rows = il.files(REFERENCES[0]).head(1000)
     biggest = table.locator("tbody tr").first.locator("td").nth(list(rows.columns).index("size"))
-    expect(biggest).to_have_text(f"{rows['size'].max() / 1e6:.2f} MB")
+    expect(biggest).to_have_text(format_bytes(rows["size"].max()))
     table.locator("input[type=search]").fill("busybox")
     expect(table.locator("tbody tr")).to_have_count(min(10, int(rows["path"].str.contains("busybox").sum())))
     # A chart still hovers.

@@ -15,7 +15,7 @@ from itables.widget import ITable
 
 import imagelab as il
 from imagelab.charts.theme import CONFIG, figure_html
-from imagelab.display import clean, escape, in_report, show, table_options
+from imagelab.display import caption_of, clean, escape, in_report, show, table_options
 from imagelab.errors import ImagelabError
 from imagelab.model import Image
 from imagelab.widgets.controls import Status
@@ -150,7 +150,7 @@ class Panel(ipywidgets.VBox):
             return figure_html(part) if in_report() else ""
         if in_report():
             return show(part, caption).to_html()
-        return f"<p>{escape(caption)}</p>{table_options(part, rows=20)[0].to_html(index=False)}"
+        return f"<p>{escape(caption_of(part, caption, 20))}</p>{table_options(part, rows=20)[0].to_html(index=False)}"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**kwargs)
@@ -180,7 +180,7 @@ class Rows(ipywidgets.VBox):
 
     def fill(self, frame: pd.DataFrame, caption: str, rows: int = 1000) -> None:
         shown, options = table_options(frame, rows=rows)
-        self.heading.value = f"<p><strong>{escape(caption)}</strong></p>"
+        self.heading.value = f"<p><strong>{escape(caption_of(frame, caption, rows))}</strong></p>"
         self.table.update(shown, selected_rows=[], **options)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from html import unescape
 from typing import Any
 
 import ipywidgets
@@ -108,7 +109,7 @@ class LayerExplorer(Panel):
         image = self.images[self.image.index]
         with self.working(f"Reading the files of {clean(image.reference, 60)}"):
             self._files = il.files(image)
-            self._waste = il.waste(image)
+            self._waste = _told(il.waste(image))
             self.kind.options = ["all kinds", *sorted(self._files["kind"].astype("str").unique())]
             self.layer.max = max(len(image.layers) - 1, 0)
         self._layer_chosen()
@@ -126,7 +127,7 @@ class LayerExplorer(Panel):
         self.chart.draw(file_tree(self._files, "icicle", self.layer.value))
         self._fill()
         words = "; choose a row to go to the layer that stored it" if len(self._waste) else ""
-        self.vain.fill(self._waste.drop(columns="reference"), self._vain_caption() + words)
+        self.vain.fill(self._waste, self._vain_caption() + words)
 
     def _fill(self) -> None:
         if len(self._files):
@@ -134,15 +135,18 @@ class LayerExplorer(Panel):
 
     def _caption(self) -> str:
         rows = self.selected
-        return f"Layer {self.layer.value}: {len(rows):,} entries, {format_bytes(int(rows['size'].sum()))}"
+        entries = "1 entry" if len(rows) == 1 else f"{len(rows):,} entries"
+        return f"Layer {self.layer.value}: {entries}, {format_bytes(int(rows['size'].sum()))}"
 
     def _vain_caption(self) -> str:
         total = int(self._waste["bytes"].sum()) if len(self._waste) else 0
-        return f"In vain in this image: {format_bytes(total)} in {len(self._waste):,} file copies"
+        copies = "1 file copy" if len(self._waste) == 1 else f"{len(self._waste):,} file copies"
+        return f"In vain in this image: {format_bytes(total)} in {copies}"
 
     def _blame(self, row: int) -> None:
         """Go from a file stored in vain to the instruction that stored it."""
         wasted = self._waste.iloc[row]
+        self.least.value, self.kind.index, self.change.index = 0, 0, 0  # a filter could hide the file
         self.layer.value = int(wasted["layer_index"])
         self.text.value = wasted["path"]
 
@@ -152,3 +156,11 @@ class LayerExplorer(Panel):
             diff_ids = [layer.diff_id for layer in self.images[self.image.index].layers]
             if self.diff_id in diff_ids and diff_ids[self.layer.value] != self.diff_id:
                 self.layer.value = diff_ids.index(self.diff_id)
+
+
+def _told(waste: pd.DataFrame) -> pd.DataFrame:
+    """One image's waste with its steps as their Dockerfile had them (a table escapes them itself)."""
+    steps = waste[["instruction", "removed_instruction"]]
+    labels = {step: unescape(step_label(step, 90)) for step in pd.unique(steps.to_numpy("object").ravel())}
+    told = {name: [labels[step] for step in column] for name, column in steps.items()}
+    return waste.drop(columns=["reference", "removed_layer_index"]).assign(**told)

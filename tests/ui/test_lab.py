@@ -76,10 +76,14 @@ def test_the_explorer_is_used(open_notebook):
     page.get_by_label("Layer", exact=True).focus()
     page.keyboard.press("Home")
     page.wait_for_selector(caption(files[files["layer_index"].eq(0)], 0))
+    wide = "all => all.map(body => body.scrollWidth - body.clientWidth)"
+    assert max(page.locator(".dt-scroll-body").evaluate_all(wide)) <= 2  # no table scrolls sideways
+    page.get_by_label("Kind", exact=True).select_option("directory")  # which would hide the file that is chosen next
     wasted = il.waste(BEFORE).sort_values("bytes", ascending=False, ignore_index=True).iloc[0]
     page.locator("td", has_text=wasted["path"]).last.click()
     page.wait_for_selector(f"text=Layer {wasted['layer_index']} of")
     expect(page.get_by_label("Path holds", exact=True)).to_have_value(wasted["path"])
+    page.locator("td", has_text=wasted["path"]).nth(1).wait_for()  # in both tables
     assert tab.errors() == [] and tab.cut_off() == []
     tab.shoot("lab-explorer")
 

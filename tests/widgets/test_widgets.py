@@ -7,6 +7,7 @@ import pytest
 
 import imagelab as il
 from imagelab import display, widgets
+from imagelab.widgets import explorer as explorer_module
 
 BEFORE, AFTER = "example:chmod-in-layer-before", "example:chmod-in-layer-after"
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -100,6 +101,41 @@ def test_a_wasted_file_leads_to_the_instruction_that_stored_it(explorer):
     assert explorer.layer_index == wasted["layer_index"][2]
     assert wasted["path"][2] in set(explorer.selected["path"])
     assert "COPY app /app" in explorer.step.value
+
+
+def test_no_other_filter_hides_the_wasted_file(explorer):
+    explorer.least.value, explorer.kind.value, explorer.change.value = 100_000_000, "directory", "removed"
+    explorer.vain.table.selected_rows = [0]
+    assert il.waste(BEFORE)["path"][0] in set(explorer.selected["path"])
+
+
+def test_the_waste_fits_the_page_with_its_instructions_as_written(explorer):
+    shown = dict(explorer.parts())[explorer._vain_caption()]
+    assert list(shown) == ["path", "bytes", "reason", "layer_index", "instruction", "removed_instruction"]
+    assert set(shown["instruction"]) == {"COPY app /app"}
+    assert set(shown["removed_instruction"]) == {"RUN chmod -R 755 /app"}
+    assert {row[4] for row in table_rows(explorer.vain)} == {"COPY app /app"}
+    assert "nowrap" not in explorer.vain.table.classes
+
+
+def test_a_step_is_escaped_once_and_one_not_recorded_is_said_to_be(explorer):
+    step = "/bin/sh -c make && rm '*.o' # buildkit"
+    waste = il.waste(BEFORE).assign(instruction=pd.Series(pd.NA, dtype="string"), removed_instruction=step)
+    told = explorer_module._told(waste)
+    assert set(told["instruction"]) == {"(no command recorded)"}
+    assert set(told["removed_instruction"]) == {"RUN make && rm '*.o'"}
+    explorer.vain.fill(told, "")
+    assert {row[5] for row in table_rows(explorer.vain)} == {"RUN make &amp;&amp; rm '*.o'"}
+    assert list(explorer_module._told(waste.head(0))) == list(told)
+
+
+def test_what_is_counted_is_what_is_there(explorer, monkeypatch):
+    explorer.text.value = explorer.selected["path"][0]
+    assert len(explorer.selected) == 1 and "Layer 0: 1 entry, " in explorer.table.heading.value
+    many = pd.DataFrame({"path": ["a"] * 4750})
+    explorer.table.fill(many, "Layer 0: 4,750 entries")
+    assert "Layer 0: 4,750 entries (the first 1,000 of 4,750 rows)" in explorer.table.heading.value
+    assert "Files (the first 20 of 4,750 rows)" in explorer._part_html("Files", many)
 
 
 def test_another_image_is_opened(explorer):
