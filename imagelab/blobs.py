@@ -195,7 +195,9 @@ def _bounded(
         OSError,
         EOFError,
     ) as error:
-        raise ArchiveError(f"{name}: damaged or truncated compressed data after {given} bytes ({error})") from error
+        raise ArchiveError(
+            f"{name}: damaged or truncated compressed data after {given} bytes ({error}). Save or copy it again."
+        ) from error
 
 
 def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:

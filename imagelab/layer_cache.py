@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def cache_dir() -> Path | None:
     configured = os.environ.get("IMAGELAB_CACHE_DIR")
     if configured == "":
         return None
-    return Path(configured) if configured else platformdirs.user_cache_path("imagelab") / "layers"
+    return Path(configured).expanduser() if configured else platformdirs.user_cache_path("imagelab") / "layers"
 
 
 def cached(diff_id: str | None, *, digests: bool = False, verified: bool = False) -> LayerListing | None:
@@ -51,15 +52,18 @@ def cached(diff_id: str | None, *, digests: bool = False, verified: bool = False
         if metadata.get(b"imagelab.format") != FORMAT or table.schema.remove_metadata() != SCHEMA:
             return None
         listing = LayerListing(table.replace_schema_metadata(None), metadata.get(b"imagelab.digests") == b"1")
-        if digests and not listing.digests:
-            return None
+        if digests != listing.digests:
+            if digests:
+                return None
+            listing = listing.without_digests()  # what a verb says must not depend on what was asked before
         if verified and (claim := json.loads(metadata[b"imagelab.claim"])) is not None:
             if not _holds(claim, diff_id):
                 return None
             store(diff_id, listing, verified=True)
         return listing
     except (OSError, pa.ArrowException):
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
         return None
 
 

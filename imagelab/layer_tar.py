@@ -17,7 +17,7 @@ import pyarrow as pa
 from imagelab import package_files
 from imagelab.blobs import LIMITS, Window
 from imagelab.errors import ArchiveError
-from imagelab.tar_columns import SCHEMA, BrokenTarError, HeaderBatch
+from imagelab.tar_columns import SCHEMA, BrokenTarError, HeaderBatch, OverLimitError
 from imagelab.tar_headers import (
     checksum_holds,
     clean_path,
@@ -40,6 +40,11 @@ class LayerListing:
     @property
     def entries(self) -> int:
         return self.table.num_rows
+
+    def without_digests(self) -> LayerListing:
+        place = self.table.schema.get_field_index("digest")
+        blank = pa.nulls(self.entries, self.table.schema.field(place).type)
+        return LayerListing(self.table.set_column(place, self.table.schema.field(place), blank))
 
     @property
     def size(self) -> int:
@@ -83,14 +88,14 @@ def list_tar(window: Window, *, name: str = "layer", digests: bool = False, capt
         for batch in _walk(window, passing, digests, capture):
             entries += len(batch.headers)
             if entries > LIMITS.entries:
-                raise BrokenTarError(f"more than {LIMITS.entries} entries (imagelab.LIMITS.entries)", batch.offsets[-1])
+                raise OverLimitError(f"more than {LIMITS.entries} entries (imagelab.LIMITS.entries)", batch.offsets[-1])
             if capture and not passing:
                 for row in batch.rows_to_look_at():
                     _keep(window, batch, row, digests, capture)
             batches.append(batch.read())
         window.finish()
     except BrokenTarError as error:
-        raise ArchiveError(f"{name}: {error.what} at offset {error.offset} of the tar") from None
+        raise ArchiveError(f"{name}: {error.what} at offset {error.offset} of the tar. {error.advice}") from None
     return LayerListing(pa.Table.from_batches(batches, SCHEMA), digests)
 
 
@@ -181,7 +186,7 @@ def _extension(
 ) -> int:
     """Take in a header that only describes what follows; where the next header is."""
     if size > LIMITS.record:
-        raise BrokenTarError(f"a header record of {size} bytes, over imagelab.LIMITS.record", offset)
+        raise OverLimitError(f"a header record of {size} bytes, over imagelab.LIMITS.record", offset)
     record = _contents(window, offset + 512, size, offset)
     if flag in b"LK":
         pax[b"path" if flag == ord("L") else b"linkpath"] = record.split(b"\0", 1)[0]
@@ -200,8 +205,10 @@ def _described(
     if header[156] == ord("S"):
         shown, data = _sparse(window, header[482:495], data, offset)
     name = records.get(b"GNU.sparse.name") or records.get(b"path") or header_name(header)
-    if len(name) > LIMITS.name or 0 in name:
-        raise BrokenTarError(f"a path of {len(name)} bytes, over imagelab.LIMITS.name, or with a NUL", offset)
+    if len(name) > LIMITS.name:
+        raise OverLimitError(f"a path of {len(name)} bytes, over imagelab.LIMITS.name", offset)
+    if 0 in name:
+        raise BrokenTarError("a path with a NUL", offset)
     # an empty value takes a record back (POSIX, pax)
     if records.get(b"size"):
         size = shown = _checked(whole, records[b"size"], offset, "a PAX size")
@@ -254,7 +261,7 @@ def _sparse(window: Window, tail: bytes, data: int, offset: int) -> tuple[int, i
     """An old GNU sparse header's real size, and where the data starts behind its extension blocks."""
     shown = _checked(number, tail[1:], offset, "a sparse size")
     if not 0 <= shown <= LIMITS.file_size:
-        raise BrokenTarError(f"a sparse file that claims {shown} bytes, over imagelab.LIMITS.file_size", offset)
+        raise OverLimitError(f"a sparse file that claims {shown} bytes, over imagelab.LIMITS.file_size", offset)
     extended = tail[0]
     while extended:
         block = _contents(window, data, 512, offset)

@@ -52,10 +52,18 @@ _OWNER = np.repeat(list(_FIELDS), [stop - start for start, stop in _FIELDS.value
 
 
 class BrokenTarError(Exception):
-    """What is wrong with a tar, and at which offset."""
+    """What is wrong with a tar, at which offset, and what to do."""
+
+    advice = "Save or copy it again."
 
     def __init__(self, what: str, offset: int) -> None:
         self.what, self.offset = what, offset
+
+
+class OverLimitError(BrokenTarError):
+    """More than ``imagelab.LIMITS`` allow."""
+
+    advice = "If you trust it, raise that limit."
 
 
 @dataclass

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
-from images import docker_save, layer_tar, write_tar
+from images import docker_save, layer_tar, sha256, write_tar
 
 import imagelab as il
 from imagelab import layer_cache
@@ -102,6 +104,46 @@ def test_threads_share_the_frames(tmp_path, cache):
     archives = [write_tar(tmp_path / f"{number}.tar", docker_save(TARS)) for number in range(6)]
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda archive: len(il.files(archive)), archives * 20)) == {2}
+
+
+def test_an_answer_does_not_depend_on_what_was_asked_before(tmp_path, cache):
+    archive = write_tar(tmp_path / "twice.tar", docker_save([TARS[0], layer_tar([(b"a", "file", b"one")])]))
+    first = il.waste(archive)
+    assert il.waste(archive, digests=True)["reason"].tolist() == ["rewritten_unchanged"]
+    filesystem._recent.clear()
+    assert il.waste(archive).equals(first) and first["reason"].tolist() == ["overwritten"]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_what_an_archive_claims_is_verified_for_an_engine(tmp_path, cache, pack):
+    """An engine and a registry verify a diff_id, an archive only says it: its listing counts once its bytes agree."""
+    honest = sha256(TARS[0])
+    lying = docker_save([TARS[1]])
+    config = next(name for name in lying if name.endswith(".json") and name != "manifest.json")
+    lying["lie.json"] = lying.pop(config).replace(sha256(TARS[1]).encode(), honest.encode())
+    lying["manifest.json"] = lying["manifest.json"].replace(config.encode(), b"lie.json")
+    layer = next(name for name in lying if name.endswith("layer.tar"))
+    lying[layer] = pack(lying[layer])
+    assert il.files(write_tar(tmp_path / "lying.tar", lying))["path"].tolist() == ["/b"]
+    assert layer_cache.cached(honest) and not layer_cache.cached(honest, verified=True)
+    layer_cache.clear_cache()
+
+    truthful = docker_save([TARS[0]])
+    truthful[layer] = pack(truthful[layer])
+    archive = write_tar(tmp_path / "truthful.tar", truthful)
+    il.files(archive)
+    assert layer_cache.cached(honest, verified=True).table["path"].to_pylist() == [b"/a"]
+    Path(archive).unlink()
+    assert layer_cache.cached(honest, verified=True)  # once is enough
+
+
+def test_a_folder_in_the_place_of_an_entry(cache, reads, image):
+    il.files(image)
+    for entry in cache.glob("*.arrow"):
+        entry.unlink()
+        entry.mkdir()
+    filesystem._recent.clear()
+    assert len(il.files(image)) == 2 and len(reads) == 4
 
 
 def test_off_cleared_and_unwritable(cache, reads, image, monkeypatch, tmp_path):

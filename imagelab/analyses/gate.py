@@ -81,6 +81,10 @@ def check(
     subject = one_image(image)
     facts = cache(lambda: efficiency(subject).iloc[0])  # the files are listed only where a limit needs them
     whole, part = "{:.0f}".format, "{:.2%}".format
+    if min_efficiency is not None and not 0 <= min_efficiency <= 1:
+        raise ImagelabError(f"min_efficiency is {min_efficiency}, not a number from 0 to 1.")
+    if max_layers is not None and max_layers < 0:
+        raise ImagelabError(f"max_layers is {max_layers}, not a number of layers.")
     rows: list[dict[str, Any]] = []
 
     def hold(rule: str, limit: Any, measure: Callable[[], float], shown: Any, least: bool = False) -> None:
@@ -89,7 +93,10 @@ def check(
         limit, measured = parse_bytes(limit) if shown is format_bytes else limit, measure()
         passed = not (measured < limit if least else measured > limit)  # of nothing (NaN) passes, as with dive
         verdict = "is" if passed else "is not"
-        message = f"{rule} {shown(measured)}, which {verdict} {'at least' if least else 'at most'} {shown(limit)}"
+        told, bound = shown(measured), shown(limit)
+        if told == bound and not passed:  # rounded alike
+            told, bound = f"{measured:,}", f"{limit:,}"
+        message = f"{rule} {told}, which {verdict} {'at least' if least else 'at most'} {bound}"
         rows.append({"rule": rule, "limit": limit, "measured": measured, "passed": passed, "message": message})
 
     hold("size", max_size, lambda: facts()["stored"], format_bytes)
@@ -178,7 +185,9 @@ def parse_bytes(text: str | float) -> int:
     number = cleaned.rstrip("KMGIB ")
     unit = cleaned[len(number) :].strip()
     try:
-        return int(float(number) * _UNITS[unit])
+        if (size := int(float(number) * _UNITS[unit])) >= 0:
+            return size
+        raise ValueError
     except (KeyError, ValueError, OverflowError):
         raise ImagelabError(
             f"{text!r} is no size: write bytes, or a number with kB, MB, GB, KiB, MiB or GiB."

@@ -133,7 +133,7 @@ def check(
         for row in result.itertuples():
             typer.echo(f"{'ok  ' if row.passed else 'FAIL'}  {row.message}")
     else:
-        print_frames({"check": result}, how)
+        print_frames({"check": result}, how, columns={"check": ["rule", "passed", "message"]})
     if not result["passed"].all():
         raise typer.Exit(1)
 

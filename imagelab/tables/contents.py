@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imagelab.errors import ArchiveError, ImageNotFound
 from imagelab.listing import layer_listings
@@ -47,12 +50,12 @@ def read_file(image: Reference, path: str | bytes, layer_index: int | None = Non
         state = overlay(table["path"].combine_chunks(), kinds, table["link_target"].combine_chunks(), starts)
         row = _followed(table, kinds, state, wanted)
     else:
-        same = pa.compute.and_(pa.compute.equal(table["path"], wanted), pa.compute.equal(table["kind"], FILE))
+        same = pc.and_(pc.equal(table["path"], wanted), pc.equal(table["kind"], FILE))
         rows = np.flatnonzero(same.to_numpy())
         row = int(rows[-1]) if len(rows) else -1
     if row < 0:
         place = image.reference if layer_index is None else f"layer {layer_index} of {image.reference}"
-        raise ImageNotFound(f"{place} holds no regular file {shown}.")
+        raise ImageNotFound(f"{place} holds no regular file {shown}.{_hint(table, starts, wanted, layer_index)}")
     layer = layer_index if layer_index is not None else int(np.searchsorted(starts, row, "right")) - 1
     size, offset = table["size"][row].as_py(), table["offset"][row].as_py()
     if size > limit:
@@ -62,6 +65,19 @@ def read_file(image: Reference, path: str | bytes, layer_index: int | None = Non
     if image.source is None:
         raise ArchiveError(f"{image.reference} has no contents: its source holds only the config and history.")
     return b"".join(image.source.read_range(image, layer, offset, size))
+
+
+def _hint(table: pa.Table, starts: np.ndarray, wanted: bytes, layer_index: int | None) -> str:
+    """Where a file that is not seen is stored nevertheless, or what is called like it."""
+    paths = table["path"].combine_chunks()
+    rows = np.flatnonzero(pc.and_(pc.equal(paths, wanted), pc.equal(table["kind"], FILE)).to_numpy())
+    if layer_index is None and len(rows):
+        layer = int(np.searchsorted(starts, rows[-1], "right")) - 1
+        return f" Layer {layer} stores it, and a later one hides it: layer_index={layer}."
+    beside = paths.filter(pc.starts_with(paths, pattern=wanted.rpartition(b"/")[0] + b"/")).unique()[:1000]
+    names = [path.decode(errors="backslashreplace") for path in beside.to_pylist()]
+    near = difflib.get_close_matches(wanted.decode(errors="backslashreplace"), names, 3)
+    return f" Near it: {', '.join(near)}." if near else " il.files lists what is there."
 
 
 def _followed(table: pa.Table, kinds: np.ndarray, state: Overlay, path: bytes) -> int:

@@ -60,3 +60,18 @@ def test_shares_are_from_0_to_1(tmp_path, value):
     rules.write_text(f"rules:\n  lowestEfficiency: {value}\n")
     with pytest.raises(ImagelabError, match="from 0 to 1"):
         read_dive_ci(rules)
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [{"min_efficiency": float("nan")}, {"min_efficiency": 80}, {"max_size": "-5MB"}, {"max_layers": -1},
+     {"max_wasted": "nan"}],
+)  # fmt: skip
+def test_limits_that_nothing_can_be_held_against(limit):
+    with pytest.raises(ImagelabError, match=next(iter(limit)) + "|no size"):
+        il.check(image_of([layer_tar([(b"a", "file", b"x")])]), **limit)
+
+
+def test_what_is_rounded_alike_is_told_apart():
+    image = image_of([layer_tar([(b"a", "file", b"x" * 1_000_001)])])
+    assert il.check(image, max_size=1_000_000)["message"].tolist() == ["size 1,000,001, which is not at most 1,000,000"]

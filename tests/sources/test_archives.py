@@ -410,3 +410,14 @@ def test_an_archive_whose_name_is_no_text(tmp_path):
     image = il.load_image(write_tar(tmp_path / os.fsdecode(b"made\xff.tar"), docker_save(TARS)))
     assert image.reference.endswith("made\\xff.tar")
     assert il.files(image)["reference"].unique().tolist() == [image.reference]
+
+
+def test_a_file_that_is_not_there_has_a_hint(tmp_path):
+    hidden = [layer_tar([(b"etc/motd", "file", b"hello")]), layer_tar([(b"etc/.wh.motd", "file", b"")])]
+    archive = write_tar(tmp_path / "hidden.tar", docker_save(hidden))
+    with pytest.raises(il.ImageNotFound, match=r"Layer 0 stores it.*layer_index=0"):
+        il.read_file(archive, "/etc/motd")
+    with pytest.raises(il.ImageNotFound, match=r"Near it: /etc/motd"):
+        il.read_file(archive, "/etc/mot", 0)
+    with pytest.raises(il.ImageNotFound, match=r"il\.files lists"):
+        il.read_file(archive, "/x/y")
