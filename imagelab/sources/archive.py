@@ -59,7 +59,8 @@ class ArchiveSource:
 
     def regions(self) -> list[Region | None]:
         archive = open_archive(Path(self.path))
-        return [archive.region(member) for member in self.members]
+        held = archive.sizes  # an incomplete image's other layers are listed all the same
+        return [archive.region(member) if member in held else None for member in self.members]
 
 
 def check_listable(layer: Layer, reference: str) -> None:

@@ -421,3 +421,14 @@ def test_a_file_that_is_not_there_has_a_hint(tmp_path):
         il.read_file(archive, "/etc/mot", 0)
     with pytest.raises(il.ImageNotFound, match=r"il\.files lists"):
         il.read_file(archive, "/x/y")
+
+
+def test_a_layer_is_read_where_another_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGELAB_CACHE_DIR", str(tmp_path / "cache"))
+    members = docker_save([layer_tar([(b"a", "file", b"here")]), layer_tar([(b"b", "file", b"gone")])])
+    del members[json.loads(members["manifest.json"])[0]["Layers"][1]]
+    archive = write_tar(tmp_path / "part.tar", members)
+    assert il.read_file(archive, "/a", 0) == b"here"
+    for digests in (False, "copies"):
+        with pytest.raises(il.ArchiveError, match="incomplete"):
+            il.files(archive, digests=digests)
