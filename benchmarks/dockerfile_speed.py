@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from imagelab.analyses.cache import plan_build
-from imagelab.dockerfile.context import build_context
-from imagelab.dockerfile.log import read_build_log
-from imagelab.dockerfile.read import read_dockerfile
+from imagelab.build.cache.plan import plan_build
+from imagelab.build.context import build_context
+from imagelab.build.dockerfile.read import read_dockerfile
+from imagelab.build.logs.read import read_build_log
 
 STEPS, LINES, FILES = 1_000, 2_000, 100_000
 

@@ -38,14 +38,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from imagelab.analyses.fleet import query_fleet
-from imagelab.analyses.fleet_questions import QUESTIONS
-from imagelab.fleet import FACTS, image_facts, snapshot_name
-from imagelab.layer_tar import LayerListing
-from imagelab.listing import layer_listings
-from imagelab.model import HistoryEntry, Image, Layer
-from imagelab.sources import load_image
-from imagelab.sources.snapshot import write_snapshot
+from imagelab.core.model import HistoryEntry, Image, Layer
+from imagelab.fleet.index import FACTS, image_facts, snapshot_name
+from imagelab.fleet.query import query_fleet
+from imagelab.fleet.questions import QUESTIONS
+from imagelab.images.layers.listing import layer_listings
+from imagelab.images.layers.tar import LayerListing
+from imagelab.images.load import load_image
+from imagelab.images.sources.snapshot import write_snapshot
 
 TAGS = 10  # of a repository
 RELEASES = 4  # of a base

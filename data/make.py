@@ -30,8 +30,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import imagelab as il
-from imagelab.errors import ImagelabError
-from imagelab.model import HistoryEntry, Image, Layer
+from imagelab.core.errors import ImagelabError
+from imagelab.core.model import HistoryEntry, Image, Layer
 
 DATA = Path(__file__).resolve().parent
 

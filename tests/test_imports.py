@@ -12,25 +12,42 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "imagelab"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# lower rooms know nothing of higher ones
-LEVELS = {
-    "errors": 0, "model": 0, "frames": 0, "atomic": 0, "resources": 1, "redact": 1, "created_by": 1, "package_files": 1,
-    "display": 1, "blobs": 1, "regions": 1, "tar_headers": 1, "tar_columns": 2, "layer_tar": 3, "layer_cache": 4, "sources": 5,
-    "overlay": 4, "base": 4,
-    "listing": 5, "tables": 6, "dockerfile": 6, "scans": 6, "snapshots": 7, "analyses": 8, "fleet": 8,
-    "exercises_rules": 9, "exercises": 9,
-    "charts": 9, "widgets": 10, "report": 11, "site": 11, "cli": 12, "__init__": 12, "__main__": 13,
-}  # fmt: skip
-ROOMS = {
-    "docker": {"sources/daemon.py"},
-    "plotly": {"charts", "widgets", "report.py"},
+# What each folder may import, besides itself and core (DESIGN, section 1).
+IMAGES = {"images"}
+QUESTION = IMAGES | {"build/dockerfile"}
+MANY = IMAGES | {"size", "build", "security"}
+ALLOWED = {
+    "core": set(),
+    "images": set(),
+    "size": QUESTION,
+    "size/overview.py": QUESTION | {"security", "build"},  # it puts the answers of the three side by side
+    "security": QUESTION,
+    "build": IMAGES,
+    "fleet": MANY,
+    "course": MANY,
+    "charts": MANY | {"fleet", "course"},
+    "widgets": MANY | {"fleet", "course", "charts"},
+    "report": MANY | {"fleet", "course", "charts", "widgets"},
+    "cli": MANY | {"fleet", "course", "charts", "widgets", "report"},
+}
+# The order inside images: later ones may import earlier ones.
+INSIDE_IMAGES = ("layers", "sources", "load", "tables", "save")
+LIBRARIES = {
+    "docker": {"images/sources/daemon.py"},
+    "plotly": {"charts", "widgets", "report"},
     "ipywidgets": {"widgets"},
     "anywidget": {"widgets"},
 }
 
 
-def room(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def place(path: Path) -> str:
+    """``size/waste.py`` for a module of the package."""
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def within(module: str, folders: set[str]) -> bool:
+    """Whether a module's place is one of the folders or files, or below one."""
+    return any(module == folder or module.startswith(f"{folder}/") for folder in folders)
 
 
 def imports(path: Path) -> list[tuple[str, bool]]:
@@ -53,26 +70,25 @@ def imports(path: Path) -> list[tuple[str, bool]]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent != PACKAGE], ids=place)
 def test_imports_go_one_way(path):
-    own = room(path)
-    assert own in LEVELS, f"say in this test where {own} stands"
+    own = place(path)
+    folder = own.split("/")[0]
+    allowed = {folder, "core"} | ALLOWED.get(own, ALLOWED[folder])
     for module, _ in imports(path):
-        if not module.startswith("imagelab."):
-            continue
-        other = module.split(".")[1]
-        if other in LEVELS and other != own:
-            assert LEVELS[other] <= LEVELS[own], f"{path.relative_to(PACKAGE)} imports {module}, which stands above it"
-        if {own, other} <= {"dockerfile", "scans", "tables"}:
-            assert own == other, f"{path.relative_to(PACKAGE)} imports {module}: these stand beside each other"
+        if module.startswith("imagelab."):
+            other = module.removeprefix("imagelab.").replace(".", "/")
+            assert folder == "cli" or within(other, allowed), f"{own} imports {module}"
+            if folder == "images" and other.startswith("images/"):
+                below, above = (INSIDE_IMAGES.index(name.split("/")[1].removesuffix(".py")) for name in (other, own))
+                assert below <= above, f"{own} imports {module}, which is built on it"
 
 
-@pytest.mark.parametrize("library", ROOMS)
-def test_libraries_stay_in_their_rooms(library):
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_libraries_stay_in_their_folders(library):
     for path in FILES:
-        place = path.relative_to(PACKAGE)
         if any(module.split(".")[0] == library for module, _ in imports(path)):
-            assert {str(place), place.parts[0]} & ROOMS[library], f"{place} imports {library}"
+            assert within(place(path), LIBRARIES[library]), f"{place(path)} imports {library}"
 
 
 def test_some_are_imported_where_they_are_used():

@@ -38,7 +38,7 @@ def run(python, *words, cwd):
 
 def test_the_command_works_with_data_and_notebooks(installed, tmp_path):
     _, python = installed
-    code = "import imagelab, imagelab.resources as r; print(imagelab.__file__, len(list(r.notebooks_path().glob('*.ipynb'))))"
+    code = "import imagelab, imagelab.core.resources as r; print(imagelab.__file__, len(r.notebook_paths()))"
     where, notebooks = run(python, "python", "-c", code, cwd=tmp_path).stdout.split()
     assert str(python.parents[1]) in where and int(notebooks) > 12
     shown = run(python, "imagelab", "show", "example:whiteout-before", "--json", cwd=tmp_path)
@@ -54,5 +54,5 @@ def test_the_wheel_holds_what_people_use_and_no_more(installed):
     names = zipfile.ZipFile(wheel).namelist()
     folders = {name.split("/")[0] for name in names}
     assert folders == {"imagelab", next(folder for folder in folders if folder.endswith(".dist-info"))}
-    assert {"imagelab/report_template/index.html.j2", "imagelab/data/registry.txt"} <= set(names)
+    assert {"imagelab/report/template/index.html.j2", "imagelab/data/registry.txt"} <= set(names)
     assert sum(info.compress_size for info in zipfile.ZipFile(wheel).infolist()) < 20_000_000

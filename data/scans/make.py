@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import imagelab as il
-from imagelab.analyses.security import package_key
+from imagelab.security.compare import package_key
 
 HERE = Path(__file__).resolve().parent
 VERSION = "facts.csv of imagelab: public facts, not a scan"

@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 
 from imagelab.charts import theme
 from imagelab.charts.menu import per_image
-from imagelab.display import escape
-from imagelab.frames import format_bytes
+from imagelab.core.frames import format_bytes
+from imagelab.core.text import escape
 
 MOST = 15  # instructions whose waste is shown
 

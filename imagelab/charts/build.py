@@ -8,12 +8,12 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from imagelab.analyses.cache_log import critical_steps
+from imagelab.build.context import context_sizes
+from imagelab.build.logs.cost import critical_steps
 from imagelab.charts import theme
 from imagelab.charts.trees import SMALLEST, Node, tree_trace
-from imagelab.display import escape
-from imagelab.dockerfile.context import context_sizes
-from imagelab.frames import format_bytes
+from imagelab.core.frames import format_bytes
+from imagelab.core.text import escape
 
 HIT, MISS = "#009e73", "#d55e00"  # the theme's palette: apart for colour-blind people too; shapes differ as well
 CRITICAL = "#d0343a"

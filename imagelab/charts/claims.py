@@ -8,8 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from imagelab.charts import theme
-from imagelab.display import escape
-from imagelab.frames import format_bytes
+from imagelab.core.frames import format_bytes
+from imagelab.core.text import escape
 
 # Colour and shape say the same.
 VERDICT_MARKS = {

@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 
 from imagelab.charts import theme
 from imagelab.charts.sharing import heatmap
-from imagelab.display import escape
-from imagelab.frames import format_bytes
+from imagelab.core.frames import format_bytes
+from imagelab.core.text import escape
 
 MOST = 60  # images in one heat map
 #: Bases from the largest; the rest and the unknown are grey. Told apart as the instructions' colours are.

@@ -6,8 +6,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from imagelab.charts import theme
-from imagelab.display import escape
-from imagelab.errors import ImagelabError
+from imagelab.core.errors import ImagelabError
+from imagelab.core.text import escape
 
 HEALTH_COLOURS = {"none": "#c9ced6", "starting": "#56b4e9", "healthy": "#009e73", "unhealthy": "#d55e00"}
 STATES = ("image", "from", "to", "program", "health")

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.display import escape
+from imagelab.core.text import escape
 
 # What a choice changes of the layout, traces apart.
 CHANGED = ("title", "height", "xaxis", "yaxis", "margin", "showlegend", "barmode")

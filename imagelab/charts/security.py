@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
 
 from imagelab.charts import theme
-from imagelab.display import escape
+from imagelab.core.text import escape
 
 _WORST_FIRST = list(theme.SEVERITY_COLOURS)[::-1]
 NO_LAYER = "layer not known"

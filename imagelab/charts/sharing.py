@@ -8,9 +8,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from imagelab.charts import theme
-from imagelab.display import escape
-from imagelab.errors import ImagelabError
-from imagelab.frames import format_bytes
+from imagelab.core.errors import ImagelabError
+from imagelab.core.frames import format_bytes
+from imagelab.core.text import escape
 
 # One hue from the ground to RUN's blue: more is darker, on paper too.
 SCALE = [[0, "#eef3f8"], [0.5, "#6baed6"], [1, "#08519c"]]

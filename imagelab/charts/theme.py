@@ -12,9 +12,9 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.colors import hex_to_rgb
 
-from imagelab.display import clean, escape
-from imagelab.errors import ImagelabError
-from imagelab.frames import format_bytes
+from imagelab.core.errors import ImagelabError
+from imagelab.core.frames import format_bytes
+from imagelab.core.text import clean, escape
 
 # Contrast 4.3 : 1 on white and 4.4 : 1 on JupyterLab's dark ground, so that one figure reads on both.
 INK = "#757b84"

@@ -11,9 +11,9 @@ from plotly.subplots import make_subplots
 
 from imagelab.charts import theme
 from imagelab.charts.waterfalls import signed
-from imagelab.display import BYTE_COLUMN, escape
-from imagelab.errors import ImagelabError
-from imagelab.frames import format_bytes
+from imagelab.core.errors import ImagelabError
+from imagelab.core.frames import format_bytes
+from imagelab.core.text import BYTE_COLUMN, escape
 
 PANEL = 165  # pixels
 LABELLED = 12  # builds whose points say their value

@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 
 from imagelab.charts import theme
 from imagelab.charts.menu import per_image
-from imagelab.display import escape
-from imagelab.errors import ImagelabError
-from imagelab.frames import format_bytes
+from imagelab.core.errors import ImagelabError
+from imagelab.core.frames import format_bytes
+from imagelab.core.text import escape
 
 
 class Step(NamedTuple):

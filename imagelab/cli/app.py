@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import imagelab
-from imagelab.errors import ImagelabError
+from imagelab.core.errors import ImagelabError
 
 app = typer.Typer(
     help="Why is this image so big, so slow to build, so full of findings?",

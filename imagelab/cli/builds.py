@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 import imagelab as il
+from imagelab.build.context import find_dockerfile
 from imagelab.cli.app import app
 from imagelab.cli.output import Form, Json, Markdown, Rows, form, pairs, print_frames
-from imagelab.dockerfile.context import find_dockerfile
 
 Directory = Annotated[Path, typer.Argument(help="The build context.")]
 File = Annotated[Path | None, typer.Option("-f", "--file", help="The Dockerfile, where it has another name.")]

@@ -21,7 +21,7 @@ def index(
     as_markdown: Markdown = False,
 ) -> None:
     """Write snapshots of images and an index over them; exit code 1 where an image failed."""
-    from imagelab.fleet import index_images
+    from imagelab.fleet.index import index_images
 
     done = index_images(references, output, platform=platform, digests=digests)
     print_frames({"index": done}, form(as_json, as_markdown))
@@ -45,7 +45,7 @@ def fleet(
     as_markdown: Markdown = False,
 ) -> None:
     """Ask a question over all images of a folder."""
-    from imagelab.analyses.fleet import query_fleet
+    from imagelab.fleet.query import query_fleet
 
     how = form(as_json, as_markdown)
     answer = query_fleet(folder, question, pattern, version)

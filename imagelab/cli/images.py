@@ -11,8 +11,8 @@ import typer
 import imagelab as il
 from imagelab.cli.app import app
 from imagelab.cli.output import Form, Json, Markdown, Rows, form, print_frames
-from imagelab.frames import format_bytes
-from imagelab.layer_cache import cache_info, clear_cache
+from imagelab.core.frames import format_bytes
+from imagelab.images.layers.cache import cache_info, clear_cache
 
 Image = Annotated[
     str, typer.Argument(help="A name in the engine, a path, or TRANSPORT:…; example:NAME for embedded data.")

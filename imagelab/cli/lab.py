@@ -15,10 +15,10 @@ import pandas as pd
 import typer
 
 import imagelab as il
-from imagelab.analyses.claims import VERDICTS, verdict
 from imagelab.cli.app import app
 from imagelab.cli.output import Form, Json, Markdown, form, pairs, print_frames
-from imagelab.errors import ImagelabError, ImageNotFound
+from imagelab.core.errors import ImagelabError, ImageNotFound
+from imagelab.course.claims import VERDICTS, verdict
 
 lab_app = typer.Typer(help="Recipes: build one on your engine, measure what it saves there.", no_args_is_help=True)
 app.add_typer(lab_app, name="lab")

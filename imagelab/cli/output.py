@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from imagelab.display import BYTE_COLUMN, clean
-from imagelab.errors import ImagelabError
-from imagelab.frames import format_bytes
+from imagelab.core.errors import ImagelabError
+from imagelab.core.frames import format_bytes
+from imagelab.core.text import BYTE_COLUMN, clean
 
 
 class Form(StrEnum):

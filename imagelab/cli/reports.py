@@ -9,7 +9,7 @@ import typer
 
 from imagelab.cli.app import app
 from imagelab.cli.output import pairs
-from imagelab.errors import ImagelabError
+from imagelab.core.errors import ImagelabError
 
 
 @app.command()
@@ -36,8 +36,8 @@ def report(
     show_code: Annotated[bool, typer.Option("--show-code", help="Show the notebook's code too.")] = False,
 ) -> None:
     """Write a report into one HTML file that opens with no network, or a folder's snapshots into a small site."""
-    from imagelab.report import report as write
-    from imagelab.site import report_site
+    from imagelab.report.run import report as write
+    from imagelab.report.site import report_site
 
     if len(references) == 1 and any(Path(references[0]).glob("*.parquet")):
         typer.echo(report_site(references[0], output))
@@ -55,7 +55,7 @@ def report(
 @app.command()
 def notebooks(output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")]) -> None:
     """Run every notebook on the embedded data and write a page for each, with an index."""
-    from imagelab.resources import notebooks_path
-    from imagelab.site import render_all
+    from imagelab.core.resources import notebook_paths
+    from imagelab.report.site import render_all
 
-    typer.echo(render_all(sorted(notebooks_path().glob("*.ipynb")), output))
+    typer.echo(render_all(notebook_paths(), output))

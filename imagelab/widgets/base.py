@@ -15,10 +15,11 @@ from itables.widget import ITable
 
 import imagelab as il
 from imagelab.charts.theme import CONFIG, figure_html
-from imagelab.display import caption_of, clean, escape, in_report, show, table_options
-from imagelab.errors import ImagelabError
-from imagelab.model import Image
+from imagelab.core.errors import ImagelabError
+from imagelab.core.model import Image
+from imagelab.core.text import clean, escape
 from imagelab.widgets.controls import Status
+from imagelab.widgets.display import caption_of, in_report, show, table_options
 
 WIDE = {"width": "100%"}
 

@@ -10,11 +10,11 @@ import ipywidgets
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.analyses.cache import plan_build, plan_cost
+from imagelab.build.cache.plan import plan_build, plan_cost
+from imagelab.build.context import build_context, find_dockerfile
+from imagelab.build.dockerfile.read import read_dockerfile
 from imagelab.charts.build import stage_graph
-from imagelab.display import clean, escape
-from imagelab.dockerfile.context import build_context, find_dockerfile
-from imagelab.dockerfile.read import read_dockerfile
+from imagelab.core.text import clean, escape
 from imagelab.widgets.base import Chart, Panel, Rows, row, wide
 
 SHOWN = ["stage", "step", "instruction", "arguments", "hit", "reason", "seconds", "critical"]

@@ -13,8 +13,8 @@ import plotly.graph_objects as go
 import imagelab as il
 from imagelab.charts import file_tree
 from imagelab.charts.theme import step_label
-from imagelab.display import clean
-from imagelab.frames import format_bytes
+from imagelab.core.frames import format_bytes
+from imagelab.core.text import clean
 from imagelab.widgets.base import Chart, Panel, Rows, row, wide
 from imagelab.widgets.controls import Slider
 

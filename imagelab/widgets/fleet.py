@@ -9,11 +9,11 @@ import ipywidgets
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.analyses.fleet import query_fleet
-from imagelab.analyses.fleet_questions import QUESTIONS
 from imagelab.charts.fleet import base_map, likeness_heatmap
-from imagelab.display import clean
-from imagelab.frames import make_frame
+from imagelab.core.frames import make_frame
+from imagelab.core.text import clean
+from imagelab.fleet.query import query_fleet
+from imagelab.fleet.questions import QUESTIONS
 from imagelab.widgets.base import Chart, Panel, Rows, row, wide
 
 CHARTS = {"likeness": likeness_heatmap, "sharing": base_map}

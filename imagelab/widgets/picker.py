@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 
 import imagelab as il
 from imagelab.charts import layer_bars
-from imagelab.display import clean
-from imagelab.errors import ImagelabError
+from imagelab.core.errors import ImagelabError
+from imagelab.core.text import clean
 from imagelab.widgets.base import Chart, Panel, Rows, row, wide
 
 

@@ -10,13 +10,13 @@ import ipywidgets
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.analyses.blame import BLAME_COLUMNS, blame
-from imagelab.analyses.security import compare_scanners, compare_scans
 from imagelab.charts.security import fixable_bars, scan_flow, scanner_agreement, severity_bars
-from imagelab.display import clean
-from imagelab.frames import make_frame
-from imagelab.scans.findings import SEVERITIES
-from imagelab.scans.reader import read_scan
+from imagelab.core.frames import make_frame
+from imagelab.core.terms import SEVERITIES
+from imagelab.core.text import clean
+from imagelab.security.blame import BLAME_COLUMNS, blame
+from imagelab.security.compare import compare_scanners, compare_scans
+from imagelab.security.scans.reader import read_scan
 from imagelab.widgets.base import Chart, Panel, Rows, row
 
 SHOWN = ["severity", "id", "package", "version", "fixed_version", "status", "layer_index", "instruction", "remedy"]

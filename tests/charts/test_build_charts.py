@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from imagelab.analyses.cache import plan_build
+from imagelab.build.cache.plan import plan_build
+from imagelab.build.context import build_context
+from imagelab.build.logs.read import read_build_log
 from imagelab.charts.build import CRITICAL, OWN_WORK, build_gantt, context_treemap, stage_graph
 from imagelab.charts.theme import INSTRUCTION_COLOURS
-from imagelab.dockerfile.context import build_context
-from imagelab.dockerfile.log import read_build_log
 
 LOG = """#1 [internal] load build context
 #1 DONE 0.2s
@@ -68,8 +68,8 @@ def test_nothing_to_draw(log):
 
 
 def plan_of_nothing():
-    from imagelab.analyses.cache import PLAN_COLUMNS
-    from imagelab.frames import make_frame
+    from imagelab.build.cache.plan import PLAN_COLUMNS
+    from imagelab.core.frames import make_frame
 
     return make_frame([], PLAN_COLUMNS)
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 import imagelab as il
 from imagelab import charts
 from imagelab.charts.trees import fold, join_chains
-from imagelab.errors import ImagelabError
-from imagelab.frames import format_bytes
+from imagelab.core.errors import ImagelabError
+from imagelab.core.frames import format_bytes
 
 HOSTILE = "<img src=x onerror=alert(1)>$\\alpha$ %{x} {{7*7}} \x1b[2J\u202e " + "é" * 100_000
 

@@ -5,7 +5,7 @@ import pytest
 
 import imagelab as il
 from imagelab import charts
-from imagelab.errors import ImagelabError
+from imagelab.core.errors import ImagelabError
 
 
 @pytest.fixture(scope="module")

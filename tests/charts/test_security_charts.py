@@ -7,10 +7,10 @@ import json
 import pandas as pd
 import pytest
 
-from imagelab.analyses.security import compare_scanners, compare_scans
 from imagelab.charts import security as charts
-from imagelab.scans.findings import Report
-from imagelab.scans.reader import make_scan, read_scan
+from imagelab.security.compare import compare_scanners, compare_scans
+from imagelab.security.scans.findings import Report
+from imagelab.security.scans.reader import make_scan, read_scan
 
 HOSTILE = "<img src=x onerror=alert(1)> $x$ %{x}"
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from imagelab.charts import theme
-from imagelab.errors import ImagelabError
+from imagelab.core.errors import ImagelabError
 
 # Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision deficiency"
 # (IEEE TVCG 15(6), 2009), severity 1.0, for linear RGB.

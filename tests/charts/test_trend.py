@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from imagelab import charts
-from imagelab.errors import ImagelabError
+from imagelab.core.errors import ImagelabError
 
 BUILDS = pd.DataFrame(
     {

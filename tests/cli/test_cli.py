@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from images import docker_save, layer_tar, write_tar
 
-from imagelab.frames import format_bytes
+from imagelab.core.frames import format_bytes
+from tests.conftest import ROOT
+from tests.support.images import docker_save, layer_tar, write_tar
 
 BINARY = Path(sys.executable).with_name("imagelab")
 EXAMPLE = "example:whiteout-before"
@@ -152,5 +153,5 @@ def test_hostile_text_is_neither_markdown_nor_control(tmp_path):
 
 def test_every_verb_is_in_the_readme():
     listed = re.findall(r"^│ ([a-z-]+) ", run("--help").split("Commands")[1], re.MULTILINE)
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
     assert listed and not [verb for verb in listed if f"imagelab {verb}" not in readme]

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 import imagelab as il
 from imagelab.cli import lab
 from imagelab.cli.app import app
-from imagelab.errors import ImagelabError, ImageNotFound
+from imagelab.core.errors import ImagelabError, ImageNotFound
 
 
 def run(*words, code=0):

@@ -14,11 +14,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.conftest import missing
+from tests.conftest import ROOT, missing
 
 AXE = "axe-core@4.14.1"
 STDERR = '[data-mime-type="application/vnd.jupyter.stderr"]'
-ARTIFACTS = Path(__file__).resolve().parent.parent / "artifacts"
+ARTIFACTS = ROOT / "tests" / "artifacts"
 SETTINGS = {
     "labconfig/page_config.json": {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}},
     # Every cell is in the page, whether it can be seen or not.

@@ -3,19 +3,19 @@
 import pytest
 
 import imagelab as il
-from imagelab.analyses.fleet_questions import QUESTIONS
-from imagelab.fleet import index_images
-from imagelab.frames import format_bytes
-from imagelab.resources import notebooks_path
+from imagelab.core.frames import format_bytes
+from imagelab.core.resources import notebook_paths
+from imagelab.fleet.index import index_images
+from imagelab.fleet.questions import QUESTIONS
 from tests.ui.conftest import serious
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
 BEFORE, AFTER = "example:chmod-in-layer-before", "example:chmod-in-layer-after"
-IMPORTS = "import imagelab as il\nfrom imagelab import charts, widgets\nfrom imagelab.display import show"
+IMPORTS = "import imagelab as il\nfrom imagelab import charts, widgets\nfrom imagelab.widgets.display import show"
 
 
-@pytest.mark.parametrize("path", sorted(notebooks_path().glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", notebook_paths(), ids=lambda path: path.stem)
 def test_every_notebook_runs_from_the_top_and_is_seen_whole(path, open_notebook):
     tab = open_notebook(path)
     tab.run_all()

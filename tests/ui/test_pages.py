@@ -8,20 +8,20 @@ import nbformat
 import numpy as np
 import pyarrow as pa
 import pytest
-from images import docker_save, write_tar
-from tars import make_tar
 
 import imagelab as il
-from imagelab import report as reports
-from imagelab.layer_tar import LayerListing
-from imagelab.model import HistoryEntry, Image, Layer
-from imagelab.site import report_site
-from imagelab.sources.snapshot import write_snapshot
-from imagelab.tar_columns import KINDS, SCHEMA
+from imagelab.core.model import HistoryEntry, Image, Layer
+from imagelab.images.layers.tar import LayerListing
+from imagelab.images.layers.tar_columns import KINDS, SCHEMA
+from imagelab.images.sources.snapshot import write_snapshot
+from imagelab.report import run as reports
+from imagelab.report.site import report_site
+from tests.support.images import docker_save, write_tar
+from tests.support.tars import make_tar
 from tests.ui.conftest import serious
 
 pytestmark = pytest.mark.browser
-ARTIFACTS = Path(__file__).resolve().parent.parent / "artifacts"
+ARTIFACTS = Path(__file__).resolve().parents[1] / "artifacts"
 PLANT = "window.planted=1"
 # Markup, attributes, scripts, templates, Markdown, TeX, control and bidirectional characters, without a slash.
 NASTY = (
@@ -198,7 +198,7 @@ def own_bytes(page):
     """What a page weighs beyond plotly's and DataTables' own code."""
     from plotly.offline import get_plotlyjs
 
-    from imagelab.display import bundle
+    from imagelab.widgets.display import bundle
 
     return page.stat().st_size - len(get_plotlyjs().encode()) - len(bundle().encode())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagelab import display
+from imagelab.widgets import display
 from imagelab.widgets.cache import BuildCache
 
 DOCKERFILE = """FROM busybox

@@ -5,8 +5,8 @@ import json
 import pytest
 
 import imagelab as il
-from imagelab.resources import data_path
-from imagelab.scans.reader import read_scan
+from imagelab.core.resources import data_path
+from imagelab.security.scans.reader import read_scan
 from imagelab.widgets.scan import ScanExplorer
 
 SCANS = data_path("scans")

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 import imagelab as il
-from imagelab import display, widgets
+from imagelab import widgets
+from imagelab.widgets import display
 from imagelab.widgets import explorer as explorer_module
 
 BEFORE, AFTER = "example:chmod-in-layer-before", "example:chmod-in-layer-after"

@@ -1,0 +1,243 @@
+"""What the next build will do with BuildKit's cache, why, and what it costs."""
+
+from __future__ import annotations
+
+import difflib
+import filecmp
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from imagelab.build.cache.keys import Keys, Record, make_tree
+from imagelab.build.cache.reasons import explain
+from imagelab.build.context import Entry, find_dockerfile, read_ignore_file, walk
+from imagelab.build.dockerfile.syntax import Stage, parse, read_text
+from imagelab.build.logs.cost import longest_chain, step_seconds
+from imagelab.core.errors import DockerfileError
+from imagelab.core.frames import expect_frame, make_frame
+from imagelab.core.redact import mask
+
+PLAN_COLUMNS = {
+    "stage": "string",
+    "step": "Int64",
+    "instruction": "string",
+    "arguments": "string",
+    "hit": "boolean",
+    "certain": "boolean",
+    "reason": "string",
+    "seconds": "Float64",
+    "critical": "boolean",
+    "needs": "string",
+    "line": "Int64",
+}
+
+
+def plan_build(
+    directory: str | os.PathLike[str],
+    changes: Sequence[str | os.PathLike[str]] = (),
+    *,
+    after: str | os.PathLike[str] | None = None,
+    dockerfile: str | os.PathLike[str] | None = None,
+    args: Mapping[str, str] | None = None,
+    args_after: Mapping[str, str] | None = None,
+    target: str | None = None,
+    log: str | os.PathLike[str] | pd.DataFrame | None = None,
+    same_results: bool | Collection[str] = False,
+) -> pd.DataFrame:
+    """What a build does, step by step, when the build of ``directory`` is in BuildKit's cache.
+
+    Parameters
+    ----------
+    directory : path
+        The context that was built.
+    changes : sequence of str or path
+        Paths in it (files, or directories for all beneath) whose content is edited before the next build;
+        ``"Dockerfile:7"`` (the Dockerfile's name and a line) for a step whose own line is edited.
+    after : path, optional
+        The next build's context instead, with its own Dockerfile and .dockerignore.
+    dockerfile : path, optional
+        As ``--file`` gives it, for both builds.
+    args, args_after : mapping, optional
+        Build arguments of the first build, and of the next (the same ones if None).
+    target : str, optional
+        Stage to build, for both; the last if None.
+    log : path or DataFrame, optional
+        A log of a build that ran the steps (`read_build_log`); prices them.
+    same_results : bool or collection of stage names
+        Whether RUN steps that run again leave the same files, as far as other stages copy or mount them: of all
+        stages, of those named, or of none. Steps that depend on it have ``certain`` False.
+
+    Returns
+    -------
+    DataFrame
+        `PLAN_COLUMNS`, a row per step of every needed stage, in file order; FROM is not judged (its cached flag varies
+        between identical builds). ``reason`` says which path, argument or step decides. ``seconds``: what the step took
+        in the log, where it ran there. ``critical``: on the longest chain of steps that run again (by seconds).
+        ``needs``: the steps it waits for, as ``stage:step``.
+
+    Notes
+    -----
+    The rules are BuildKit's, measured on Engine 28 and 20.10. What is fetched (base images, URLs, Git) is taken to be
+    unchanged. BuildKit's transfer of the context does not notice a new mode of a directory, or new extended attributes
+    of a file that is otherwise untouched, if they are made in place in the same directory; the plan takes them as seen.
+    """
+    if changes and after is not None:
+        raise DockerfileError("Give either changes or after: paths that are edited, or a second tree.")
+    root, path, entries = _read(directory, dockerfile)
+    first = _stages(path, args, target)
+    tree_before = make_tree(root, entries, ())
+    if after is None:
+        edited, lines = _edited(entries, changes, path.name, first)
+    else:
+        old = root, entries
+        root, path, entries = _read(after, dockerfile)
+        edited, lines = _compare(*old, root, entries), set()
+    second = _stages(path, args if args_after is None else args_after, target)
+    tree = make_tree(root, entries, edited)
+    names = {stage.name for stage in (*first, *second)}
+    chosen = (names if same_results else set()) if isinstance(same_results, bool) else set(same_results)
+    if unknown := chosen - names:
+        listed = ", ".join(sorted(names))
+        raise DockerfileError(f"same_results names {', '.join(sorted(unknown))}; the stages are {listed}.")
+
+    def judge(same: Collection[str]) -> tuple[list[Record], list[Record], list[bool]]:
+        before, now = Keys(first, tree_before, same).records, Keys(second, tree, same, lines).records
+        known = {record.key for record in before}
+        return before, now, [record.key in known and not record.reads.missing for record in now]
+
+    before, now, hits = judge(chosen)
+    certain = [True] * len(now)
+    if any(record.reads.stages for record in now):
+        certain = [a == b for a, b in zip(judge(())[2], judge(names)[2], strict=True)]
+    needs = _needs(second, now)
+    priced = step_seconds(log, {record.step.stage for record in now})
+    seconds = [priced.get((record.step.stage, record.step.step or 0)) for record in now]
+    columns = {
+        "stage": [record.step.stage for record in now],
+        "step": [record.step.step for record in now],
+        "instruction": [record.step.instruction for record in now],
+        "arguments": [mask(" ".join(record.step.words)).text for record in now],
+        "hit": hits,
+        "certain": certain,
+        "reason": explain(second, before, now, hits, certain, needs),
+        "seconds": seconds,
+        "critical": _critical(needs, hits, seconds),
+        "needs": [" ".join(f"{now[n].step.stage}:{now[n].step.step}" for n in wanted) or None for wanted in needs],
+        "line": [record.step.line for record in now],
+    }
+    return make_frame(columns, PLAN_COLUMNS)
+
+
+def plan_cost(plan: pd.DataFrame) -> pd.Series:
+    """What the rebuild costs, from `plan_build`'s frame with a log.
+
+    Returns
+    -------
+    Series
+        ``again``, ``saved``: seconds of the steps that run again, and of those that do not. ``critical``: seconds of
+        the longest chain among those that run again, the least that the rebuild takes. ``unpriced``: steps that run
+        again and whose seconds the log does not tell.
+    """
+    expect_frame(plan, PLAN_COLUMNS, "il.plan_build")
+    seconds, misses = plan["seconds"], ~plan["hit"]
+    values = {
+        "again": seconds[misses].sum(),
+        "saved": seconds[~misses].sum(),
+        "critical": seconds[misses & plan["critical"].fillna(False)].sum(),
+        "unpriced": int((misses & seconds.isna()).sum()),
+    }
+    return pd.Series(values, dtype="Float64", name="seconds")
+
+
+def _read(
+    directory: str | os.PathLike[str], dockerfile: str | os.PathLike[str] | None
+) -> tuple[Path, Path, list[Entry]]:
+    """The context's root, its Dockerfile and what lies in it."""
+    root, path = find_dockerfile(directory, dockerfile)
+    return root, path, walk(root, read_ignore_file(root, path))
+
+
+def _stages(path: Path, args: Mapping[str, str] | None, target: str | None) -> list[Stage]:
+    build = parse(read_text(path), args)
+    names = [stage.name for stage in build.stages]
+    for stage in build.stages:
+        if names.count(stage.name) > 1:  # allowed, but the plan could not say which one it means
+            raise DockerfileError(f"{path.name}: {stage.name!r} names several stages. Give each a name of its own.")
+    stages = build.needed(target)
+    for step in (*build.before, *(step for stage in stages for step in stage.steps)):
+        if step.error:
+            raise DockerfileError(f"{path.name} line {step.line}: {step.error}.")
+    return stages
+
+
+def _edited(
+    entries: list[Entry], changes: Sequence[str | os.PathLike[str]], dockerfile: str, stages: list[Stage]
+) -> tuple[set[str], set[int]]:
+    """The paths and the steps' lines that ``changes`` name."""
+    paths = [entry.path for entry in entries if entry.kind != "directory"]
+    steps = [step for stage in stages for step in stage.steps if step.step is not None and step.instruction != "FROM"]
+    edited: set[str] = set()
+    lines: set[int] = set()
+    for change in map(str, [changes] if isinstance(changes, str | os.PathLike) else changes):
+        wanted = os.path.normpath(change)
+        name, _, line = change.rpartition(":")
+        if name == dockerfile and line.isdecimal():
+            found = {step.line for step in steps if step.line <= int(line) <= step.node.end_line}
+            if not found:
+                known = ", ".join(str(step.line) for step in steps)
+                raise DockerfileError(f"No step stands in line {line} of {dockerfile}; steps begin in lines {known}.")
+            lines |= found
+            continue
+        named = {path for path in paths if wanted in (".", path) or path.startswith(wanted + "/")}
+        if not named:
+            near = ", ".join(difflib.get_close_matches(wanted, paths, 3)) or "nothing like it"
+            raise DockerfileError(f"{change!r} is no path of the context; there is {near}.")
+        edited |= named
+    return edited, lines
+
+
+def _compare(root: Path, entries: list[Entry], root_after: Path, entries_after: list[Entry]) -> set[str]:
+    """The files of the second tree whose bytes or extended attributes differ from those in the first."""
+    before = {entry.path: entry for entry in entries if entry.kind == "file"}
+    edited = set()
+    for entry in entries_after:
+        old = before.get(entry.path)
+        if entry.kind == "file" and not entry.ignored and old and (old.size, old.mode) == (entry.size, entry.mode):
+            one, two = root / entry.path, root_after / entry.path
+            try:
+                if not filecmp.cmp(one, two, shallow=False) or _attributes(one) != _attributes(two):
+                    edited.add(entry.path)
+            except OSError as error:
+                raise DockerfileError(f"{error.filename} cannot be compared: {error.strerror}.") from error
+    return edited
+
+
+def _attributes(path: Path) -> dict[str, bytes]:
+    if not hasattr(os, "listxattr"):
+        return {}
+    return {name: os.getxattr(path, name) for name in os.listxattr(path)}
+
+
+def _needs(stages: list[Stage], records: list[Record]) -> list[list[int]]:
+    """For each record, those it waits for; a ``--link`` waits for its sources only, what follows for both."""
+    needs: list[list[int]] = []
+    ends: dict[str, list[int]] = {}
+    for stage in stages:
+        state = list(ends[stage.parent]) if stage.parent else []
+        for record in (record for record in records if record.step.stage == stage.name):
+            sources = [n for name, _ in record.reads.stages for n in ends[name]]
+            index = len(needs)
+            needs.append(sorted({*sources} if record.linked else {*sources, *state}))
+            state = [*state, index] if record.linked else [index]
+        ends[stage.name] = state
+    return needs
+
+
+def _critical(needs: list[list[int]], hits: list[bool], seconds: list[float | None]) -> list[bool] | list[None]:
+    if not any(second is not None for second in seconds):
+        return [None] * len(hits)
+    cost = {n: 0.0 if hit else second or 0.0 for n, (hit, second) in enumerate(zip(hits, seconds, strict=True))}
+    chain = longest_chain(dict(enumerate(needs)), cost)
+    return [n in chain and not hit for n, hit in enumerate(hits)]

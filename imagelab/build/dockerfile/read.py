@@ -1,0 +1,150 @@
+"""A Dockerfile as frames: its instructions, its stages, and what each stage takes from where."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from imagelab.build.dockerfile.grammar import written
+from imagelab.build.dockerfile.syntax import Build, Step, parse, read_text
+from imagelab.core.frames import make_frame
+from imagelab.core.redact import mask
+
+INSTRUCTIONS_COLUMNS = {
+    "stage": "string",
+    "step": "Int64",
+    "instruction": "string",
+    "flags": "string",
+    "arguments": "string",
+    "expanded": "string",
+    "form": "string",
+    "heredocs": "string",
+    "line": "Int64",
+    "end_line": "Int64",
+    "onbuild": "boolean",
+    "masked": "string",
+    "error": "string",
+}
+STAGES_COLUMNS = {
+    "stage": "string",
+    "base": "string",
+    "base_is_stage": "boolean",
+    "platform": "string",
+    "steps": "Int64",
+    "needed": "boolean",
+    "line": "Int64",
+}
+GRAPH_COLUMNS = {"stage": "string", "source": "string", "via": "string", "source_is_stage": "boolean", "line": "Int64"}
+
+_FORMS = ("RUN", "CMD", "ENTRYPOINT", "HEALTHCHECK", "COPY", "ADD", "VOLUME")
+
+
+@dataclass(frozen=True, eq=False)
+class Dockerfile:
+    """A Dockerfile that was read.
+
+    Attributes
+    ----------
+    instructions : DataFrame
+        One row per instruction, `INSTRUCTIONS_COLUMNS`. ``step`` is BuildKit's number within the stage, the key that
+        joins with `plan_build` and `read_build_log`; ``<NA>`` for what makes no step. ``arguments`` are as written,
+        ``expanded`` with ARG and ENV put in where BuildKit does so. ``stage`` is ``<NA>`` above the first FROM.
+        ``error`` says why BuildKit refuses an instruction (`imagelab.build.dockerfile.refusals`) or why its words could not be
+        expanded (``${NAME:?}`` unset, an open quote), and ``expanded`` is ``<NA>`` then: such a build fails too.
+        ``masked`` names the kinds of secret that were hidden in the row.
+    stages : DataFrame
+        One row per stage, `STAGES_COLUMNS`; ``needed`` by a build of the last stage.
+    graph : DataFrame
+        One row per edge, `GRAPH_COLUMNS`: ``via`` is ``from``, ``copy`` or ``mount``, ``source`` a stage or an image.
+    directives : dict
+        ``syntax``, ``escape`` and ``check``, where given.
+    """
+
+    instructions: pd.DataFrame
+    stages: pd.DataFrame
+    graph: pd.DataFrame
+    directives: Mapping[str, str]
+
+
+def read_dockerfile(source: str | os.PathLike[str], args: Mapping[str, str] | None = None) -> Dockerfile:
+    """Read a Dockerfile into frames.
+
+    Parameters
+    ----------
+    source : path, or text with a line break
+    args : mapping, optional
+        Build arguments, as ``--build-arg`` gives them; ``TARGETPLATFORM`` as ``--platform`` does.
+
+    Returns
+    -------
+    Dockerfile
+
+    Raises
+    ------
+    DockerfileError
+        The file cannot be parsed; the message names the line.
+    """
+    build = parse(read_text(source), args)
+    needed = {stage.name for stage in build.needed()} if build.stages else set()
+    stages = [
+        {
+            "stage": stage.name,
+            "base": stage.base,
+            "base_is_stage": stage.parent is not None,
+            "platform": stage.platform or None,
+            "steps": stage.count,
+            "needed": stage.name in needed,
+            "line": stage.line,
+        }
+        for stage in build.stages
+    ]
+    return Dockerfile(
+        make_frame([_row(step) for step in [*build.before, *build.steps]], INSTRUCTIONS_COLUMNS),
+        make_frame(stages, STAGES_COLUMNS),
+        make_frame(_edges(build), GRAPH_COLUMNS),
+        build.directives,
+    )
+
+
+def _row(step: Step) -> dict[str, object]:
+    kinds: list[str] = []
+
+    def hide(text: str, name: str | None = None) -> str:
+        masked = mask(text, name)
+        kinds.extend(masked.kinds)
+        return masked.text
+
+    if step.instruction in ("ENV", "ARG", "LABEL"):
+        pairs = [word.partition("=") for word in step.words]
+        expanded = " ".join(f"{key}{equals}{hide(value, key)}" for key, equals, value in pairs)
+    else:
+        expanded = hide(" ".join(step.words))
+    # The instruction's name before its arguments lets the masking know ENV's and ARG's pairs.
+    shown = hide(f"{step.instruction} {written(step.node)}").removeprefix(step.instruction).strip()
+    return {
+        "stage": step.stage or None,
+        "step": step.step,
+        "instruction": step.instruction,
+        "flags": hide(" ".join(step.node.flags)) or None,
+        "arguments": shown,
+        "expanded": None if step.error else expanded,
+        "form": ("exec" if step.node.json else "shell") if step.instruction in _FORMS else None,
+        "heredocs": hide("".join(f"<<{name}\n{text}{name}\n" for name, text in step.heredocs)) or None,
+        "line": step.line,
+        "end_line": step.node.end_line,
+        "onbuild": step.onbuild,
+        "error": hide(step.error) or None,
+        "masked": " ".join(dict.fromkeys(kinds)) or None,
+    }
+
+
+def _edges(build: Build) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for stage in build.stages:
+        start = (stage.parent or stage.base, "from", stage.parent is not None, stage.line)
+        for source, via, is_stage, line in [start, *stage.sources]:
+            rows.append({"stage": stage.name, "source": source, "via": via, "source_is_stage": is_stage, "line": line})
+    return rows

@@ -1,0 +1,328 @@
+"""A Dockerfile's text → stages and instructions, with ARG and ENV as BuildKit scopes them.
+
+The grammar and the word expansion are e2b-dockerfile-utils' (a port of BuildKit's parser and shell lexer);
+scoping, numbering and the stage graph follow BuildKit's ``dockerfile2llb``, as its logs show them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform as machine
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from e2b_dockerfile_utils import DockerfileHeredoc, DockerfileInstruction, ShellLex, chomp_heredoc_content
+
+from imagelab.build.dockerfile.grammar import directives, instructions, parse_mount, written
+from imagelab.build.dockerfile.refusals import bad_reference, refusal
+from imagelab.core.errors import DockerfileError
+
+STEPS = ("RUN", "COPY", "ADD", "WORKDIR")
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "AMD64": "amd64"}
+
+
+@dataclass(frozen=True)
+class State:
+    """What an instruction sees of those before it."""
+
+    # A base image's PATH is not known here; what is built upon it is shown as such.
+    env: Mapping[str, str] = field(default_factory=lambda: {"PATH": "${PATH}"})
+    user: str = ""
+    workdir: str = "/"
+    shell: tuple[str, ...] = ("/bin/sh", "-c")
+
+
+@dataclass(frozen=True)
+class Step:
+    """An instruction in its stage; ``state`` is the one before it."""
+
+    instruction: str
+    node: DockerfileInstruction
+    stage: str
+    step: int | None  # BuildKit's number within the stage ("[builder 2/5]"); None where no step is made
+    words: tuple[str, ...]  # the arguments, expanded where BuildKit expands them
+    flags: tuple[tuple[str, str], ...]  # expanded; a flag without value has ""
+    heredocs: tuple[tuple[str, str], ...]  # name, content (expanded for COPY and ADD)
+    state: State
+    line: int
+    onbuild: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict)  # what ``from`` says → the stage that it means
+    error: str = ""  # why BuildKit refuses the instruction, or why its words could not be expanded
+
+    def flag(self, name: str) -> str | None:
+        return next((value for key, value in self.flags if key == name), None)
+
+    @property
+    def mounts(self) -> list[dict[str, str]]:
+        """The ``--mount`` flags as dicts, names in their long form."""
+        return [parse_mount(value) for key, value in self.flags if key == "mount"]
+
+    @property
+    def taken(self) -> list[tuple[str, str]]:
+        """What ``from`` names: ("copy" or "mount", a stage or an image)."""
+        named = [("copy", self.flag("from")), *(("mount", mount.get("from")) for mount in self.mounts)]
+        return [(via, source) for via, source in named if source]
+
+    def refused(self, why: str) -> Step:
+        """The step with ``why`` as its error, if it has none yet."""
+        return replace(self, error=self.error or why)
+
+
+@dataclass
+class Stage:
+    """A build stage: it continues the stage ``parent``, or else the image ``base``."""
+
+    index: int
+    name: str  # as BuildKit's log calls it: its name in lower case, or "stage-2"
+    base: str
+    platform: str
+    parent: str | None
+    line: int
+    state: State
+    count: int  # steps so far
+    steps: list[Step] = field(default_factory=list)
+    onbuild: list[DockerfileInstruction | DockerfileError] = field(default_factory=list)
+    #: What is read from elsewhere: (stage or image, "copy" or "mount", whether it is a stage, line).
+    sources: list[tuple[str, str, bool, int]] = field(default_factory=list)
+
+    @property
+    def needs(self) -> set[str]:
+        """Names of the stages this one is built from."""
+        return {name for name, _, is_stage, _ in self.sources if is_stage} | ({self.parent} if self.parent else set())
+
+
+@dataclass(frozen=True)
+class Build:
+    """A parsed Dockerfile. ``before`` holds the instructions that stand above the first FROM."""
+
+    directives: Mapping[str, str]
+    before: tuple[Step, ...]
+    stages: tuple[Stage, ...]
+
+    @property
+    def steps(self) -> list[Step]:
+        """The stages' steps, in file order."""
+        return [step for stage in self.stages for step in stage.steps]
+
+    def needed(self, target: str | None = None) -> list[Stage]:
+        """The stages that a build of ``target`` (a name or number; the last if None) runs, in file order."""
+        if not self.stages:
+            raise DockerfileError("The Dockerfile has no FROM, so there is nothing to build; begin a stage with FROM.")
+        by_name = {stage.name: stage for stage in self.stages}
+        wanted = self.stages[-1].name if target is None else str(target).lower()
+        if wanted.isdecimal() and int(wanted) < len(self.stages):
+            wanted = self.stages[int(wanted)].name
+        if wanted not in by_name:
+            raise DockerfileError(f"No stage is called {target!r}; this Dockerfile has {', '.join(by_name)}.")
+        todo, seen = [wanted], set()
+        while todo:
+            if (name := todo.pop()) not in seen:
+                seen.add(name)
+                todo += by_name[name].needs
+        return [stage for stage in self.stages if stage.name in seen]
+
+
+def read_text(source: str | os.PathLike[str]) -> str:
+    """The text of a Dockerfile: ``source`` itself if it has a line break, else the file of that name."""
+    if isinstance(source, str) and ("\n" in source or not source.strip()):
+        return source.encode("utf-8", "replace").decode()
+    try:
+        return Path(source).read_bytes().decode("utf-8", "replace")
+    except (OSError, ValueError, TypeError) as error:
+        what = f"{str(source)[:200]!r} cannot be read as a Dockerfile ({str(error)[:100]})"
+        raise DockerfileError(f"{what}; give a file's path, or text with a line break.") from error
+
+
+def parse(text: str, args: Mapping[str, str] | None = None) -> Build:
+    """Stages and steps of a Dockerfile's text, under these build arguments.
+
+    Raises
+    ------
+    DockerfileError
+        With the line: unknown instructions, wrong forms, an unset ``${NAME:?}``; empty and comment-only files.
+    """
+    nodes, escape = instructions(text)
+    given = {name: str(value) for name, value in (args or {}).items() if value is not None}
+    reader = _Reader(escape, given)
+    for node in nodes:
+        try:
+            reader.read(node)
+        except (ValueError, RecursionError, IndexError) as error:
+            raise DockerfileError(f"Dockerfile line {node.start_line}: {str(error)[:300]}.") from error
+    reader.finish()
+    return Build(directives(text), tuple(reader.before), tuple(reader.stages))
+
+
+def _platform_args(args: Mapping[str, str]) -> dict[str, str]:
+    """BuildKit's automatic arguments, for the platform given or this machine's."""
+    native = "linux/" + _ARCHITECTURES.get(machine.machine(), machine.machine().lower())
+    found: dict[str, str] = {}
+    for kind in ("TARGET", "BUILD"):
+        platform = args.get(f"{kind}PLATFORM", native)
+        system, architecture, variant = [*platform.split("/"), "", ""][:3]
+        values = {"PLATFORM": platform, "OS": system, "ARCH": architecture, "VARIANT": variant}
+        found |= {kind + name: value for name, value in values.items()}
+    return found
+
+
+def _set(env: Mapping[str, str], pairs: Mapping[str, str]) -> dict[str, str]:
+    """The order counts in BuildKit's keys: a name that is set again moves to the end."""
+    return {**{key: value for key, value in env.items() if key not in pairs}, **pairs}
+
+
+class _Reader:
+    """Reads instructions downwards; ARG and ENV as they stand at each."""
+
+    def __init__(self, escape: str, args: dict[str, str]) -> None:
+        automatic = _platform_args(args)
+        self.escape, self.args = escape, automatic | args
+        self.top = State(env=automatic)
+        self.before: list[Step] = []
+        self.stages: list[Stage] = []
+
+    def read(self, node: DockerfileInstruction) -> None:
+        if node.name == "FROM":
+            self.begin(node)
+        elif self.stages:
+            self.add(node)
+            if node.name == "ONBUILD":
+                self.stages[-1].onbuild.append(self.trigger(node))
+        else:
+            step, state = self.make(node, "", self.top, None)
+            if node.name == "ARG":
+                self.top = state
+            else:
+                step = step.refused(f"{node.name} stands before the first FROM")
+            self.before.append(step)
+
+    def trigger(self, node: DockerfileInstruction) -> DockerfileInstruction | DockerfileError:
+        """What BuildKit runs in the stages that continue this one. It keeps its line here, for errors."""
+        if not written(node):
+            raise ValueError("ONBUILD takes an instruction")
+        lines = "\n" * (node.start_line - 1)
+        documents = "".join(f"\n{doc.content}{doc.name}" for doc in node.heredocs)
+        try:
+            inner = instructions(f"# escape={self.escape}{lines}{written(node)}{documents}")[0][0]
+        except DockerfileError as error:
+            if "unknown instruction" in str(error):  # BuildKit sees that in the stages that continue this one
+                return error
+            raise
+        if inner.name in ("ONBUILD", "FROM", "MAINTAINER"):
+            raise ValueError(f"ONBUILD cannot hold {inner.name}")
+        return replace(inner, start_line=node.start_line, end_line=node.end_line)
+
+    def begin(self, node: DockerfileInstruction) -> None:
+        if len(node.args) not in (1, 3) or (len(node.args) == 3 and node.args[1].lower() != "as"):
+            raise ValueError("FROM takes an image, and optionally AS with a name")
+        step, _ = self.make(node, "", self.top, None)
+        if not step.words[0]:
+            step = replace(step, words=tuple(node.args), error=f"{node.args[0]} is empty; give the ARG in it a value")
+        base = step.words[0]
+        name = node.args[2].lower() if len(node.args) == 3 else f"stage-{len(self.stages)}"
+        parent = self.find(base, numbers=False)
+        count = 0 if parent or base == "scratch" else 1
+        stage = Stage(
+            index=len(self.stages),
+            name=name,
+            base=base,
+            platform=step.flag("platform") or "",
+            parent=parent.name if parent else None,
+            line=node.start_line,
+            state=parent.state if parent else State(),
+            count=count,
+        )
+        if base != "scratch":  # a stage's name too: BuildKit first looks for a named context
+            step = step.refused(bad_reference(base))
+        stage.steps.append(replace(step, stage=name, step=count or None))
+        self.stages.append(stage)
+        for trigger in parent.onbuild if parent else ():
+            if isinstance(trigger, DockerfileError):
+                raise trigger
+            self.add(trigger, onbuild=True)
+
+    def find(self, name: str, numbers: bool = True) -> Stage | None:
+        if numbers and name.isdecimal() and int(name) < len(self.stages):
+            return self.stages[int(name)]
+        return next((stage for stage in reversed(self.stages) if stage.name == name.lower()), None)
+
+    def add(self, node: DockerfileInstruction, onbuild: bool = False) -> None:
+        stage = self.stages[-1]
+        number = stage.count + 1 if node.name in STEPS else None
+        step, stage.state = self.make(node, stage.name, stage.state, number)
+        if node.name == "WORKDIR" and posixpath.normpath(stage.state.workdir).strip("/") == "":
+            step = replace(step, step=None)  # "/" is always there: BuildKit makes and counts no step
+        stage.count += step.step is not None
+        origins: dict[str, str] = {}
+        for via, source in step.taken:
+            found = self.find(source, numbers=via == "copy")
+            if found is stage:
+                step = step.refused(f"circular dependency: the stage {stage.name} takes from itself")
+            elif not found and via == "copy" and re.fullmatch(r"[+-]?\d+", source):
+                step = step.refused(f"no stage before this one has the number {source[:20]}")
+            elif not found:
+                step = step.refused(bad_reference(source))
+            if found:
+                origins[source] = found.name
+            stage.sources.append((found.name if found else source, via, found is not None, step.line))
+        stage.steps.append(replace(step, onbuild=onbuild, line=stage.line if onbuild else step.line, origins=origins))
+
+    def finish(self) -> None:
+        """Marks what is taken from a stage that comes later: of stages with one name, the last is meant."""
+        last = {stage.name: stage.index for stage in self.stages}
+        for stage in self.stages:
+            for n, step in enumerate(stage.steps):
+                later = [source for _, source in step.taken if last.get(source.lower(), 0) > stage.index]
+                if later:
+                    stage.steps[n] = step.refused(f"the stage {later[0]!r} comes later; move it before this one")
+
+    def make(self, node: DockerfileInstruction, stage: str, state: State, number: int | None) -> tuple[Step, State]:
+        """The step and the state after it."""
+        flags = [flag.removeprefix("--").partition("=")[::2] for flag in node.flags]
+        step = Step(node.name, node, stage, number, tuple(node.args), tuple(flags), (), state, node.start_line)
+        try:
+            words, after = self.expand_words(node, state)
+            expanded = tuple((key.lower(), self.expand(value, state.env, quotes=False)) for key, value in flags)
+            docs = tuple((doc.name, self.heredoc(doc, state.env, node.name != "RUN")) for doc in node.heredocs)
+        except ValueError as failed:
+            return step.refused(str(failed)), state
+        step = replace(step, words=tuple(words), flags=expanded, heredocs=docs)
+        return step.refused(refusal(node, words, expanded)), after
+
+    def expand(self, word: str, env: Mapping[str, str], quotes: bool = True) -> str:
+        return ShellLex(self.escape, env=env, skip_unset_env=False, skip_process_quotes=not quotes).process_word(word)
+
+    def expand_words(self, node: DockerfileInstruction, state: State) -> tuple[list[str], State]:
+        name, env, words = node.name, state.env, node.args
+        if name in ("COPY", "ADD") and not node.json:  # split at every space: BuildKit knows no quotes there
+            words = re.split(r"[\t\v\f\r ]+", " ".join(words)) if words else []
+        if name in ("ENV", "LABEL"):
+            written_pairs = zip(words[::3], words[1::3], strict=True)
+            pairs = {self.expand(key, env): self.expand(value, env) for key, value in written_pairs}
+            after = replace(state, env=_set(env, pairs)) if name == "ENV" else state
+            return [f"{key}={value}" for key, value in pairs.items()], after
+        if name == "ARG":
+            scope, shown = dict(env), []
+            for word in words:
+                key, equals, default = word.partition("=")
+                with contextlib.suppress(ValueError):  # BuildKit leaves such a name as it is
+                    key = self.expand(key, scope)
+                value = self.args.get(key, self.expand(default, scope) if equals else self.top.env.get(key))
+                if value is not None:
+                    scope = _set(scope, {key: value})
+                shown.append(key if value is None else f"{key}={value}")
+            return shown, replace(state, env=scope)
+        if name in ("FROM", "COPY", "ADD", "WORKDIR", "USER", "EXPOSE", "VOLUME", "STOPSIGNAL"):
+            words = [self.expand(word, env) for word in words]
+        if name == "WORKDIR":
+            return words, replace(state, workdir=posixpath.join(state.workdir, "".join(words) or "/"))
+        if name == "USER":
+            return words, replace(state, user="".join(words))
+        return words, replace(state, shell=tuple(words)) if name == "SHELL" else state
+
+    def heredoc(self, doc: DockerfileHeredoc, env: Mapping[str, str], in_copy: bool) -> str:
+        content = chomp_heredoc_content(doc.content) if doc.chomp else doc.content
+        return self.expand(content, env, quotes=False) if in_copy and doc.expand else content

@@ -1,0 +1,114 @@
+"""BuildKit's SolveStatus events (rawjson, --trace) → vertices.
+
+Field names are those of BuildKit's ``client.SolveStatus``; the older ``--trace`` writes them capitalised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from imagelab.build.logs.text import Vertex
+from imagelab.core.errors import DockerfileError
+
+_EVENT_KEYS = {"vertexes", "statuses", "logs", "warnings"}
+
+
+def is_event(value: Any) -> bool:
+    """Whether a JSON value is a SolveStatus."""
+    return isinstance(value, dict) and bool(value) and {key.lower() for key in value} <= _EVENT_KEYS
+
+
+def read_events(events: Iterable[tuple[int, Any]], name: str) -> list[Vertex]:
+    """Vertices of a stream of SolveStatus events (line, event); an event None is where the log is cut off."""
+    vertices: dict[str, Vertex] = {}
+    for line, event in events:
+        if event is None:
+            vertices[f"line {line}"] = Vertex(f"line {line}", f"the log is cut off in line {line}", status="gap")
+            continue
+        try:
+            for item in _items(event, "vertexes"):
+                digest = _text(item.get("digest"))
+                _read_vertex(vertices.setdefault(digest, Vertex(digest)), item)
+            for item in _items(event, "statuses"):
+                _read_status(vertices.get(_text(item.get("vertex"))), item)
+        except (ValueError, OverflowError) as error:
+            raise DockerfileError(f"{name} line {line}: {str(error)[:200]}.") from error
+    for vertex in vertices.values():
+        _finish(vertex)
+    # sorted() is stable: what never started stays in the log's order, behind what did
+    late = datetime.max.replace(tzinfo=UTC)
+    return sorted(vertices.values(), key=lambda vertex: vertex.started or late)
+
+
+def _read_vertex(vertex: Vertex, item: dict[str, Any]) -> None:
+    vertex.name = _text(item.get("name")) or vertex.name
+    vertex.error = _text(item.get("error")) or vertex.error
+    inputs = item.get("inputs") or []
+    vertex.inputs = [_text(value) for value in inputs] if isinstance(inputs, list) else vertex.inputs
+    started, completed = _time(item.get("started")), _time(item.get("completed"))
+    if started:
+        vertex.intervals[started] = completed
+    if completed:
+        cached = item.get("cached") or False
+        if type(cached) is not bool:
+            raise ValueError(f"a vertex's cached should be true or false, not {str(cached)[:40]!r}")
+        vertex.cached = cached
+
+
+def _read_status(vertex: Vertex | None, item: dict[str, Any]) -> None:
+    key, current = _text(item.get("id")) or _text(item.get("name")), item.get("current") or 0
+    if type(current) is not int or not 0 <= current < 2**63:
+        raise ValueError(f"a status's current should be a number of bytes, not {str(current)[:40]!r}")
+    if vertex and current and not key.startswith("extracting"):
+        vertex.transfer(key, current)
+
+
+def _finish(vertex: Vertex) -> None:
+    ended = sorted((start, end) for start, end in vertex.intervals.items() if end)
+    vertex.started = min(vertex.intervals, default=None)
+    vertex.completed = max((end for _, end in ended), default=None)
+    vertex.duration = _covered(ended) if ended else None
+    if vertex.error:
+        vertex.status = "canceled" if "context canceled" in vertex.error else "error"
+    elif vertex.completed:
+        vertex.status = "cached" if vertex.cached else "done"
+
+
+def _covered(intervals: list[tuple[datetime, datetime]]) -> float:
+    """Seconds that the intervals, in order, cover: a vertex may start several times."""
+    total, reached = 0.0, intervals[0][0]
+    for start, end in intervals:
+        total += max((end - max(start, reached)).total_seconds(), 0.0)
+        reached = max(reached, end)
+    return total
+
+
+def _items(event: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects of one of an event's lists, keys in lower case."""
+    items = _lower(event).get(name)
+    if items is None:
+        return []
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise ValueError("an event should hold lists of objects")
+    return [_lower(item) for item in items]
+
+
+def _lower(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key.lower(): value for key, value in fields.items()}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | None):
+        raise ValueError(f"text expected, found {str(value)[:40]!r}")
+    return (value or "").encode("utf-8", "replace").decode()
+
+
+def _time(value: Any) -> datetime | None:
+    if value is None or value == "0001-01-01T00:00:00Z":  # Go's zero time
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"a time expected, found {str(value)[:40]!r}")
+    time = datetime.fromisoformat(value)
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)

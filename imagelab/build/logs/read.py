@@ -1,0 +1,211 @@
+"""Build logs → one frame of steps, whichever builder and progress form wrote them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from imagelab.build.logs.raw import is_event, read_events
+from imagelab.build.logs.text import CLASSIC_START, PLAIN_LINE, Vertex, read_classic, read_plain
+from imagelab.core.errors import DockerfileError
+from imagelab.core.frames import make_frame
+from imagelab.core.redact import mask
+
+LOG_COLUMNS = {
+    "vertex": "string",
+    "stage": "string",
+    "step": "Int64",
+    "instruction": "string",
+    "arguments": "string",
+    "platform": "string",
+    "started": "datetime64[us, UTC]",
+    "completed": "datetime64[us, UTC]",
+    "duration": "Float64",
+    "cached": "boolean",
+    "status": "string",
+    "error": "string",
+    "bytes": "Int64",
+    "name": "string",
+    "inputs": "string",
+    "masked": "string",
+}
+#: A log is text; more than this, unpacked, is refused.
+MAX_LOG = 512_000_000
+
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
+_STAMP = re.compile(  # services put it before each line, or before each piece that they got
+    r"^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?(?: |$)", re.M
+)
+_FIRST = r"(?:#\d{1,9} \[|Step [01](?:/\d+)? ?: |Sending build context to |\{\"(?:vertexes|statuses|logs)\":)"
+_NAME = re.compile(
+    r"\[(?P<stage>(?:[^\]]* )?)(?P<step>\d{1,9})/\d{1,9}\] "
+    r"(?:ONBUILD )?(?P<instruction>[A-Z]+)(?: (?P<arguments>.*))?$",
+    re.S,
+)
+_PLATFORM = re.compile(r"(?:^| )((?:[a-z0-9]+/[a-z0-9_]+|\w+\([\w.]+\)/\w+)(?:/v\d+)?(?:->\S+)?)(?= |$)")
+_TERMINAL = re.compile(r"^\[\+\] (?:Building|Running) |^ => ", re.M)
+_DOCUMENTS = (
+    ({"buildx.build.ref", "buildx.build.provenance", "containerimage.digest"}, "the metadata of a build"),
+    ({"predicateType", "buildType", "dsseEnvelope", "buildDefinition"}, "a provenance attestation"),
+    ({"FrontendAttrs", "Frontend", "BuildRef", "ExternalError"}, "a build history record"),
+    ({"layers", "config", "rootfs", "manifests"}, "an image's manifest or config"),
+)
+_RECORD = "`docker buildx build --progress=rawjson . 2> build.rawjson` records one that can."
+_DOCKERBUILD = (
+    "a build record (.dockerbuild); `docker buildx history import` it, "
+    "and `docker buildx history logs --progress=rawjson` writes its log."
+)
+
+
+def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a build's log into a frame of steps.
+
+    Read are BuildKit's ``--progress=rawjson`` (also the older ``--trace``, and one SolveStatus as a JSON document),
+    ``--progress=plain`` in its forms since 2018, and the classic builder's text; gzip'd too, with other text around, and
+    with a service's stamp or name before each line. A job's log can hold several builds: ``vertex`` is ``2.7`` then.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    DataFrame
+        `LOG_COLUMNS`, a row per step in the order of their start. ``stage`` and ``step`` are the log's ("[builder
+        2/5]"), the key that joins with `read_dockerfile` and `plan_build`; ``stage`` is ``<NA>`` where a build has one
+        only. ``instruction`` is ``internal`` for the builder's own work, ``LINK`` for the merge after ``COPY --link``.
+        ``duration`` in seconds, from timestamps or as printed; ``started`` and ``completed`` where the log has
+        timestamps. ``cached`` is ``<NA>`` for what did not end. ``status``: done, cached, error, canceled, unfinished,
+        or gap (the log is cut off there). ``bytes`` transferred: context sent, layers pulled. ``inputs``: the vertices
+        it was made from, where the log says so. ``masked``: the kinds of secret hidden in the row.
+
+    Raises
+    ------
+    DockerfileError
+        Not a build log (the message says what it looks like), or a damaged one (with the line).
+    """
+    name = Path(path).name
+    text = _read(Path(path))
+    objects = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.startswith("{")]
+    document = _json(text)
+    plain, classic = PLAIN_LINE.search(text), CLASSIC_START.search(text)
+    if is_event(document):
+        vertices = read_events([(1, document)], name)
+    elif any(is_event(_json(line)) for _, line in objects[:20]):
+        vertices = read_events(_decoded(objects, name), name)
+    elif plain and not (classic and classic.start() < plain.start()):
+        vertices = read_plain(text.split("\n"))
+    elif classic:
+        vertices = read_classic(text.split("\n"))
+    else:
+        raise _refusal(name, f"{_kind(text, document, objects)}; {_RECORD}")
+    return make_frame([_row(vertex) for vertex in vertices], LOG_COLUMNS)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            data = gzip.GzipFile(fileobj=file).read(MAX_LOG + 1) if packed else file.read(MAX_LOG + 1)
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise DockerfileError(f"{str(path)[:200]!r} cannot be read as a build log: {error}.") from error
+    if len(data) > MAX_LOG:
+        raise DockerfileError(f"{path.name} has more than {MAX_LOG:,} bytes, unpacked; no build log is so long.")
+    if data[257:262] == b"ustar":
+        raise _refusal(path.name, _DOCKERBUILD if b"buildkit.historyrecord" in data else f"a tar; {_RECORD}")
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"  # PowerShell redirects UTF-16
+    text = re.sub(r"\r*\n|\r", "\n", data.decode(encoding, "replace"))
+    return _unwrapped(_STAMP.sub("", _ANSI.sub("", text)))
+
+
+def _refusal(name: str, what: str) -> DockerfileError:
+    return DockerfileError(f"{name} is no build log that can be read: it is {what}")
+
+
+def _unwrapped(text: str) -> str:
+    """Without what a CI service or a host puts before each line: what stands before a build's first, digits aside."""
+    if re.search(rf"^(?:{_FIRST}|#\d{{1,9}} (?:DONE|CACHED|CANCELED|ERROR|\d+\.\d)|Step \d+/)", text, re.M):
+        return text
+    found = {line[1] for line in re.finditer(f"^(.{{1,200}}?){_FIRST}", text, re.M)}
+    wraps = {
+        re.sub(r"\d+", r"\\d+", re.escape(wrap.rstrip())) + f"(?:{wrap[len(wrap.rstrip()) :]}|$)" for wrap in found
+    }
+    return re.sub(f"^(?:{'|'.join(sorted(wraps))})", "", text, flags=re.M) if wraps else text
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text) if text.lstrip()[:1] in ("{", "[") else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _decoded(lines: list[tuple[int, str]], name: str) -> list[tuple[int, Any]]:
+    decoded: list[tuple[int, Any]] = []
+    for n, line in lines:
+        value = _json(line)
+        if is_event(value):
+            decoded.append((n, value))
+        elif value is not None:
+            continue
+        elif n == lines[-1][0]:
+            decoded.append((n, None))  # cut off: the reader marks the gap
+        else:
+            raise DockerfileError(f"{name} line {n}: broken JSON in the middle of the log ({line[:60]!r}).")
+    return decoded
+
+
+def _kind(text: str, document: Any, objects: list[tuple[int, str]]) -> str:
+    for keys, what in _DOCUMENTS if isinstance(document, dict) else ():
+        if keys & document.keys():
+            return what
+    if document is not None:
+        return "a JSON document of another kind"
+    if objects:
+        first = _json(objects[0][1])
+        found = ", ".join(map(str, first))[:80] if first else "no keys"
+        return f"JSON lines without BuildKit's vertexes or statuses (they have {found})"
+    if _TERMINAL.search(text):
+        return "progress as drawn for a terminal, redrawn in place and cut to its width"
+    line = mask(next((line.strip() for line in text.split("\n") if line.strip()), "")).text
+    return f"other text ({line[:120]!r})" if line else "empty"
+
+
+def _row(vertex: Vertex) -> dict[str, Any]:
+    name, error = mask(vertex.name), mask(vertex.error)
+    told = {
+        key: getattr(vertex, key) for key in ("stage", "step", "started", "completed", "duration", "cached", "status")
+    }
+    return {
+        **told,
+        **_parts(name.text),
+        "vertex": vertex.id,
+        "error": error.text or None,
+        "bytes": sum(vertex.transfers.values()) if vertex.transfers else None,
+        "name": name.text or None,
+        "inputs": " ".join(vertex.inputs) or None,
+        "masked": " ".join(dict.fromkeys(name.kinds + error.kinds)) or None,
+    }
+
+
+def _parts(name: str) -> dict[str, Any]:
+    """What a vertex's name tells of stage, step, instruction, arguments and platform."""
+    if match := _NAME.match(name):
+        stage, platform = match["stage"].strip(), None
+        if found := _PLATFORM.search(stage):
+            stage, platform = f"{stage[: found.start()]} {stage[found.end() :].strip()}".strip(), found[1]
+        parts = {"stage": stage or None, "step": int(match["step"]), "platform": platform}
+        return parts | {"instruction": match["instruction"], "arguments": match["arguments"]}
+    if match := re.match(r"(?:Step \d+/\d+ : )?([A-Z]+) (.*)", name, re.S):
+        return {"instruction": match[1], "arguments": match[2]}
+    if match := re.match(r"\[(?:[^\]]* )?(?:internal|auth)\] (.*)", name, re.S):
+        return {"instruction": "internal", "arguments": match[1]}
+    return {}

@@ -1,0 +1,65 @@
+"""Taking a snapshot: an image's facts and the listing of its files, in one Parquet file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from imagelab.core.errors import ImagelabError
+from imagelab.core.model import Image
+from imagelab.images.layers.listing import layer_listings
+from imagelab.images.layers.tar import LayerListing
+from imagelab.images.load import load_image
+from imagelab.images.sources.snapshot import SnapshotSource, write_snapshot
+from imagelab.images.tables.images import Reference, one_image
+
+
+def save_snapshot(image: Reference, path: str | os.PathLike[str], *, digests: bool = False) -> Path:
+    """Write one image as a snapshot, readable as ``snapshot:PATH`` and as any Parquet.
+
+    An engine saves the image, unless every layer was listed before. Secrets stay masked, unless the
+    image was loaded with ``redact=False``.
+
+    Parameters
+    ----------
+    image : Image or reference
+    path : path
+        Written atomically.
+    digests : bool
+        Also hash the files' contents.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ImagelabError
+        The image cannot be loaded or listed, or the file not written.
+    """
+    image = one_image(image)
+    listings: dict[int, LayerListing] = {}
+    # what nothing lists is written as its facts alone
+    if image.source is not None and not (isinstance(image.source, SnapshotSource) and not image.source.listed):
+        listings = layer_listings(image, digests=digests)
+        if image.transport == "docker-daemon":
+            image = _exact(image)
+        layers = enumerate(image.layers)
+        listed = (replace(one, size=listings[n].size, entries=listings[n].entries) for n, one in layers)
+        image = replace(image, layers=tuple(listed))
+    try:
+        return write_snapshot(image, listings, Path(path))
+    except OSError as error:
+        raise ImagelabError(f"{path} cannot be written: {error.strerror}. Name a file in a folder of yours.") from error
+
+
+def _exact(image: Image) -> Image:
+    """An engine's image with the exact config and the blobs' sizes, which only a save tells."""
+    assert image.source is not None
+    again = load_image(image.reference)
+    if any(entry.empty_layer is None for entry in again.history):  # every layer was known: it was not saved
+        list(image.source.read_layers(image, []))
+        again = load_image(image.reference)
+    # secrets that were asked to be shown stay so
+    return again if again.redactions == image.redactions else image

@@ -1,0 +1,216 @@
+"""``docker-archive:``, ``oci-archive:`` and ``oci:``: images in files.
+
+Formats: moby's image tarball specification (``manifest.json``; since 25.0 an OCI layout beside it) and the
+OCI image-spec's image-layout.md. BuildKit's attestation manifests are not images.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagelab.core.errors import ArchiveError
+from imagelab.core.model import Image, Layer
+from imagelab.images.layers.listing import check_listable, holds_files
+from imagelab.images.layers.regions import Region
+from imagelab.images.layers.tar import LayerListing
+from imagelab.images.sources.assemble import (
+    CONFIG_TYPES,
+    PLAIN_LAYER,
+    assemble,
+    digest_of,
+    manifest_layers,
+    mapping,
+    parse_json,
+    sequence,
+    text,
+    texts,
+)
+from imagelab.images.sources.choices import Choice, blob_member, choices, choose, peek, walk_index
+from imagelab.images.sources.members import Container, open_archive
+
+_EARLY_CONFIG = "application/octet-stream"  # what Docker 1.10 called an image's config
+
+
+@dataclass(frozen=True)
+class ArchiveSource:
+    """Reads layers again out of the file or layout at ``path``."""
+
+    path: str
+    members: tuple[str, ...]  # each layer's
+    listing_is_local = True
+    verifies = False
+
+    def read_layers(
+        self, image: Image, wanted: Iterable[int], *, digests: bool = False
+    ) -> Iterator[tuple[int, LayerListing]]:
+        by_member: dict[str, list[int]] = {}
+        for index in wanted:
+            check_listable(image.layers[index], image.reference)
+            by_member.setdefault(self.members[index], []).append(index)
+        for member, listing in open_archive(Path(self.path)).list_layers(by_member, digests=digests):
+            for index in by_member[member]:
+                yield index, listing
+
+    def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
+        return open_archive(Path(self.path)).read_range(self.members[layer_index], offset, size)
+
+    def regions(self) -> list[Region | None]:
+        archive = open_archive(Path(self.path))
+        held = archive.sizes  # an incomplete image's other layers are listed all the same
+        return [archive.region(member) if member in held else None for member in self.members]
+
+
+def load_archive(reference: str, path: Path, name: str | None, platform: str | None, mask: bool) -> Image:
+    """The image called ``name``, or the only one, in the archive or layout at ``path``."""
+    return load_from(open_archive(path), reference, str(path), name, platform, mask)
+
+
+def load_from(
+    container: Container, reference: str, path: str, name: str | None, platform: str | None, mask: bool
+) -> Image:
+    """As ``load_archive``, from an open container."""
+    found = choices(container)
+    # an engine can save an index of which it holds one platform only
+    held = [
+        choice
+        for choice in found
+        if "Config" in choice.descriptor or blob_member(text(choice.descriptor.get("digest"))) in container.sizes
+    ]
+    chosen = choose(held or found, reference, name, platform)
+    load = _docker_image if "Config" in chosen.descriptor else _oci_image
+    return load(container, chosen, reference, path, mask)
+
+
+def _checked_blob(container: Container, digest: str | None, what: str) -> bytes:
+    if not digest or not digest.startswith("sha256:"):
+        raise ArchiveError(f"{container.name}: the {what}'s digest is {digest!r}; sha256: is what is read.")
+    data = container.read(blob_member(digest))
+    if digest_of(data) != digest:
+        raise ArchiveError(f"{container.name}: the {what} {digest} is damaged: its content is {digest_of(data)}.")
+    return data
+
+
+def _oci_image(container: Container, chosen: Choice, reference: str, path: str, mask: bool) -> Image:
+    digest = text(chosen.descriptor.get("digest"))
+    kind = text(chosen.descriptor.get("mediaType")) or ""
+    manifest = mapping(parse_json(_checked_blob(container, digest, "manifest"), "the manifest"), "the manifest")
+    config_descriptor = check_manifest(manifest, container.name, kind)
+    config_bytes = _checked_blob(container, text(config_descriptor.get("digest")), "config")
+    config = mapping(parse_json(config_bytes, "the config"), "the config")
+    layers = manifest_layers(manifest, config)
+    return assemble(
+        reference,
+        "oci" if Path(path).is_dir() else "oci-archive",
+        config,
+        mask=mask,
+        manifest=manifest,
+        annotations=dict(chosen.annotations) | texts(manifest.get("annotations")),
+        layers=layers,
+        source=ArchiveSource(path, tuple(blob_member(layer.digest) for layer in layers)),
+        image_id=digest_of(config_bytes),
+        manifest_digest=digest,
+        index_digest=chosen.index_digest,
+        tags=chosen.names,
+        provenance={"path": path},
+    )
+
+
+def check_manifest(manifest: dict[str, Any], where: str, kind: str = "") -> dict[str, Any]:
+    """The config's descriptor of an image manifest; other documents are refused by name."""
+    if manifest.get("schemaVersion") == 1 or "fsLayers" in manifest:
+        raise ArchiveError(
+            f"{where}: a Docker schema 1 manifest, out of use since 2017. Pull and push the image again."
+        )
+    if "manifests" in manifest:
+        raise ArchiveError(f"{where}: an index where a manifest was expected; indexes nest too deeply or are damaged.")
+    descriptor = mapping(manifest.get("config"), "the manifest's config")
+    config_type = text(descriptor.get("mediaType")) or ""
+    if (
+        not descriptor
+        or manifest.get("artifactType") not in (None, "", *CONFIG_TYPES)
+        or ("image" not in config_type and config_type != _EARLY_CONFIG)
+        or config_type.endswith("+encrypted")
+    ):
+        raise ArchiveError(
+            f"{where}: not an image but an artifact ({manifest.get('artifactType') or config_type or kind or 'no config'})."
+        )
+    layers = [layer for layer in sequence(manifest.get("layers"), "the manifest's layers") if isinstance(layer, dict)]
+    kinds = [text(layer.get("mediaType")) or "" for layer in layers]
+    if kinds and not any(map(holds_files, kinds)):  # cosign's signatures, BuildKit's attestations
+        raise ArchiveError(f"{where}: not an image but an artifact under an image's config ({kinds[0]}).")
+    return descriptor
+
+
+def _docker_image(container: Container, chosen: Choice, reference: str, path: str, mask: bool) -> Image:
+    entry = chosen.descriptor
+    config_member, members = text(entry.get("Config")), sequence(entry.get("Layers"), "Layers in manifest.json")
+    if not config_member or not all(isinstance(member, str) for member in members):
+        raise ArchiveError(
+            f"{container.name}: an entry of manifest.json without Config or Layers. Save the image again."
+        )
+    config_bytes = container.read(config_member)
+    config = mapping(parse_json(config_bytes, config_member), "the config")
+    image_id = digest_of(config_bytes)
+    stated = config_member.rpartition("/")[2].removesuffix(".json")
+    if len(stated) == 64 and image_id != f"sha256:{stated}":
+        raise ArchiveError(f"{container.name}: the config {config_member} is damaged: its content is {image_id}.")
+    manifest, facts = _manifest_beside(container, image_id)
+    layers = manifest_layers(manifest, config) if manifest else _plain_layers(container, config, members)
+    if len(layers) != len(members):
+        raise ArchiveError(
+            f"{container.name}: {config_member} names {len(layers)} layers, manifest.json {len(members)}."
+        )
+    return assemble(
+        reference,
+        "docker-archive",
+        config,
+        mask=mask,
+        manifest=manifest,
+        annotations=facts.pop("annotations", {}),
+        layers=layers,
+        source=ArchiveSource(path, tuple(members)),
+        image_id=image_id,
+        tags=chosen.names,
+        provenance={"path": path},
+        **facts,
+    )
+
+
+def _plain_layers(container: Container, config: dict[str, Any], members: list[str]) -> list[Layer]:
+    """Layers of an archive without an OCI manifest: a member named by its digest says which that is."""
+    layers = manifest_layers({"layers": [{}] * len(members)}, config)
+    if len(layers) != len(members):
+        return layers  # refused by who asks
+    placed = []
+    for layer, member in zip(layers, members, strict=True):
+        packed = member.endswith(".gz")  # go-containerregistry and jib name these by the blob's digest
+        stated = member.rpartition("/")[2].removesuffix(".tar.gz")
+        digest = f"sha256:{stated}" if re.fullmatch(r"[0-9a-f]{64}", stated) else None if packed else layer.diff_id
+        plain = digest == layer.diff_id
+        size = container.sizes.get(member)
+        placed.append(Layer(layer.diff_id, digest, PLAIN_LAYER if plain else None, content_size=size))
+    return placed
+
+
+def _manifest_beside(container: Container, image_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The OCI manifest that a Docker 25 archive holds for the same config, with its digests."""
+    if "index.json" not in container.sizes:
+        return {}, {}
+    index = mapping(parse_json(container.read("index.json"), "index.json"), "index.json")
+    for choice in walk_index(container, index, None, (), 0, set()):
+        digest = text(choice.descriptor.get("digest"))
+        if blob_member(digest) not in container.sizes:
+            continue
+        manifest = peek(container, blob_member(digest))
+        if isinstance(manifest.get("config"), dict) and manifest["config"].get("digest") == image_id:
+            annotations = dict(choice.annotations) | texts(manifest.get("annotations"))
+            return manifest, {
+                "manifest_digest": digest,
+                "index_digest": choice.index_digest,
+                "annotations": annotations,
+            }
+    return {}, {}

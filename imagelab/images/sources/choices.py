@@ -1,0 +1,217 @@
+"""Which images a container holds, and which of them is meant.
+
+Formats: moby's image tarball specification (``manifest.json``) and the OCI image-spec's image-layout.md, indexes in
+indexes. BuildKit's attestation manifests are not images.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from imagelab.core.errors import ArchiveError, ImageNotFound
+from imagelab.images.sources.assemble import (
+    CONFIG_TYPES,
+    INDEX_TYPES,
+    mapping,
+    normal_platform,
+    parse_json,
+    platform_of,
+    sequence,
+    text,
+    texts,
+)
+from imagelab.images.sources.members import Container
+
+_REF_NAME = "org.opencontainers.image.ref.name"
+_IMAGE_NAME = "io.containerd.image.name"
+_COSIGN = re.compile(r"sha256-[0-9a-f]{64}\.(?:sig|att|sbom)")  # the tags of what it attaches to an image
+_SAVED = {key.lower(): key for key in ("Config", "RepoTags", "Layers")}  # Docker, in Go, minds no case of JSON's keys
+_MAX_DEPTH = 8  # of indexes in indexes
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One image of a container: what it is called and where it stands."""
+
+    names: tuple[str, ...]
+    platform: str | None
+    descriptor: dict[str, Any]  # an OCI descriptor, or an entry of manifest.json
+    index_digest: str | None = None
+    annotations: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def label(self) -> str:
+        label = ", ".join(self.names) or self.digest
+        return f"{label} ({self.full_platform})" if self.platform else label
+
+    @property
+    def digest(self) -> str:
+        return str(self.descriptor.get("digest") or self.descriptor.get("Config") or "")
+
+    @property
+    def full_platform(self) -> str | None:
+        """With the system's version, which tells Windows' images apart: ``windows(10.0.17763.1697)/amd64``."""
+        listed = self.descriptor.get("platform")
+        version = text(listed.get("os.version")) if isinstance(listed, dict) else None
+        return self.platform.replace("/", f"({version})/", 1) if self.platform and version else self.platform
+
+
+def choices(container: Container) -> list[Choice]:
+    """Every image that a container holds.
+
+    Raises
+    ------
+    ArchiveError
+        It is no image archive or layout, and what it is instead where that is plain.
+    """
+    members = container.sizes
+    if "manifest.json" in members:
+        entries = parse_json(container.read("manifest.json"), f"{container.name}: manifest.json")
+        if isinstance(entries, dict) and "schemaVersion" in entries:
+            raise ArchiveError(
+                f"{container.name} is in the form of skopeo's dir: and Podman's docker-dir. "
+                "Copy it into a layout: skopeo copy dir:FOLDER oci:LAYOUT"
+            )
+        found = []
+        for entry in sequence(entries, "manifest.json"):
+            entry = mapping(entry, "an entry of manifest.json")
+            entry = {_SAVED.get(key.lower(), key): value for key, value in entry.items()}
+            if "Config" not in entry:
+                raise ArchiveError(
+                    f"{container.name}: an entry of manifest.json names no Config. Save the image again."
+                )
+            tags = [tag for tag in sequence(entry.get("RepoTags"), "RepoTags") if isinstance(tag, str)]
+            found.append(Choice(tuple(tags), None, entry))
+        if found:
+            return found
+        raise ArchiveError(f"{container.name} holds an empty manifest.json: nothing was saved in it.")
+    if "index.json" in members:
+        index = mapping(parse_json(container.read("index.json"), f"{container.name}: index.json"), "index.json")
+        found = list(walk_index(container, index, None, (), 0, set()))
+        if found:
+            return found
+        raise ArchiveError(
+            f"{container.name} is an OCI layout without an image in it (attestations and artifacts are none)."
+        )
+    raise ArchiveError(f"{container.name} is not an image archive: {_what_else(members)}")
+
+
+def _what_else(members: dict[str, int]) -> str:
+    if "repositories" in members:
+        return "it was saved by a Docker older than 1.10, without manifest.json. Load it and `docker save` it again."
+    if "oci-layout" in members:
+        return "an OCI layout without index.json. Copy it again, for example with skopeo."
+    if not members:
+        return "nothing is in it."
+    some = ", ".join(sorted(members)[:3])
+    return (
+        f"no manifest.json and no index.json, but {some} …: a single layer or a root filesystem "
+        "(`docker export`, buildx `type=tar`)? Use `docker save`, or buildx `type=docker` or `type=oci`."
+    )
+
+
+def walk_index(
+    container: Container,
+    index: dict[str, Any],
+    index_digest: str | None,
+    names: tuple[str, ...],
+    depth: int,
+    seen: set[tuple[str | None, tuple[str, ...]]],
+) -> Iterator[Choice]:
+    """The image manifests of an index and of those below it; every descriptor's own names go to what it holds."""
+    for descriptor in sequence(index.get("manifests"), "an index's manifests"):
+        descriptor = mapping(descriptor, "a descriptor in an index")
+        annotations = texts(descriptor.get("annotations"))
+        own = tuple(annotations[key] for key in (_IMAGE_NAME, _REF_NAME) if annotations.get(key))
+        if kind_of(descriptor) == "attestation":
+            continue
+        digest, kind = text(descriptor.get("digest")), text(descriptor.get("mediaType"))
+        member = blob_member(digest)
+        if kind in INDEX_TYPES or (member in container.sizes and "manifests" in peek(container, member)):
+            if member not in container.sizes or depth >= _MAX_DEPTH:
+                yield Choice(own or names, None, descriptor, digest)
+                continue
+            if (digest, own or names) in seen:  # indexes that name one another many times would multiply
+                continue
+            seen.add((digest, own or names))
+            inner = mapping(parse_json(container.read(member), member), member)
+            yield from walk_index(
+                container, inner, digest if depth == 0 else index_digest, own or names, depth + 1, seen
+            )
+        elif kind_of(descriptor) == "image":
+            listed = mapping(descriptor.get("platform"), "a descriptor's platform")
+            yield Choice(own or names, platform_of(listed), descriptor, index_digest, tuple(annotations.items()))
+
+
+def kind_of(descriptor: dict[str, Any]) -> str:
+    """What a descriptor in an index names: image, attestation (BuildKit's) or artifact."""
+    listed = mapping(descriptor.get("platform"), "a descriptor's platform")
+    if "vnd.docker.reference.type" in texts(descriptor.get("annotations")) or listed.get("os") == "unknown":
+        return "attestation"
+    if _COSIGN.fullmatch(texts(descriptor.get("annotations")).get(_REF_NAME, "")):
+        return "artifact"
+    return "image" if descriptor.get("artifactType") in (None, "", *CONFIG_TYPES) else "artifact"
+
+
+def peek(container: Container, member: str) -> dict[str, Any]:
+    """A member's JSON object; an empty one where it is something else."""
+    document = parse_json(container.read(member), member)
+    return document if isinstance(document, dict) else {}
+
+
+def choose(found: list[Choice], reference: str, name: str | None, platform: str | None) -> Choice:
+    """The one image that is meant.
+
+    Raises
+    ------
+    ImageNotFound
+        None fits, or several do: the message lists them.
+    """
+    fitting = [choice for choice in found if name is None or name in choice.names or _matches(name, choice)]
+    if platform is not None:
+        wanted = normal_platform(platform)
+        told = [(choice, choice.full_platform if "(" in platform else choice.platform) for choice in fitting]
+        literal = [choice for choice, own in told if own == platform]
+        same = [
+            choice for choice, own in told if own is None or ("(" not in platform and normal_platform(own) == wanted)
+        ]
+        fitting = literal or same or [choice for choice, own in told if own and own.startswith(f"{platform}/")]
+    distinct: dict[str, Choice] = {}
+    for choice in fitting:  # one image under several tags is one image
+        first = distinct.get(choice.digest)
+        names = tuple(dict.fromkeys((first.names if first else ()) + choice.names))
+        distinct[choice.digest] = Choice(
+            names, choice.platform, choice.descriptor, choice.index_digest, choice.annotations
+        )
+    if len(distinct) == 1:
+        return next(iter(distinct.values()))
+    labels = [choice.label for choice in list(distinct.values()) or found]
+    several = [choice.digest for choice in distinct.values() if labels.count(choice.label) > 1]
+    listed = "\n  ".join(list(dict.fromkeys(several or labels))[:20])
+    if not distinct:
+        wanted = " ".join(filter(None, [name, platform and f"for {platform}"]))
+        raise ImageNotFound(f"{reference}: no image {wanted}. It holds:\n  {listed}")
+    if several:
+        how = "its digest (PATH:DIGEST or NAME@DIGEST)"
+    elif len({choice.names for choice in distinct.values()}) == 1:
+        how = "platform="
+    else:
+        how = "a name behind the path (PATH:NAME)"
+    raise ImageNotFound(f"{reference} holds {len(distinct)} images: choose one with {how}:\n  {listed}")
+
+
+def _matches(name: str, choice: Choice) -> bool:
+    """Docker's own spelling: ``docker.io/library/x`` is ``x``; a missing tag is ``latest``; a digest."""
+    if name.startswith("sha256:") and name.removeprefix("sha256:") in choice.digest.removesuffix(".json"):
+        return True
+    tagged = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+    short = {known.removeprefix("docker.io/").removeprefix("library/") for known in choice.names}
+    return tagged.removeprefix("docker.io/").removeprefix("library/") in short
+
+
+def blob_member(digest: str | None) -> str:
+    """Where a layout keeps a blob (OCI image-spec, image-layout.md)."""
+    return "blobs/" + (digest or "").replace(":", "/")

@@ -1,0 +1,325 @@
+"""``docker://``: images of a registry, without pulling: manifest and config tell everything but the files, and
+those are listed while the layers stream by; no blob is stored.
+
+Formats: OCI image-spec (``manifest.md``, ``image-index.md``, ``annotations.md``), Docker's image manifest
+version 2 schema 2, BuildKit's attestation storage.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from imagelab.core.errors import ArchiveError, ImageNotFound
+from imagelab.core.frames import make_frame
+from imagelab.core.model import Image, Layer
+from imagelab.images.layers.blobs import StreamWindow, decompressed
+from imagelab.images.layers.listing import check_listable
+from imagelab.images.layers.regions import Region
+from imagelab.images.layers.tar import LayerListing, list_tar
+from imagelab.images.sources.archive import check_manifest
+from imagelab.images.sources.assemble import (
+    INDEX_TYPES,
+    assemble,
+    digest_of,
+    manifest_layers,
+    mapping,
+    number,
+    parse_json,
+    platform_of,
+    sequence,
+    text,
+    texts,
+)
+from imagelab.images.sources.choices import Choice, choose, kind_of
+from imagelab.images.sources.members import read_range
+from imagelab.images.sources.registry.client import Registry, connect, verified
+from imagelab.images.sources.registry.names import DIGEST, Name, parse_name
+
+AT_ONCE = 4  # layers that are streamed at a time
+_MAX_DEPTH = 4  # of indexes in indexes
+_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    *INDEX_TYPES,
+)
+_ABOUT = "vnd.docker.reference.digest"
+
+PLATFORMS_COLUMNS = {
+    "reference": "str",
+    "kind": "str",
+    "platform": "string",
+    "os_version": "string",
+    "digest": "str",
+    "media_type": "string",
+    "content_size": "Int64",
+    "about": "string",
+    "predicates": "string",
+    "pinned": "str",
+}
+TAGS_COLUMNS = {"repository": "str", "tag": "str", "reference": "str"}
+
+
+@dataclass(frozen=True)
+class RegistrySource:
+    """Streams layers out of a registry. Plain data: the connection is the process's own."""
+
+    host: str
+    repository: str
+    listing_is_local = False
+    verifies = True
+
+    def read_layers(
+        self, image: Image, wanted: Iterable[int], *, digests: bool = False
+    ) -> Iterator[tuple[int, LayerListing]]:
+        wanted = list(wanted)
+        for index in wanted:
+            check_listable(image.layers[index], image.reference)
+        total = sum(image.layers[index].content_size or 0 for index in wanted)
+        what = f"reading {image.reference[-40:]}"
+        bar = tqdm(total=total, unit="B", unit_scale=True, desc=what, delay=1, leave=False)
+
+        def one(index: int) -> tuple[int, LayerListing]:
+            name = f"{image.reference}: layer {image.layers[index].digest}"
+            with self._tar(image.layers[index], name, bar.update) as window:
+                return index, list_tar(window, name=name, digests=digests)
+
+        pool = ThreadPoolExecutor(AT_ONCE)
+        try:
+            largest = sorted(wanted, key=lambda index: -(image.layers[index].content_size or 0))
+            for future in as_completed([pool.submit(one, index) for index in largest]):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            bar.close()
+
+    def regions(self) -> list[Region | None]:
+        return []  # a registry's layers are no files of ours
+
+    def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
+        name = f"{image.reference}: layer {image.layers[layer_index].digest}"
+        with self._tar(image.layers[layer_index], name) as window:
+            yield from read_range(window, name, offset, size)
+
+    @contextmanager
+    def _tar(
+        self, layer: Layer, name: str, came: Callable[[int], object] = lambda size: None
+    ) -> Iterator[StreamWindow]:
+        """A layer's tar as it streams; at the end both digests are verified, so that nothing wrong is kept: the
+        blob's, and that of the tar, under which the listing is cached."""
+        if not layer.digest or not DIGEST.fullmatch(layer.digest) or not layer.diff_id:
+            raise ArchiveError(f"{name}: sha256: and 64 hexadecimal digits is the digest that is read.")
+        blob = connect(self.host).blob(self.repository, layer.digest, layer.content_size)
+
+        def counted() -> Iterator[bytes]:
+            for piece in blob:
+                came(len(piece))
+                yield piece
+
+        tar = verified(decompressed(counted(), name), layer.diff_id, f"{name}, decompressed,")
+        try:
+            yield StreamWindow(tar)
+        except ArchiveError:
+            for _ in blob:  # where the blob itself is wrong, that is the error to tell
+                pass
+            raise
+        for rest in (tar, blob):
+            for _ in rest:
+                pass
+
+
+def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -> Image:
+    """The image that ``docker:`` and ``rest`` (``//HOST/REPO:TAG``) name: two or three small requests, no layer.
+
+    Raises
+    ------
+    ImageNotFound
+        No such image (with near tags), or several platforms.
+    RegistryUnavailable
+        The registry does not answer, limits the rate, or refuses.
+    ArchiveError
+        What it sent is damaged, or is no image.
+    """
+    name = parse_name(rest)
+    registry = connect(name.host)
+    document, digest, kind = _top(registry, name)
+    listed = list(_entries(registry, name, document, digest, kind, set()))
+    found = [
+        Choice((), entry["platform"], entry["descriptor"], annotations=tuple(entry["annotations"].items()))
+        for entry in listed
+        if entry["kind"] == "image"
+    ]
+    if not found:
+        raise ArchiveError(f"{reference} holds no image: attestations and artifacts are none.")
+    chosen = choose(found, reference, None, platform)
+    own = str(chosen.descriptor["digest"])
+    manifest = document if own == digest else _manifest(registry, name, own)[0]
+    descriptor = check_manifest(manifest, reference, text(chosen.descriptor.get("mediaType")) or "")
+    config_digest = _sha256(descriptor, f"{reference}: the config")
+    data = b"".join(registry.blob(name.repository, config_digest, number(descriptor.get("size"))))
+    config = mapping(parse_json(data, f"{reference}: the config"), "the config")
+    return assemble(
+        reference,
+        "docker",
+        config,
+        mask=mask,
+        manifest=manifest,
+        annotations=dict(chosen.annotations) | texts(manifest.get("annotations")),
+        layers=manifest_layers(manifest, config),
+        source=RegistrySource(name.host, name.repository),
+        image_id=config_digest,
+        manifest_digest=own,
+        index_digest=digest if own != digest else None,
+        tags=() if name.target.startswith("sha256:") else (f"{name.host}/{name.repository}:{name.target}",),
+        provenance={
+            "registry": name.host,
+            "repository": name.repository,
+            "platforms": [choice.platform for choice in found if choice.platform],
+            "attestations": [entry["descriptor"]["digest"] for entry in listed if entry["about"] == own],
+        },
+    )
+
+
+def list_tags(repository: str) -> pd.DataFrame:
+    """The tags of a repository in a registry.
+
+    Parameters
+    ----------
+    repository : str
+        ``[docker://]HOST/REPO``, or a Docker Hub name; a tag is ignored.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``TAGS_COLUMNS``; ``reference`` is what `imagelab.load_image` takes.
+
+    Raises
+    ------
+    ImageNotFound, RegistryUnavailable
+    """
+    name = parse_name(repository)
+    rows = [
+        {"repository": f"{name.host}/{name.repository}", "tag": tag}
+        | {"reference": f"docker://{name.host}/{name.repository}:{tag}"}
+        for tag in _tags(connect(name.host), name)
+    ]
+    return make_frame(rows, TAGS_COLUMNS)
+
+
+def list_platforms(reference: str | os.PathLike[str]) -> pd.DataFrame:
+    """What an image's index in a registry holds, platform by platform; attestations too, as what they are.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``PLATFORMS_COLUMNS``. ``kind``: image, attestation, artifact or index (nested too deeply to be read).
+        ``content_size``: bytes of the manifest. ``about``: of an attestation, the digest of the image it speaks of, and
+        ``predicates`` the types of its statements (in-toto). ``pinned``: loads exactly this.
+
+    Raises
+    ------
+    ImageNotFound, RegistryUnavailable, ArchiveError
+    """
+    reference = os.fspath(reference)
+    name = parse_name(reference)
+    registry = connect(name.host)
+    rows = []
+    for entry in _entries(registry, name, *_top(registry, name), set()):
+        descriptor = entry["descriptor"]
+        predicates = None
+        if entry["kind"] == "attestation":
+            manifest, _, _ = _manifest(registry, name, descriptor["digest"])
+            layers = [mapping(layer, "a layer") for layer in sequence(manifest.get("layers"), "the manifest's layers")]
+            kinds = [texts(layer.get("annotations")).get("in-toto.io/predicate-type") for layer in layers]
+            predicates = ", ".join(kind for kind in kinds if kind) or None
+        rows.append(
+            {
+                "reference": reference,
+                "kind": entry["kind"],
+                "platform": entry["platform"],
+                "os_version": text(mapping(descriptor.get("platform"), "a platform").get("os.version")),
+                "digest": descriptor["digest"],
+                "media_type": text(descriptor.get("mediaType")),
+                "content_size": number(descriptor.get("size")),
+                "about": entry["about"],
+                "predicates": predicates,
+                "pinned": f"docker://{name.host}/{name.repository}@{descriptor['digest']}",
+            }
+        )
+    return make_frame(rows, PLATFORMS_COLUMNS)
+
+
+def _top(registry: Registry, name: Name) -> tuple[dict[str, Any], str, str]:
+    """The manifest or index that a name names, its digest and media type."""
+    try:
+        return _manifest(registry, name, name.target)
+    except ImageNotFound as error:
+        try:
+            tags = list(_tags(registry, name))
+        except (ImageNotFound, ArchiveError):
+            raise error from None
+        near = difflib.get_close_matches(name.target, tags, 5, 0.3) or sorted(tags)[-5:]
+        raise ImageNotFound(f"{error} Tags near it: {', '.join(near) or '(none)'}.") from None
+
+
+def _manifest(registry: Registry, name: Name, target: str) -> tuple[dict[str, Any], str, str]:
+    data, answer = registry.read(name.repository, f"manifests/{target}", _TYPES)
+    digest = digest_of(data)
+    promised = target if DIGEST.fullmatch(target) else answer.headers.get("Docker-Content-Digest", digest)
+    where = f"{name.host}/{name.repository}: the manifest {target}"
+    if promised != digest:
+        raise ArchiveError(f"{where} is damaged: {promised} was promised, its {len(data)} bytes have {digest}.")
+    document = mapping(parse_json(data, where), where)
+    kind = text(document.get("mediaType")) or answer.headers.get("Content-Type", "").partition(";")[0].strip()
+    return document, digest, kind
+
+
+def _entries(
+    registry: Registry, name: Name, document: dict[str, Any], digest: str, kind: str, seen: set[str], depth: int = 0
+) -> Iterator[dict[str, Any]]:
+    """What a manifest is, or an index and those below it hold: descriptor, kind, platform, and whom it is about."""
+    if kind not in INDEX_TYPES and "manifests" not in document:
+        unsaid: dict[str, Any] = {"platform": None, "about": None, "annotations": {}}
+        yield {"descriptor": {"digest": digest, "mediaType": kind}, "kind": "image"} | unsaid
+        return
+    for descriptor in sequence(document.get("manifests"), "an index's manifests"):
+        descriptor = mapping(descriptor, "a descriptor in an index")
+        annotations, what = texts(descriptor.get("annotations")), kind_of(descriptor)
+        listed = {} if what == "attestation" else mapping(descriptor.get("platform"), "a descriptor's platform")
+        own = _sha256(descriptor, f"{name.host}/{name.repository}: a manifest in an index")
+        if descriptor.get("mediaType") in INDEX_TYPES:
+            if own in seen:  # indexes that name one another many times would multiply
+                continue
+            seen.add(own)
+            if depth < _MAX_DEPTH:
+                yield from _entries(registry, name, *_manifest(registry, name, own), seen, depth + 1)
+                continue
+            what = "index"
+        yield {
+            "descriptor": descriptor,
+            "kind": what,
+            "platform": platform_of(listed),
+            "about": annotations.get(_ABOUT),
+            "annotations": annotations,
+        }
+
+
+def _tags(registry: Registry, name: Name) -> Iterator[str]:
+    for page in registry.pages(name.repository, "tags/list?n=1000"):
+        tags = sequence(mapping(page, "the list of tags").get("tags"), "the list of tags")
+        yield from (tag for tag in tags if isinstance(tag, str))
+
+
+def _sha256(descriptor: dict[str, Any], what: str) -> str:
+    digest = text(descriptor.get("digest")) or ""
+    if not DIGEST.fullmatch(digest):
+        raise ArchiveError(f"{what} has the digest {digest[:90]!r}; sha256: and 64 hexadecimal digits is what is read.")
+    return digest

@@ -1,0 +1,96 @@
+"""What each step of an image's history did, joined with the layer that it made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from imagelab.core.frames import first_known, make_frame
+from imagelab.images.tables.base_image import find_base
+from imagelab.images.tables.images import Images, Reference, load_images, one_image
+from imagelab.images.tables.steps import join_layers, known_layers, parsed, timestamp
+
+HISTORY_COLUMNS = {
+    "reference": "str",
+    "step": "int64",
+    "instruction": "string",
+    "arguments": "string",
+    "created_by": "str",
+    "comment": "str",
+    "builder": "str",
+    "created": "datetime64[us, UTC]",
+    "empty_layer": "boolean",
+    "layer_index": "Int64",
+    "diff_id": "string",
+    "size": "Int64",
+    "content_size": "Int64",
+    "disk_usage": "Int64",
+    "from_base": "boolean",
+    "base_rule": "str",
+    "layer_join": "str",
+}
+
+
+def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
+    """What each instruction did, oldest first; joined with the layer it made.
+
+    Parameters
+    ----------
+    images : Image, reference, or iterable of them
+        An engine is not asked to save anything.
+    base : Image or reference, optional
+        The base that they were built from; where its layers do not begin theirs, and without one, the base is
+        recognised (``imagelab.images.tables.base_image``).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``HISTORY_COLUMNS``. ``step`` counts from 0, ``size`` (files' bytes), ``content_size`` (stored or sent)
+        and ``disk_usage`` (in the engine's store) are bytes, ``created`` is UTC. ``builder`` is ``buildkit``,
+        ``classic`` or ``unknown``. ``from_base``: the step is the base image's; ``base_rule`` says how that is known:
+        ``given``, ``label``, ``prefix`` (its layers begin those of this image), ``shape`` (of the history) or
+        ``unknown``. ``layer_join`` says how ``layer_index`` is known: ``config`` (the config marks
+        empty layers), ``engine`` (deduced from what the engine's history shows; ``<NA>`` where several joins
+        fit), or ``mismatch`` (history and layers do not add up: nothing is joined).
+        An overlay2 engine's ``size`` is its own count until the layer's listing was read once.
+    """
+    rows: list[dict[str, Any]] = []
+    loaded = load_images(images)
+    given = None if base is None else one_image(base)
+    for image in loaded:
+        commands = parsed(image)
+        indexes, join = join_layers(image, commands)
+        layers = known_layers(image)
+        found = find_base(image, commands, indexes, given, loaded)
+        for step, (entry, command, index) in enumerate(zip(image.history, commands, indexes, strict=True)):
+            layer = None if index is None or index < 0 else layers[index]
+            empty = True if index == -1 else None if layer is None else False
+            size, disk_usage = entry.size, entry.disk_usage  # the engine's own, whichever layer it is
+            content_size = None if layer is None else layer.content_size
+            if empty:
+                size = content_size = disk_usage = 0
+            elif layer is not None:
+                size, disk_usage = first_known(layer.size, size), first_known(layer.disk_usage, disk_usage)
+            rows.append(
+                {
+                    "reference": image.reference,
+                    "step": step,
+                    "instruction": command.instruction,
+                    "arguments": command.arguments,
+                    "created_by": entry.created_by,
+                    "comment": entry.comment,
+                    "builder": command.builder,
+                    "created": timestamp(entry.created),
+                    "empty_layer": empty if join != "mismatch" else entry.empty_layer,
+                    "layer_index": None if layer is None else index,
+                    "diff_id": layer and layer.diff_id,
+                    "size": size,
+                    "content_size": content_size,
+                    "disk_usage": disk_usage,
+                    "from_base": None if found.steps is None else step < found.steps,
+                    "base_rule": found.rule,
+                    "layer_join": join,
+                }
+            )
+    return make_frame(rows, HISTORY_COLUMNS)

@@ -1,0 +1,269 @@
+"""What is installed, by the package managers' own records in the image (``imagelab.images.layers.package_databases``)."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+
+from imagelab.core.frames import make_frame
+from imagelab.core.model import Image
+from imagelab.images.layers.listing import layer_listings
+from imagelab.images.layers.package_databases import reduce
+from imagelab.images.tables.files import files
+from imagelab.images.tables.images import Images, load_images
+
+PACKAGES_COLUMNS = {
+    "reference": "str",
+    "manager": "str",
+    "name": "str",
+    "version": "string",
+    "size": "Int64",
+    "files": "Int64",
+    "layer_index": "int64",
+    "path": "str",
+}
+
+
+_RPM = r"/(?:var/lib|usr/lib/sysimage)/rpm/(?:.*/)?(?:Packages|Packages\.db|rpmdb\.sqlite)"
+
+
+@dataclass
+class _Package:
+    manager: str
+    name: str
+    version: str | None
+    layer_index: int
+    path: str  # of the record
+    files: list[str] | None = field(default=None, repr=False)  # absolute; None: the record names none
+
+
+def packages(images: Images) -> pd.DataFrame:
+    """The packages that an image's final filesystem holds, as their managers recorded them.
+
+    Parameters
+    ----------
+    images : Image, reference, or iterable of them
+        An engine saves the image, unless every layer was listed before.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``PACKAGES_COLUMNS``: ``manager`` is dpkg, apk, python or npm; ``size`` the bytes of the package's files that
+        are still there and ``files`` their number (``<NA>`` where the record names no files); ``layer_index`` the layer
+        that brought this version; ``path`` the record. ``attrs["unread"]`` lists databases that are not read: rpm's.
+    """
+    rows: list[dict[str, Any]] = []
+    unread: list[str] = []
+    for image in load_images(images):
+        found, databases = _of_image(image)
+        unread += databases
+        rows += found
+    frame = make_frame(rows, PACKAGES_COLUMNS)
+    frame.attrs["unread"] = unread
+    return frame
+
+
+def package_files(image: Image) -> pd.DataFrame:
+    """Which package each visible file belongs to: ``path``, ``manager``, ``package`` (a file of two is listed
+    twice)."""
+    found, _ = _recorded(image)
+    owned = _owned(found, files(image))
+    owners = [found[owner] for owner in owned["owner"]]
+    names = {"manager": [one.manager for one in owners], "package": [one.name for one in owners]}
+    return pd.DataFrame({"path": owned["path"], **names}, dtype="str")
+
+
+def _of_image(image: Image) -> tuple[list[dict[str, Any]], list[str]]:
+    found, unread = _recorded(image)
+    seen = files(image)
+    live = seen.loc[seen["visible"] & seen["inode"].notna(), ["path", "inode"]].drop_duplicates("path")
+    held = _owned(found, seen).merge(live, on="path")
+    count = held.groupby("owner").size()
+    held = held.drop_duplicates(["owner", "inode"])  # bytes count once in a package, whatever their names
+    size = held["inode"].map(seen["size"]).groupby(held["owner"]).sum()
+    rows = []
+    for owner, package in enumerate(found):
+        known = package.files is not None
+        rows.append(
+            {
+                "reference": image.reference,
+                "manager": package.manager,
+                "name": package.name,
+                "version": package.version,
+                "size": int(size.get(owner, 0)) if known else None,
+                "files": int(count.get(owner, 0)) if known else None,
+                "layer_index": package.layer_index,
+                "path": package.path,
+            }
+        )
+    return rows, unread
+
+
+def _owned(found: list[_Package], seen: pd.DataFrame) -> pd.DataFrame:
+    """The files that records name: ``owner`` (a place in ``found``) and ``path``, as it is stored."""
+    owner = np.repeat(np.arange(len(found)), [len(package.files or ()) for package in found])
+    paths = pd.Series([path for package in found for path in package.files or ()], dtype="str")
+    return pd.DataFrame({"owner": owner, "path": _merged_usr(paths, seen)})
+
+
+def _merged_usr(paths: pd.Series, seen: pd.DataFrame) -> pd.Series:
+    """Package lists say ``/lib/x`` where ``/lib`` is a link to ``usr/lib``: the paths as they are stored."""
+    links = seen[seen["visible"] & (seen["kind"] == "symlink") & (seen["path"].str.count("/") == 1)]
+    for link, target in zip(links["path"], links["link_target"], strict=True):
+        below = paths.str.startswith(link + "/")
+        paths = paths.where(~below, posixpath.normpath("/" + target) + paths.str.slice(len(link)))
+    return paths
+
+
+def _recorded(image: Image) -> tuple[list[_Package], list[str]]:
+    listings = layer_listings(image)
+    captured: list[dict[str, bytes]] = []  # of each layer, in order
+    for index in range(len(image.layers)):
+        table = listings[index].table.select(["path", "content"]).filter(pc.is_valid(listings[index].table["content"]))
+        texts = [path.decode(errors="backslashreplace") for path in table["path"].to_pylist()]
+        captured.append(dict(zip(texts, table["content"].to_pylist(), strict=True)))
+    every = files(image)
+    live = every[every["visible"]]
+    wanted = {path for layer in captured for path in layer}
+    holders = live[live["path"].isin(wanted)]
+    at = dict(zip(holders["path"], holders["layer_index"], strict=True))
+    final = {path: (captured[layer][path], layer) for path, layer in at.items() if path in captured[layer]}
+    unread = live["path"][live["path"].str.fullmatch(_RPM)]
+    found = [
+        *_databases("dpkg", "/var/lib/dpkg/status", captured, final, _dpkg),
+        *_distroless(final),
+        *(package for path in sorted(final) if path.endswith("lib/apk/db/installed")
+          for package in _databases("apk", path, captured, final, _apk)),
+        *_python(final),
+        *_npm(final, live),
+    ]  # fmt: skip
+    return found, [f"{image.reference}: {path}" for path in unread]
+
+
+def _databases(manager: str, path: str, captured, final, parse) -> Iterator[_Package]:
+    """Packages of a database that every installing layer writes anew: the layer is the first that has this
+    version and from which on it stays."""
+    if path not in final:
+        return
+    since: dict[str, tuple[str, int]] = {}
+    last = final[path][1]
+    records: dict[str, tuple[str, list[str] | None]] = {}
+    for layer, contents in enumerate(captured[: last + 1]):
+        if path in contents:
+            records = parse(contents[path], final)
+            since = {
+                name: since[name] if name in since and since[name][0] == version else (version, layer)
+                for name, (version, _) in records.items()
+            }
+    for name, (version, listed) in records.items():
+        yield _Package(manager, name.partition(":")[0], version, since[name][1], path, listed)
+
+
+def _paragraphs(content: bytes) -> Iterator[dict[str, str]]:
+    for block in content.decode(errors="replace").split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
+        if fields:
+            yield fields
+
+
+def _dpkg(content: bytes, final: dict[str, tuple[bytes, int]]) -> dict[str, tuple[str, list[str] | None]]:
+    found: dict[str, tuple[str, list[str] | None]] = {}
+    for fields in _paragraphs(content):
+        name, architecture = fields.get("Package"), fields.get("Architecture", "")
+        if not name or "installed" not in fields.get("Status", "").split()[-1:]:
+            continue
+        lists = (f"/var/lib/dpkg/info/{name}{suffix}.list" for suffix in (f":{architecture}", ""))
+        listed = next((final[path][0] for path in lists if path in final), None)
+        lines = None if listed is None else listed.decode(errors="backslashreplace").splitlines()
+        found[f"{name}:{architecture}"] = (fields.get("Version", ""), lines)
+    return found
+
+
+def _distroless(final: dict[str, tuple[bytes, int]]) -> Iterator[_Package]:
+    """Distroless images keep one file per package, with its checksums beside it."""
+    for path in sorted(final):
+        if posixpath.dirname(path) != "/var/lib/dpkg/status.d" or path.endswith(".md5sums"):
+            continue
+        for fields in _paragraphs(final[path][0]):
+            if name := fields.get("Package"):
+                sums = final.get(f"{path}.md5sums")
+                lines = None if sums is None else sums[0].decode(errors="backslashreplace").splitlines()
+                listed = None if lines is None else ["/" + line for line in lines]
+                yield _Package("dpkg", name, fields.get("Version"), final[path][1], path, listed)
+
+
+def _apk(content: bytes, final: dict[str, tuple[bytes, int]]) -> dict[str, tuple[str, list[str] | None]]:
+    found: dict[str, tuple[str, list[str] | None]] = {}
+    for block in content.decode(errors="replace").split("\n\n"):
+        name, version, folder, listed = "", "", "", []
+        for line in block.splitlines():
+            key, value = line[:2], line[2:]
+            if key == "P:":
+                name = value
+            elif key == "V:":
+                version = value
+            elif key == "F:":
+                folder = "/" + value
+            elif key == "R:":
+                listed.append(posixpath.join(folder or "/", value))
+        if name:
+            found[name] = (version, listed)
+    return found
+
+
+def _python(final: dict[str, tuple[bytes, int]]) -> Iterator[_Package]:
+    for path in sorted(final):
+        folder, name = posixpath.split(path)
+        metadata = name == "METADATA" and folder.endswith(".dist-info")
+        legacy = name == "PKG-INFO" and folder.endswith(".egg-info")
+        if not (metadata or legacy or name.endswith(".egg-info")):
+            continue
+        content, layer = final[path]
+        fields = dict(line.split(": ", 1) for line in content.decode(errors="replace").splitlines() if ": " in line)
+        record = final.get(posixpath.join(folder, "RECORD" if metadata else "installed-files.txt"))
+        start = posixpath.dirname(folder) if metadata else folder
+        listed = None
+        if record is not None and (metadata or legacy):
+            lines = record[0].decode(errors="backslashreplace").splitlines()
+            listed = [posixpath.normpath(posixpath.join(start, line)) for line in lines if line]
+        if fields.get("Name"):
+            yield _Package("python", fields["Name"], fields.get("Version"), layer, path, listed)
+
+
+def _npm(final: dict[str, tuple[bytes, int]], live: pd.DataFrame) -> Iterator[_Package]:
+    found = []
+    for path in sorted(final):
+        folder = posixpath.dirname(path)
+        parts = folder.split("/")
+        if posixpath.basename(path) != "package.json" or not _is_module(parts):
+            continue
+        fields = json.loads(reduce(path.encode(), final[path][0]))  # again: a snapshot may hold anything
+        if fields.get("name"):
+            found.append(_Package("npm", fields["name"], fields.get("version"), final[path][1], path, []))
+    folders = {posixpath.dirname(package.path): package for package in found}
+    if folders:
+        inside = live["path"][live["path"].str.contains("/node_modules/", regex=False)]
+        for path in inside:
+            if owner := _owner(path, folders):
+                owner.files.append(path)
+    yield from found
+
+
+def _is_module(parts: Iterable[str]) -> bool:
+    *_, third, second, _ = ("", "", *parts)
+    return second == "node_modules" or (third == "node_modules" and second.startswith("@"))
+
+
+def _owner(path: str, folders: dict[str, _Package]) -> Any:
+    while "/node_modules/" in path:
+        path = posixpath.dirname(path)
+        if path in folders:
+            return folders[path]
+    return None

@@ -1,0 +1,201 @@
+"""Hardening rules that look at an image's config and history."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from imagelab.core.errors import ImagelabError
+from imagelab.core.model import Image
+from imagelab.core.redact import mask_document
+from imagelab.images.tables.contents import read_file
+from imagelab.images.tables.files import files
+from imagelab.images.tables.history import history
+from imagelab.security.hardening.rules import Evidence, Rule, Unknown, identity, is_root
+from imagelab.security.scans.fields import mapping
+
+
+@dataclass
+class ImageFacts:
+    """What the rules look at, read once."""
+
+    image: Image
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        return mapping(self.image.config.get("config"))
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        return history(self.image)
+
+    @cached_property
+    def files(self) -> pd.DataFrame:
+        """Every entry of every layer; Unknown where the source has no files."""
+        try:
+            return files(self.image)
+        except ImagelabError as error:
+            raise Unknown(f"files cannot be listed: {error}") from error
+
+    @cached_property
+    def visible(self) -> pd.DataFrame:
+        return self.files[self.files["visible"]]
+
+    @property
+    def user(self) -> str:
+        user = self.config.get("User")
+        return user if isinstance(user, str) else ""
+
+    def steps(self, instruction: str) -> Iterator[tuple[str, int | None]]:
+        """Arguments and layer of the steps of one instruction."""
+        steps = self.history[self.history["instruction"] == instruction]
+        for arguments, layer in zip(steps["arguments"], steps["layer_index"], strict=True):
+            yield arguments, None if pd.isna(layer) else int(layer)
+
+    def accounts(self) -> dict[str, tuple[int, int]]:
+        """``/etc/passwd``: name → (uid, gid)."""
+        try:
+            lines = read_file(self.image, "/etc/passwd").decode("utf-8", "replace").splitlines()
+        except ImagelabError as error:
+            raise Unknown(f"/etc/passwd cannot be read: {error}") from error
+        found: dict[str, tuple[int, int]] = {}
+        for name, _, *ids in (line.split(":") for line in lines if line.count(":") > 3):
+            uid, gid = map(identity, ids[:2])
+            if uid is not None and gid is not None:
+                found.setdefault(name, (uid, gid))  # the first entry counts, as for getpwnam(3)
+        return found
+
+    @cached_property
+    def run_as(self) -> tuple[int, int | None]:
+        """uid and gid that the config's user means; None is a group that is not known."""
+        name, _, group = self.user.partition(":")
+        uid, gid = identity(name), identity(group)
+        if is_root(self.user):
+            return 0, 0
+        if uid is not None:
+            return uid, gid
+        known = self.accounts().get(name)
+        if known is None:
+            raise Unknown(f"USER {name} is not in /etc/passwd")
+        return known[0], gid if group else known[1]
+
+
+def root_user(facts: ImageFacts) -> Iterator[Evidence]:
+    if is_root(facts.user):
+        yield Evidence(f"USER {facts.user}" if facts.user else "no USER instruction: runs as root")
+        return
+    with suppress(Unknown):  # a name that is not root's is the most that the config says
+        if facts.run_as[0] == 0:
+            yield Evidence(f"USER {facts.user} has uid 0 in /etc/passwd")
+
+
+def healthcheck(facts: ImageFacts) -> Iterator[Evidence]:
+    test = mapping(facts.config.get("Healthcheck")).get("Test")
+    if not test:
+        yield Evidence("no HEALTHCHECK instruction")
+    elif test == ["NONE"]:
+        yield Evidence("HEALTHCHECK NONE")
+
+
+def secrets(facts: ImageFacts) -> Iterator[Evidence]:
+    found = [(one.where, one.kind) for one in facts.image.redactions]
+    history = [{"created_by": one.created_by, "comment": one.comment} for one in facts.image.history]
+    found += mask_document({"config": facts.config, "history": history})[1]  # where loaded with redact=False
+    for where, kind in dict.fromkeys(found):
+        yield Evidence(f"{where}: {kind}")
+
+
+def add_url(facts: ImageFacts) -> Iterator[Evidence]:
+    for arguments, layer in facts.steps("ADD"):
+        if re.search(r"(?:^|\s|\[\"|\")(?:https?|ftp)://|(?:^|\s)git@", arguments) and "--checksum=" not in arguments:
+            yield Evidence(f"ADD {arguments}", layer)
+
+
+def base_pinned(facts: ImageFacts) -> Iterator[Evidence]:
+    labels = _labels(facts)
+    name, digest = (labels.get(f"org.opencontainers.image.base.{key}") for key in ("name", "digest"))
+    if not name and not digest:
+        raise Unknown("the image does not say what it is built on (labels org.opencontainers.image.base.*)")
+    if not digest and "@sha256:" not in (name or ""):
+        yield Evidence(f"built on {name}, without a digest")
+
+
+def latest_tag(facts: ImageFacts) -> Iterator[Evidence]:
+    for tag in facts.image.tags:
+        last = tag.rpartition("/")[2]
+        if "@" not in last and (":" not in last or last.endswith(":latest")):
+            yield Evidence(f"is called {tag}")
+
+
+def _commands(pattern: str, unless: str | None = None) -> Callable[[ImageFacts], Iterator[Evidence]]:
+    """A check of RUN commands: what must not be there (unless something else is)."""
+    wrong = re.compile(pattern)
+
+    def check(facts: ImageFacts) -> Iterator[Evidence]:
+        for arguments, layer in facts.steps("RUN"):
+            if (found := wrong.search(arguments)) and not (unless and re.search(unless, arguments)):
+                yield Evidence(f"RUN … {found[0].strip()}", layer)
+
+    return check
+
+
+def exposed_ssh(facts: ImageFacts) -> Iterator[Evidence]:
+    if {"22", "22/tcp"} & mapping(facts.config.get("ExposedPorts")).keys():
+        yield Evidence("EXPOSE 22")
+
+
+def shell_form(facts: ImageFacts) -> Iterator[Evidence]:
+    for key in ("Entrypoint", "Cmd"):
+        words = facts.config.get(key)
+        if isinstance(words, list) and len(words) == 3 and words[1] == "-c" and str(words[0]).endswith("sh"):
+            if not re.match(r"\s*exec\s", str(words[2])):
+                yield Evidence(f"{'ENTRYPOINT' if key == 'Entrypoint' else 'CMD'} {words[2]} runs below {words[0]}")
+            return
+
+
+def sensitive_volumes(facts: ImageFacts) -> Iterator[Evidence]:
+    for path in sorted(mapping(facts.config.get("Volumes"))):
+        if re.fullmatch(r"/(?:(?:dev|proc|sys|etc|boot|root)(?:/[^/]*)?|var/run/docker\.sock)?", path):
+            yield Evidence(f"VOLUME {path}")
+
+
+def labels(facts: ImageFacts) -> Iterator[Evidence]:
+    present, wanted = _labels(facts), ("title", "version", "revision", "source", "licenses")
+    if missing := [key for key in wanted if not present.get(f"org.opencontainers.image.{key}")]:
+        yield Evidence("missing: " + ", ".join(missing))
+
+
+def _labels(facts: ImageFacts) -> dict[str, str]:
+    said = facts.image.annotations | mapping(facts.config.get("Labels"))
+    return {name: value for name, value in said.items() if isinstance(value, str)}
+
+
+# fmt: off
+CONFIG_RULES = (
+    Rule("run as another user than root", "4.1", "CIS-DI-0001", "End with USER; prefer its number.", root_user),
+    Rule("health check", "4.6", "CIS-DI-0006", "HEALTHCHECK with a command that asks the service.", healthcheck),
+    Rule("no secrets in config and history", "4.10", "CIS-DI-0010",
+         "Give them at run time, or with RUN --mount=type=secret; replace what is already in an image.", secrets),
+    Rule("no ADD from URLs", "4.9", "CIS-DI-0009", "ADD --checksum=sha256:…, or download and check in RUN.", add_url),
+    Rule("base pinned by digest", "4.2", None, "FROM name:tag@sha256:…, and let a bot renew it.", base_pinned),
+    Rule("no latest tag", None, "DKL-DI-0006", "Give releases a version as their tag.", latest_tag),
+    Rule("no sudo", None, "DKL-DI-0001", "Switch with USER; RUN is root's until then.",
+         _commands(r"(?:^|[\s;&|(])sudo(?=\s|$)")),
+    Rule("no unpinned upgrade", None, "DKL-DI-0003", "Take a newer base: an upgrade's result depends on the day.",
+         _commands(r"apt(?:-get|itude)?(?:\s+-\S+)*\s+(?:(?:dist|full)-)?upgrade|apk(?:\s+-\S+)*\s+upgrade"
+                   r"|(?:yum|dnf|microdnf)(?:\s+-\S+)*\s+(?:update|upgrade)(?=\s*(?:-y\s*)?(?:[;&|]|$))")),
+    Rule("no update alone", "4.7", "CIS-DI-0007", "Update and install in one RUN: alone, it is cached and grows old.",
+         _commands(r"(?:apt-get|apt|apk)(?:\s+-\S+)*\s+update",
+                   r"\b(?:install|add|(?:full-|dist-)?upgrade|build-dep|download)\b")),
+    Rule("no SSH server", "5.6", None, "Look inside with docker exec; drop the server and its port.", exposed_ssh),
+    Rule("exec form", None, None, 'Write ENTRYPOINT and CMD as ["…"], so that signals reach the program.', shell_form),
+    Rule("no sensitive volumes", None, "DKL-DI-0002", "Keep VOLUME to the application's own data.", sensitive_volumes),
+    Rule("OCI labels", None, None, "Set org.opencontainers.image.* with LABEL, or as annotations.", labels),
+)
+# fmt: on

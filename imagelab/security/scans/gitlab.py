@@ -1,0 +1,80 @@
+"""GitLab's container-scanning report (security-report-schemas 2 to 15, container-scanning-report-format.json)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from imagelab.security.scans.fields import Object, first, first_match, mapping, mappings, sequence, text, texts
+from imagelab.security.scans.findings import VULNERABILITY_ID, Report, cvss, newest_cvss, severity
+
+
+def scan_type(document: Object) -> str | None:
+    """Of a GitLab report: the scan's type, which before ``scan`` stood in each vulnerability."""
+    one = _first_vulnerability(document)
+    return text(mapping(document, "scan").get("type") or ("identifiers" in one and one.get("category")))
+
+
+def is_gitlab(document: Object) -> bool:
+    """Whether the document is a GitLab report of packages in images."""
+    kind = scan_type(document)
+    if kind is not None:
+        return kind in ("container_scanning", "cluster_image_scanning", "dependency_scanning")
+    one = _first_vulnerability(document)
+    if "version" not in document or not ("remediations" in document or "identifiers" in one):
+        return False
+    return not document.get("vulnerabilities") or "dependency" in mapping(one, "location")
+
+
+def _first_vulnerability(document: Object) -> Object:
+    return mapping(first(sequence(document.get("vulnerabilities"))))
+
+
+def read_gitlab(document: Object) -> Report:
+    """Rows of the vulnerabilities."""
+    scan, scanner = mapping(document, "scan"), mapping(document, "scan", "scanner")
+    name = scanner.get("id") or scanner.get("name") or mapping(_first_vulnerability(document), "scanner").get("id")
+    report = Report((text(name) or "gitlab").lower(), "GitLab container scanning JSON")
+    report.attrs = {"scanner_version": text(scanner.get("version")), "scanned": text(scan.get("end_time"))}
+    if scan.get("status") == "failure":
+        report.skip("the scan failed; there may be more to find", finding="scan", id=scanner.get("id"))
+    for item in report.objects(document.get("vulnerabilities"), "vulnerability"):
+        location, dependency = mapping(item, "location"), mapping(item, "location", "dependency")
+        # Trivy's template writes "Unknown" for none
+        known = {key: value for key, value in location.items() if text(value) != "Unknown"}
+        # a weakness is no name: many vulnerabilities share it
+        identifiers = [one for one in mappings(item.get("identifiers")) if one.get("type") != "cwe"]
+        identifiers.sort(key=lambda one: one.get("type") != "cve")
+        names = texts([one.get("value") or one.get("name") for one in identifiers])
+        report.add(
+            "vulnerability",
+            _name(item, identifiers, names),
+            aliases=[name for name in names if re.fullmatch(r"[A-Z]+-[\w:.-]+", name)],
+            reference=known.get("image"),
+            target=known.get("operating_system"),
+            package=mapping(dependency, "package").get("name"),
+            version=dependency.get("version"),
+            path=location.get("file"),
+            fixed_version=first_match(
+                r"^Upgrade (?:.+? )?to (?:versions? )?(.+?)(?: or above)?\.?$", item.get("solution")
+            ),
+            severity=severity(item.get("severity")),
+            severity_source="report",
+            title=item.get("name") or item.get("message") or item.get("description"),
+            url=first(texts([one.get("url") for one in [*identifiers, *mappings(item.get("links"))]])),
+            **newest_cvss([cvss(one.get("vector")) for one in mappings(item.get("cvss_vectors"))]),
+        )
+    return report
+
+
+def _name(item: Object, identifiers: list[Object], names: list[str]) -> Any:
+    """The CVE, else another well-known name, else what the report calls it."""
+    if names and identifiers[0].get("type") == "cve":
+        return names[0]
+    return (
+        first_match(VULNERABILITY_ID, *names, item.get("cve"))
+        or first_match(f"^{VULNERABILITY_ID}$", item.get("name"))
+        or first(texts([one.get("name") or one.get("value") for one in identifiers]))
+        or item.get("cve")
+        or item.get("id")
+    )

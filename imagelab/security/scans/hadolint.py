@@ -1,0 +1,38 @@
+"""hadolint's JSON: one object per broken rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imagelab.security.scans.fields import at_line, mappings, text
+from imagelab.security.scans.findings import Report
+
+#: hadolint's levels in our words.
+_LEVELS = {"error": "high", "warning": "medium", "info": "low", "style": "negligible"}
+
+
+def is_hadolint(document: Any) -> bool:
+    """Whether the document is a list of hadolint's objects."""
+    rules = mappings(document)
+    return bool(rules) and all({"code", "level", "line"} <= rule.keys() for rule in rules)
+
+
+def read_hadolint(document: list[Any]) -> Report:
+    """Rows of the rules broken, each with the Dockerfile's line in its path."""
+    report = Report("hadolint", "hadolint JSON")
+    for item in report.objects(document, "misconfiguration"):
+        code = text(item.get("code")) or ""
+        report.add(
+            "misconfiguration",
+            code,
+            reference=item.get("file"),
+            target=item.get("file"),
+            type="dockerfile",
+            path=at_line(item.get("file"), item.get("line")),
+            status="affected",
+            severity=_LEVELS.get(str(item.get("level")), "unknown"),
+            severity_source="level",
+            title=item.get("message"),
+            url=f"https://github.com/hadolint/hadolint/wiki/{code}" if code.startswith("DL") else None,
+        )
+    return report

@@ -1,0 +1,170 @@
+"""``read_scan``: looks at a file, picks its reader, makes one tidy frame."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from imagelab.core.errors import ScanFormatError
+from imagelab.security.scans import cyclonedx, gitlab, grype, hadolint, refused, sarif, spdx, trivy
+from imagelab.security.scans.fields import mapping, text
+from imagelab.security.scans.findings import Report, make_findings, masked
+
+MAX_BYTES = 512 * 1024 * 1024
+KNOWN = (
+    "Trivy JSON, Grype JSON, SARIF (Docker Scout, Trivy, Grype and others), GitLab container scanning, "
+    "CycloneDX JSON, SPDX JSON, hadolint JSON; each also gzip'd"
+)
+
+
+def read_scan(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, max_bytes: int = MAX_BYTES
+) -> pd.DataFrame:
+    """Read scanners' reports into one tidy frame, told apart by looking at them.
+
+    Parameters
+    ----------
+    paths : path, or several
+        Files in any of the formats of ``KNOWN``.
+    max_bytes : int
+        Files that are larger, unpacked, are refused.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``FINDINGS_COLUMNS``, one row per finding: scanner, reference (the image, as the report calls it), target
+        (the part of it), finding (vulnerability, misconfiguration, secret, license; package for an SBOM's
+        components, which have no severity), id, aliases (comma-separated), package, version, purl, type, path
+        (``file:line`` where the line is known), fixed_version, status (fixed: a fix exists; affected, will_not_fix,
+        fix_deferred, end_of_life, under_investigation), severity (ordered categorical), severity_source,
+        cvss_version, cvss_score, cvss_vector, epss (probability), known_exploited, title, url, published (UTC),
+        diff_id, layer_digest. Unknown is ``<NA>``.
+        ``attrs``: ``reports`` (per file: file, format, scanner, scanner_version, database_built, image_id, digests
+        … as far as the report has them), ``set_aside`` (a list of dicts: file, reason, finding, id …: what the file
+        holds and makes no row). Both are plain data, so that frames with them concatenate and save.
+
+    Raises
+    ------
+    ScanFormatError
+        Damaged, too large, unknown, or of a kind that is recognised and not read: the message names the export to
+        ask for instead.
+    """
+    listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not listed:
+        raise ScanFormatError("No file was given; read_scan expects the path of a report, or several.")
+    reports = [(os.fspath(path), parse_report(_read(Path(path), max_bytes), os.fspath(path))) for path in listed]
+    return make_scan(reports)
+
+
+def make_scan(reports: list[tuple[str, Report]]) -> pd.DataFrame:
+    """The frame of read reports, each under the name of its file."""
+    frame = make_findings([row for _, report in reports for row in report.rows])
+    known = dict.fromkeys(("scanner_version", "scanned", "database_built", "image_id")) | {"digests": [], "tags": []}
+    reports_read = [
+        {"file": name, "format": report.format, "scanner": report.scanner, "reference": masked(report.reference)}
+        | known
+        | report.attrs
+        for name, report in reports
+    ]
+    set_aside = [{"file": name} | one for name, report in reports for one in report.set_aside]
+    frame.attrs = {"reports": reports_read, "set_aside": set_aside}
+    return frame
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            data = gzip.GzipFile(fileobj=file).read(limit + 1) if packed else file.read(limit + 1)
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise ScanFormatError(
+            f"{path}: cannot be read: {error}. Expected a scanner's report, gzip'd or not."
+        ) from error
+    if len(data) > limit:
+        raise ScanFormatError(f"{path}: more than {limit} bytes unpacked. Raise max_bytes if you trust the file.")
+    return data
+
+
+def parse_report(data: bytes, name: str) -> Report:
+    """The report in ``data``; ``name`` is for messages."""
+    if not data.strip():
+        raise ScanFormatError(f"{name}: the file is empty; the scan wrote no report.")
+    try:
+        return _dispatch(_load(data, name), name)
+    except RecursionError:
+        raise ScanFormatError(f"{name}: nested too deeply; no scanner writes that.") from None
+
+
+def _load(data: bytes, name: str) -> Any:
+    try:
+        return _documents(data)
+    except ValueError as error:
+        if known := refused.name_text(data[:20_000].decode("utf-8", "replace")):
+            raise _refusal(name, known) from None
+        if "Extra data" in str(error):
+            raise ScanFormatError(
+                f"{name}: several JSON documents, one after another. Write each report to a file of its own; "
+                "several files are read together."
+            ) from None
+        raise ScanFormatError(f"{name}: neither JSON nor a text that is known: {error}. Known: {KNOWN}.") from None
+
+
+def _documents(data: bytes) -> Any:
+    """The JSON document, or Grype's lines of one match each as their list."""
+    try:
+        return json.loads(data)
+    except ValueError:
+        lines = data.splitlines()
+        if len(lines) > 1 and all(line.startswith(b'{"vulnerability"') for line in lines):
+            return [json.loads(line) for line in lines]
+        raise
+
+
+def _dispatch(document: Any, name: str) -> Report:
+    if document == []:
+        return Report("unknown", "empty list (hadolint, or Trivy before SchemaVersion 2)")
+    if trivy.is_trivy(document):
+        return trivy.read_trivy(document)
+    if hadolint.is_hadolint(document):
+        return hadolint.read_hadolint(document)
+    matches = document if isinstance(document, list) else [document]
+    if matches and all(map(grype.is_match, matches)):
+        return grype.read_grype({"matches": matches})
+    if isinstance(document, dict):
+        if isinstance(document.get("matches"), list) or {"matches", "descriptor"} <= document.keys():
+            return grype.read_grype(document)
+        if isinstance(document.get("runs"), list):
+            return sarif.read_sarif(document)
+        if document.get("bomFormat") == "CycloneDX":
+            return cyclonedx.read_cyclonedx(document)
+        if str(document.get("spdxVersion", "")).startswith("SPDX-2"):
+            return spdx.read_spdx(document)
+        if isinstance(document.get("@graph"), list) and "spdx-context" in str(document.get("@context")):
+            return spdx.read_spdx3(document)
+        if gitlab.is_gitlab(document):
+            return gitlab.read_gitlab(document)
+        # what holds a report: an in-toto statement, Trivy's cosign-vuln, GitHub's SBOM export
+        for keys in (("predicate",), ("scanner", "result"), ("sbom",)):
+            if inner := mapping(document, *keys):
+                kind = text(document.get("predicateType"))
+                return _dispatch(inner, f"{name}: in {kind}" if kind else name)
+    if known := refused.name_document(document):
+        raise _refusal(name, known)
+    shape = f"a {type(document).__name__}"
+    if isinstance(document, dict):
+        shape = f"an object with {', '.join(list(document)[:8]) or 'nothing in it'}"
+    raise ScanFormatError(f"{name}: JSON, but no scanner's report that is known: {shape[:300]}. Known: {KNOWN}.")
+
+
+def _refusal(name: str, known: tuple[str, str]) -> ScanFormatError:
+    return ScanFormatError(
+        f"{name}: this is {known[0]}, which is not read. Ask for {known[1]} instead. Known: {KNOWN}."
+    )

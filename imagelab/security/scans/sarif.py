@@ -1,0 +1,249 @@
+"""SARIF 2.1.0 as Docker Scout, Trivy, Grype, Snyk, OSV-Scanner, JFrog, Dockle and others write it.
+
+The results are read, not the rules: one rule can stand for several packages. What scanners put only into
+sentences (package, version, fix) is read from there; the places are those of Scout's output, Trivy's
+``pkg/report/sarif.go``, Grype's ``grype/presenter/sarif``, Snyk's ``open-source-sarif-output.ts``, OSV-Scanner's
+``internal/output/sarif.go`` and JFrog's ``sarifparser``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from imagelab.core.terms import SEVERITIES
+from imagelab.security.scans.fields import (
+    LONGEST,
+    Object,
+    at_line,
+    first,
+    first_match,
+    mapping,
+    mappings,
+    number,
+    parse_purl,
+    sequence,
+    text,
+    texts,
+)
+from imagelab.security.scans.findings import VULNERABILITY_ID, Report, cvss, newest_cvss, score_severity, severity
+
+#: How scanners say which package is vulnerable. Every repetition is bounded: a message can be made to be slow.
+_SENTENCES = [
+    re.compile(pattern)
+    for pattern in (
+        # Grype's today, and its first
+        r"vulnerability in (?P<type>.{1,60}?) package: (?P<package>.{1,200}?), version (?P<version>.{1,200}?) was found",
+        r"reports (?P<package>.{1,200}?) at version (?P<version>.{1,200}?)\s+which .{0,200}?"
+        r"vulnerable \((?P<type>.{1,60}?)\) package",
+        # OSV-Scanner, JFrog Xray, Snyk
+        r"^Package '(?P<package>[^']{1,200})@(?P<version>[^'@]{1,200})' is vulnerable to",
+        r"^(?:Security Violation )?\[(?:CVE|XRAY)-[^\]]{1,500}\] (?P<package>\S{1,200}) (?P<version>\S{1,200})",
+        r"introduces a vulnerable .{1,200}? package with .{1,40}? vulnerability\.\n"
+        r"(?:\(CVE-[^)]{1,2000}\) )?(?P<package>\S{1,200})@(?P<version>[^\s@]{1,200})$",
+    )
+]
+#: SARIF's levels, where nothing finer is said (section 3.27.10).
+_LEVELS = {"error": "high", "warning": "medium", "note": "low", "none": "negligible"}
+
+
+def read_sarif(document: Object) -> Report:
+    """Rows of every run's results; passed, suppressed and absent ones are set aside."""
+    report = Report("", "SARIF")
+    scanners = []
+    for run in report.objects(document.get("runs"), "run"):
+        driver, properties = mapping(run, "tool", "driver"), mapping(run, "properties")
+        name = text(driver.get("name")) or "unknown"
+        report.scanner, report.reference = _scanner(name), text(properties.get("imageName"))
+        scanners.append(report.scanner)
+        report.attrs = report.attrs or {
+            "scanner_version": text(driver.get("version") or driver.get("semanticVersion")),
+            "image_id": text(properties.get("imageID")),
+            "digests": texts(properties.get("repoDigests")),
+            "tags": texts(properties.get("repoTags")),
+        }
+        components = [driver, *mappings(mapping(run, "tool").get("extensions"))]
+        rules = [rule for component in components for rule in mappings(component.get("rules"))]
+        by_id = {rule["id"]: rule for rule in reversed(rules) if isinstance(rule.get("id"), str)}
+        if run.get("results") is None:  # section 3.14.23
+            report.skip("no results: the tool did not scan, or they are in another file", finding="run", id=name)
+        if any(one.get("executionSuccessful") is False for one in mappings(run.get("invocations"))):
+            report.skip("the tool says that it failed; there may be more to find", finding="run", id=name)
+        for result in report.objects(run.get("results"), "result"):
+            _result(report, run, result, _rule(result, rules, by_id), suppressible=not name.startswith("Anchore"))
+    report.scanner = " + ".join(dict.fromkeys(scanners)) or "unknown"
+    return report
+
+
+def _scanner(name: str) -> str:
+    known = {"scout": "scout", "trivy": "trivy", "grype": "grype", "anchore container": "grype"}
+    return next((short for part, short in known.items() if part in name.lower()), name.lower())
+
+
+def _rule(result: Object, rules: list[Object], by_id: Object) -> Object:
+    reference = mapping(result, "rule")
+    name = result.get("ruleId") or reference.get("id")
+    if isinstance(name, str) and name in by_id:
+        return by_id[name]
+    index = result.get("ruleIndex", reference.get("index"))
+    return rules[index] if isinstance(index, int) and 0 <= index < len(rules) else {}
+
+
+def _result(report: Report, run: Object, result: Object, rule: Object, suppressible: bool) -> None:
+    properties, tags = mapping(rule, "properties"), texts(mapping(rule, "properties").get("tags"))
+    message, help_text = _message(result, rule), mapping(rule, "help").get("text")
+    rule_id = text(result.get("ruleId")) or text(mapping(result, "rule").get("id")) or text(rule.get("id"))
+    package, version, kind, sentence = _package(rule, tags, message, help_text)
+    # Grype's and JFrog's rule ids add the package to the vulnerability's
+    known = [rule_id or message[:LONGEST], *texts(rule.get("deprecatedIds")), sentence]
+    names = re.findall(VULNERABILITY_ID, "\n".join(known), re.I)
+    finding = _finding(rule, tags, vulnerable=bool(names or sentence))
+    if why := _set_aside(result, suppressible):
+        report.skip(why, finding=finding, id=rule_id, title=message)
+        return
+    purls = texts([properties.get("purl"), *sequence(properties.get("purls"))])
+    purl = _field("Package", message, value=r"pkg:\S+") or first(
+        one for one in purls if (parsed := parse_purl(one)) and (len(purls) == 1 or parsed.version == version)
+    )
+    parsed = parse_purl(purl)
+    score = number(properties.get("security-severity"))
+    measured = _measured(properties, message)
+    if measured["cvss_score"] is None and finding == "vulnerability" and report.scanner != "trivy":
+        measured["cvss_score"] = score  # Trivy's is a stand-in for its severity
+    word, source = _severity(result, rule, tags, message, score)
+    place = mapping(mapping(first(sequence(result.get("locations")))), "physicalLocation")
+    path = _path(run, mapping(place, "artifactLocation"))
+    if finding == "license":  # Trivy's rule is package:license, its location the kind of licenses
+        rule_id, path = rule_id and rule_id.removeprefix(f"{package or ''}:"), _field("Path", message)
+    elif finding != "vulnerability":
+        path = at_line(path, mapping(place, "region").get("startLine"))
+    report.add(
+        finding,
+        names[0] if finding == "vulnerability" and names else rule_id and rule_id.removesuffix(f"-{package}"),
+        aliases=names[1:],
+        reference=report.reference or first_match(r"was found in image (.+?) at: ", message),
+        package=package or (parsed.name if parsed else None),
+        version=version or (parsed.version if parsed else None),
+        purl=purl,
+        type=kind or (parsed.type if parsed else None),
+        path=path,
+        fixed_version=_fixed(result, rule, message),
+        severity=word,
+        severity_source=source,
+        epss=_field("EPSS Score", message, value=r"[\d.]+"),
+        title=_title(finding, rule, message),
+        url=rule.get("helpUri"),
+        **measured,
+    )
+
+
+def _message(result: Object, rule: Object) -> str:
+    message = mapping(result, "message")
+    template = mapping(rule, "messageStrings", str(message.get("id"))).get("text")
+    known = (message.get("text"), message.get("markdown"), template)
+    line = first(one for one in known if isinstance(one, str)) or ""
+    for n, argument in enumerate(sequence(message.get("arguments"))[:20]):
+        line = line.replace(f"{{{n}}}", text(argument) or "")
+    return line
+
+
+def _field(label: str, *lines: Any, value: str = r"[^\n]+") -> str | None:
+    """What stands behind ``Label:`` in a message or a help text."""
+    return first_match(rf"^[ \t]*(?:{label})\s*:[ \t]*({value})", *lines)
+
+
+def _package(
+    rule: Object, tags: list[str], message: str, help_text: Any
+) -> tuple[str | None, str | None, str | None, str]:
+    """Package, version and type, out of a scanner's sentence (given too), Trivy's lines, or the rule's help."""
+    short, full = (str(mapping(rule, key).get("text"))[:2500] for key in ("shortDescription", "fullDescription"))
+    for pattern in _SENTENCES:
+        if found := pattern.search(short) or pattern.search(f"{message[:2000]}\n{full}"):
+            package, kind = found["package"], found.groupdict().get("type")
+            if distribution := first(tag for tag in tags if tag in ("apk", "deb", "rpm")):
+                package, kind = package.rpartition("/")[2], distribution  # Snyk: source/binary
+            return package, found["version"], kind, found[0]
+    package = _field("Package|PkgName", message, help_text)
+    if package and package.startswith("pkg:"):
+        package = None
+    return package, _field("(?:Installed )?Version", message, help_text), _field("Type", message, help_text), ""
+
+
+def _finding(rule: Object, tags: list[str], vulnerable: bool) -> str:
+    name = (text(rule.get("name")) or "").lower()
+    for finding in ("misconfiguration", "secret", "license"):
+        if finding in name or finding in tags:
+            return finding
+    return "vulnerability" if vulnerable or "vulnerability" in name else "misconfiguration"
+
+
+def _measured(properties: Object, message: str) -> Object:
+    """The CVSS of Scout's message, or of the properties that the others write."""
+    return newest_cvss(
+        [
+            cvss(_field("CVSS Vector", message, value=r"\S+"), properties.get("cvssV3")),
+            *(cvss(properties.get(f"cvssV{n}_vector"), properties.get(f"cvssV{n}")) for n in (3, 4)),
+            *(cvss(properties.get(f"cvssv{n}_vector"), properties.get(f"cvssv{n}_baseScore")) for n in (3, 40)),
+            cvss(properties.get("cvssv2_vector"), properties.get("cvssv2_score")),
+        ]
+    )
+
+
+def _severity(
+    result: Object, rule: Object, tags: list[str], message: str, score: float | None
+) -> tuple[str, str | None]:
+    """The scanner's own word, else the score's, else the level's; and which of the two it was."""
+    said = (
+        _field("Severity", message, mapping(rule, "help").get("text"), value=r"\w+")
+        or first_match(r"^A (\w+) vulnerability in", message)
+        or first_match(r"^(\w+) severity - ", mapping(rule, "shortDescription").get("text"))  # Snyk
+        or text(mapping(rule, "properties").get("cvssV3_severity"))
+        or first(tag for tag in tags if tag.isupper() and tag.lower() in SEVERITIES)  # Trivy
+    )
+    if said:
+        return severity(said), None
+    if score is not None:
+        return score_severity(score), "security-severity"
+    level = result.get("level") or mapping(rule, "defaultConfiguration").get("level") or "warning"
+    return _LEVELS.get(str(level), "unknown"), "level"
+
+
+def _path(run: Object, artifact: Object) -> str | None:
+    index, known = artifact.get("index"), sequence(run.get("artifacts"))
+    if "uri" not in artifact and isinstance(index, int) and 0 <= index < len(known):
+        artifact = mapping(known[index], "location")
+    return text(unquote(text(artifact.get("uri")) or "").removeprefix("file://"))
+
+
+def _fixed(result: Object, rule: Object, message: str) -> str | None:
+    help_texts = mapping(rule, "help")
+    fixed = (
+        _field("Fix(?:ed)? Version", message, help_texts.get("text"))
+        or text(mapping(rule, "properties").get("fixed_version"))
+        or text(mapping(result, "properties").get("fixedVersion"))  # JFrog
+        or first_match(r"^Upgrade (?:`[^`]{1,200}` ){1,2}to version (.{1,500}?) or higher", help_texts.get("markdown"))
+    )
+    return None if fixed and fixed.lower() in ("not fixed", "none", "no fix available") else fixed
+
+
+def _title(finding: str, rule: Object, message: str) -> str | None:
+    short = text(mapping(rule, "shortDescription").get("text"))
+    if finding == "misconfiguration" and message:
+        found = _field("Message", message) or message
+        return f"{short}: {found}" if short and short != found else found
+    return short or text(mapping(rule, "fullDescription").get("text")) or message
+
+
+def _set_aside(result: Object, suppressible: bool) -> str | None:
+    """Why a result is no finding of this run (SARIF 3.27.9, 3.27.23, 3.27.24), or None."""
+    kind = result.get("kind", "fail")
+    if kind in ("pass", "notApplicable", "informational"):
+        return f"SARIF kind: {kind}"
+    if result.get("baselineState") == "absent":
+        return "absent from this run (SARIF baseline)"
+    suppressions = mappings(result.get("suppressions"))
+    # Grype's first SARIF marked every result as suppressed.
+    if suppressible and suppressions and all(one.get("status", "accepted") == "accepted" for one in suppressions):
+        return "suppressed: " + (text(suppressions[0].get("justification")) or text(suppressions[0].get("kind")) or "")
+    return None

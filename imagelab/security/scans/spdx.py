@@ -1,0 +1,168 @@
+"""SPDX as JSON: 2.2 and 2.3 (packages, and advisories where a package names them), 3.0 (also its security profile).
+
+Fields as in the SPDX specifications, 2.3 annex F (external references) and the 3.0 model's Security profile.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from imagelab.security.scans.fields import (
+    Object,
+    first,
+    first_match,
+    mapping,
+    mappings,
+    parse_purl,
+    sequence,
+    text,
+    texts,
+)
+from imagelab.security.scans.findings import VULNERABILITY_ID, Report, cvss, newest_cvss, severity
+
+_ROOT = "what the document describes, not a package in it"
+_VEX = {
+    "VexAffectedVulnAssessmentRelationship": "affected",
+    "VexFixedVulnAssessmentRelationship": "fixed",
+    "VexNotAffectedVulnAssessmentRelationship": "not_affected",
+    "VexUnderInvestigationVulnAssessmentRelationship": "under_investigation",
+}
+
+
+def read_spdx(document: Object) -> Report:
+    """SPDX 2: a row per package, and per security advisory that a package refers to."""
+    creation = mapping(document, "creationInfo")
+    report = Report("spdx", f"{text(document.get('spdxVersion')) or 'SPDX-2'} JSON", text(document.get("name")))
+    _name_tool(report, first_match(r"^Tool: (.+)$", *sequence(creation.get("creators"))))
+    report.attrs["scanned"] = text(creation.get("created"))
+    described = set(texts(document.get("documentDescribes"))) | {
+        str(one.get("relatedSpdxElement"))
+        for one in mappings(document.get("relationships"))
+        if one.get("relationshipType") == "DESCRIBES" and one.get("spdxElementId") == "SPDXRef-DOCUMENT"
+    }
+    for item in report.objects(document.get("packages"), "package"):
+        notes = [one.get("comment") for one in mappings(item.get("annotations"))]
+        if described == {text(item.get("SPDXID"))}:
+            report.attrs |= {
+                "image_id": first_match(r"^ImageID: (\S+)$", *notes),
+                "digests": texts([first_match(r"^RepoDigest: (\S+)$", *notes)]),
+                "tags": texts([first_match(r"^RepoTag: (\S+)$", *notes)]),
+            }
+            report.skip(_ROOT, finding="package", id=item.get("name"))
+            continue
+        references = mappings(item.get("externalRefs"))
+        purl = first(text(one.get("referenceLocator")) for one in references if one.get("referenceType") == "purl")
+        row = {
+            "package": item.get("name"),
+            "version": item.get("versionInfo"),
+            "purl": purl,
+            "type": first_match(r"^PkgType: (.+)$", *notes) or _type(purl),
+            "path": first_match(r": (/\S+)$", item.get("sourceInfo")) or item.get("packageFileName"),
+            "diff_id": first_match(r"^LayerDiffID: (\S+)$", *notes),
+            "layer_digest": first_match(r"^LayerDigest: (\S+)$", *notes),
+        }
+        licenses = texts([item.get("licenseConcluded"), item.get("licenseDeclared")])
+        title = first(one for one in licenses if one not in ("NOASSERTION", "NONE"))
+        report.add("package", purl or item.get("name"), title=title, **row)
+        for one in references:
+            if one.get("referenceCategory") == "SECURITY" and one.get("referenceType") in ("advisory", "url"):
+                url = one.get("referenceLocator")
+                name = first_match(VULNERABILITY_ID, url) or url
+                report.add("vulnerability", name, url=url, title=one.get("comment"), severity="unknown", **row)
+    return report
+
+
+def read_spdx3(document: Object) -> Report:
+    """SPDX 3: a row per package, and per package and vulnerability that a relationship joins."""
+    report = Report("spdx", "SPDX-3 JSON")
+    graph = list(report.objects(document.get("@graph"), "element"))
+    kinds: dict[str, list[Object]] = defaultdict(list)
+    for element in graph:
+        kinds[_kind(element)].append(element)
+    _name_tool(report, first(texts([one.get("name") for one in kinds["Tool"]])))
+    report.reference = first(text(one.get("name")) for one in kinds["SpdxDocument"])
+    report.attrs["scanned"] = first(text(one.get("created")) for one in kinds["CreationInfo"])
+    # an SBOM's root is the image; without other packages it is all there is
+    roots = {name for one in kinds["Sbom"] for name in texts(one.get("rootElement"))}
+    packages: dict[str, Object] = {}
+    for item in kinds["Package"]:
+        purl = text(item.get("software_packageUrl")) or _identifier(item, "packageUrl", "purl")
+        row = packages[_id(item)] = {
+            "package": item.get("name"),
+            "version": item.get("software_packageVersion"),
+            "purl": purl,
+            "type": _type(purl),
+            "path": first_match(r": (/\S+)$", item.get("software_sourceInfo")),
+        }
+        if roots == {_id(item)} and len(kinds["Package"]) > 1:
+            report.skip(_ROOT, finding="package", id=item.get("name"))
+        else:
+            report.add("package", purl or item.get("name"), **row)
+    vulnerabilities: dict[str, Object] = {
+        _id(item): {
+            "id": _identifier(item, "cve", "securityOther") or text(item.get("name")),
+            "title": item.get("description") or item.get("summary"),
+            "published": item.get("security_publishedTime"),
+        }
+        for item in kinds["Vulnerability"]
+    }
+    pairs, scores = _assessments(graph, vulnerabilities)
+    for (vulnerability, package), said in pairs.items():
+        facts, where = vulnerabilities.get(vulnerability, {"id": vulnerability}), packages.get(package, {})
+        if said.get("status") in ("not_affected", "fixed"):
+            why = "VEX in the report: " + ", ".join(texts([said["status"], said["why"]]))
+            report.skip(why, finding="vulnerability", id=facts["id"], package=where.get("package"))
+        else:
+            best = {"severity": "unknown"} | newest_cvss(scores[vulnerability])
+            report.add("vulnerability", status=said.get("status"), **facts, **where, **best)
+    return report
+
+
+def _assessments(
+    graph: list[Object], vulnerabilities: dict[str, Object]
+) -> tuple[dict[tuple[str, str], Object], dict[str, list[Object]]]:
+    """What is said of each vulnerability in each package, and its scores; EPSS and exploits go to the vulnerability."""
+    pairs: dict[tuple[str, str], Object] = {}
+    scores: dict[str, list[Object]] = defaultdict(list)
+    for relation in graph:
+        kind, start = _kind(relation), str(relation.get("from"))
+        ends = [str(one) for one in sequence(relation.get("to"))] or [""]
+        if kind == "Relationship" and relation.get("relationshipType") == "hasAssociatedVulnerability":
+            for end in ends:
+                pairs.setdefault((end, start), {})
+        elif kind in _VEX:
+            why = relation.get("security_justificationType") or relation.get("security_impactStatement")
+            pairs |= {(start, end): {"status": _VEX[kind], "why": why} for end in ends}
+        elif kind.startswith("Cvss"):
+            measured = cvss(relation.get("security_vectorString"), relation.get("security_score"))
+            scores[start].append(measured | {"severity": severity(relation.get("security_severity"))})
+        elif kind.startswith("Epss"):
+            vulnerabilities.get(start, {})["epss"] = relation.get("security_probability")
+        elif kind.startswith("ExploitCatalog"):
+            vulnerabilities.get(start, {})["known_exploited"] = relation.get("security_exploited") is True
+    joined = {vulnerability for vulnerability, _ in pairs}
+    return pairs | {(name, ""): {} for name in vulnerabilities if name not in joined}, scores
+
+
+def _name_tool(report: Report, tool: str | None) -> None:
+    """The scanner's name and version, which SPDX joins with a dash."""
+    report.scanner = (first_match(r"^(.+?)(?:-v?\d\S*|-dev)?$", tool) or report.scanner).lower()
+    report.attrs["scanner_version"] = first_match(r"-(v?\d\S*|dev)$", tool)
+
+
+def _type(purl: str | None) -> str | None:
+    parsed = parse_purl(purl)
+    return parsed.type if parsed else None
+
+
+def _kind(element: Object) -> str:
+    return str(element.get("type") or element.get("@type")).rpartition("_")[2]
+
+
+def _id(element: Object) -> str:
+    return str(element.get("spdxId") or element.get("@id"))
+
+
+def _identifier(element: Object, *kinds: str) -> str | None:
+    listed = mappings(element.get("externalIdentifier"))
+    return first(text(one.get("identifier")) for one in listed if one.get("externalIdentifierType") in kinds)

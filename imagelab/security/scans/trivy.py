@@ -1,0 +1,144 @@
+"""Trivy's JSON: the bare list of before schema 2, ``null`` for nothing found, and SchemaVersion 2.
+
+Fields as in Trivy's ``pkg/types`` (report.go, vulnerability.go, misconfiguration.go, finding.go).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imagelab.security.scans.fields import (
+    Object,
+    at_line,
+    best_link,
+    first,
+    first_match,
+    mapping,
+    mappings,
+    text,
+    texts,
+)
+from imagelab.security.scans.findings import Report, cvss, newest_cvss, severity
+
+
+def is_trivy(document: Any) -> bool:
+    """Whether a JSON document is one of Trivy's."""
+    if isinstance(document, dict):
+        return "SchemaVersion" in document and bool({"ArtifactName", "Results", "Metadata"} & document.keys())
+    results = mappings(document)
+    return document is None or (bool(results) and all("Target" in result for result in results))
+
+
+def read_trivy(document: Any) -> Report:
+    """Rows of every result; a suppressed finding or a passed check is set aside."""
+    report = Report("trivy", "Trivy JSON" if isinstance(document, dict) else "Trivy JSON (before SchemaVersion 2)")
+    document, results = (document, document.get("Results")) if isinstance(document, dict) else ({}, document)
+    metadata = mapping(document, "Metadata")
+    tags = texts(metadata.get("RepoTags"))
+    # before schema 2 only the target of the system's packages names the image: "image (family release)"
+    targets = [result.get("Target") for result in mappings(results)]
+    named = text(document.get("ArtifactName")) or first(tags)
+    report.reference = named or first_match(r"^(\S+) \([\w-]+ [^)]+\)$", *targets)
+    report.attrs = {
+        "scanner_version": text(mapping(document, "Trivy").get("Version")),
+        "scanned": text(document.get("CreatedAt")),
+        "image_id": text(metadata.get("ImageID")),
+        "digests": texts(metadata.get("RepoDigests")),
+        "tags": tags,
+        "diff_ids": texts(metadata.get("DiffIDs")),
+        "distribution": " ".join(texts(list(mapping(metadata, "OS").values())[:2])) or None,
+    }
+    for result in report.objects(results, "result"):
+        for name, (finding, facts) in _LISTS.items():
+            for item in report.objects(result.get(name), name):
+                status = text(item.get("Status"))
+                if finding == "misconfiguration" and status not in (None, "FAIL"):
+                    report.skip(f"check did not fail: {status}", finding=finding, id=item.get("ID"))
+                else:
+                    report.add(finding, **_common(result, item) | facts(result, item))
+        for modified in report.objects(result.get("ExperimentalModifiedFindings"), "modified finding"):
+            item = mapping(modified, "Finding")
+            why = texts([modified.get(key) for key in ("Status", "Statement", "Source")])
+            report.skip(
+                "suppressed by Trivy: " + ", ".join(why),
+                finding=modified.get("Type"),
+                id=item.get("VulnerabilityID") or item.get("ID") or item.get("RuleID") or item.get("Name"),
+                package=item.get("PkgName"),
+                severity=item.get("Severity"),
+            )
+    return report
+
+
+def _common(result: Object, item: Object) -> Object:
+    layer = mapping(item, "Layer")
+    return {
+        "target": result.get("Target"),
+        "type": result.get("Type"),
+        "severity": severity(item.get("Severity")),
+        "title": item.get("Title"),
+        "diff_id": layer.get("DiffID"),
+        "layer_digest": layer.get("Digest"),
+    }
+
+
+def _vulnerability(result: Object, item: Object) -> Object:
+    purl = text(mapping(item, "PkgIdentifier").get("PURL")) or text(item.get("PkgRef") or item.get("Ref"))
+    return {
+        "id": item.get("VulnerabilityID"),
+        "aliases": texts(item.get("VendorIDs")),
+        "package": item.get("PkgName"),
+        "version": item.get("InstalledVersion"),
+        "purl": purl if purl and purl.startswith("pkg:") else None,
+        "path": item.get("PkgPath"),
+        "fixed_version": item.get("FixedVersion"),
+        "status": item.get("Status"),
+        "severity_source": item.get("SeveritySource"),
+        "title": item.get("Title") or item.get("Description"),
+        "url": item.get("PrimaryURL") or best_link(item.get("VulnerabilityID"), item.get("References")),
+        "published": item.get("PublishedDate"),
+    } | _scores(mapping(item, "CVSS"), text(item.get("SeveritySource")))
+
+
+def _scores(by_source: Object, severity_source: str | None) -> Object:
+    """The source that gave the severity speaks first, then NVD, then whoever has a score."""
+    for source in dict.fromkeys([severity_source, "nvd", *sorted(by_source)]):
+        given = mapping(by_source, source or "")
+        chosen = newest_cvss([cvss(given.get(f"{v}Vector"), given.get(f"{v}Score")) for v in ("V2", "V3", "V40")])
+        if chosen["cvss_score"] is not None:
+            return chosen
+    return cvss(None)
+
+
+def _misconfiguration(result: Object, item: Object) -> Object:
+    return {
+        "id": item.get("ID") or item.get("AVDID"),
+        "aliases": texts([item.get("AVDID")]),
+        "path": at_line(result.get("Target"), mapping(item, "CauseMetadata").get("StartLine")),
+        "status": "affected",
+        "title": ": ".join(dict.fromkeys(texts([item.get("Title"), item.get("Message")]))),
+        "url": item.get("PrimaryURL"),
+    }
+
+
+def _secret(result: Object, item: Object) -> Object:
+    path = at_line(result.get("Target"), item.get("StartLine"))
+    return {"id": item.get("RuleID"), "path": path, "type": item.get("Category")}
+
+
+def _license(result: Object, item: Object) -> Object:
+    return {
+        "id": item.get("Name"),
+        "package": item.get("PkgName"),
+        "path": item.get("FilePath"),
+        "type": item.get("Category"),
+        "title": item.get("Text"),
+        "url": item.get("Link"),
+    }
+
+
+_LISTS = {
+    "Vulnerabilities": ("vulnerability", _vulnerability),
+    "Misconfigurations": ("misconfiguration", _misconfiguration),
+    "Secrets": ("secret", _secret),
+    "Licenses": ("license", _license),
+}

@@ -1,0 +1,158 @@
+"""Advice: which bytes could go, how sure that is, and what to write instead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from imagelab.core.frames import format_bytes, make_frame
+from imagelab.core.model import Image
+from imagelab.images.tables.files import files
+from imagelab.images.tables.history import history
+from imagelab.images.tables.images import Images, Reference, load_images
+from imagelab.images.tables.packages import package_files
+from imagelab.size import advice_rules as rules
+from imagelab.size.accepted import in_force, reasons
+
+ADVICE_COLUMNS = {
+    "reference": "str",
+    "rule": "str",
+    "what": "str",
+    "bytes": "int64",
+    "files": "int64",
+    "layer_index": "int64",
+    "instruction": "string",
+    "from_base": "boolean",
+    "instead": "str",
+    "sure": "str",
+    "paths": "str",
+    "accepted": "bool",
+    "accepted_reason": "string",
+}
+
+Findings = Iterator[tuple[rules.Rule, pd.DataFrame]]
+
+
+def advise(
+    images: Images,
+    *,
+    digests: bool = False,
+    base: Reference | None = None,
+    accepted: pd.DataFrame | str | os.PathLike[str] | None = None,
+) -> pd.DataFrame:
+    """What could be left out of an image, largest first.
+
+    Every stored byte belongs to one finding at most: the sum is what could be saved at most. A finding is about one
+    rule in one layer, so that it names one instruction; what of it is accepted is a finding of its own.
+
+    Parameters
+    ----------
+    images : Image, reference, or iterable of them
+        An engine saves the image, unless every layer was listed before.
+    digests : bool
+        Also compare contents: rewrites of the same bytes and duplicates are found.
+    base : Image or reference, optional
+        As in ``il.history``.
+    accepted : path or frame, optional
+        Findings that are accepted (``il.read_accepted``).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``ADVICE_COLUMNS``: ``bytes`` and ``files`` that would go; ``layer_index`` and ``instruction`` that stored them;
+        ``from_base``: the layer is the base image's, so that its maker would have to act; ``instead``: what to write;
+        ``sure``: ``exact`` (the bytes are not seen, or nothing at run time reads them), ``likely``, or ``possible``
+        (look first); ``paths``: some of them, a line each; ``accepted`` and why.
+    """
+    rows: list[dict[str, Any]] = []
+    entries = in_force(accepted)
+    loaded = load_images(images)
+    every_step = history(loaded, base=base)
+    for image in loaded:
+        steps = every_step[every_step["reference"] == image.reference]
+        known = steps.dropna(subset="layer_index").set_index("layer_index")["from_base"]
+        for rule, found in _findings(image, steps, digests):
+            rows += [
+                {
+                    "reference": image.reference,
+                    "rule": rule.name,
+                    "what": f"{format_bytes(group['size'].sum())} of {rule.what}",
+                    "bytes": group["size"].sum(),
+                    "files": len(group),
+                    "layer_index": layer_index,
+                    "instruction": group["instruction"].iloc[0],
+                    "from_base": known.get(layer_index),
+                    "instead": rule.instead,
+                    "sure": rule.sure,
+                    "paths": "\n".join(group.nlargest(5, "size")["path"]),
+                    "accepted": pd.notna(reason),
+                    "accepted_reason": reason,
+                }
+                for (layer_index, reason), group in found.groupby(
+                    ["layer_index", reasons(rule.name, found, entries)], dropna=False
+                )
+            ]
+    frame = make_frame(rows, ADVICE_COLUMNS)
+    return frame.sort_values(["reference", "bytes"], ascending=[True, False], kind="stable", ignore_index=True)
+
+
+def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Findings:
+    """Rule by rule, the stored files that it claims and no earlier one did."""
+    stored = files(image, digests=digests)
+    left = stored[(stored["kind"] == "file") & (stored["size"] > 0)]
+    yield from _ledger_findings(left[left["reason"].notna()], stored)
+    # bytes whose own name is gone but that live on through a hardlink are seen, and no rule's
+    left = left[left["reason"].isna() & left["visible"]]
+    links = stored[stored["visible"] & (stored["kind"] == "hardlink") & stored["inode"].notna()]
+    tools, copied = _build_tools(image), _context_layers(steps)
+    base = steps.loc[steps["from_base"].fillna(False), "layer_index"].dropna()
+    for rule in rules.RULES:
+        # bytes stay while another of their names does; an inode is its file's row
+        kept = links.loc[~_fits(rule, links["path"], tools), "inode"]
+        fits = _fits(rule, left["path"], tools) & ~left.index.isin(kept)
+        if rule.only_copy:
+            fits &= left["layer_index"].isin(copied)
+        found, left = left[fits], left[~fits]
+        if rule is rules.BUILD_TOOLS:
+            in_base = found["layer_index"].isin(base)
+            yield rules.HEAVY_BASE, found[in_base]
+            found = found[~in_base]
+        yield rule, found
+    if digests:
+        yield rules.DUPLICATED, left[left["digest"].notna() & left.duplicated("digest")]
+
+
+def _fits(rule: rules.Rule, paths: pd.Series, tools: pd.Series) -> pd.Series:
+    return paths.isin(tools) if rule is rules.BUILD_TOOLS else paths.str.contains(rule.paths)
+
+
+def _build_tools(image: Image) -> pd.Series:
+    """Paths of the packages that compile and link."""
+    owned = package_files(image)
+    owned = owned[owned["manager"].isin(["dpkg", "apk"])]
+    names = owned["package"].str
+    return owned.loc[names.contains(rules.BUILD_PACKAGES) & ~names.contains(rules.RUNTIME_PACKAGES), "path"]
+
+
+def _context_layers(steps: pd.DataFrame) -> pd.Series:
+    """The layers that a COPY or ADD made of the build context, as far as the history tells: BuildKit leaves ``--from``
+    out of it, but what is taken from a stage is named from its root."""
+    own = steps[steps["instruction"].isin(["COPY", "ADD"]) & ~steps["from_base"].fillna(False)]
+    staged = own["arguments"].str.contains(r"^(?:--\S+\s+)*/|--from=").fillna(False)
+    return own.loc[~staged, "layer_index"].dropna()
+
+
+def _ledger_findings(lost: pd.DataFrame, stored: pd.DataFrame) -> Findings:
+    remover = stored.drop_duplicates("layer_index").set_index("layer_index")["instruction"].astype("string")
+    by = remover.reindex(lost["removed_layer_index"].astype("int64")).set_axis(lost.index).fillna("")
+    unchanged = (lost["reason"] == "rewritten_unchanged") | (
+        (lost["reason"] == "overwritten") & lost["digest"].isna() & by.str.contains(r"\bch(?:mod|own|grp)\b")
+    )
+    deleted = lost["reason"] == "deleted"
+    compared = lost["digest"].notna().all()
+    yield rules.DELETED, lost[deleted]
+    yield rules.REWRITTEN if compared else rules.REWRITTEN._replace(sure=rules.LIKELY), lost[unchanged]
+    yield rules.OVERWRITTEN, lost[~deleted & ~unchanged]

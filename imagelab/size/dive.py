@@ -1,0 +1,137 @@
+"""dive's numbers, for people who compare: its definitions (wagoodman/dive, ``filetree/efficiency.go``), not ours.
+
+Where they differ from the ledger: dive looks at paths, not at bytes; it counts every copy of a path
+that occurs twice, the kept one too; a removed directory counts as a path of its own, with what lay
+below it as its size, and what it takes away counts as nothing; opaque whiteouts are ignored; a
+whiteout of what is not there ends its look at that layer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from imagelab.core.frames import make_frame
+from imagelab.images.tables.files import files
+from imagelab.images.tables.images import Images, load_images
+
+DIVE_COLUMNS = {"reference": "str", "efficiency": "float64", "wasted_bytes": "int64", "user_wasted_ratio": "float64"}
+
+
+def dive_efficiency(images: Images) -> pd.DataFrame:
+    """What ``dive`` prints of each image.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``DIVE_COLUMNS``, a row per image: ``efficiency`` (over the leaves of all layers, Σ smallest size of each path ÷
+        Σ all its sizes), ``wasted_bytes`` (all copies of paths that occur more than once), and
+        ``user_wasted_ratio`` (these by the bytes of all layers but the first; ``inf`` or NaN where those have none,
+        as dive prints).
+    """
+    measured = ((image.reference, *_measure(files(image), len(image.layers))) for image in load_images(images))
+    return make_frame([dict(zip(DIVE_COLUMNS, row, strict=True)) for row in measured], DIVE_COLUMNS)
+
+
+def _measure(frame: pd.DataFrame, layers: int) -> tuple[float, int, float]:
+    frame = frame[frame["path"] != "/"]
+    tree = _Tree(frame["path"])
+    layer_of = frame["layer_index"].to_numpy()
+    whiteout = (frame["kind"] == "whiteout").to_numpy()
+    opaque = (frame["kind"] == "opaque_whiteout").to_numpy()  # ignored, but for the directory that it stands in
+    directory = (frame["kind"] == "directory").to_numpy()
+    sizes = frame["size"].to_numpy()
+
+    unseen = np.iinfo(np.int64).max
+    smallest = np.full(tree.size, unseen)
+    total = np.zeros(tree.size, np.int64)
+    times = np.zeros(tree.size, np.int64)
+    missed = np.zeros(tree.size, bool)  # where dive gave up on a layer: -1 byte in its sum, if seen nowhere else
+    stacked_size = np.zeros(tree.size, np.int64)  # the tree of the layers below
+    stacked = np.zeros(tree.size, bool)
+    stacked_directory = np.zeros(tree.size, bool)
+    user_bytes = 0
+    for layer in range(layers):
+        rows = np.flatnonzero(layer_of == layer)
+        removed = np.unique(tree.nodes[rows[whiteout[rows]]])
+        own = rows[~whiteout[rows] & ~opaque[rows]]
+        nodes = tree.nodes[own]
+        size_here, directory_here = np.zeros(tree.size, np.int64), np.zeros(tree.size, bool)
+        size_here[nodes], directory_here[nodes] = sizes[own], directory[own]  # the later of two counts
+        present = tree.with_ancestors(tree.nodes[rows[~whiteout[rows]]])
+        marked = tree.with_ancestors(removed, itself=False)  # a whiteout is a node of its own, below these
+        if layer:
+            user_bytes += int(sizes[rows].sum())
+        else:  # dive looks for what the first layer's whiteouts remove in that layer itself
+            stacked, stacked_size, stacked_directory = present | marked, size_here, directory_here
+        inner = np.zeros(tree.size, bool)
+        inner[tree.parents[np.concatenate([np.flatnonzero(present | marked), removed])]] = True
+        leaves = np.flatnonzero((present | marked) & ~inner)
+        weight = np.zeros(len(removed), np.int64)
+        for place, node in enumerate(removed):
+            if stacked[node] and stacked_directory[node]:
+                below = slice(node, tree.ends[node])
+                weight[place] = stacked_size[below][stacked[below]].sum()
+        seen = np.concatenate([leaves, removed])
+        size_seen = np.concatenate([size_here[leaves], weight])
+        missing = removed[~stacked[removed]]
+        if len(missing):  # dive stops there, in the order of names in which it walks
+            order = tree.walk_order(leaves, removed)
+            stop = order[len(leaves) :][~stacked[removed]].min()
+            missed[seen[order == stop]] = True
+            kept = order < stop
+            seen, size_seen = seen[kept], size_seen[kept]
+        np.add.at(total, seen, size_seen)
+        np.add.at(times, seen, 1)
+        np.minimum.at(smallest, seen, size_seen)
+        for node in removed:
+            stacked[node : tree.ends[node]] = False
+        stacked |= present
+        stacked_size[present], stacked_directory[present] = size_here[present], directory_here[present]
+    everything = int(total.sum())
+    wasted = int(total[times > 1].sum())
+    known = smallest < unseen
+    least = int(smallest[known].sum()) - int((missed & ~known).sum())
+    score = least / everything if everything else 1.0
+    if not user_bytes:  # as Go divides
+        return score, wasted, np.inf if wasted else np.nan
+    return score, wasted, wasted / user_bytes
+
+
+class _Tree:
+    """Every path and every directory above one, ordered so that what lies below a path follows it."""
+
+    def __init__(self, paths: pd.Series) -> None:
+        keys = {path.replace("/", "\0") for path in paths.unique()}
+        every = set(keys)
+        for key in keys:
+            while (key := key.rpartition("\0")[0]) and key not in every:
+                every.add(key)
+        ordered = sorted(every, key=lambda key: key.encode(errors="surrogateescape"))
+        place = {key: number + 1 for number, key in enumerate(ordered)}  # 0 is the root
+        place[""] = 0
+        self.size = len(ordered) + 1
+        self.nodes = paths.str.replace("/", "\0", regex=False).map(place).to_numpy(np.int64)
+        self.parents = np.array([0, *(place[key.rpartition("\0")[0]] for key in ordered)])
+        self.ends = np.arange(1, self.size + 1)
+        for node in range(self.size - 1, 0, -1):
+            self.ends[self.parents[node]] = max(self.ends[self.parents[node]], self.ends[node])
+        self._keys = ["", *ordered]
+
+    def with_ancestors(self, nodes: np.ndarray, *, itself: bool = True) -> np.ndarray:
+        marked = np.zeros(self.size, bool)
+        nodes = np.unique(nodes if itself else self.parents[nodes])
+        while len(nodes):
+            marked[nodes] = True
+            nodes = np.unique(self.parents[nodes])
+            nodes = nodes[~marked[nodes]]
+        marked[0] = False
+        return marked
+
+    def walk_order(self, leaves: np.ndarray, removed: np.ndarray) -> np.ndarray:
+        """Ranks of these in dive's walk: by the names of siblings, where a whiteout still has its prefix."""
+        names = [self._keys[node].split("\0") for node in leaves]
+        names += [[*(parts := self._keys[node].split("\0"))[:-1], ".wh." + parts[-1]] for node in removed]
+        ranks = np.empty(len(names), np.int64)
+        ranks[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+        return ranks

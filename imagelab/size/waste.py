@@ -1,0 +1,108 @@
+"""The waste ledger: bytes that every pull carries and no container sees, and whose fault that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from imagelab.core.frames import make_frame
+from imagelab.images.tables.files import Digests, files
+from imagelab.images.tables.images import Images, load_images
+
+WASTE_COLUMNS = {
+    "reference": "str",
+    "path": "str",
+    "bytes": "int64",
+    "reason": "category",
+    "layer_index": "int64",
+    "instruction": "string",
+    "removed_layer_index": "Int64",
+    "removed_instruction": "string",
+}
+EFFICIENCY_COLUMNS = {
+    "reference": "str",
+    "stored": "int64",
+    "visible": "int64",
+    "wasted": "int64",
+    "efficiency": "float64",
+}
+
+
+def waste(images: Images, *, digests: Digests = False) -> pd.DataFrame:
+    """One row for each file copy whose bytes no container sees.
+
+    Exactly: ``Σ bytes = bytes stored in all layers − bytes visible in the final filesystem``. Files without bytes
+    waste none and have no row.
+
+    Parameters
+    ----------
+    images : Image, reference, or iterable of them
+        An engine saves the image, unless every layer was listed before.
+    digests : bool or "copies"
+        Compare contents (of the copies alone, or of everything: see ``il.files``), so that copies of the same
+        bytes are told apart from changes.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``WASTE_COLUMNS``, most bytes first: ``path`` and ``bytes`` of the copy, the layer and ``created_by`` that
+        stored it (``instruction``) and that made it invisible (``removed_instruction``). ``reason``: ``deleted``
+        (whiteouts), ``overwritten`` (also by another type, or twice in one tar), or ``rewritten_unchanged``
+        (the same bytes again; only where digests were compared).
+    """
+    return ledger(files(images, digests=digests))
+
+
+def ledger(files: pd.DataFrame) -> pd.DataFrame:
+    """As ``waste``, of the frame that ``il.files`` gave."""
+    size, layer = files["size"].to_numpy(), files["layer_index"].to_numpy()
+    reference, instruction = (files[name].astype("category").cat for name in ("reference", "instruction"))
+    rows = np.flatnonzero(files["reason"].notna() & (size > 0))
+    rows = rows[np.argsort(-size[rows], kind="stable")]
+    lost = files[["path", "reason", "removed_layer_index"]].take(rows)
+    image, remover = reference.codes.to_numpy()[rows], lost["removed_layer_index"].to_numpy("int64")
+    # the remover's text: that of any entry of its layer (its whiteout, or what took the place)
+    told = np.full((len(reference.categories) + 1, max(layer.max(initial=0), remover.max(initial=0)) + 1), -1)
+    told[reference.codes, layer] = instruction.codes
+
+    def text(of: Any, codes: np.ndarray, dtype: str) -> Any:
+        return of.categories.astype(dtype).array.take(codes, allow_fill=True)
+
+    columns = {
+        "reference": text(reference, image, "str"),
+        "path": lost["path"].array,
+        "bytes": size[rows],
+        "reason": lost["reason"].array,
+        "layer_index": layer[rows].astype("int64"),
+        "instruction": text(instruction, instruction.codes.to_numpy()[rows], "string"),
+        "removed_layer_index": pd.array(remover, "Int64"),
+        "removed_instruction": text(instruction, told[image, remover], "string"),
+    }
+    return pd.DataFrame(columns)
+
+
+def efficiency(images: Images) -> pd.DataFrame:
+    """How much of what an image stores is visible.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``EFFICIENCY_COLUMNS``, a row per image: bytes ``stored`` in all layers, ``visible`` in the final filesystem,
+        ``wasted`` (their difference), and ``efficiency = visible / stored`` (1.0 where nothing is stored).
+    """
+    rows = []
+    for image in load_images(images):
+        frame = files(image)
+        stored, wasted = int(frame["size"].sum()), int(frame.loc[frame["reason"].notna(), "size"].sum())
+        rows.append(
+            {
+                "reference": image.reference,
+                "stored": stored,
+                "visible": stored - wasted,
+                "wasted": wasted,
+                "efficiency": (stored - wasted) / stored if stored else 1.0,
+            }
+        )
+    return make_frame(rows, EFFICIENCY_COLUMNS)

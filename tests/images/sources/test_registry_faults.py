@@ -1,0 +1,299 @@
+"""Faults put between: cut connections, wrong digests, 429, 500, slow answers, truncated bodies, redirects, tokens.
+
+Each ends in the right numbers or in a clear error; never in a wrong number or a half-cached layer.
+"""
+
+import hashlib
+import json
+
+import pytest
+
+import imagelab as il
+from imagelab.core.errors import ArchiveError, ImageNotFound
+from imagelab.images.layers.cache import cache_info, cached
+from imagelab.images.sources.registry import client as registry_client
+from imagelab.images.sources.registry.client import RegistryUnavailable
+from imagelab.images.sources.registry.source import list_tags
+from tests.images.sources.test_registry import fresh, login, registry  # noqa: F401  # fixtures
+from tests.support.registries import Fault, Proxy
+
+pytestmark = [pytest.mark.registry, pytest.mark.xdist_group("registry")]
+
+
+@pytest.fixture
+def proxy(registry):  # noqa: F811
+    made = Proxy(registry.host)
+    made.reference = f"docker://{made.host}/small:v1"
+    made.true = il.load_image(f"oci:{registry.layout}")
+    yield made
+    made.stop()
+
+
+def on(word, fault, times=99):
+    """Spoil the first answers to paths that hold a word."""
+    return lambda path, asked: fault if word in path and asked <= times else None
+
+
+def layer(proxy, index=0):
+    return proxy.true.layers[index].digest.removeprefix("sha256:")
+
+
+def assert_right(proxy):
+    assert len(il.files(il.load_image(proxy.reference))) == 3
+
+
+TEMPORARY = {
+    "500": Fault(500),
+    "503 and when to come back": Fault(503, {"Retry-After": "0"}),
+    "429": Fault(429, {"Retry-After": "0"}),
+    "429 without a time": Fault(429),
+    "cut at once": Fault(cut=lambda body: b""),
+    "cut in the middle": Fault(cut=lambda body: body[: len(body) // 2]),
+    "truncated, with a length that fits": Fault(body=lambda body: body[: len(body) // 2]),
+}
+
+
+@pytest.mark.parametrize("name", TEMPORARY)
+def test_what_passes_is_tried_again(proxy, name):
+    proxy.fault = on(layer(proxy), TEMPORARY[name], times=2)
+    assert_right(proxy)
+    assert proxy.count(layer(proxy)) == 3
+
+
+def test_a_cut_layer_is_taken_up_where_it_broke(proxy):
+    proxy.fault = on(layer(proxy), Fault(cut=lambda body: body[:3000]), times=1)
+    assert_right(proxy)
+    first, second = (headers for path, headers in proxy.asked if layer(proxy) in path)
+    assert "Range" not in first and second["Range"] == "bytes=3000-"
+
+
+def test_a_registry_without_ranges_sends_all_again(proxy):
+    proxy.ranges = False
+    proxy.fault = on(layer(proxy), Fault(cut=lambda body: body[:3000]), times=2)
+    assert_right(proxy)
+
+
+@pytest.mark.parametrize("word", ["manifests/", "blobs/"])
+@pytest.mark.parametrize("name", ["500", "429", "cut in the middle"])
+def test_small_documents_too(proxy, word, name):
+    proxy.fault = on(word, TEMPORARY[name], times=2)
+    assert_right(proxy)
+
+
+@pytest.mark.parametrize("name", TEMPORARY)
+def test_what_stays_is_an_error_and_nothing_is_cached(proxy, name):
+    proxy.fault = on(layer(proxy), TEMPORARY[name])
+    image = il.load_image(proxy.reference)
+    with pytest.raises((RegistryUnavailable, ArchiveError)) as caught:
+        il.files(image)
+    assert proxy.host in str(caught.value) or "small" in str(caught.value)
+    assert cached(image.layers[0].diff_id) is None
+    proxy.fault = on("nothing", None)
+    assert len(il.files(image)) == 3
+
+
+def test_a_rate_limit_says_so(proxy):
+    proxy.fault = on("manifests/", Fault(429, {"Retry-After": "3600"}))
+    with pytest.raises(RegistryUnavailable, match=r"limits the rate.*wait 3600 s.*docker login"):
+        il.load_image(proxy.reference)
+    assert proxy.count("manifests/") == 1
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda body: body[:-9] + b"\0" + body[-8:], lambda body: body + b"more", lambda body: bytes(len(body)),
+     lambda body: bytes([31, 139]) + bytes(len(body) - 2)],
+    ids=["one byte", "longer", "zeros", "broken gzip"],
+)  # fmt: skip
+@pytest.mark.parametrize("digests", [False, True])
+def test_a_wrong_layer_is_an_error_and_nothing_is_cached(proxy, spoil, digests):
+    proxy.fault = on(layer(proxy), Fault(body=spoil))
+    image = il.load_image(proxy.reference)
+    with pytest.raises(ArchiveError, match=r"is damaged: its|more than the"):
+        il.files(image, digests=digests)
+    with pytest.raises(ArchiveError):
+        il.files(image, digests=digests)
+    assert cached(image.layers[0].diff_id) is None
+
+
+def test_a_layer_under_anothers_diff_id_is_an_error(proxy, registry):  # noqa: F811
+    """Else an image could put its own listing into the cache under a well-known layer's name."""
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    data, _ = registry_client.connect(registry.host).read("small", "manifests/v1", [kind])
+    manifest = json.loads(data)
+    config = json.loads(
+        b"".join(registry_client.connect(registry.host).blob("small", manifest["config"]["digest"], None))
+    )
+    config["rootfs"]["diff_ids"][0] = "sha256:" + "ab" * 32
+    forged = json.dumps(config).encode()
+    digest = "sha256:" + hashlib.sha256(forged).hexdigest()
+    manifest["config"] |= {"digest": digest, "size": len(forged)}
+    proxy.fault = lambda path, times: (
+        Fault(200, {"Content-Type": kind}, body=lambda body: json.dumps(manifest).encode())
+        if "manifests/" in path
+        else Fault(200, body=lambda body: forged)
+        if digest in path
+        else None
+    )
+    image = il.load_image(proxy.reference)
+    assert image.layers[0].diff_id == "sha256:" + "ab" * 32
+    with pytest.raises(ArchiveError, match="decompressed, is damaged"):
+        il.files(image)
+    assert cached("sha256:" + "ab" * 32) is None
+
+
+@pytest.mark.parametrize("word", ["manifests/", "blobs/"])
+def test_wrong_documents_are_errors(proxy, word):
+    proxy.fault = on(word, Fault(body=lambda body: body.replace(b"2", b"3")))
+    with pytest.raises(ArchiveError, match="is damaged"):
+        il.load_image(proxy.reference)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"null", b"7", b"{", b"[" * 100_000, b'{"manifests": 3}', b'{"manifests": [null]}', b'{"manifests": [3]}',
+     b'{"manifests": [{"digest": 3}]}', b'{"manifests": [{"digest": "sha256:../../x"}]}', b'{"config": 3}', b'{"layers": {}}',
+     b'{"config": {"digest": "x"}}', b'{"schemaVersion": 1, "fsLayers": []}', b"\xff\xfe", b'{"manifests": []}',
+     b"{" + b" " * (1 << 24)],
+)  # fmt: skip
+def test_what_is_no_manifest_is_an_error(proxy, body):
+    fault = Fault(200, {"Content-Type": "application/vnd.oci.image.manifest.v1+json"}, body=lambda _: body)
+    proxy.fault = on("manifests/", fault)
+    with pytest.raises((ArchiveError, ImageNotFound)):
+        il.load_image(proxy.reference)
+
+
+def test_slow_answers_come_in_the_end_or_are_an_error(proxy, monkeypatch):
+    monkeypatch.setattr(registry_client, "TIMEOUT", (1, 0.4))
+    proxy.fault = on(layer(proxy), Fault(wait=0.8), times=1)
+    assert_right(proxy)
+    proxy.fault = on("manifests/", Fault(wait=0.8))
+    with pytest.raises(RegistryUnavailable, match=r"does not answer well.*[Tt]imed out"):
+        il.load_image(proxy.reference)
+
+
+def test_other_layers_are_kept_where_one_fails(proxy):
+    proxy.fault = on(layer(proxy, 0), Fault(body=lambda body: bytes(len(body))))
+    image = il.load_image(proxy.reference)
+    with pytest.raises(ArchiveError):
+        il.files(image)
+    assert cache_info()[1] <= 1 and cached(image.layers[0].diff_id) is None
+
+
+def test_redirects_carry_no_credentials_to_another_host(proxy, registry, tmp_path):  # noqa: F811
+    other = Proxy(registry.host)
+    login(tmp_path, proxy.host)
+
+    def fault(path, times):
+        headers = dict(proxy.asked[-1][1])
+        if "Authorization" not in headers:
+            return Fault(401, {"WWW-Authenticate": 'Basic realm="test"'})
+        return Fault(307, {"Location": f"http://{other.host}{path}"}) if "blobs/" in path else None
+
+    proxy.fault = fault
+    assert_right(proxy)
+    assert other.count("blobs/") == 3
+    assert all("Authorization" not in headers for _, headers in other.asked)
+    # and a challenge of the other host is not answered
+    other.fault = on("blobs/", Fault(401, {"WWW-Authenticate": 'Basic realm="test"'}))
+    with pytest.raises(RegistryUnavailable, match="401"):
+        il.load_image(proxy.reference)
+    assert all("Authorization" not in headers for _, headers in other.asked)
+    other.stop()
+
+
+def test_a_redirect_to_plain_http_elsewhere_is_refused(proxy):
+    proxy.fault = on("blobs/", Fault(307, {"Location": "http://192.0.2.1/blob"}))
+    with pytest.raises(RegistryUnavailable, match=r"192\.0\.2\.1 would be asked over plain HTTP"):
+        il.load_image(proxy.reference)
+
+
+class Tokens:
+    """A registry that wants a bearer token of a token server, both of them behind one proxy each."""
+
+    def __init__(self, proxy, lifetime=99):
+        self.server, self.given, self.lifetime = Proxy("localhost:1"), 0, lifetime
+        self.uses = {}
+        self.server.fault = self.give
+        proxy.fault = lambda path, times: self.check(dict(proxy.asked[-1][1]).get("Authorization", ""))
+
+    def give(self, path, times):
+        self.given += 1
+        return Fault(200, body=lambda _: json.dumps({"token": f"t{self.given}", "expires_in": 60}).encode())
+
+    def check(self, authorization):
+        token = authorization.removeprefix("Bearer ")
+        self.uses[token] = self.uses.get(token, 0) + 1
+        if authorization.startswith("Bearer t") and self.uses[token] <= self.lifetime:
+            return None
+        realm = f'Bearer realm="http://{self.server.host}/token",service="reg",scope="repository:small:pull"'
+        return Fault(401, {"WWW-Authenticate": realm})
+
+
+def test_anonymous_tokens(proxy):
+    tokens = Tokens(proxy)
+    assert_right(proxy)
+    assert tokens.given == 1
+    path, headers = tokens.server.asked[0]
+    assert "scope=repository%3Asmall%3Apull" in path and "service=reg" in path and "Authorization" not in headers
+    tokens.server.stop()
+
+
+def test_tokens_with_credentials_and_renewed_when_they_expire(proxy, tmp_path):
+    login(tmp_path, proxy.host)
+    tokens = Tokens(proxy, lifetime=2)
+    assert_right(proxy)
+    assert tokens.given >= 2
+    assert all(headers["Authorization"].startswith("Basic ") for _, headers in tokens.server.asked)
+    assert all(not dict(headers).get("Authorization", "").startswith("Basic") for _, headers in proxy.asked)
+    tokens.server.stop()
+
+
+@pytest.mark.parametrize(
+    "fault, error",
+    [
+        (Fault(401), "gives no token"),
+        (Fault(500), "gave no token"),
+        (Fault(200, body=lambda _: b"no JSON"), "is not JSON"),
+        (Fault(200, body=lambda _: b'{"token": 3}'), "401"),
+        (Fault(200, body=lambda _: b'{"token": "a\\nb"}'), "401"),
+    ],
+)
+def test_token_servers_that_fail(proxy, fault, error):
+    tokens = Tokens(proxy)
+    tokens.server.fault = lambda path, times: fault
+    with pytest.raises((RegistryUnavailable, ArchiveError), match=error):
+        il.load_image(proxy.reference)
+    tokens.server.stop()
+
+
+def test_a_token_server_over_plain_http_elsewhere_is_not_asked(proxy, tmp_path):
+    login(tmp_path, proxy.host)
+    proxy.fault = on("manifests/", Fault(401, {"WWW-Authenticate": 'Bearer realm="http://192.0.2.1/token"'}))
+    with pytest.raises(RegistryUnavailable, match="plain HTTP"):
+        il.load_image(proxy.reference)
+
+
+def test_a_netrc_is_not_consulted(proxy, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine localhost login someone password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert_right(proxy)
+    assert all("Authorization" not in headers for _, headers in proxy.asked)
+
+
+def test_pages_of_tags_stay_on_their_host(proxy, registry):  # noqa: F811
+    other = Proxy(registry.host)
+    following = '</v2/small/tags/list?n=1000&last=v1>; rel="next"'
+    proxy.fault = lambda path, times: Fault(headers={"Link": following}) if path.endswith("n=1000") else None
+    assert set(list_tags(proxy.reference)["tag"]) >= {"v1", "v2"} and proxy.count("tags/list") == 2
+    proxy.fault = on("tags/", Fault(headers={"Link": f'<http://{other.host}/v2/small/tags/list>; rel="next"'}))
+    list_tags(proxy.reference)
+    assert not other.asked
+    proxy.fault = on("tags/", Fault(headers={"Link": '</v2/small/tags/list?n=1000>; rel="next"'}))
+    list_tags(proxy.reference)  # a page that names itself
+    proxy.fault = on("tags/", Fault(200, body=lambda _: b'{"tags": [1, "v1", null]}'))
+    assert list(list_tags(proxy.reference)["tag"]) == ["v1"]
+    proxy.fault = on("tags/", Fault(200, body=lambda _: b'{"tags": "v1"}'))
+    with pytest.raises(ArchiveError):
+        list_tags(proxy.reference)
+    other.stop()

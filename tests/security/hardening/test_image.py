@@ -1,0 +1,263 @@
+"""Images: what is said of each rule, on images made here and on real ones."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+
+import pandas as pd
+import pytest
+
+from imagelab.core.errors import ImagelabError
+from imagelab.core.model import HistoryEntry, Image, Layer
+from imagelab.images.load import load_image
+from imagelab.security.hardening.check import check_hardening
+from imagelab.security.hardening.containers import CONTAINER_RULES
+from imagelab.security.hardening.files import FILE_RULES
+from imagelab.security.hardening.image import CONFIG_RULES, ImageFacts
+from imagelab.security.hardening.rules import HARDENING_COLUMNS
+
+
+def image(config=None, *created_by, **more):
+    history = tuple(HistoryEntry(None, line, "buildkit.dockerfile.v0", empty_layer=True) for line in created_by)
+    return Image("made:here", "docker", (Layer(None),), history, config={"config": config or {}}, **more)
+
+
+def results(subject):
+    frame = check_hardening(subject)
+    assert list(frame.columns) == list(HARDENING_COLUMNS)
+    assert frame["evidence"].notna().eq(frame["result"] != "passed").all()
+    return frame.set_index("rule")
+
+
+def result(subject, rule):
+    found = results(subject).loc[[rule]]
+    return found["result"].iloc[0], " | ".join(found["evidence"].dropna())
+
+
+@pytest.mark.parametrize(
+    ("rule", "config", "steps", "expected", "evidence"),
+    [
+        ("run as another user than root", {}, [], "failed", "no USER"),
+        ("run as another user than root", {"User": "0:0"}, [], "failed", "USER 0:0"),
+        ("run as another user than root", {"User": "00"}, [], "failed", "USER 00"),
+        ("run as another user than root", {"User": "1000"}, [], "passed", ""),
+        ("run as another user than root", {"User": "app:app"}, [], "passed", ""),
+        ("health check", {}, [], "failed", "no HEALTHCHECK"),
+        ("health check", {"Healthcheck": {"Test": ["NONE"]}}, [], "failed", "NONE"),
+        ("health check", {"Healthcheck": {"Test": ["CMD", "true"]}}, [], "passed", ""),
+        ("no secrets in config and history", {"Env": ["DB_PASSWORD=hunter2"]}, [], "failed", "config.Env[DB_PASSWORD]"),
+        (
+            "no secrets in config and history",
+            {"Env": ["PATH=/bin"]},
+            ["RUN |1 TOKEN=s3cr3t /bin/sh -c x # buildkit"],
+            "failed",
+            "history[0]",
+        ),
+        ("no secrets in config and history", {"Env": ["PATH=/bin"]}, ["RUN /bin/sh -c x # buildkit"], "passed", ""),
+        ("no ADD from URLs", {}, ["ADD https://example.com/a.tgz /a # buildkit"], "failed", "example.com"),
+        ("no ADD from URLs", {}, ["ADD a.tgz /a # buildkit"], "passed", ""),
+        ("base pinned by digest", {}, [], "unknown", "does not say"),
+        (
+            "base pinned by digest",
+            {"Labels": {"org.opencontainers.image.base.name": "python:latest"}},
+            [],
+            "failed",
+            "python:latest",
+        ),
+        ("base pinned by digest", {"Labels": {"org.opencontainers.image.base.digest": "sha256:0"}}, [], "passed", ""),
+        ("no sudo", {}, ["RUN /bin/sh -c apt-get install -y sudo # buildkit"], "failed", "sudo"),
+        ("no sudo", {}, ["RUN /bin/sh -c cat /etc/sudoers # buildkit"], "passed", ""),
+        (
+            "no unpinned upgrade",
+            {},
+            ["RUN /bin/sh -c apt-get update && apt-get -y dist-upgrade # buildkit"],
+            "failed",
+            "dist-upgrade",
+        ),
+        ("no unpinned upgrade", {}, ["RUN /bin/sh -c dnf -y update && x # buildkit"], "failed", "dnf"),
+        ("no unpinned upgrade", {}, ["RUN /bin/sh -c apk add --no-cache --upgrade curl # buildkit"], "passed", ""),
+        ("no update alone", {}, ["RUN /bin/sh -c apt-get update # buildkit"], "failed", "update"),
+        ("no update alone", {}, ["RUN /bin/sh -c apt-get update && apt-get install -y x # buildkit"], "passed", ""),
+        ("no SSH server", {"ExposedPorts": {"22/tcp": {}}}, [], "failed", "22"),
+        ("exec form", {"Entrypoint": ["/bin/sh", "-c", "python app.py"]}, [], "failed", "ENTRYPOINT python app.py"),
+        ("exec form", {"Cmd": ["/bin/sh", "-c", "exec python app.py"]}, [], "passed", ""),
+        ("exec form", {"Entrypoint": ["python"], "Cmd": ["app.py"]}, [], "passed", ""),
+        ("no sensitive volumes", {"Volumes": {"/proc": {}}}, [], "failed", "/proc"),
+        ("no sensitive volumes", {"Volumes": {"/var/lib/data": {}}}, [], "passed", ""),
+        ("no sensitive volumes", {"Volumes": {"/var/run/docker.sock": {}}}, [], "failed", "docker.sock"),
+        (
+            "OCI labels",
+            {"Labels": {"org.opencontainers.image.title": "x"}},
+            [],
+            "failed",
+            "version, revision, source, licenses",
+        ),
+    ],
+)
+def test_config_and_history(rule, config, steps, expected, evidence):
+    said, why = result(image(config, *steps), rule)
+    assert said == expected and evidence in why
+
+
+def test_labels_may_be_annotations():
+    names = ("title", "version", "revision", "source", "licenses")
+    annotations = {f"org.opencontainers.image.{name}": "x" for name in names}
+    assert result(image(annotations=annotations), "OCI labels")[0] == "passed"
+
+
+def test_latest_and_wrong_types():
+    assert result(image(tags=("registry:5000/app:latest",)), "no latest tag") == (
+        "failed",
+        "is called registry:5000/app:latest",
+    )
+    assert result(image(tags=("registry:5000/app:1",)), "no latest tag")[0] == "passed"
+    strange = {
+        "User": 5,
+        "Healthcheck": [],
+        "Env": 3,
+        "Labels": [],
+        "ExposedPorts": "22",
+        "Volumes": None,
+        "Entrypoint": "sh",
+        "WorkingDir": 1,
+    }
+    assert len(results(image(strange))) == len(CONFIG_RULES) + len(FILE_RULES)
+
+
+def test_without_files_the_answer_is_unknown():
+    found = results(image({"User": "app", "WorkingDir": "/app"}))
+    assert set(found.loc[[rule.name for rule in FILE_RULES], "result"]) == {"unknown"}
+
+
+def archive(path, config, *layers):
+    """A docker save archive of these layers: lists of (name, type, mode, uid, content)."""
+    members, names = {}, []
+    for n, entries in enumerate(layers):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for name, kind, mode, uid, content in entries:
+                entry = tarfile.TarInfo(name)
+                entry.type, entry.mode, entry.uid, entry.size = kind, mode, uid, len(content)
+                tar.addfile(entry, io.BytesIO(content))
+        names.append(f"layer{n}.tar")
+        members[names[-1]] = buffer.getvalue()
+    import hashlib
+
+    diff_ids = ["sha256:" + hashlib.sha256(members[name]).hexdigest() for name in names]
+    history = [
+        {"created_by": f"COPY layer{n} / # buildkit", "comment": "buildkit.dockerfile.v0"} for n in range(len(layers))
+    ]
+    document = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        "history": history,
+    }
+    members["config.json"] = json.dumps(document).encode()
+    members["manifest.json"] = json.dumps(
+        [{"Config": "config.json", "RepoTags": ["made:here"], "Layers": names}]
+    ).encode()
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return load_image(f"docker-archive:{path}")
+
+
+F, D = tarfile.REGTYPE, tarfile.DIRTYPE
+
+
+def test_files(tmp_path):
+    first = [
+        ("etc/passwd", F, 0o644, 0, b"root:x:0:0::/:/bin/sh\napp:x:1000:1000::/app:/bin/sh\n"),
+        ("usr/bin/su", F, 0o4755, 0, b"x"),
+        ("bin/sh", F, 0o755, 0, b"x"),
+        ("usr/bin/dpkg", F, 0o755, 0, b"x"),
+        ("tmp", D, 0o1777, 0, b""),
+        ("shared", D, 0o777, 0, b""),
+        ("root/.ssh/id_rsa", F, 0o600, 0, b"x"),
+        ("app/.git", D, 0o755, 0, b""),
+        ("app/.git/HEAD", F, 0o644, 0, b"x"),
+        ("app/main.py", F, 0o644, 1000, b"x"),
+        ("app/lib.py", F, 0o644, 0, b"x"),
+        ("usr/lib/python3/site-packages/x/.env", F, 0o644, 0, b"x"),
+        ("app/.env.example", F, 0o644, 0, b"x"),
+    ]
+    second = [("root/.ssh/.wh.id_rsa", F, 0o644, 0, b""), ("app/server.key", F, 0o600, 0, b"x")]
+    found = results(archive(tmp_path / "a.tar", {"User": "app", "WorkingDir": "/app"}, first, second))
+    assert found.loc["run as another user than root", "result"] == "passed"
+    assert found.loc["no setuid and setgid files", "evidence"] == "/usr/bin/su (4755)"
+    assert found.loc["nothing world-writable", "evidence"] == "/shared (0777)"
+    keys = found.loc[["no keys and credential files"]]
+    assert list(keys["evidence"]) == ["/app/server.key", "/root/.ssh/id_rsa, gone later, but stored in layer 0"]
+    assert list(keys["layer_index"]) == [1, 0]
+    assert found.loc["no .git", "evidence"] == "/app/.git" and found.loc["no shell", "evidence"] == "/bin/sh"
+    assert found.loc["no package manager", "evidence"] == "/usr/bin/dpkg"
+    assert found.loc["application not writable", "evidence"] == "/app: uid 1000 can write 1 of 5 files, as /app/main.py"
+
+
+def test_without_workdir_the_command_names_the_application(tmp_path):
+    files = [("app/src/main.py", F, 0o644, 1000, b"x"), ("usr/bin/python3", F, 0o755, 0, b"x")]
+    config = {"User": "1000", "Cmd": ["/usr/bin/python3", "/app/src/main.py"]}
+    assert result(archive(tmp_path / "a.tar", config, files), "application not writable") == (
+        "failed",
+        "/app/src: uid 1000 can write 1 of 1 files, as /app/src/main.py",
+    )
+    assert result(archive(tmp_path / "b.tar", {"Cmd": ["sh"]}, files), "application not writable")[0] == "unknown"
+
+
+def test_a_name_for_uid_0_is_root(tmp_path):
+    passwd = [("etc/passwd", F, 0o644, 0, b"toor:x:0:0::/:/bin/sh\n")]
+    assert result(archive(tmp_path / "a.tar", {"User": "toor"}, passwd), "run as another user than root")[0] == "failed"
+
+
+def test_a_distroless_image_passes_what_it_claims(tmp_path):
+    found = results(
+        archive(tmp_path / "a.tar", {"User": "65532", "WorkingDir": "/app"}, [("app/x", F, 0o755, 0, b"x")])
+    )
+    assert set(found.loc[[rule.name for rule in FILE_RULES], "result"]) == {"passed"}
+
+
+def test_every_rule_says_what_to_do():
+    for rule in (*CONFIG_RULES, *FILE_RULES, *CONTAINER_RULES):
+        assert rule.advice and rule.name
+    names = [rule.name for rule in (*CONFIG_RULES, *FILE_RULES)]
+    assert len(names) == len(set(names))
+
+
+def test_hostile_names_stay_text(tmp_path):
+    found = results(archive(tmp_path / "a.tar", {}, [("app/<script>/id_rsa", F, 0o4777, 0, b"x")]))
+    assert pd.api.types.is_string_dtype(found["evidence"])
+    with pytest.raises(ImagelabError):
+        check_hardening("no/such/archive.tar")
+
+
+@pytest.mark.parametrize("user", ["²", "9" * 5000, "٣", "1" * 11])
+def test_odd_users_are_names(user):
+    assert result(image({"User": user}), "run as another user than root")[0] == "passed"
+
+
+def test_a_named_group_is_not_the_user_s_own():
+    facts = ImageFacts(image({"User": "app:staff"}))
+    facts.accounts = lambda: {"app": (1000, 1000)}
+    assert facts.run_as == (1000, None)
+    facts = ImageFacts(image({"User": "app"}))
+    facts.accounts = lambda: {"app": (1000, 1000)}
+    assert facts.run_as == (1000, 1000)
+
+
+def test_labels_that_are_no_text_say_nothing():
+    labels = {"org.opencontainers.image.base.name": 5, "org.opencontainers.image.title": ["x"]}
+    assert result(image({"Labels": labels}), "base pinned by digest")[0] == "unknown"
+
+
+def test_it_takes_one_subject():
+    for wrong in ([], [image(), image()]):
+        with pytest.raises(ImagelabError, match="was given"):
+            check_hardening(wrong)
+    with pytest.raises(ImagelabError, match="docker inspect CONTAINER"):
+        check_hardening([{"Id": "x"}])
