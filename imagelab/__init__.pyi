@@ -45,8 +45,8 @@ from .security.hardening.check import check_hardening as check_hardening
 from .security.hardening.containers import containers as containers
 from .security.run import run_scan as run_scan
 from .security.scans.reader import read_scan as read_scan
-from .security.suppress import set_aside as set_aside
 from .security.suppress import suppress as suppress
+from .security.suppress import suppressed as suppressed
 from .size.accepted import read_accepted as read_accepted
 from .size.advice import advise as advise
 from .size.compare import compare_files as compare_files
@@ -54,7 +54,7 @@ from .size.compare import compare_layers as compare_layers
 from .size.compare import duplicates as duplicates
 from .size.compare import sum_changes as sum_changes
 from .size.dive import dive_efficiency as dive_efficiency
-from .size.limits import check as check
+from .size.limits import check_limits as check_limits
 from .size.overview import overview as overview
 from .size.sizes import size_by as size_by
 from .size.waste import efficiency as efficiency

@@ -28,8 +28,8 @@ BUILD_ADVICE_COLUMNS = {
     "step": "Int64",
     "line": "Int64",
     "end_line": "Int64",
-    "instead": "string",
-    "sure": "string",
+    "suggestion": "string",
+    "confidence": "string",
     "hadolint": "string",
 }
 
@@ -53,8 +53,8 @@ def advise_build(
     -------
     DataFrame
         `BUILD_ADVICE_COLUMNS`: ``seconds`` that the step took, so at most what following the advice saves in a rebuild;
-        ``bytes`` of the context concerned; ``line`` to ``end_line`` are to be replaced by ``instead``, lines of a
-        Dockerfile (of a .dockerignore, where ``rule`` is ``wide-copy`` or ``unused-context``). ``sure``: ``exact`` (it
+        ``bytes`` of the context concerned; ``line`` to ``end_line`` are to be replaced by ``suggestion``, lines of a
+        Dockerfile (of a .dockerignore, where ``rule`` is ``wide-copy`` or ``unused-context``). ``confidence``: ``exact`` (it
         follows from BuildKit's rules), ``likely``, or ``possible`` (look first). ``hadolint``: the codes that hadolint,
         where it is installed, has for the same lines; what it has for others are rows with its code as ``rule``.
     """
@@ -70,7 +70,7 @@ def advise_build(
         site = Site(stage, steps, took, frame, Path(context) if context is not None else None)
         rows += [row for rule in RULES for row in rule(site)]
     for row in rows:
-        row |= {"what": mask(row["what"]).text, "instead": mask(row["instead"]).text}
+        row |= {"what": mask(row["what"]).text, "suggestion": mask(row["suggestion"]).text}
     table = make_frame(_joined(rows, _hadolint(text)), BUILD_ADVICE_COLUMNS)
     order = {"ascending": [False, True], "na_position": "last", "kind": "stable"}
     return table.sort_values(["seconds", "line"], ignore_index=True, **order)

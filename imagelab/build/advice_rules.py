@@ -72,7 +72,7 @@ class Site:
     context: pd.DataFrame | None
     root: Path | None
 
-    def row(self, rule: str, step: Step, what: str, instead: str, sure: str, **more: Any) -> Row:
+    def row(self, rule: str, step: Step, what: str, suggestion: str, confidence: str, **more: Any) -> Row:
         """A finding about a step; ``more`` says what is not the step's own."""
         return {
             "rule": rule,
@@ -82,8 +82,8 @@ class Site:
             "step": step.step,
             "line": step.line,
             "end_line": step.node.end_line,
-            "instead": instead,
-            "sure": sure,
+            "suggestion": suggestion,
+            "confidence": confidence,
             **more,
         }
 

@@ -3,7 +3,7 @@
 from imagelab.charts.bars import layer_bars, waste_bars
 from imagelab.charts.build import build_gantt, context_treemap, stage_graph
 from imagelab.charts.claims import advice_accuracy, claim_ratios, claim_tiles
-from imagelab.charts.fleet import base_map, likeness_heatmap
+from imagelab.charts.fleet import base_map, similarity_heatmap
 from imagelab.charts.health import health_timeline
 from imagelab.charts.security import epss_cvss, fixable_bars, scan_flow, scanner_agreement, severity_bars
 from imagelab.charts.sharing import sharing_heatmap
@@ -24,11 +24,11 @@ __all__ = [
     "growth",
     "health_timeline",
     "layer_bars",
-    "likeness_heatmap",
     "scan_flow",
     "scanner_agreement",
     "severity_bars",
     "sharing_heatmap",
+    "similarity_heatmap",
     "size_difference",
     "size_tree",
     "stage_graph",

@@ -17,19 +17,19 @@ BASE_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#5b6472"
 OTHER = "#c9ced6"
 
 
-def likeness_heatmap(likeness: pd.DataFrame) -> go.Figure:
+def similarity_heatmap(similarity: pd.DataFrame) -> go.Figure:
     """How much of their bytes each two images share, alike ones side by side.
 
     Parameters
     ----------
-    likeness : pandas.DataFrame
-        `imagelab.query_fleet`'s answer to ``likeness``. Of more than 60 images, those that have most in common with others
-        are shown. Where the bytes of layers are unknown, so is the likeness: such cells stay empty.
+    similarity : pandas.DataFrame
+        `imagelab.query_fleet`'s answer to ``similarity``. Of more than 60 images, those that have most in common with others
+        are shown. Where the bytes of layers are unknown, so is the similarity: such cells stay empty.
     """
-    pairs = likeness.groupby(["reference", "other"])[["likeness", "shared"]].max()
-    table = pairs["likeness"].astype("float64").unstack(fill_value=0.0)
+    pairs = similarity.groupby(["reference", "other"])[["similarity", "shared"]].max()
+    table = pairs["similarity"].astype("float64").unstack(fill_value=0.0)
     if len(table) < 2:
-        return theme.nothing("Likeness is between images, and here are fewer than two")
+        return theme.nothing("Similarity is between images, and here are fewer than two")
     kept = table.sum().nlargest(MOST).index
     kept = kept[_alike(table.loc[kept, kept].fillna(0).to_numpy())]
     matrix = table.loc[kept, kept].to_numpy()

@@ -85,5 +85,5 @@ def advise_build(
     """Say what makes rebuilds slow, and what to write instead."""
     root, dockerfile = find_dockerfile(directory, file)
     frames = {"advice": il.advise_build(dockerfile, root, log)}
-    columns = ["line", "rule", "what", "seconds", "sure", "instead"]
+    columns = ["line", "rule", "what", "seconds", "confidence", "suggestion"]
     print_frames(frames, form(as_json, as_markdown), rows=rows, columns={"advice": columns})

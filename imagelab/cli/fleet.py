@@ -35,7 +35,7 @@ def fleet(
     question: Annotated[
         str,
         typer.Argument(
-            help="storage, sharing, likeness, layers, files, packages, where, waste, bases, growth or findings."
+            help="storage, sharing, similarity, layers, files, packages, where, waste, bases, growth or findings."
         ),
     ],
     pattern: Annotated[str | None, typer.Argument(help="A package's or file's name; * is any text.")] = None,

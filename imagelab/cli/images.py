@@ -66,7 +66,7 @@ def advise(
 ) -> None:
     """Say what could be left out, and what to write instead."""
     advice = il.advise(image, digests=digests, accepted=accepted)
-    columns = ["rule", "what", "sure", "layer_index", "instruction", "from_base", "instead", "accepted"]
+    columns = ["rule", "what", "confidence", "layer_index", "instruction", "from_base", "suggestion", "accepted"]
     how = form(as_json, as_markdown)
     print_frames({"advice": advice}, how, rows=rows, columns={"advice": columns})
     if how is not Form.JSON:
@@ -115,7 +115,7 @@ def check(
     as_markdown: Markdown = False,
 ) -> None:
     """Hold an image against limits: a line for each, exit code 1 where one does not hold."""
-    result = il.check(
+    result = il.check_limits(
         image,
         max_size=max_size,
         max_layers=max_layers,

@@ -33,7 +33,7 @@ def scan(
     findings = il.read_scan(files)
     if ignore:
         findings = il.suppress(findings, *ignore)
-    aside = il.set_aside(findings)
+    aside = il.suppressed(findings)
     if image is not None:
         findings = il.blame(findings, image)
     counts = findings.groupby(["finding", "severity"], observed=True).size().rename("count").reset_index()

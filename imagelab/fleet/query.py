@@ -29,7 +29,7 @@ def query_fleet(
     ----------
     folder : path
     question : str
-        One of ``QUESTIONS``: storage, sharing, likeness, layers, files, packages, where, waste, bases, growth; or
+        One of ``QUESTIONS``: storage, sharing, similarity, layers, files, packages, where, waste, bases, growth; or
         findings, which reads the scanners' reports beside the snapshots (``NAME.*`` beside ``NAME.parquet``).
     pattern : str, optional
         For packages and where a package's name, for files a path; ``*`` stands for any text. ``where`` needs one, and

@@ -81,16 +81,16 @@ QUESTIONS = {
         FROM held JOIN stored USING (layer) JOIN based USING (image) GROUP BY held.reference, image
         ORDER BY "unique" DESC, held.reference""",
     ),
-    "likeness": Question(
+    "similarity": Question(
         "for each pair of images, the bytes that both have, and their share of what either has",
-        {"reference": "str", "other": "str", "measure": "str", "shared": "Int64", "likeness": "Float64"},
+        {"reference": "str", "other": "str", "measure": "str", "shared": "Int64", "similarity": "Float64"},
         """, totals AS (SELECT image, CASE WHEN count(bytes) = count(*) THEN sum(bytes) END AS total FROM held GROUP BY image),
         pairs AS (SELECT one.image AS a, other.image AS b, any_value(one.reference) AS reference,
         any_value(other.reference) AS other, any_value(one.measure) AS measure,
         CASE WHEN count(one.bytes) = count(*) THEN sum(one.bytes) END AS shared
         FROM held one JOIN held other USING (layer) GROUP BY ALL)
         SELECT reference, other, measure, shared, CASE WHEN x.total + y.total = shared THEN 0
-            ELSE shared / (x.total + y.total - shared) END AS likeness
+            ELSE shared / (x.total + y.total - shared) END AS similarity
         FROM pairs JOIN totals x ON x.image = a JOIN totals y ON y.image = b ORDER BY reference, other""",
     ),
     "layers": Question(

@@ -22,7 +22,7 @@ from imagelab.security.scans.findings import FINDINGS_COLUMNS
 
 BLAME_COLUMNS = {
     "layer_index": "Int64",
-    "how": "string",
+    "matched_by": "string",
     "instruction": "string",
     "created_by": "string",
     "dockerfile_line": "Int64",
@@ -65,8 +65,8 @@ def blame(
     Returns
     -------
     pandas.DataFrame
-        The scan's columns and ``BLAME_COLUMNS``. ``how`` the layer is known: diff_id or layer_digest (the report says
-        it), package (by name, version and the layer that ``il.packages`` gives), path (the file's layer), ``<NA>``
+        The scan's columns and ``BLAME_COLUMNS``. ``matched_by`` says how the layer is known: diff_id or layer_digest (the
+        report names it), package (by name, version and the layer that ``il.packages`` gives), path (the file's layer), ``<NA>``
         where nothing tells. ``origin``: base or own. ``remedy``: update the base, change own lines, no fix known (for a
         vulnerability that nobody has fixed yet), or ``<NA>`` where the origin is unknown.
         ``groupby("remedy").size()`` says how much goes away by which work. ``attrs["not_listed"]``: why the image's
@@ -77,7 +77,7 @@ def blame(
     layer_rows, steps_made = layers(image), history(image)
     joined = scan.copy()
     joined["layer_index"] = pd.Series(pd.NA, index=scan.index, dtype="Int64")
-    joined["how"] = pd.Series(pd.NA, index=scan.index, dtype="string")
+    joined["matched_by"] = pd.Series(pd.NA, index=scan.index, dtype="string")
     recorded = joined["path"].str.fullmatch(_RECORDS).fillna(False)
     said = []
     for column, key in (("diff_id", "diff_id"), ("layer_digest", "digest"), ("diff_id", "digest")):
@@ -112,11 +112,11 @@ def blame(
     return joined
 
 
-def _fill(joined: pd.DataFrame, found: pd.Series, how: str) -> None:
+def _fill(joined: pd.DataFrame, found: pd.Series, matched_by: str) -> None:
     """Take the layers found for the rows that have none yet."""
     new = joined["layer_index"].isna() & found.notna()
     joined.loc[new, "layer_index"] = found[new].astype("Int64")
-    joined.loc[new, "how"] = how
+    joined.loc[new, "matched_by"] = matched_by
 
 
 def _by_package(scan: pd.DataFrame, packages: pd.DataFrame) -> pd.Series:

@@ -23,7 +23,7 @@ from imagelab.core.redact import mask
 from imagelab.security.scans.fields import Object, first, mapping, mappings, parse_purl, sequence, text, texts
 from imagelab.security.scans.findings import check_name
 
-SET_ASIDE_COLUMNS = dict.fromkeys(("file", "finding", "id", "package", "severity", "reason"), "string")
+SUPPRESSED_COLUMNS = dict.fromkeys(("file", "finding", "id", "package", "severity", "reason"), "string")
 _SECTIONS = {
     "vulnerabilities": "vulnerability",
     "misconfigurations": "misconfiguration",
@@ -73,7 +73,7 @@ def suppress(scan: pd.DataFrame, *files: str | os.PathLike[str], on: date | None
     Returns
     -------
     pandas.DataFrame
-        Without what was ignored, ``not_affected`` or ``fixed``: those are in ``attrs["set_aside"]`` (see `set_aside`)
+        Without what was ignored, ``not_affected`` or ``fixed``: those are in ``attrs["suppressed"]`` (see `suppressed`)
         with file, status and statement. ``affected`` and ``under_investigation`` set ``status``.
 
     Raises
@@ -107,13 +107,13 @@ def suppress(scan: pd.DataFrame, *files: str | os.PathLike[str], on: date | None
             hidden.append(facts | {"file": file, "reason": reason})
     result = scan.assign(status=pd.Series(statuses, index=scan.index, dtype="string"))
     result = result[pd.Series(keep, index=scan.index, dtype=bool)].reset_index(drop=True)
-    result.attrs = scan.attrs | {"set_aside": [*scan.attrs.get("set_aside", ()), *hidden]}
+    result.attrs = scan.attrs | {"suppressed": [*scan.attrs.get("suppressed", ()), *hidden]}
     return result
 
 
-def set_aside(scan: pd.DataFrame) -> pd.DataFrame:
-    """What a scan's files hold and its rows do not, and why: ``SET_ASIDE_COLUMNS``."""
-    return make_frame(scan.attrs.get("set_aside", []), SET_ASIDE_COLUMNS)
+def suppressed(scan: pd.DataFrame) -> pd.DataFrame:
+    """What a scan's files hold and its rows do not, and why: ``SUPPRESSED_COLUMNS``."""
+    return make_frame(scan.attrs.get("suppressed", []), SUPPRESSED_COLUMNS)
 
 
 def _read_rules(path: Path, on: date) -> Iterator[_Rule]:

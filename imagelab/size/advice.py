@@ -26,8 +26,8 @@ ADVICE_COLUMNS = {
     "layer_index": "int64",
     "instruction": "string",
     "from_base": "boolean",
-    "instead": "str",
-    "sure": "str",
+    "suggestion": "str",
+    "confidence": "str",
     "paths": "str",
     "accepted": "bool",
     "accepted_reason": "string",
@@ -63,8 +63,8 @@ def advise(
     -------
     pandas.DataFrame
         ``ADVICE_COLUMNS``: ``bytes`` and ``files`` that would go; ``layer_index`` and ``instruction`` that stored them;
-        ``from_base``: the layer is the base image's, so that its maker would have to act; ``instead``: what to write;
-        ``sure``: ``exact`` (the bytes are not seen, or nothing at run time reads them), ``likely``, or ``possible``
+        ``from_base``: the layer is the base image's, so that its maker would have to act; ``suggestion``: what to write;
+        ``confidence``: ``exact`` (the bytes are not seen, or nothing at run time reads them), ``likely``, or ``possible``
         (look first); ``paths``: some of them, a line each; ``accepted`` and why.
     """
     rows: list[dict[str, Any]] = []
@@ -85,8 +85,8 @@ def advise(
                     "layer_index": layer_index,
                     "instruction": group["instruction"].iloc[0],
                     "from_base": known.get(layer_index),
-                    "instead": rule.instead,
-                    "sure": rule.sure,
+                    "suggestion": rule.suggestion,
+                    "confidence": rule.confidence,
                     "paths": "\n".join(group.nlargest(5, "size")["path"]),
                     "accepted": pd.notna(reason),
                     "accepted_reason": reason,
@@ -154,5 +154,5 @@ def _ledger_findings(lost: pd.DataFrame, stored: pd.DataFrame) -> Findings:
     deleted = lost["reason"] == "deleted"
     compared = lost["digest"].notna().all()
     yield rules.DELETED, lost[deleted]
-    yield rules.REWRITTEN if compared else rules.REWRITTEN._replace(sure=rules.LIKELY), lost[unchanged]
+    yield rules.REWRITTEN if compared else rules.REWRITTEN._replace(confidence=rules.LIKELY), lost[unchanged]
     yield rules.OVERWRITTEN, lost[~deleted & ~unchanged]

@@ -20,9 +20,9 @@ class Rule(NamedTuple):
     name : str
     paths : str
         Regular expression over absolute paths of visible files; empty where more than a path decides.
-    what, instead : str
+    what, suggestion : str
         What it is, and what to write instead.
-    sure : str
+    confidence : str
         ``exact`` (nothing at run time reads it), ``likely``, ``possible`` (look before you delete).
     only_copy : bool
         Only where a COPY or ADD brought it from the build context.
@@ -31,8 +31,8 @@ class Rule(NamedTuple):
     name: str
     paths: str
     what: str
-    instead: str
-    sure: str = LIKELY
+    suggestion: str
+    confidence: str = LIKELY
     only_copy: bool = False
 
 

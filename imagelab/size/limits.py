@@ -29,7 +29,7 @@ DIVE_RULES = {
 _DISABLED = ("", "disabled", "off", "false")  # dive's words, and what YAML makes of them
 
 
-def check(
+def check_limits(
     image: Reference,
     *,
     max_size: int | str | None = None,

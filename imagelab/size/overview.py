@@ -119,4 +119,4 @@ def _next(image: Image) -> Answer:
     if advice.empty:
         return "nothing", "no rule knows bytes that could go"
     first = advice.iloc[0]
-    return str(first["what"]), f"{first['sure']}: {first['instead']}"
+    return str(first["what"]), f"{first['confidence']}: {first['suggestion']}"

@@ -9,14 +9,14 @@ import ipywidgets
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.charts.fleet import base_map, likeness_heatmap
+from imagelab.charts.fleet import base_map, similarity_heatmap
 from imagelab.core.frames import make_frame
 from imagelab.core.text import clean
 from imagelab.fleet.query import query_fleet
 from imagelab.fleet.questions import QUESTIONS
 from imagelab.widgets.base import Chart, Panel, Rows, row, wide
 
-CHARTS = {"likeness": likeness_heatmap, "sharing": base_map}
+CHARTS = {"similarity": similarity_heatmap, "sharing": base_map}
 
 
 class FleetExplorer(Panel):
@@ -38,7 +38,9 @@ class FleetExplorer(Panel):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder, self._answer = folder, pd.DataFrame()
         choices = [(clean(f"{name}: {question.asks}", 110), name) for name, question in QUESTIONS.items()]
-        self.question = ipywidgets.Dropdown(options=choices, description="Question", value="likeness", layout=wide(40))
+        self.question = ipywidgets.Dropdown(
+            options=choices, description="Question", value="similarity", layout=wide(40)
+        )
         words = "of a package or file; * is any text"
         self.pattern = ipywidgets.Text(description="Name", placeholder=words, continuous_update=False, layout=wide(26))
         self.charts, self.tables = [self.chart], [self.table] = [Chart()], [Rows()]

@@ -52,7 +52,7 @@ def test_the_rule_is_found_and_following_it_ends_it(pair, tmp_path):
         assert advice.dtypes.astype(str).to_dict() == BUILD_ADVICE_COLUMNS
     before = advise_build(pair / "before.Dockerfile", tmp_path / "before").set_index("rule")
     written = (pair / "after.Dockerfile").read_text() + "".join(p.read_text() for p in pair.glob("*.dockerignore"))
-    own = before.loc[[case["rule"]], "instead"].iloc[0]
+    own = before.loc[[case["rule"]], "suggestion"].iloc[0]
     if case["rule"] not in ("parallel-stages", "early-argument"):  # these say where the lines go
         assert set(own.splitlines()) <= set(written.splitlines())
 

@@ -51,7 +51,7 @@ def test_advice_names_its_rules_and_counts_what_is_accepted_apart(tmp_path):
     totals = found.groupby("accepted")["bytes"].sum().map(format_bytes)
     for form in ([], ["--markdown"]):
         shown = run(*words, *form).replace("\\", "")
-        heading = next(line for line in shown.splitlines() if "instead" in line)
+        heading = next(line for line in shown.splitlines() if "suggestion" in line)
         assert "rule" in heading and "instruction" in heading and "apt-cache" in shown
         assert f"findings open: {len(found) - 1} ({totals[False]}); accepted: 1 ({totals[True]})" in shown
 

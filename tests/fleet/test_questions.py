@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import imagelab as il
-from imagelab.charts.fleet import base_map, likeness_heatmap
+from imagelab.charts.fleet import base_map, similarity_heatmap
 from imagelab.core.errors import ImagelabError
 from imagelab.fleet.index import index_images
 from imagelab.fleet.query import query_fleet
@@ -66,8 +66,8 @@ def test_sharing_splits_each_image_into_shared_and_its_own(folder):
 
 
 def test_likeness_is_symmetric_and_a_share_of_the_union(folder):
-    answer = query_fleet(folder, "likeness")
-    table = answer.pivot(index="reference", columns="other", values="likeness").fillna(0).astype(float)
+    answer = query_fleet(folder, "similarity")
+    table = answer.pivot(index="reference", columns="other", values="similarity").fillna(0).astype(float)
     assert np.allclose(table, table.T) and table.to_numpy().max() <= 1
     assert table.loc["h.io/app:v1", "h.io/app:v2"] == pytest.approx(140 / (157 + 162 - 140))
     assert table.loc["h.io/app:v1", "h.io/tool:v1"] == pytest.approx(17 / (157 + 153 - 17))
@@ -180,13 +180,13 @@ def test_names_that_are_no_plain_text(tmp_path):
 
 
 def test_charts_of_a_fleet(folder):
-    heat = likeness_heatmap(query_fleet(folder, "likeness"))
+    heat = similarity_heatmap(query_fleet(folder, "similarity"))
     assert "h.io/app:v1" in heat.layout.title.text and "89%" in heat.layout.title.text
     names = list(heat.layout.xaxis.ticktext)
     assert abs(names.index("h.io/app:v1") - names.index("h.io/app:v2")) == 1
     assert "h.io/debian:12" in base_map(query_fleet(folder, "sharing")).layout.title.text
-    empty = {name: pd.Series(dtype=dtype) for name, dtype in QUESTIONS["likeness"].columns.items()}
-    assert likeness_heatmap(pd.DataFrame(empty)).data == ()
+    empty = {name: pd.Series(dtype=dtype) for name, dtype in QUESTIONS["similarity"].columns.items()}
+    assert similarity_heatmap(pd.DataFrame(empty)).data == ()
     evil = query_fleet(folder, "sharing").assign(reference="<img src=x onerror=alert(1)>")
     assert "<img" not in base_map(evil).to_json()
 
@@ -232,10 +232,10 @@ def test_images_of_which_only_what_is_published_is_known(tmp_path, members):
     assert (own["shared"] == 0).all() and sharing["total"].notna().sum() == len(members)
     storage = query_fleet(mixed, "storage").iloc[0]
     assert storage["unknown_layers"] == 6
-    likeness = query_fleet(mixed, "likeness")
-    untold = likeness["reference"].isin(published)
-    assert likeness.loc[untold, "likeness"].isna().all() and likeness.loc[~untold, "likeness"].notna().all()
-    heat = likeness_heatmap(likeness).data[0]
+    similarity = query_fleet(mixed, "similarity")
+    untold = similarity["reference"].isin(published)
+    assert similarity.loc[untold, "similarity"].isna().all() and similarity.loc[~untold, "similarity"].notna().all()
+    heat = similarity_heatmap(similarity).data[0]
     empty = [row for row, values in enumerate(heat.z) if np.isnan(values).any()]
     assert len(empty) == 2 and all("unknown" in heat.hovertext[row][row] for row in empty)
     for question in QUESTIONS:

@@ -40,7 +40,8 @@ def page(tmp_path_factory):
         folder,
         "# A trial\n\nIn this notebook, we will try.",
         f"references = []\nhostile = {HOSTILE!r}",
-        "import pandas as pd\nimport imagelab as il\nfrom imagelab import charts, widgets\nfrom imagelab.widgets.display import show",
+        "import pandas as pd\nimport imagelab as il\nfrom imagelab import charts, widgets\n"
+        "from imagelab.widgets.display import show",
         "images = [il.load_image(reference) for reference in references]\nlayers = il.layers(images)",
         "## Layers",
         "charts.layer_bars(layers)",

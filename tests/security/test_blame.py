@@ -81,13 +81,13 @@ def test_by_package_and_by_file(built):
     assert found["layer_index"].notna().all()
     debian = found[found["purl"].str.startswith("pkg:deb/").fillna(False)]
     assert len(debian) > 50 and set(debian["layer_index"]) == {0} and set(debian["origin"]) == {"base"}
-    assert set(debian["how"]) == {"package"} and debian["dockerfile_line"].isna().all()
+    assert set(debian["matched_by"]) == {"package"} and debian["dockerfile_line"].isna().all()
     for name, line in LINES.items():
         row = found[(found["package"] == name) | (found["path"] == name + ":1").fillna(False)].iloc[0]
         assert row["dockerfile_line"] == line and row["origin"] == "own" and row["instruction"] == "COPY"
         assert row["remedy"] == "change own lines"
         assert DOCKERFILE.splitlines()[line - 1].split()[1] in row["created_by"]
-    assert found.loc[found["path"].notna(), "how"].item() == "path"
+    assert found.loc[found["path"].notna(), "matched_by"].item() == "path"
     assert found.loc[found["package"] == "bash", "remedy"].item() == "no fix known"
     assert found["remedy"].value_counts().to_dict() == {
         "update the base": len(debian) - 1,
@@ -106,7 +106,7 @@ def test_by_diff_id_and_by_digest(built):
         report.add("vulnerability", f"GHSA-{row.Index}", layer_digest=row.digest, severity="low")
     found = blame(make_scan([("x", report)]), image, base=base)
     assert list(found["layer_index"]) == [index for index in rows["layer_index"] for _ in range(2)]
-    assert set(found["how"]) == {"diff_id", "layer_digest"}
+    assert set(found["matched_by"]) == {"diff_id", "layer_digest"}
     assert list(found.drop_duplicates("layer_index")["origin"]) == ["base", *["own"] * (len(rows) - 1)]
 
 
@@ -123,7 +123,7 @@ def test_what_cannot_be_known_stays_unknown(built):
     report = Report("x", "x")
     report.add("vulnerability", "CVE-1", package="no-such-package", version="1", severity="high", fixed_version="2")
     found = blame(make_scan([("x", report)]), image).iloc[0]
-    assert pd.isna(found["layer_index"]) and pd.isna(found["how"]) and pd.isna(found["remedy"])
+    assert pd.isna(found["layer_index"]) and pd.isna(found["matched_by"]) and pd.isna(found["remedy"])
     empty = blame(make_scan([]), image)
     assert len(empty) == 0 and list(empty.columns)[-len(BLAME_COLUMNS) :] == list(BLAME_COLUMNS)
 
@@ -154,7 +154,7 @@ def test_the_layer_that_wrote_a_record_last_is_not_the_layer_of_all_its_packages
         report.add("vulnerability", "CVE-1", package=name, type=kind, path=f"/{path.decode()}", diff_id=digest)
     found = blame(make_scan([("x", report)]), image, base=base)
     assert found["layer_index"].fillna(-1).tolist() == [0, 1, -1, 0]
-    assert found["how"].fillna("").tolist() == ["package", "package", "", "diff_id"]
+    assert found["matched_by"].fillna("").tolist() == ["package", "package", "", "diff_id"]
     assert found["origin"].fillna("").tolist() == ["base", "own", "", "base"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from imagelab.core.errors import ScanFormatError
 from imagelab.security.scans.findings import Report
 from imagelab.security.scans.reader import make_scan, read_scan
-from imagelab.security.suppress import SET_ASIDE_COLUMNS, set_aside, suppress
+from imagelab.security.suppress import SUPPRESSED_COLUMNS, suppress, suppressed
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def left(scan, tmp_path, name, content, **options):
     path = tmp_path / name
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     kept = suppress(scan, path, **options)
-    assert len(kept) + len(kept.attrs["set_aside"]) == len(scan) and list(kept.columns) == list(scan.columns)
+    assert len(kept) + len(kept.attrs["suppressed"]) == len(scan) and list(kept.columns) == list(scan.columns)
     return kept
 
 
@@ -44,9 +44,9 @@ def test_trivyignore(scan, tmp_path):
     content = "# comment\n\nCVE-1\nCVE-2 exp:2024-01-01\nCVE-3 exp:2030-01-01\nDS002 exp:2030-13-01\ngithub-pat\n"
     kept = left(scan, tmp_path, ".trivyignore", content, on=date(2025, 1, 1))
     assert list(kept["id"]) == ["CVE-2", "DS002"]
-    hidden = set_aside(kept)
-    assert list(hidden.columns) == list(SET_ASIDE_COLUMNS) and list(hidden["id"]) == ["CVE-1", "CVE-3", "github-pat"]
-    assert len(suppress(scan)) == len(scan) and len(set_aside(scan)) == 0
+    hidden = suppressed(kept)
+    assert list(hidden.columns) == list(SUPPRESSED_COLUMNS) and list(hidden["id"]) == ["CVE-1", "CVE-3", "github-pat"]
+    assert len(suppress(scan)) == len(scan) and len(suppressed(scan)) == 0
 
 
 def test_trivyignore_yaml(scan, tmp_path):
@@ -71,7 +71,7 @@ nonsense: [1, null]
 """
     kept = left(scan, tmp_path, "ignore.yaml", content)
     assert list(kept["id"]) == ["CVE-2", "CVE-3", "github-pat"]
-    assert set_aside(kept)["reason"].iloc[0] == "ignored: not reachable"
+    assert suppressed(kept)["reason"].iloc[0] == "ignored: not reachable"
 
 
 def vex(*statements):
@@ -103,7 +103,7 @@ def test_openvex(scan, tmp_path):
     kept = left(scan, tmp_path, "vex.json", document)
     assert list(kept["id"]) == ["CVE-2", "CVE-3", "DS002", "github-pat"]
     assert kept["status"].iloc[0] == "under_investigation"
-    assert set_aside(kept)["reason"].item() == "not_affected: vulnerable_code_not_in_execute_path"
+    assert suppressed(kept)["reason"].item() == "not_affected: vulnerable_code_not_in_execute_path"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_as_trivy_itself_did(corpus, tmp_path):
     path = tmp_path / "vex.json"
     path.write_text(json.dumps(vex(statement)))
     kept = suppress(shown, path)
-    assert len(kept) == 0 and len(set_aside(kept)) == 2
+    assert len(kept) == 0 and len(suppressed(kept)) == 2
 
 
 @pytest.mark.parametrize(
@@ -185,8 +185,8 @@ def test_a_missing_file_is_refused(scan, tmp_path):
 def test_an_entry_holds_until_its_day_not_on_it(scan, tmp_path):
     content = "vulnerabilities: [{id: CVE-1, expired_at: 2030-01-01}, {id: CVE-2, expired_at: '2030-01-01T12:00:00Z'}]"
     for day, hidden in ((date(2029, 12, 31), 2), (date(2030, 1, 1), 0)):
-        assert len(set_aside(left(scan, tmp_path, "ignore.yaml", content, on=day))) == hidden
-        assert len(set_aside(left(scan, tmp_path, ".trivyignore", "CVE-1 exp:2030-01-01\n", on=day))) == hidden // 2
+        assert len(suppressed(left(scan, tmp_path, "ignore.yaml", content, on=day))) == hidden
+        assert len(suppressed(left(scan, tmp_path, ".trivyignore", "CVE-1 exp:2030-01-01\n", on=day))) == hidden // 2
 
 
 @pytest.mark.parametrize("name", ["DS002", "DS-0002", "AVD-DS-0002"])
@@ -196,7 +196,7 @@ def test_a_check_goes_by_each_of_its_names(tmp_path, name, known):
     report.add("misconfiguration", known, severity="high")
     report.add("vulnerability", known, severity="high")
     scan = make_scan([("scan", report)])
-    hidden = set_aside(left(scan, tmp_path, "ignore.yaml", f"misconfigurations: [{{id: {name}}}]"))
+    hidden = suppressed(left(scan, tmp_path, "ignore.yaml", f"misconfigurations: [{{id: {name}}}]"))
     assert list(hidden["finding"]) == ["misconfiguration"]
 
 
@@ -221,7 +221,7 @@ def test_path_patterns(tmp_path, pattern, hidden):
     report.add("vulnerability", "CVE-2", severity="high", path="sub/a.txt", target="Python")
     scan = make_scan([("scan", report)])
     content = json.dumps({"vulnerabilities": [{"paths": [pattern]}, {"statement": "of nothing"}]})
-    assert list(set_aside(left(scan, tmp_path, "ignore.yaml", content))["id"]) == hidden
+    assert list(suppressed(left(scan, tmp_path, "ignore.yaml", content))["id"]) == hidden
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_what_would_ignore_more_or_less_than_it_says_is_refused(scan, tmp_path, 
 
 def test_a_package_of_another_namespace_is_another_package(scan, tmp_path):
     content = "vulnerabilities: [{id: CVE-1, purls: ['pkg:deb/openssl', 'pkg:deb/ubuntu/openssl']}]"
-    assert len(set_aside(left(scan, tmp_path, "ignore.yaml", content))) == 0
+    assert len(suppressed(left(scan, tmp_path, "ignore.yaml", content))) == 0
 
 
 def test_statements_are_ordered_by_instants_and_attested_documents_are_read(scan, tmp_path):
@@ -252,4 +252,4 @@ def test_statements_are_ordered_by_instants_and_attested_documents_are_read(scan
     about = {"vulnerability": "CVE-1", "products": ["pkg:deb/debian/openssl"]}
     document = vex(about | {"status": "fixed", "timestamp": late}, about | {"status": "affected", "timestamp": early})
     statement = {"_type": "https://in-toto.io/Statement/v1", "predicate": document}
-    assert list(set_aside(left(scan, tmp_path, "vex.json", statement))["reason"]) == ["fixed"]
+    assert list(suppressed(left(scan, tmp_path, "vex.json", statement))["reason"]) == ["fixed"]

@@ -117,9 +117,9 @@ def test_rewrites_by_chmod():
     files = [(f"app/{n}".encode(), "file", b"x" * 500) for n in range(3)]
     image = built([files, files], ["COPY app /app # buildkit", "RUN /bin/sh -c chmod -R 755 /app # buildkit"])
     likely = il.advise(image).iloc[0]
-    assert (likely["rule"], likely["bytes"], likely["sure"]) == ("rewritten-unchanged", 1500, "likely")
+    assert (likely["rule"], likely["bytes"], likely["confidence"]) == ("rewritten-unchanged", 1500, "likely")
     exact = il.advise(image, digests=True).iloc[0]
-    assert (exact["rule"], exact["bytes"], exact["sure"]) == ("rewritten-unchanged", 1500, "exact")
+    assert (exact["rule"], exact["bytes"], exact["confidence"]) == ("rewritten-unchanged", 1500, "exact")
 
 
 def test_accepted_findings_are_counted_apart(tmp_path):
@@ -207,7 +207,7 @@ def test_what_apt_is_said_to_leave_is_what_its_advice_removes():
     kept = [(f"var/cache/debconf/{name}".encode(), "file", b"x" * 5) for name in debconf]
     found = il.advise(built([[*kept, (b"var/cache/apt/archives/a.deb", "file", b"x" * 9)]], ["RUN apt-get # buildkit"]))
     assert found[["rule", "bytes", "files"]].values.tolist() == [["apt-cache", 19, 3]]
-    assert "/var/cache/debconf/*-old" in found["instead"][0]
+    assert "/var/cache/debconf/*-old" in found["suggestion"][0]
 
 
 def test_a_base_among_the_images_is_known_as_in_the_history():

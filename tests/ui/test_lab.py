@@ -214,7 +214,7 @@ def test_the_fleet_explorer_is_used(open_notebook, tmp_path):
     def words(question, pattern=None):
         return f"text={QUESTIONS[question].asks}: {len(il.query_fleet(fleet, question, pattern)):,} rows"
 
-    page.wait_for_selector(words("likeness"))
+    page.wait_for_selector(words("similarity"))
     expect(page.get_by_label("Name", exact=True)).to_be_disabled()
     for question in ("sharing", "layers", "bases"):
         page.get_by_label("Question", exact=True).select_option(index=list(QUESTIONS).index(question))

@@ -115,7 +115,7 @@ class Report:
     format: str
     reference: str | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
-    set_aside: list[dict[str, Any]] = field(default_factory=list)
+    suppressed: list[dict[str, Any]] = field(default_factory=list)
     attrs: dict[str, Any] = field(default_factory=dict)
 
     def add(self, finding: str, id: Any, **row: Any) -> None:
@@ -136,7 +136,7 @@ class Report:
 
     def skip(self, reason: str, **what: Any) -> None:
         """One finding of the file that makes no row."""
-        self.set_aside.append({key: masked(value) for key, value in (what | {"reason": reason}).items()})
+        self.suppressed.append({key: masked(value) for key, value in (what | {"reason": reason}).items()})
 
     def objects(self, values: Any, finding: str) -> Iterator[Object]:
         """The objects of a list; anything else in it is set aside."""

@@ -47,7 +47,7 @@ def read_scan(
         cvss_version, cvss_score, cvss_vector, epss (probability), known_exploited, title, url, published (UTC),
         diff_id, layer_digest. Unknown is ``<NA>``.
         ``attrs``: ``reports`` (per file: file, format, scanner, scanner_version, database_built, image_id, digests
-        … as far as the report has them), ``set_aside`` (a list of dicts: file, reason, finding, id …: what the file
+        … as far as the report has them), ``suppressed`` (a list of dicts: file, reason, finding, id …: what the file
         holds and makes no row). Both are plain data, so that frames with them concatenate and save.
 
     Raises
@@ -73,8 +73,8 @@ def make_scan(reports: list[tuple[str, Report]]) -> pd.DataFrame:
         | report.attrs
         for name, report in reports
     ]
-    set_aside = [{"file": name} | one for name, report in reports for one in report.set_aside]
-    frame.attrs = {"reports": reports_read, "set_aside": set_aside}
+    suppressed = [{"file": name} | one for name, report in reports for one in report.suppressed]
+    frame.attrs = {"reports": reports_read, "suppressed": suppressed}
     return frame
 
 

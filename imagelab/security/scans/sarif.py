@@ -99,7 +99,7 @@ def _result(report: Report, run: Object, result: Object, rule: Object, suppressi
     known = [rule_id or message[:LONGEST], *texts(rule.get("deprecatedIds")), sentence]
     names = re.findall(VULNERABILITY_ID, "\n".join(known), re.I)
     finding = _finding(rule, tags, vulnerable=bool(names or sentence))
-    if why := _set_aside(result, suppressible):
+    if why := _suppressed(result, suppressible):
         report.skip(why, finding=finding, id=rule_id, title=message)
         return
     purls = texts([properties.get("purl"), *sequence(properties.get("purls"))])
@@ -235,7 +235,7 @@ def _title(finding: str, rule: Object, message: str) -> str | None:
     return short or text(mapping(rule, "fullDescription").get("text")) or message
 
 
-def _set_aside(result: Object, suppressible: bool) -> str | None:
+def _suppressed(result: Object, suppressible: bool) -> str | None:
     """Why a result is no finding of this run (SARIF 3.27.9, 3.27.23, 3.27.24), or None."""
     kind = result.get("kind", "fail")
     if kind in ("pass", "notApplicable", "informational"):

@@ -81,7 +81,7 @@ def test_every_file_is_read_whole_or_refused_by_name(corpus):
             continue
         scan = read_scan(path)
         read += 1
-        assert len(scan) + len(scan.attrs["set_aside"]) == count_findings(json.loads(path.read_bytes())), name
+        assert len(scan) + len(scan.attrs["suppressed"]) == count_findings(json.loads(path.read_bytes())), name
         assert list(scan.columns) == list(FINDINGS_COLUMNS), name
         assert scan["severity"].cat.ordered and list(scan["severity"].cat.categories) == list(SEVERITIES)
         assert scan["id"].notna().all() and scan["scanner"].notna().all()
@@ -118,7 +118,7 @@ def test_trivy_fields(corpus):
     assert first["diff_id"] == "sha256:03901b4a2ea88eeaad62dbe59b072b28b6efa00491962b8741081c5df50c65e0"
     assert first["published"] == pd.Timestamp("2019-09-10T17:15Z")
     assert scan.attrs["reports"][0]["distribution"] == "alpine 3.10.2"
-    suppressed = read_scan(corpus / "scans/trivy/npm-with-suppressed.json").attrs["set_aside"]
+    suppressed = read_scan(corpus / "scans/trivy/npm-with-suppressed.json").attrs["suppressed"]
     assert [one["id"] for one in suppressed] == ["CVE-2017-16137"]
     assert (
         suppressed[0]["reason"] == "suppressed by Trivy: not_affected, vulnerable_code_not_in_execute_path, ./vex.json"

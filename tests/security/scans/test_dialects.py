@@ -251,7 +251,7 @@ def test_spdx_3_as_syft_writes_it(scan_of):
     ]
     scan = scan_of({"@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld", "@graph": graph})
     assert list(scan["package"]) == ["bash"] and list(scan["path"]) == ["/var/lib/dpkg/status"]
-    assert [one["id"] for one in scan.attrs["set_aside"]] == ["image"]
+    assert [one["id"] for one in scan.attrs["suppressed"]] == ["image"]
     report = scan.attrs["reports"][0]
     assert (report["scanner"], report["scanner_version"], report["scanned"]) == (
         "syft",
@@ -299,8 +299,8 @@ def test_a_scan_that_failed_is_not_silently_clean(scan_of):
         {"tool": {"driver": {"name": "b"}}, "results": [], "invocations": [{"executionSuccessful": False}]},
         {"tool": {"driver": {"name": "c"}}, "results": [], "invocations": [{"executionSuccessful": True}]},
     ]
-    aside = scan_of({"version": "2.1.0", "runs": runs}).attrs["set_aside"]
+    aside = scan_of({"version": "2.1.0", "runs": runs}).attrs["suppressed"]
     assert [(one["finding"], one["id"]) for one in aside] == [("run", "a"), ("run", "b")]
     document = gitlab()
     document["scan"]["status"], document["vulnerabilities"] = "failure", []
-    assert [one["reason"][:15] for one in scan_of(document).attrs["set_aside"]] == ["the scan failed"]
+    assert [one["reason"][:15] for one in scan_of(document).attrs["suppressed"]] == ["the scan failed"]

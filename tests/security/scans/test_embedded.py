@@ -7,7 +7,7 @@ import json
 import pytest
 
 import imagelab as il
-from imagelab.security.suppress import set_aside, suppress
+from imagelab.security.suppress import suppress, suppressed
 
 SCANS = il.data_path("scans")
 REPORTS = sorted(path.name for path in SCANS.glob("*") if path.name.endswith((".json", ".sarif", ".json.gz")))
@@ -17,7 +17,7 @@ NOT_REPORTS = {"containers.json", "service-slim.openvex.json"}
 @pytest.mark.parametrize("name", [name for name in REPORTS if name not in NOT_REPORTS])
 def test_every_report_reads(name):
     scan = il.read_scan(SCANS / name)
-    assert len(scan) and not scan.attrs["set_aside"]
+    assert len(scan) and not scan.attrs["suppressed"]
 
 
 @pytest.mark.parametrize("name", ["service-full", "service-slim", "service-distroless"])
@@ -25,7 +25,7 @@ def test_reports_of_facts_are_of_the_embedded_images(name):
     scan, image = il.read_scan(SCANS / f"{name}.facts.trivy.json"), il.load_image(f"example:{name}")
     assert scan.attrs["reports"][0]["scanner_version"].endswith("not a scan")
     found = il.blame(scan, image)
-    assert set(found["how"]) == {"diff_id"}, "make data/scans again: the snapshots are newer"
+    assert set(found["matched_by"]) == {"diff_id"}, "make data/scans again: the snapshots are newer"
     packages = set(il.packages(image)[["name", "version"]].itertuples(index=False, name=None))
     assert set(scan[["package", "version"]].itertuples(index=False, name=None)) <= packages
 
@@ -33,7 +33,7 @@ def test_reports_of_facts_are_of_the_embedded_images(name):
 def test_the_decision_hides_one_finding():
     scan = il.read_scan(SCANS / "service-slim.facts.trivy.json")
     kept = suppress(scan, SCANS / "service-slim.openvex.json")
-    assert len(kept) == len(scan) - 1 and list(set_aside(kept)["id"]) == ["CVE-2025-66221"]
+    assert len(kept) == len(scan) - 1 and list(suppressed(kept)["id"]) == ["CVE-2025-66221"]
 
 
 def test_what_recorded_containers_could_do_is_what_is_said_of_them():

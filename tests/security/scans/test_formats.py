@@ -16,7 +16,7 @@ from imagelab.security.scans.findings import cvss, severity
 from imagelab.security.scans.reader import make_scan, parse_report, read_scan
 
 
-def test_trivy_damaged_and_passed_are_set_aside(scan_of):
+def test_trivy_damaged_and_passed_are_suppressed(scan_of):
     result = {
         "Target": "image",
         "Misconfigurations": [{"ID": "DS001", "Status": "PASS"}, {"ID": "DS002", "Status": "FAIL", "Severity": "LOW"}],
@@ -24,7 +24,7 @@ def test_trivy_damaged_and_passed_are_set_aside(scan_of):
     }
     scan = scan_of({"SchemaVersion": 2, "ArtifactName": "a", "Results": [result, "nonsense"]})
     assert list(scan["id"]) == ["DS002"]
-    reasons = [one["reason"] for one in scan.attrs["set_aside"]]
+    reasons = [one["reason"] for one in scan.attrs["suppressed"]]
     assert len(reasons) == 5 and any("PASS" in reason for reason in reasons)
 
 
@@ -49,7 +49,7 @@ def test_grype_ignored_and_known_exploited(scan_of):
         and row["status"] == "will_not_fix"
         and row["aliases"] == "CVE-2024-1"
     )
-    assert "tested" in scan.attrs["set_aside"][0]["reason"]
+    assert "tested" in scan.attrs["suppressed"][0]["reason"]
 
 
 def test_one_scout_rule_of_two_packages_makes_two_rows(scan_of):
@@ -101,7 +101,7 @@ def test_sarif_generalities(scan_of):
     scan = scan_of({"version": "2.1.0", "runs": [run]})
     assert list(scan["id"]) == ["R1", "R2"] and list(scan["severity"]) == ["low", "high"]
     assert scan["title"].iloc[0] == "bad port" and scan["path"].iloc[1] == "Dockerfile:7"
-    assert [one["reason"] for one in scan.attrs["set_aside"]] == [
+    assert [one["reason"] for one in scan.attrs["suppressed"]] == [
         "SARIF kind: pass",
         "suppressed: fine",
         "absent from this run (SARIF baseline)",
@@ -131,7 +131,7 @@ def test_cyclonedx_vex_links_and_files(scan_of):
     )
     assert list(scan["finding"]) == ["package", "vulnerability", "vulnerability"]
     assert list(scan["package"]) == ["@a/p", "@a/p", "app"] and scan["fixed_version"].iloc[1] == "2.0"
-    assert len(scan.attrs["set_aside"]) == 2
+    assert len(scan.attrs["suppressed"]) == 2
 
 
 def test_cyclonedx_without_severities_or_components(scan_of):
@@ -177,7 +177,7 @@ def test_spdx3_security_profile(scan_of):
     ]
     scan = scan_of({"@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld", "@graph": graph})
     assert list(scan["id"]) == ["pkg:apk/alpine/openssl@1", "CVE-2024-1"] and scan["severity"].iloc[1] == "high"
-    assert scan["package"].iloc[1] == "openssl" and "componentNotPresent" in scan.attrs["set_aside"][0]["reason"]
+    assert scan["package"].iloc[1] == "openssl" and "componentNotPresent" in scan.attrs["suppressed"][0]["reason"]
 
 
 def test_gitlab_15_with_vectors(scan_of):
@@ -219,14 +219,14 @@ def test_a_vulnerability_that_names_no_component_is_of_none(scan_of):
     assert scan_of(document)["package"].fillna("").tolist() == ["a", "b", ""]
 
 
-def test_secrets_are_masked_in_what_is_set_aside_too(scan_of):
+def test_secrets_are_masked_in_what_is_suppressed_too(scan_of):
     token = "ghp_" + "abcdefghij" * 4
     results = [
         {"ruleId": "r", "message": {"text": f"found {token}"}, "suppressions": [{"justification": f"old {token}"}]}
     ]
     run = {"tool": {"driver": {"name": "x"}}, "results": results, "properties": {"imageName": f"x:{token}@h.example/a"}}
     scan = scan_of({"version": "2.1.0", "runs": [run]})
-    assert scan.attrs["set_aside"] and token not in str(scan.attrs)
+    assert scan.attrs["suppressed"] and token not in str(scan.attrs)
     hadolint = [{"code": "DL1", "level": "info", "line": 1, "message": "m", "file": f"https://u:{token}@h.example/x"}]
     assert token not in scan_of(hadolint).to_csv()
 
