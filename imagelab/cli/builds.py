@@ -8,31 +8,28 @@ from typing import Annotated
 import typer
 
 import imagelab as il
-from imagelab.build.context import find_dockerfile
-from imagelab.cli.app import app
-from imagelab.cli.output import Form, Json, Markdown, Rows, form, pairs, print_frames
+from imagelab.cli.output import Answer
+from imagelab.cli.verb import pairs, verb
 
 Directory = Annotated[Path, typer.Argument(help="The build context.")]
-File = Annotated[Path | None, typer.Option("-f", "--file", help="The Dockerfile, where it has another name.")]
-Log = Annotated[Path | None, typer.Option("--log", help="A log of a build that ran the steps: prices them.")]
+File = Annotated[Path | None, typer.Option("-f", "--file", help="The Dockerfile, if it has another name.")]
+Log = Annotated[Path | None, typer.Option("--log", help="A log of a build that ran the steps: adds their seconds.")]
 
 
-@app.command("plan-build")
+@verb()
 def plan_build(
     directory: Directory,
-    changed: Annotated[
-        list[str] | None, typer.Option("--changed", help="A path that is edited; may be repeated.")
-    ] = None,
-    after: Annotated[Path | None, typer.Option("--after", help="The next build's context instead.")] = None,
+    changed: Annotated[list[str] | None, typer.Option(help="A path that is edited; may be repeated.")] = None,
+    after: Annotated[Path | None, typer.Option(help="The next build's context, in place of --changed.")] = None,
     file: File = None,
     args: Annotated[list[str] | None, typer.Option("--build-arg", help="NAME=VALUE; may be repeated.")] = None,
-    args_after: Annotated[list[str] | None, typer.Option("--build-arg-after", help="For the next build.")] = None,
-    target: Annotated[str | None, typer.Option("--target", help="The stage to build.")] = None,
+    args_after: Annotated[
+        list[str] | None, typer.Option("--build-arg-after", help="The same for the next build.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="The stage to build.")] = None,
     log: Log = None,
-    as_json: Json = False,
-    as_markdown: Markdown = False,
-) -> None:
-    """Say what the next build repeats, and why, with the present one in the cache."""
+) -> Answer:
+    """Predict which steps the next build repeats, and why, if the present build is in the cache."""
     plan = il.plan_build(
         directory,
         changed or (),
@@ -44,46 +41,35 @@ def plan_build(
         log=log,
     )
     columns = ["stage", "step", "instruction", "arguments", "hit", "certain", "reason", "seconds"]
-    print_frames({"plan": plan}, form(as_json, as_markdown), columns={"plan": columns})
+    return Answer({"plan": plan}, shown={"plan": plan[columns]})
 
 
-@app.command("build-log")
+@verb(rows=100)
 def build_log(
-    file: Annotated[Path, typer.Argument(help="rawjson, plain or the classic builder's text.")],
-    rows: Rows = 100,
-    as_json: Json = False,
-    as_markdown: Markdown = False,
-) -> None:
-    """Read a build's log: its steps, what they took, what came from the cache."""
+    file: Annotated[Path, typer.Argument(help="A build's log: rawjson, plain, or the classic builder's text.")],
+) -> Answer:
+    """Read a build's log: its steps, how long each took, which ones came from the cache."""
+    steps = il.read_build_log(file)
     columns = ["stage", "step", "instruction", "arguments", "duration", "cached", "status", "bytes"]
-    frames = {"steps": il.read_build_log(file)}
-    print_frames(frames, form(as_json, as_markdown), rows=rows, columns={"steps": columns})
+    return Answer({"steps": steps}, shown={"steps": steps[columns]})
 
 
-@app.command()
-def context(
-    directory: Directory, file: File = None, rows: Rows = 20, as_json: Json = False, as_markdown: Markdown = False
-) -> None:
-    """List a build context: what is sent, what is held back by which rule, and what no COPY uses."""
-    frame = il.build_context(directory, file)
-    how = form(as_json, as_markdown)
-    sizes = il.context_sizes(frame)
-    if how is not Form.JSON:
-        frame = frame[~frame["ignored"]].nlargest(rows, "size")[["path", "size", "copied"]]
-    print_frames({"directories": sizes, "paths" if how is Form.JSON else "largest paths sent": frame}, how, rows=rows)
+@verb(rows=20)
+def context(directory: Directory, file: File = None) -> Answer:
+    """List a build context: what is sent, what each .dockerignore rule leaves out, and what no COPY uses."""
+    paths = il.build_context(directory, file)
+    sizes = il.context_sizes(paths)
+    sent = paths[~paths["ignored"]].sort_values("size", ascending=False, kind="stable")
+    largest = sent[["path", "size", "copied"]]
+    return Answer({"directories": sizes, "paths": paths}, shown={"directories": sizes, "largest paths sent": largest})
 
 
-@app.command("advise-build")
-def advise_build(
-    directory: Directory,
-    file: File = None,
-    log: Log = None,
-    rows: Rows = 20,
-    as_json: Json = False,
-    as_markdown: Markdown = False,
-) -> None:
-    """Say what makes rebuilds slow, and what to write instead."""
+@verb(rows=20)
+def advise_build(directory: Directory, file: File = None, log: Log = None) -> Answer:
+    """List what makes rebuilds slow, and what to write instead."""
+    from imagelab.build.context import find_dockerfile
+
     root, dockerfile = find_dockerfile(directory, file)
-    frames = {"advice": il.advise_build(dockerfile, root, log)}
+    advice = il.advise_build(dockerfile, root, log)
     columns = ["line", "rule", "what", "seconds", "confidence", "suggestion"]
-    print_frames(frames, form(as_json, as_markdown), rows=rows, columns={"advice": columns})
+    return Answer({"advice": advice}, shown={"advice": advice[columns]})

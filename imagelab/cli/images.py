@@ -1,120 +1,110 @@
-"""Verbs on images: show, waste, compare, advise, check, snapshot, cache."""
+"""Verbs on images: images, show, waste, advise, compare, check, snapshot, cache."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 import imagelab as il
 from imagelab.cli.app import app
-from imagelab.cli.output import Form, Json, Markdown, Rows, form, print_frames
-from imagelab.core.frames import format_bytes
-from imagelab.images.layers.cache import cache_info, clear_cache
+from imagelab.cli.output import Answer
+from imagelab.cli.verb import verb
 
 Image = Annotated[
-    str, typer.Argument(help="A name in the engine, a path, or TRANSPORT:…; example:NAME for embedded data.")
+    str,
+    typer.Argument(
+        help="A name in the engine, a path, or TRANSPORT:…; example:NAME for an image of the embedded data."
+    ),
 ]
 
 
-@app.command()
-def images(as_json: Json = False, as_markdown: Markdown = False) -> None:
+@verb()
+def images() -> Answer:
     """List the engine's images."""
-    print_frames({"images": il.list_images()}, form(as_json, as_markdown))
+    return Answer({"images": il.list_images()})
 
 
-@app.command()
-def show(image: Image, as_json: Json = False, as_markdown: Markdown = False) -> None:
-    """Show an image: how big, how efficient, and what each step added."""
+@verb()
+def show(image: Image) -> Answer:
+    """Show an image: how big it is, how efficient, and what each step added."""
+    import pandas as pd
+
     loaded = il.load_image(image)
-    efficiency = il.efficiency(loaded)
-    history = il.history(loaded)[
-        ["step", "layer_index", "instruction", "arguments", "size", "content_size", "disk_usage"]
-    ]
     names = ["reference", "platform", "image_id", "manifest_digest"]
     identity = pd.DataFrame({"fact": names, "value": [getattr(loaded, name) for name in names]})
-    print_frames({"image": identity, "efficiency": efficiency, "history": history}, form(as_json, as_markdown))
+    columns = ["step", "layer_index", "instruction", "arguments", "size", "content_size", "disk_usage"]
+    return Answer({"image": identity, "efficiency": il.efficiency(loaded), "history": il.history(loaded)[columns]})
 
 
-@app.command()
+@verb(rows=20)
 def waste(
     image: Image,
-    digests: Annotated[bool, typer.Option("--digests", help="Compare contents: tell rewrites from changes.")] = False,
-    rows: Rows = 20,
-    as_json: Json = False,
-    as_markdown: Markdown = False,
-) -> None:
-    """List the bytes that no container sees, and the instructions to blame."""
+    digests: Annotated[
+        bool, typer.Option("--digests", help="Compare contents: tell rewritten files from changed ones.")
+    ] = False,
+) -> Answer:
+    """List the wasted bytes: files that are stored and hidden, with the instructions that did it."""
+    from imagelab.core.frames import format_bytes
+
     loaded = il.load_image(image)
-    ledger = il.waste(loaded, digests="copies" if digests else False)
-    how = form(as_json, as_markdown)
-    if how is Form.TEXT:
-        typer.echo(f"{format_bytes(ledger['bytes'].sum())} wasted in {len(ledger)} file copies of {loaded.reference}\n")
-    print_frames({"waste": ledger.drop(columns="reference")}, how, rows=rows)
+    ledger = il.waste(loaded, digests="copies" if digests else False).drop(columns="reference")
+    total = format_bytes(ledger["bytes"].sum())
+    return Answer({"waste": ledger}, summary=f"{total} wasted in {len(ledger)} file copies of {loaded.reference}")
 
 
-@app.command()
+@verb(rows=20)
 def advise(
     image: Image,
     digests: Annotated[bool, typer.Option("--digests", help="Compare contents too.")] = False,
     accepted: Annotated[Path | None, typer.Option(help="A TOML file of accepted findings.")] = None,
-    rows: Rows = 20,
-    as_json: Json = False,
-    as_markdown: Markdown = False,
-) -> None:
-    """Say what could be left out, and what to write instead."""
+) -> Answer:
+    """List what can be left out of an image, and what to write instead."""
+    from imagelab.core.frames import format_bytes
+
     advice = il.advise(image, digests=digests, accepted=accepted)
     columns = ["rule", "what", "confidence", "layer_index", "instruction", "from_base", "suggestion", "accepted"]
-    how = form(as_json, as_markdown)
-    print_frames({"advice": advice}, how, rows=rows, columns={"advice": columns})
-    if how is not Form.JSON:
-        shares = (advice[~advice["accepted"]], advice[advice["accepted"]])
-        still_open, apart = (f"{len(share)} ({format_bytes(share['bytes'].sum())})" for share in shares)
-        typer.echo(f"findings open: {still_open}; accepted: {apart}")
+    parts = (advice[~advice["accepted"]], advice[advice["accepted"]])
+    still_open, set_apart = (f"{len(part)} ({format_bytes(part['bytes'].sum())})" for part in parts)
+    return Answer(
+        {"advice": advice},
+        shown={"advice": advice[columns]},
+        summary=f"findings open: {still_open}; accepted: {set_apart}",
+    )
 
 
-@app.command()
+@verb(rows=20)
 def compare(
     before: Image,
     after: Image,
     digests: Annotated[bool, typer.Option("--digests", help="Compare contents, not only sizes.")] = False,
-    rows: Rows = 20,
-    as_json: Json = False,
-    as_markdown: Markdown = False,
-) -> None:
-    """Compare two images: layers that they share, files that changed."""
+) -> Answer:
+    """Compare two images: the layers they share, the files that changed."""
     loaded = [il.load_image(before), il.load_image(after)]
     sharing = il.compare_layers(loaded)
     changes = il.compare_files(*loaded, digests=digests)
-    how = form(as_json, as_markdown)
-    if how is not Form.JSON:
-        changes = changes[["change", "why", "path", "delta", "instruction_after"]].rename(
-            columns={"delta": "delta_bytes"}
-        )
-    print_frames({"layers": sharing, "files": changes}, how, rows=rows)
+    columns = ["change", "why", "path", "delta", "instruction_after"]
+    return Answer({"layers": sharing, "files": changes}, shown={"layers": sharing, "files": changes[columns]})
 
 
-@app.command()
+@verb()
 def check(
     image: Image,
     max_size: Annotated[str | None, typer.Option(help="Stored bytes, such as 200MB.")] = None,
     max_layers: Annotated[int | None, typer.Option(help="Number of layers.")] = None,
-    min_efficiency: Annotated[float | None, typer.Option(help="Visible ÷ stored, 0 to 1.")] = None,
+    min_efficiency: Annotated[float | None, typer.Option(help="Visible ÷ stored bytes, 0 to 1.")] = None,
     max_wasted: Annotated[str | None, typer.Option(help="Wasted bytes, such as 10MB.")] = None,
     against: Annotated[str | None, typer.Option(help="An earlier build: an image or a snapshot.")] = None,
-    max_growth: Annotated[str | None, typer.Option(help="Growth since then, such as 5MB.")] = None,
+    max_growth: Annotated[str | None, typer.Option(help="Growth since the earlier build, such as 5MB.")] = None,
     dive_ci: Annotated[Path | None, typer.Option(help="A .dive-ci file: dive's rules on dive's numbers.")] = None,
     scan: Annotated[list[Path] | None, typer.Option(help="A scanner's report, for --fail-on; may be repeated.")] = None,
     fail_on: Annotated[
-        str | None, typer.Option(help="No finding of this severity or worse: low, medium, high …")
+        str | None, typer.Option(help="Allow no finding of this severity or worse: low, medium, high …")
     ] = None,
-    only_fixed: Annotated[bool, typer.Option("--only-fixed", help="Of those, count what an update would fix.")] = False,
-    as_json: Json = False,
-    as_markdown: Markdown = False,
-) -> None:
-    """Hold an image against limits: a line for each, exit code 1 where one does not hold."""
+    only_fixed: Annotated[bool, typer.Option("--only-fixed", help="Count only findings that an update fixes.")] = False,
+) -> Answer:
+    """Check an image against limits: one line for each, exit code 1 if one is exceeded."""
     result = il.check_limits(
         image,
         max_size=max_size,
@@ -128,14 +118,9 @@ def check(
         fail_on=fail_on,
         only_fixed=only_fixed,
     )
-    how = form(as_json, as_markdown)
-    if how is Form.TEXT:
-        for row in result.itertuples():
-            typer.echo(f"{'ok  ' if row.passed else 'FAIL'}  {row.message}")
-    else:
-        print_frames({"check": result}, how, columns={"check": ["rule", "passed", "message"]})
-    if not result["passed"].all():
-        raise typer.Exit(1)
+    shown = result[["message"]].copy()
+    shown.insert(0, "result", result["passed"].map({True: "ok", False: "FAIL"}))
+    return Answer({"check": result}, shown={"check": shown}, failed=bool((~result["passed"]).any()))
 
 
 @app.command()
@@ -144,28 +129,33 @@ def snapshot(
     output: Annotated[Path, typer.Option("-o", "--output", help="The Parquet file to write.")],
     digests: Annotated[bool, typer.Option("--digests", help="Also hash the files' contents.")] = False,
 ) -> None:
-    """Take a snapshot: an image's facts and file listing in one Parquet file."""
+    """Take a snapshot: save an image's config and file listing in one Parquet file."""
+    from imagelab.core.frames import format_bytes
+
     path = il.save_snapshot(image, output, digests=digests)
     typer.echo(f"{path}: {format_bytes(path.stat().st_size)}")
 
 
-cache_app = typer.Typer(help="The cache of layer listings.", no_args_is_help=True)
+cache_app = typer.Typer(help="Inspect or clear the cache of layer listings.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
 
 
-@cache_app.command("info")
-def info(as_json: Json = False) -> None:
-    """Show where the cache is and how much it holds."""
+@verb(group=cache_app)
+def info() -> Answer:
+    """Show where the cache is and how large it is."""
+    import pandas as pd
+
+    from imagelab.images.layers.cache import cache_info
+
     folder, entries, size = cache_info()
-    place = str(folder or "(turned off)")
-    if as_json:
-        facts = pd.DataFrame([{"folder": place, "entries": entries, "size": size}])
-        print_frames({"cache": facts}, Form.JSON)
-    else:
-        typer.echo(f"folder: {place}\nentries: {entries}\nsize: {format_bytes(size)}")
+    return Answer(
+        {"cache": pd.DataFrame([{"folder": str(folder or "(turned off)"), "entries": entries, "size": size}])}
+    )
 
 
-@cache_app.command("clear")
+@cache_app.command()
 def clear() -> None:
-    """Forget every listing."""
-    typer.echo(f"{clear_cache()} entries forgotten")
+    """Delete every listing."""
+    from imagelab.images.layers.cache import clear_cache
+
+    typer.echo(f"{clear_cache()} entries deleted")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import re
 import subprocess
-import textwrap
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +15,8 @@ import typer
 
 import imagelab as il
 from imagelab.cli.app import app
-from imagelab.cli.output import Form, Json, Markdown, form, pairs, print_frames
+from imagelab.cli.output import Answer
+from imagelab.cli.verb import pairs, verb
 from imagelab.core.errors import ImagelabError, ImageNotFound
 from imagelab.course.claims import VERDICTS, verdict
 
@@ -55,24 +55,14 @@ def _comment(path: Path, word: str) -> str:
     return re.sub(r"\n#\s+", " ", found[1]) if found else ""
 
 
-@lab_app.command("list")
-def list_(as_json: Json = False, as_markdown: Markdown = False) -> None:
+@verb("list", group=lab_app)
+def list_() -> Answer:
     """List the recipes: what each variant shows, and the engine it needs."""
     rows = [
         (path.parts[-3], path.parts[-2], _comment(path, "what this shows"), _comment(path, "engine"))
         for path in _variants()
     ]
-    frame = pd.DataFrame(rows, columns=["name", "variant", "shows", "engine"])
-    if form(as_json, as_markdown) is not Form.TEXT:
-        print_frames({"recipes": frame}, form(as_json, as_markdown))
-        return
-    usual = frame["engine"].mode()[0]
-    for name, variants in frame.groupby("name"):
-        typer.echo(name)
-        for row in variants.itertuples():
-            text = row.shows if row.engine == usual else f"{row.shows} Engine: {row.engine}."
-            typer.echo(textwrap.fill(text, 110, initial_indent=f"  {row.variant:<18} ", subsequent_indent=" " * 21))
-    typer.echo(f"\nEngine, if nothing else is said: {usual}. Next: imagelab lab build NAME")
+    return Answer({"recipes": pd.DataFrame(rows, columns=["name", "variant", "shows", "engine"])})
 
 
 @lab_app.command()
@@ -104,18 +94,16 @@ def build(
     typer.echo(f"Next: imagelab lab measure {name}")
 
 
-@lab_app.command()
-def measure(name: Name, as_json: Json = False, as_markdown: Markdown = False) -> None:
-    """Say whether the recorded result holds on your engine: what each variant saves, exit code 1 where not."""
-    frame = _measured(name)
-    print_frames({"measured": frame}, form(as_json, as_markdown))
-    if form(as_json, as_markdown) is Form.TEXT:
-        typer.echo(
-            "Bytes of files stored less than by the first variant (within a tenth it holds, a factor of two in part), and\n"
-            "the rules of `imagelab harden` that it puts right: recorded, and here."
-        )
-    if frame["verdict"].eq("does not hold").any():
-        raise typer.Exit(1)
+@verb(group=lab_app)
+def measure(name: Name) -> Answer:
+    """Compare what each variant saves on your engine with the recorded result; exit code 1 if it differs."""
+    measured = _measured(name)
+    return Answer(
+        {"measured": measured},
+        summary="File bytes saved compared with the first variant (within 10 %: confirmed; within 2×: partly), and the\n"
+        "rules of `imagelab harden` that the variant fixes: as recorded, and on this engine.",
+        failed=bool(measured["verdict"].eq("does not hold").any()),
+    )
 
 
 def _measured(name: str) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from imagelab.cli.app import app
-from imagelab.cli.output import pairs
+from imagelab.cli.verb import pairs
 from imagelab.core.errors import ImagelabError
 
 

@@ -8,68 +8,59 @@ from typing import Annotated
 import typer
 
 import imagelab as il
-from imagelab.cli.app import app
-from imagelab.cli.output import Form, Json, Markdown, Rows, form, print_frames
+from imagelab.cli.output import Answer
+from imagelab.cli.verb import verb
 
 Report = Annotated[Path, typer.Argument(help="A scanner's report.")]
 
 
-@app.command()
+@verb(rows=30)
 def scan(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE…", help="Reports: Trivy, Grype, SARIF, GitLab, SBOMs, hadolint.")
     ],
-    ignore: Annotated[
-        list[Path] | None, typer.Option("--ignore", help="OpenVEX or .trivyignore; may be repeated.")
-    ] = None,
+    ignore: Annotated[list[Path] | None, typer.Option(help="OpenVEX or .trivyignore; may be repeated.")] = None,
     image: Annotated[
-        str | None, typer.Option("--image", help="The image that was scanned: blame its instructions.")
+        str | None, typer.Option(help="The image that was scanned: shows which instruction introduced each finding.")
     ] = None,
-    rows: Rows = 30,
-    as_json: Json = False,
-    as_markdown: Markdown = False,
-) -> None:
-    """Read scanners' reports; with the image, say which instruction let each finding in."""
+) -> Answer:
+    """Read scanners' reports; with the image, name the instruction that introduced each finding."""
     findings = il.read_scan(files)
     if ignore:
         findings = il.suppress(findings, *ignore)
-    aside = il.suppressed(findings)
+    suppressed = il.suppressed(findings)
     if image is not None:
         findings = il.blame(findings, image)
+    findings = findings.sort_values("severity", ascending=False, kind="stable")
     counts = findings.groupby(["finding", "severity"], observed=True).size().rename("count").reset_index()
-    frames = {"counts": counts, "findings": findings.sort_values("severity", ascending=False, kind="stable")}
-    if len(aside):
-        frames["set aside"] = aside
     columns = ["severity", "id", "package", "version", "fixed_version", "title"]
     columns += ["instruction", "remedy"] if image is not None else []
-    print_frames(frames, form(as_json, as_markdown), rows=rows, columns={"findings": columns})
+    more = {"suppressed": suppressed} if len(suppressed) else {}
+    return Answer(
+        {"counts": counts, "findings": findings, **more},
+        shown={"counts": counts, "findings": findings[columns], **more},
+    )
 
 
-@app.command("compare-scans")
-def compare_scans(
-    before: Report, after: Report, rows: Rows = 30, as_json: Json = False, as_markdown: Markdown = False
-) -> None:
-    """Compare two scans: what is new, fixed, changed."""
+@verb(rows=30)
+def compare_scans(before: Report, after: Report) -> Answer:
+    """Compare two scans: which findings are new, fixed or changed."""
     changes = il.compare_scans(il.read_scan(before), il.read_scan(after))
     counts = changes.groupby("change", observed=False).size().rename("count").reset_index()
     columns = ["change", "id", "package", "version_before", "version_after", "severity_before", "severity_after"]
-    frames = {"counts": counts, "findings": changes}
-    print_frames(frames, form(as_json, as_markdown), rows=rows, columns={"findings": columns})
+    return Answer({"counts": counts, "findings": changes}, shown={"counts": counts, "findings": changes[columns]})
 
 
-@app.command()
+@verb(rows=60)
 def harden(
     subject: Annotated[str, typer.Argument(metavar="IMAGE", help="An image of any source, or container:NAME.")],
-    everything: Annotated[bool, typer.Option("--all", help="Show what passed too.")] = False,
-    rows: Rows = 60,
-    as_json: Json = False,
-    as_markdown: Markdown = False,
-) -> None:
+    passed: Annotated[bool, typer.Option("--all", help="Show rules that passed too.")] = False,
+) -> Answer:
     """Check an image or container against hardening rules."""
-    result = il.check_hardening(subject)
-    how = form(as_json, as_markdown)
-    frames = {"rules": result}
-    if how is not Form.JSON:
-        counts = result["result"].value_counts().rename("rules").reset_index()
-        frames = {"counts": counts, "rules": result if everything else result[result["result"] != "passed"]}
-    print_frames(frames, how, rows=rows, columns={"rules": ["result", "rule", "evidence", "advice"]})
+    rules = il.check_hardening(subject)
+    counts = rules["result"].value_counts().rename("rules").reset_index()
+    shown = rules if passed else rules[rules["result"] != "passed"]
+    return Answer(
+        {"counts": counts, "rules": rules},
+        shown={"counts": counts, "rules": shown[["result", "rule", "evidence", "advice"]]},
+    )

@@ -1,0 +1,5 @@
+"""``python -m imagelab``: the command line."""
+
+from imagelab.cli import main
+
+main()
