@@ -1,4 +1,4 @@
-"""What a course section promises and what was measured, and advice beside what it really saved."""
+"""Chart the claims of a course section against measurements, and advice against real savings."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from imagelab.charts import theme
 from imagelab.core.frames import format_bytes
 from imagelab.core.text import escape
 
-# Colour and shape say the same.
+# Colour and shape repeat each other for colour-blind readers.
 VERDICT_MARKS = {
-    "holds": ("#009e73", "square"),
-    "holds in part": ("#e69f00", "diamond"),
-    "does not hold": ("#d55e00", "x"),
-    "not measurable here": ("#9aa1ac", "circle-open"),
+    "confirmed": ("#009e73", "square"),
+    "partly confirmed": ("#e69f00", "diamond"),
+    "not confirmed": ("#d55e00", "x"),
+    "not measured": ("#9aa1ac", "circle-open"),
 }
 
 
 def claim_tiles(claims: pd.DataFrame) -> go.Figure:
-    """Every claim as a mark, in the section's order, one row per chapter.
+    """Draw each claim as a mark, one row per chapter, in the order of the section.
 
     Parameters
     ----------
@@ -43,26 +43,26 @@ def claim_tiles(claims: pd.DataFrame) -> go.Figure:
             hovertext=[_claim_hover(row) for row in part.itertuples()],
             hoverinfo="text",
         )
-    judged = claims[claims["verdict"] != "not measurable here"]
-    kept = int((judged["verdict"] == "holds").sum())
+    judged = claims[claims["verdict"] != "not measured"]
+    confirmed = int((judged["verdict"] == "confirmed").sum())
     figure.update_xaxes(tickvals=[1, 5, 10, 15, 20, 25], range=[0.3, shown["place"].max() + 0.7])
     figure.update_yaxes(categoryorder="array", categoryarray=list(shown["chapter"].unique())[::-1])
     figure.update_legends(y=-0.1)
     return theme.titled(
         figure,
-        f"{kept} of the {len(judged)} claims that can be measured hold",
-        "one mark per claim, in the section's order; hover for what it says, what was found and why",
+        f"{confirmed} of the {len(judged)} measured claims are confirmed",
+        "one mark per claim, in the order of the section; hover for statement, measurement and explanation",
         height=460,
     )
 
 
 def claim_ratios(claims: pd.DataFrame) -> go.Figure:
-    """What was measured over what was promised, for claims with a number, on a logarithmic axis.
+    """Draw measured ÷ promised for each claim with a number, on a logarithmic axis.
 
     Parameters
     ----------
     claims : pandas.DataFrame
-        As `imagelab.claims` gives them. Promises of 0, of cases, and sums of the section's own numbers are left out; of a
+        As `imagelab.claims` gives them. Promises of 0, of cases, and sums of the section's own numbers are left out; for a
         range the nearer end counts.
     """
     number = claims["unit"].isin(["bytes", "share", "times"]) & (claims["low"] > 0) & (claims["measured"] > 0)
@@ -94,17 +94,17 @@ def claim_ratios(claims: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(ticks, type="log", title="measured ÷ promised")
     figure.update_yaxes(categoryorder="array", categoryarray=list(shown["label"])[::-1])
     figure.update_legends(y=-0.14)
-    within = int((shown["verdict"] == "holds").sum())
+    within = int((shown["verdict"] == "confirmed").sum())
     return theme.titled(
         figure,
-        f"{within} of {len(shown)} numbers are within a tenth of what was measured",
-        "dark band: within a tenth; light band: within a factor of two",
+        f"{within} of {len(shown)} numbers are within 10 % of the measurement",
+        "dark band: within 10 %; light band: within a factor of two",
         height=150 + 27 * len(shown),
     )
 
 
 def advice_accuracy(verified: pd.DataFrame) -> go.Figure:
-    """Bytes that advice predicted beside those that a rebuild saved, pair by pair.
+    """Draw the bytes that advice predicted beside those that the rebuild saved, pair by pair.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def advice_accuracy(verified: pd.DataFrame) -> go.Figure:
             name=name,
             marker_color=colour,
             hovertext=[
-                theme.hover(row.pair, f"{name}: {format_bytes(getattr(row, column))}", *_why(row))
+                theme.hover(row.pair, f"{name}: {format_bytes(getattr(row, column))}", *_explanation(row))
                 for row in shown.itertuples()
             ],
             hoverinfo="text",
@@ -137,18 +137,18 @@ def advice_accuracy(verified: pd.DataFrame) -> go.Figure:
     figure.update_legends(y=-0.12)
     return theme.titled(
         figure,
-        f"Where a change only leaves files out, {int(removals['close'].sum())} of {len(removals)} predictions are right",
-        "bytes of files, within 2% or 100 kB",
+        f"{int(removals['close'].sum())} of {len(removals)} predictions are right where a change only removes files",
+        "file bytes; right means within 2 % or 100 kB",
         height=140 + 38 * len(shown),
         bytes_axis="x",
         top=float(shown[["measured_bytes", "predicted_bytes"]].max().max()),
     )
 
 
-def _why(row: Any) -> list[str]:
-    return [] if pd.isna(row.why) else [escape(line, 90) for line in row.why.split(". ")]
+def _explanation(row: Any) -> list[str]:
+    return [] if pd.isna(row.explanation) else [escape(line, 90) for line in row.explanation.split(". ")]
 
 
 def _claim_hover(row: Any) -> str:
     found = [f"found: {row.found}"] if pd.notna(row.found) else []
-    return theme.hover(row.says, f"promised: {row.promised}", *found, f"<i>{row.verdict}</i>", *_why(row))
+    return theme.hover(row.statement, f"promised: {row.promised}", *found, f"<i>{row.verdict}</i>", *_explanation(row))

@@ -1,4 +1,4 @@
-"""Advice held against real rebuilds: what it predicts for each recorded pair, and what was saved."""
+"""Compare advice with real rebuilds: the bytes predicted for each recorded pair and the bytes saved."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ VERIFIED_COLUMNS = {
     "measured_bytes": "int64",
     "error_bytes": "int64",
     "close": "bool",
-    "why": "string",
+    "explanation": "string",
 }
 
 
 def verify_advice() -> pd.DataFrame:
-    """What ``il.advise`` predicts for each recorded pair of images, and what the rebuild saved.
+    """Compare what ``il.advise`` predicts for each recorded pair of images with what the rebuild saved.
 
     Returns
     -------
     pandas.DataFrame
-        ``VERIFIED_COLUMNS``, one row per pair ``before`` and ``after``: the ``rules`` that ``after`` follows;
-        ``removal``: it does nothing else but leave files out; ``predicted_bytes``: those rules' findings in ``before``,
-        in layers that are not the base image's; ``measured_bytes``: files' bytes stored before less those stored
-        after; ``error_bytes`` between the two; ``close``: within 2% of what was measured or 100 kB; ``why`` not, or why
-        nothing was predicted.
+        ``VERIFIED_COLUMNS``, one row per pair of ``before`` and ``after``: the ``rules`` that ``after`` follows;
+        ``removal``: whether it only leaves files out; ``predicted_bytes``: the findings of these rules in ``before``,
+        in layers above the base image; ``measured_bytes``: file bytes stored before minus those stored after;
+        ``error_bytes``: the difference between the two; ``close``: within 2 % of the measured bytes or 100 kB;
+        ``explanation``: why a prediction is off or missing.
     """
     applied = tomllib.loads(data_path("claims/advice.toml").read_text(encoding="utf-8"))
     known = set(examples())
@@ -43,11 +43,11 @@ def verify_advice() -> pd.DataFrame:
             continue
         entry = applied[pair]
         found = advise(example(f"{pair}-before"), digests="rewritten-unchanged" in entry["rules"])
-        # What the base stores, only another base leaves out.
-        mine = found["rule"].isin(entry["rules"]) & (
+        # Only another base removes what the base stores.
+        above_base = found["rule"].isin(entry["rules"]) & (
             ~found["from_base"].fillna(False) | (found["rule"] == "heavy-base")
         )
-        predicted, measured = found.loc[mine, "bytes"].sum(), int(saved(f"{pair}-before", f"{pair}-after"))
+        predicted, measured = found.loc[above_base, "bytes"].sum(), int(saved(f"{pair}-before", f"{pair}-after"))
         rows.append(
             {
                 "pair": pair,
@@ -57,7 +57,7 @@ def verify_advice() -> pd.DataFrame:
                 "measured_bytes": measured,
                 "error_bytes": predicted - measured,
                 "close": abs(predicted - measured) <= max(0.02 * abs(measured), 100_000),
-                "why": entry.get("why"),
+                "explanation": entry.get("explanation"),
             }
         )
     return make_frame(rows, VERIFIED_COLUMNS)

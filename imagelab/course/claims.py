@@ -1,4 +1,4 @@
-"""The ledger of claims: what a course section promises, beside what the recorded data say."""
+"""Compare the claims of a course section with what the recorded data show."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ CLAIMS_COLUMNS = {
     "claim": "str",
     "chapter": "str",
     "section": "str",
-    "says": "str",
+    "statement": "str",
     "promised": "str",
     "found": "string",
     "verdict": "category",
-    "why": "str",
-    "how": "string",
+    "explanation": "str",
+    "method": "string",
     "recorded": "string",
     "command": "string",
     "unit": "str",
@@ -29,36 +29,37 @@ CLAIMS_COLUMNS = {
     "high": "Float64",
     "measured": "Float64",
 }
-VERDICTS = ("holds", "holds in part", "does not hold", "not measurable here")
+VERDICTS = ("confirmed", "partly confirmed", "not confirmed", "not measured")
 UNITS = ("bytes", "share", "times", "seconds", "number", "cases")
 
 
 def verdict(low: float, high: float, measured: float | None) -> str:
-    """One rule for every claim: within a tenth of the promise it holds, within a factor of two in part.
+    """Judge a measured number: within 10 % of the promise it is confirmed, within a factor of two partly.
 
     >>> [verdict(50, 100, found) for found in (47, 130, 300, None)]
-    ['holds', 'holds in part', 'does not hold', 'not measurable here']
+    ['confirmed', 'partly confirmed', 'not confirmed', 'not measured']
     """
     if measured is None or pd.isna(measured):
         return VERDICTS[3]
     for tolerance, word in ((1.1, VERDICTS[0]), (2.0, VERDICTS[1])):
-        # 0.9 · low, and not low / 1.1: a tenth of the promise on both sides
+        # 0.9 · low, not low / 1.1: the tolerance is 10 % of the promise on both sides.
         if max(low * (2 - tolerance), low / 2) <= measured <= high * tolerance:
             return word
     return VERDICTS[2]
 
 
 def claims() -> pd.DataFrame:
-    """Every claim of the section that can be checked, with what is measured now in the recorded data.
+    """List every claim of the section that can be checked, with what the recorded data show.
 
     Returns
     -------
     pandas.DataFrame
-        ``CLAIMS_COLUMNS``, one row per claim, in the section's order. ``says`` is the claim in our words, from ``low``
-        to ``high`` in ``unit``: bytes, share (of 1), times, seconds, number, or cases (the share of the cases looked
-        at in which it is so). ``measured`` is in the same unit, ``<NA>`` where nothing recorded can tell: then
-        ``command`` measures it elsewhere. ``promised`` and ``found`` are the same in words. ``how`` it is measured, on
-        which ``recorded`` images, logs, scans or Dockerfiles. ``verdict`` (`verdict`) and ``why``.
+        ``CLAIMS_COLUMNS``, one row per claim, in the section's order. ``statement`` is the claim in our words, with a
+        promise from ``low`` to ``high`` in ``unit``: bytes, share (of 1), times, seconds, number, or cases (the share
+        of the recorded cases in which the statement is true). ``measured`` is in the same unit, ``<NA>`` where the
+        recorded data cannot show it; ``command`` then measures it elsewhere. ``promised`` and ``found`` are the same
+        as text. ``method`` is what is measured, ``recorded`` the images, logs, scans or Dockerfiles that it is measured
+        on. ``verdict`` is that of `verdict`, and ``explanation`` gives the reason.
     """
     entries = tomllib.loads(data_path("claims.toml").read_text(encoding="utf-8"))["claim"]
     frame = make_frame([_row(entry) for entry in entries], CLAIMS_COLUMNS)
@@ -74,17 +75,17 @@ def _row(entry: dict[str, Any]) -> dict[str, Any]:
             f"claim {entry['id']!r}: expected one of the units {', '.join(UNITS)}, and either a command or one of the "
             f"measures {', '.join(sorted(MEASURES))}."
         )
-    measured = None if name is None else float(MEASURES[name](*of))
+    measured = None if name is None else float(MEASURES[name].function(*of))
     return {
         "claim": entry["id"],
         "chapter": entry["chapter"],
         "section": entry["section"],
-        "says": entry["says"],
+        "statement": entry["statement"],
         "promised": _words(low, unit) if low == high else f"{_words(low, unit)} to {_words(high, unit)}",
         "found": None if measured is None else _words(measured, unit),
         "verdict": verdict(low, high, measured),
-        "why": entry["why"],
-        "how": None if name is None else (MEASURES[name].__doc__ or "").split("\n")[0],
+        "explanation": entry["explanation"],
+        "method": None if name is None else MEASURES[name].method,
         "recorded": " ".join(map(str, of)) if name is not None else None,
         "command": entry.get("command"),
         "unit": unit,

@@ -1,4 +1,4 @@
-"""What answers to exercises are judged by: rules over a Dockerfile, and values worked out from recorded data."""
+"""Judge answers to exercises: rules over a Dockerfile, and values computed from the recorded data."""
 
 from __future__ import annotations
 
@@ -44,35 +44,54 @@ class Handed(NamedTuple):
         return (steps["flags"].fillna("") + " " + steps["arguments"]).str.replace(r"\\\s*\n", " ", regex=True)
 
 
+class Rule(NamedTuple):
+    asked: str
+    fault: Callable[[Handed], str | None]
+    """What is wrong with the Dockerfile; None if nothing."""
+
+
+CHECKS: dict[str, Rule] = {}
+
+
+def rule(asked: str) -> Callable[[Callable[[Handed], str | None]], Callable[[Handed], str | None]]:
+    """Register a rule under its function's name, with what it asks for."""
+
+    def register(function: Callable[[Handed], str | None]) -> Callable[[Handed], str | None]:
+        CHECKS[function.__name__] = Rule(asked, function)
+        return function
+
+    return register
+
+
+@rule("The last stage starts from a small base.")
 def small_base(handed: Handed) -> str | None:
-    """The last stage starts from a small base."""
     base = str(handed.chain()["base"].iloc[-1])
     return None if re.search(_SMALL, base) else f"it starts from {base}: is there a smaller one of the family?"
 
 
+@rule("No compiler is installed in the final image.")
 def no_compiler(handed: Handed) -> str | None:
-    """No compiler is installed in the final image."""
     lines = handed.final("RUN")
     found = lines[lines.str.contains(rf"(?:install|add)\b.*{_COMPILERS}")]
     return f"RUN {found.iloc[0].strip()[:80]} is in the final image" if len(found) else None
 
 
+@rule("apt's update, install and cleanup are one RUN.")
 def no_lists(handed: Handed) -> str | None:
-    """apt's update, install and cleanup are one RUN."""
     found = advise_build(handed.context / "Dockerfile").query("rule in ['apt-update-alone', 'apt-cleanup']")
     return f"line {found['line'].iloc[0]}: {found['what'].iloc[0]}" if len(found) else None
 
 
+@rule("pip's downloads do not stay in the final image.")
 def no_pip_cache(handed: Handed) -> str | None:
-    """pip's downloads do not stay in the final image."""
     lines = handed.final("RUN")
     kept = lines[lines.str.contains(_PIP) & ~lines.str.contains(r"--no-cache-dir|--mount=type=cache\S*/pip")]
     off = handed.final("ENV").str.contains(r"\bPIP_NO_CACHE_DIR\b").any()
     return f"RUN {kept.iloc[0].strip()[:80]} keeps them" if len(kept) and not off else None
 
 
+@rule("What is installed reaches the final image, commands included.")
 def commands_arrive(handed: Handed) -> str | None:
-    """What is installed reaches the final image, commands included."""
     copies = handed.final("COPY")
     copies = copies[copies.str.contains("--from=")]
     if not handed.final("RUN").str.contains(_PIP).any() and not len(copies):
@@ -81,8 +100,8 @@ def commands_arrive(handed: Handed) -> str | None:
     return "site-packages are copied alone: the commands in bin are lost" if alone else None
 
 
+@rule("An edit of the code installs nothing again.")
 def install_stays_cached(handed: Handed) -> str | None:
-    """An edit of the code installs nothing again."""
     plan = plan_build(handed.context, handed.edits)
     again = plan[plan["arguments"].str.contains(_PIP) & ~plan["hit"]]
     installs = handed.read.instructions["arguments"].str.contains(_PIP).fillna(False).any()
@@ -91,8 +110,8 @@ def install_stays_cached(handed: Handed) -> str | None:
     return f"line {again['line'].iloc[0]} runs again: {again['reason'].iloc[0]}" if len(again) else None
 
 
+@rule("pip installs with a cache mount on its cache, and uses it.")
 def cache_mount(handed: Handed) -> str | None:
-    """pip installs with a cache mount on its cache, and uses it."""
     steps = handed.read.instructions.query("instruction == 'RUN'")
     text = (steps["flags"].fillna("") + " " + steps["arguments"]).str.replace("\n", " ")
     lines = text[text.str.contains(_PIP)]
@@ -103,26 +122,16 @@ def cache_mount(handed: Handed) -> str | None:
     return "--no-cache-dir leaves the mount empty" if lines.str.contains("--no-cache-dir").any() else None
 
 
+@rule("The container runs as another user than root.")
 def other_user(handed: Handed) -> str | None:
-    """The container runs as another user than root."""
     users = handed.final("USER").str.strip()
     user = users.iloc[-1] if len(users) else ""
     return "it runs as root" if is_root(user) else None
 
 
+@rule("No RUN stores the files a second time for their owner.")
 def no_chown_again(handed: Handed) -> str | None:
-    """No RUN stores the files a second time for their owner."""
     return "RUN chown stores every file again" if handed.final("RUN").str.contains(r"\bchown\b").any() else None
-
-
-CHECKS: dict[str, Callable[[Handed], str | None]] = {
-    check.__name__: check
-    for check in (
-        small_base, no_compiler, no_lists, no_pip_cache, commands_arrive, install_stays_cached, cache_mount, other_user,
-        no_chown_again,
-    )
-}  # fmt: skip
-"""Each says what is wrong, or nothing; the docstring's first line is what is asked for."""
 
 
 def wasted_bytes() -> int:

@@ -188,9 +188,8 @@ def _dockerfile(
         rows = []
         for check_name in one["checks"]:
             rule = CHECKS[check_name]
-            wrong = rule(handed)
-            asked = (rule.__doc__ or "").split("\n")[0]
-            rows.append({"asked": asked, "passed": wrong is None, "said": wrong or "Right.", "judged_by": "model"})
+            wrong = rule.fault(handed)
+            rows.append({"asked": rule.asked, "passed": wrong is None, "said": wrong or "Right.", "judged_by": "model"})
         if engine or (engine is None and text != start(name) and _engine_answers()):
             built = _build(name, one, context, options)
             alone = {"judged_by": "model, since a base image cannot be had"}

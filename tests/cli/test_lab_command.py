@@ -41,7 +41,7 @@ def test_no_docker_is_named(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("factor", "said", "code"), [(1, "holds", 0), (0.6, "holds in part", 0), (0, "does not hold", 1)]
+    ("factor", "said", "code"), [(1, "confirmed", 0), (0.6, "partly confirmed", 0), (0, "not confirmed", 1)]
 )
 def test_the_verdict_compares_what_is_saved(monkeypatch, factor, said, code):
     """As if an engine had the images, whose second saves another part."""
@@ -61,7 +61,12 @@ def test_the_verdict_compares_what_is_saved(monkeypatch, factor, said, code):
 
 @pytest.mark.parametrize(
     ("here", "said"),
-    [({"user", "key"}, "holds"), ({"user"}, "holds in part"), (set(), "does not hold"), ({"port"}, "does not hold")],
+    [
+        ({"user", "key"}, "confirmed"),
+        ({"user"}, "partly confirmed"),
+        (set(), "not confirmed"),
+        ({"port"}, "not confirmed"),
+    ],
 )
 def test_the_verdict_compares_what_is_put_right(monkeypatch, here, said):
     def facts(reference):
@@ -81,7 +86,7 @@ def test_what_a_snapshot_cannot_tell_is_not_compared(monkeypatch):
         return 0, {"owner": "failed" if reference.endswith("before") else after}
 
     monkeypatch.setattr(lab, "_facts", facts)
-    assert lab._measured("whiteout")["verdict"].iloc[0] == "holds"
+    assert lab._measured("whiteout")["verdict"].iloc[0] == "confirmed"
 
 
 def test_a_missing_base_is_named_with_how_to_make_it(monkeypatch, tmp_path):
@@ -109,7 +114,7 @@ def test_a_recipe_is_built_and_what_is_recorded_holds(kind, name, request, monke
         monkeypatch.setenv(key, value)
     assert f"Next: imagelab lab measure {name}" in run("build", name, "--local")
     rows = json.loads(run("measure", name, "--json"))["measured"]
-    assert [row["verdict"] for row in rows] == ["holds"] * len(rows)
+    assert [row["verdict"] for row in rows] == ["confirmed"] * len(rows)
     if name == "whiteout":
         assert rows[0]["here_bytes"] == rows[0]["recorded_bytes"] == 8 * 2**20
 

@@ -36,7 +36,7 @@ def verified():
 def test_the_ledger_keeps_its_contract(ledger):
     assert {name: str(dtype) for name, dtype in ledger.dtypes.items()} == CLAIMS_COLUMNS
     assert ledger["claim"].is_unique and len(ledger) >= 45
-    assert ledger[["chapter", "section", "says", "promised", "why"]].map(len).gt(0).all(axis=None)
+    assert ledger[["chapter", "section", "statement", "promised", "explanation"]].map(len).gt(0).all(axis=None)
 
 
 @pytest.mark.parametrize("entry", WRITTEN, ids=[entry["id"] for entry in WRITTEN])
@@ -46,9 +46,9 @@ def test_the_verdict_that_is_written_is_the_one_computed(entry, ledger):
 
 
 def test_what_cannot_be_measured_has_a_command_and_no_number(ledger):
-    elsewhere = ledger["verdict"] == "not measurable here"
+    elsewhere = ledger["verdict"] == "not measured"
     assert (ledger["command"].notna() == elsewhere).all() and (ledger["measured"].isna() == elsewhere).all()
-    assert ledger.loc[~elsewhere, "how"].str.endswith(".").all()
+    assert ledger.loc[~elsewhere, "method"].str.endswith(".").all()
 
 
 def test_every_measure_is_used():
@@ -59,12 +59,12 @@ def test_every_measure_is_used():
 def test_the_verdict_is_one_rule(low, width, measured):
     high, said = low * width, verdict(low, low * width, measured)
     assert said in VERDICTS[:3] and said == verdict(low, high, measured)
-    assert (said == "holds") == (0.9 * low <= measured <= 1.1 * high) or measured in (low * 0.9, high * 1.1)
+    assert (said == "confirmed") == (0.9 * low <= measured <= 1.1 * high) or measured in (low * 0.9, high * 1.1)
     if low <= measured <= high:
-        assert said == "holds"
+        assert said == "confirmed"
     if measured > 2 * high or measured < low / 2:
-        assert said == "does not hold"
-    assert verdict(low, high, None) == "not measurable here"
+        assert said == "not confirmed"
+    assert verdict(low, high, None) == "not measured"
 
 
 def test_advice_is_what_a_rebuild_saves(verified):
@@ -73,7 +73,7 @@ def test_advice_is_what_a_rebuild_saves(verified):
     allowed = (0.02 * verified["measured_bytes"].abs()).clip(lower=100_000)
     assert (verified["close"] == (verified["error_bytes"].abs() <= allowed)).all()
     # A removal that is predicted wrongly says why; nothing is promised that is not saved.
-    assert verified.loc[~verified["close"] | ~verified["removal"], "why"].notna().all()
+    assert verified.loc[~verified["close"] | ~verified["removal"], "explanation"].notna().all()
     assert verified.loc[verified["removal"], "close"].sum() >= 8
     assert set(verified.loc[verified["removal"] & ~verified["close"], "pair"]) <= {"dockerignore"}
     assert (verified["predicted_bytes"] <= verified["measured_bytes"].clip(lower=0) + 100_000).all()
@@ -82,13 +82,13 @@ def test_advice_is_what_a_rebuild_saves(verified):
 def test_the_pictures_show_every_claim_and_pair(ledger, verified):
     tiles = claim_tiles(ledger)
     assert sum(len(trace.x) for trace in tiles.data) == len(ledger)
-    held = (ledger["verdict"] == "holds").sum()
-    assert f"{held} of the {(ledger['verdict'] != VERDICTS[3]).sum()} claims" in tiles.layout.title.text
+    confirmed = (ledger["verdict"] == "confirmed").sum()
+    assert f"{confirmed} of the {(ledger['verdict'] != VERDICTS[3]).sum()} measured claims" in tiles.layout.title.text
     ratios = claim_ratios(ledger)
     for trace in ratios.data:
-        if trace.name == "holds":
+        if trace.name == "confirmed":
             assert all(0.9 <= ratio <= 1.1 for ratio in trace.x)
-        if trace.name == "does not hold":
+        if trace.name == "not confirmed":
             assert all(not 0.5 <= ratio <= 2 for ratio in trace.x)
     bars = advice_accuracy(verified)
     assert {trace.name for trace in bars.data} == {"saved by the rebuild", "predicted by the advice"}

@@ -23,7 +23,7 @@ def wrong(name, text):
     """What is asked for and not there, by the model."""
     checked = exercises.check(name, dockerfile=text, engine=False)
     assert (checked["judged_by"] == "model").all()
-    asked = {rule.__doc__: key for key, rule in CHECKS.items()}
+    asked = {rule.asked: key for key, rule in CHECKS.items()}
     return {asked[row.asked] for row in checked.itertuples() if not row.passed}
 
 
@@ -212,7 +212,7 @@ def test_answers_as_pandas_and_numpy_give_them():
 
 def test_options_as_docker_takes_them(monkeypatch):
     monkeypatch.setenv("BASE", "python:3.10")
-    asked = exercises.CHECKS["small_base"].__doc__
+    asked = exercises.CHECKS["small_base"].asked
     for options, passed in (("--build-arg=BASE=python:3.10-alpine", True), (["--build-arg=BASE"], False)):
         checked = exercises.check("optimise-size", dockerfile=GOOD, engine=False, options=options)
         assert checked.set_index("asked").loc[asked, "passed"] == passed
