@@ -1,56 +1,65 @@
-"""How much images have in common, as a heat map."""
+"""Heat maps of how much images share."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from imagelab.charts import theme
 from imagelab.core.errors import ImagelabError
-from imagelab.core.frames import format_bytes
+from imagelab.core.frames import expect_frame, format_bytes
 from imagelab.core.text import escape
 
 # One hue from the ground to RUN's blue: more is darker, on paper too.
 SCALE = [[0, "#eef3f8"], [0.5, "#6baed6"], [1, "#08519c"]]
 
 
-def sharing_heatmap(layers: pd.DataFrame) -> go.Figure:
-    """For each pair of images, the bytes of the layers that both have; on the diagonal an image's own total.
+def sharing_heatmap(sharing: pd.DataFrame) -> go.Figure:
+    """The bytes of the layers that each pair of images shares; on the diagonal, an image's own total.
 
     Parameters
     ----------
-    layers : pandas.DataFrame
-        `imagelab.layers` of several images. The same layer means chain_id (storage in an engine), or diff_id or
-        digest where that is all that every row has; the subtitle says which.
+    sharing : pandas.DataFrame
+        `imagelab.compare_layers` of two images or more: its ``identity`` and ``measure`` stand in the subtitle.
+        A pair whose bytes are unknown stays empty.
+
+    Raises
+    ------
+    ImagelabError
+        Another frame, or fewer than two images.
     """
-    references = list(layers["reference"].unique())
+    expect_frame(sharing, ("reference", "other", "identity", "measure", "shared"), "il.compare_layers")
+    references = list(sharing["reference"].unique())
     if len(references) < 2:
-        raise ImagelabError(f"sharing is between images, and the frame holds {len(references)}: give at least two")
-    rows, measure = theme.sized(layers)
-    key = next((name for name in ("chain_id", "diff_id", "digest") if rows[name].notna().all()), "diff_id")
-    held = rows.dropna(subset=[key]).drop_duplicates(["reference", key])[["reference", key, "bytes"]]
-    pairs = held.merge(held[["reference", key]], on=key).groupby(["reference_x", "reference_y"])["bytes"].sum()
-    common = [[int(pairs.get((one, other), 0)) for other in references] for one in references]
-    if not any(map(any, common)):
+        raise ImagelabError(f"a comparison needs at least two images; this frame has {len(references)}.")
+    common = sharing.set_index(["reference", "other"])["shared"].unstack().loc[references, references]
+    if not (common.fillna(0) > 0).any(axis=None):
         return theme.nothing(f"No layer of {theme.quoted(references)} has a known size above zero")
     names = [escape(reference, 34) for reference in references]
-    most, one, other = max((common[up][left], up, left) for up in range(len(names)) for left in range(up))
+    below = common.where(np.tri(len(names), k=-1, dtype=bool)).stack().dropna()
     finding = f"{theme.quoted(references)} share no layer"
-    if most:
-        finding = f"{names[other]} and {names[one]} share {format_bytes(most)} of layers"
+    if len(below) and below.max():
+        first, second = (names[references.index(name)] for name in reversed(below.idxmax()))
+        finding = f"{first} and {second} share {format_bytes(below.max())} of layers"
+    words = common.map(format_bytes).to_numpy()
     texts = [
         [
-            f"<b>{names[down]}</b>{'' if down == over else f'<br><b>{names[over]}</b>'}"
-            f"<br>{'' if down == over else 'both have '}{format_bytes(size)}"
-            for over, size in enumerate(row)
+            f"<b>{row}</b><br>{words[down, down]} in all"
+            if row == column
+            else f"<b>{row}</b><br><b>{column}</b><br>{words[down, right]} in both"
+            for right, column in enumerate(names)
         ]
-        for down, row in enumerate(common)
+        for down, row in enumerate(names)
     ]
-    words = [[format_bytes(size) for size in row] for row in common]
-    figure = heatmap(common, names, texts, showscale=False, gap=2, text=words, texttemplate="%{text}")
-    subtitle = f"Layers that both have (same {key}), on the diagonal all of an image's, in {measure}"
+    values = common.astype("float64").to_numpy()
+    figure = heatmap(values, names, texts, showscale=False, gap=2, text=words, texttemplate="%{text}")
+    identity, measure = sharing[["identity", "measure"]].iloc[0]
+    subtitle = (
+        f"Layers in both images (same {identity}); on the diagonal, all of an image's layers; {theme.SIZES[measure]}"
+    )
     return theme.titled(figure, finding, subtitle, height=210 + 44 * len(names))
 
 

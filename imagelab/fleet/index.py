@@ -1,8 +1,8 @@
-"""Many images into one folder: a snapshot of each, and beside it a row of facts that questions over all are asked of.
+"""Index many images into one folder: a snapshot and a row of facts for each.
 
-``FOLDER/NAME.parquet`` is the image's snapshot, ``FOLDER/index/NAME.parquet`` its row under ``FACTS``. Both
-are written whole or not at all, and the row last: an image is done when it is there. ``imagelab.query_fleet``
-and any other reader of Parquet take it from there.
+``FOLDER/NAME.parquet`` is an image's snapshot, ``FOLDER/index/NAME.parquet`` its row under ``FACTS``. Both files are
+written atomically, the row last, so an image is complete when its row exists. `imagelab.query_fleet` and any other reader
+of Parquet can query the folder.
 """
 
 from __future__ import annotations
@@ -96,10 +96,10 @@ def index_images(
     platform: str | None = None,
     digests: bool = False,
 ) -> pd.DataFrame:
-    """Write a snapshot and a row of facts for each image; go on past failures, and where an earlier run stopped.
+    """Write a snapshot and a row of facts for each image. A failure does not stop the run, and a second run resumes.
 
-    An image that is there already, by its reference and digest, is not read again; one whose tag has moved since is
-    written beside it.
+    An image that is in the folder already, by its reference and digest, is not read again. Where a tag has moved, the new
+    image is written beside the old one. Reads the layers: an engine saves each image, a registry sends its blobs.
 
     Parameters
     ----------
@@ -112,34 +112,32 @@ def index_images(
     platform : str, optional
         ``os/architecture[/variant]``, where a reference holds several.
     digests : bool
-        Also hash the files' contents, so that equal files are known across images.
+        Also hash file contents, so that equal files are recognised across images.
 
     Returns
     -------
     pandas.DataFrame
-        ``INDEX_COLUMNS``, in the order given: ``state`` is indexed, known (it was there) or failed, and then
-        ``error`` says why; ``snapshot`` is the file's name.
+        ``INDEX_COLUMNS``, in the order given: ``state`` is ``indexed``, ``known`` (already in the folder) or
+        ``failed`` (``error`` has the reason); ``snapshot`` is the file's name; ``seconds`` is the time it took.
 
     Raises
     ------
     ImagelabError
-        No references, or a folder that cannot be written. What is wrong with one image stands in its row.
+        There are no references, or the folder cannot be written. An error of one image stands in its row.
     """
-    from tqdm.auto import tqdm  # slow to load: only where it is shown
+    from tqdm.auto import tqdm  # imported here: slow to load
 
     if isinstance(references, str | os.PathLike):
         references = [references]
     try:
         wanted = list(dict.fromkeys(os.fspath(reference) for reference in references))
     except TypeError as error:
-        raise ImagelabError(f"index_images wants references, as il.load_image takes them: {error}.") from error
+        raise ImagelabError(f"index_images needs references as il.load_image takes them: {error}.") from error
     folder = Path(into).absolute()
     try:
         (folder / "index").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ImagelabError(
-            f"{folder} cannot hold a fleet: {error.strerror}. Name a folder that can be written."
-        ) from error
+        raise ImagelabError(f"{folder} cannot be written: {error.strerror}. Give a folder that can be.") from error
     own = ThreadPoolExecutor(min(4, os.cpu_count() or 1)) if executor is None else None
     try:
         submit = (own or executor).submit  # type: ignore[union-attr]
@@ -148,7 +146,7 @@ def index_images(
         for future in tqdm(as_completed(waiting), total=len(waiting), desc="indexing", delay=1, leave=False):
             try:
                 row = future.result()
-            except Exception as error:  # its worker died: the others' work stands
+            except Exception as error:  # its worker died; the work of the others stays
                 row = {"reference": waiting[future], "state": "failed", "error": f"{type(error).__name__}: {error}"}
             rows[waiting[future]] = row
     finally:
@@ -158,8 +156,8 @@ def index_images(
 
 
 def index_image(reference: str, folder: str, platform: str | None = None, digests: bool = False) -> dict[str, Any]:
-    """One image of `index_images`, as a row of its frame: what an executor runs. Doing it twice does it once."""
-    import pyarrow.parquet as pq  # only where it is needed: it loads an ssl of its own
+    """Index one image and return its row of `index_images`. An executor runs this; running it twice is harmless."""
+    import pyarrow.parquet as pq  # imported here: it loads its own TLS library
 
     started, row = time.monotonic(), {"reference": reference, "state": "failed"}
     try:
@@ -176,21 +174,21 @@ def index_image(reference: str, folder: str, platform: str | None = None, digest
             )
             write_atomically(facts, lambda file: pq.write_table(table, file, compression="zstd"))
             row["state"] = "indexed"
-    except Exception as error:  # one image's trouble is not the fleet's
+    except Exception as error:  # an error of one image must not stop the others
         row |= {"state": "failed", "error": str(error) if isinstance(error, ImagelabError) else repr(error)}
     return row | {"seconds": time.monotonic() - started}
 
 
 def snapshot_name(image: Image) -> str:
-    """A file name of the reference and of what it means now: a moved tag gets another."""
-    means = image.manifest_digest or image.index_digest or image.image_id or repr(image.chain_ids)
-    identity = hashlib.sha256(f"{image.reference} {image.platform} {means}".encode(errors="replace")).hexdigest()
+    """A file name from the reference and the digest behind it, so that a moved tag gets a new file."""
+    digest = image.manifest_digest or image.index_digest or image.image_id or repr(image.chain_ids)
+    identity = hashlib.sha256(f"{image.reference} {image.platform} {digest}".encode(errors="replace")).hexdigest()
     readable = re.sub(r"[^\w.-]+", "_", image.reference.removeprefix("docker://"), flags=re.ASCII)
     return f"{readable[-100:].lstrip('._')}-{identity[:12]}"
 
 
 def image_facts(image: Image, name: str, reference: str) -> dict[str, Any]:
-    """What is asked of a fleet, of one snapshot: a row under ``FACTS``."""
+    """The row under ``FACTS`` of one snapshot."""
     commands = parsed(image)
     indexes, _ = join_layers(image, commands)
     base = find_base(image, commands, indexes, None, [])
@@ -225,7 +223,7 @@ def image_facts(image: Image, name: str, reference: str) -> dict[str, Any]:
 
 
 def instruction_pattern(created_by: str | None) -> str:
-    """What kind of step this is: the instruction, and for RUN its programs and their subcommands.
+    """Classify a step: its instruction, and for RUN its programs and their subcommands.
 
     >>> instruction_pattern("RUN /bin/sh -c apt-get -y update && apt-get install -y curl # buildkit")
     'RUN apt-get update && apt-get install'

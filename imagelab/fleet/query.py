@@ -1,4 +1,4 @@
-"""Questions over a fleet of images, answered by DuckDB straight from the folder's Parquet files."""
+"""Query a folder of indexed images: DuckDB reads its Parquet files directly."""
 
 from __future__ import annotations
 
@@ -17,52 +17,52 @@ from imagelab.core.frames import make_frame
 from imagelab.fleet.questions import BASED, FINDINGS_BY_BASE, QUESTIONS, TABLES, WHERE_FILES, Question
 from imagelab.security.scans.reader import read_scan
 
-MEMORY = "3GB"  # of DuckDB; what needs more goes over the temporary folder
+MEMORY = "3GB"  # for DuckDB; beyond it, DuckDB spills to the temporary folder
 
 
 def query_fleet(
     folder: str | os.PathLike[str], question: str, pattern: str | None = None, version: str | None = None
 ) -> pd.DataFrame:
-    """The answer to a question over all images that `imagelab.index_images` wrote into a folder.
+    """Answer a question over all images that `imagelab.index_images` wrote into a folder. Reads only that folder.
 
     Parameters
     ----------
     folder : path
     question : str
         One of ``QUESTIONS``: storage, sharing, similarity, layers, files, packages, where, waste, bases, growth; or
-        findings, which reads the scanners' reports beside the snapshots (``NAME.*`` beside ``NAME.parquet``).
+        findings, which reads the scan reports beside the snapshots (``NAME.*`` beside ``NAME.parquet``).
     pattern : str, optional
-        For packages and where a package's name, for files a path; ``*`` stands for any text. ``where`` needs one, and
-        without ``*`` also finds the files whose names begin so (``log4j``: ``/opt/log4j-core-2.14.jar``).
+        For ``packages`` and ``where`` the name of a package, for ``files`` a path; ``*`` matches any text. ``where``
+        needs one; without ``*`` it also finds files whose names start with it (``log4j``: ``/opt/log4j-core-2.14.jar``).
     version : str, optional
-        For where: only this version of packages (files have none).
+        For ``where``: only this version of a package. Files have no version.
 
     Returns
     -------
     pandas.DataFrame
-        The question's own columns: ``imagelab.fleet.questions`` has each with its SQL. ``findings``:
-        ``FINDINGS_BY_BASE``, where a finding counts once in a base however many images have it, and images are
-        those with a report.
+        The columns of the question: ``imagelab.fleet.questions`` has them beside its SQL. ``findings`` returns
+        ``FINDINGS_BY_BASE``: a finding counts once for a base, however many of its images have it, and ``images``
+        counts those with a report.
 
     Raises
     ------
     ImagelabError
-        An unknown question, a pattern or version that it wants or does not take, or a folder without an index.
+        The question is unknown, a pattern or version is missing or not taken, or the folder has no index.
     """
     if question not in (known := [*QUESTIONS, "findings"]):
-        raise ImagelabError(f"no question {question!r} is known. These are: {', '.join(known)}.")
+        raise ImagelabError(f"unknown question {question!r}; expected one of {', '.join(known)}.")
     if pattern is not None and (question == "findings" or not QUESTIONS[question].pattern):
-        raise ImagelabError(f"the question {question} takes no pattern, and was given {pattern!r}.")
+        raise ImagelabError(f"the question {question} takes no pattern; {pattern!r} was given.")
     if version is not None and question != "where":
-        raise ImagelabError(f"the question {question} takes no version, and was given {version!r}; where does.")
+        raise ImagelabError(f"the question {question} takes no version; {version!r} was given. Only where takes one.")
     if question == "findings":
         return _findings(Path(folder))
-    asked = QUESTIONS[question]
+    definition = QUESTIONS[question]
     if question != "where":
-        return _ask(Path(folder), asked, **_matching(pattern))
+        return _ask(Path(folder), definition, **_matching(pattern))
     if not pattern:
-        raise ImagelabError("where wants a package's name, such as 'log4j*'.")
-    found = [_ask(Path(folder), asked, **_matching(pattern), version=version)]
+        raise ImagelabError("where needs the name of a package, such as 'log4j*'.")
+    found = [_ask(Path(folder), definition, **_matching(pattern), version=version)]
     if version is None:
         pattern += "" if "*" in pattern else "*"
         found.append(_ask(Path(folder), WHERE_FILES, **_matching(pattern, ".*/", "[^/]*")))
@@ -70,7 +70,7 @@ def query_fleet(
 
 
 def _findings(folder: Path) -> pd.DataFrame:
-    """Findings by base, of the reports beside the snapshots."""
+    """Count findings by base, from the scan reports beside the snapshots."""
     based = _ask(folder, BASED)
     reports = [
         read_scan(path).assign(base=row.base, image=row.image)
@@ -82,14 +82,14 @@ def _findings(folder: Path) -> pd.DataFrame:
         return make_frame([], FINDINGS_BY_BASE)
     every = pd.concat(reports, ignore_index=True)
     images = every.groupby("base")["image"].nunique().rename("images")
-    one = every[every["severity"].notna()].drop_duplicates(["base", "id", "package", "version"])
+    distinct = every[every["severity"].notna()].drop_duplicates(["base", "id", "package", "version"])
     counted = {
         "findings": True,
-        "critical": one["severity"] == "critical",
-        "high": one["severity"] == "high",
-        "fixable": one["fixed_version"].notna(),
+        "critical": distinct["severity"] == "critical",
+        "high": distinct["severity"] == "high",
+        "fixable": distinct["fixed_version"].notna(),
     }
-    counts = one[["base"]].assign(**counted).groupby("base").sum()
+    counts = distinct[["base"]].assign(**counted).groupby("base").sum()
     counts = images.to_frame().join(counts).fillna(0).sort_values("findings", ascending=False).reset_index()
     return counts[list(FINDINGS_BY_BASE)].astype(FINDINGS_BY_BASE)
 
@@ -100,7 +100,7 @@ def _ask(folder: Path, question: Question, **values: Any) -> pd.DataFrame:
     index = sorted(str(path) for path in (folder / "index").glob("*.parquet"))
     if not index:
         raise ImagelabError(
-            f"{folder} holds no index of images: write one with il.index_images(…, into={str(folder)!r}) or "
+            f"{folder} has no index of images: write one with il.index_images(…, into={str(folder)!r}) or "
             f"`imagelab index IMAGE… -o {folder}`."
         )
     snapshots = [str(folder / Path(path).name) for path in index]
@@ -117,7 +117,7 @@ def _ask(folder: Path, question: Question, **values: Any) -> pd.DataFrame:
             try:
                 answer = connection.sql(sql, params=used).to_arrow_table()
             except duckdb.Error as error:
-                raise ImagelabError(f"{folder} cannot be asked: {str(error)[:500]}") from error
+                raise ImagelabError(f"the index in {folder} cannot be queried: {str(error)[:500]}") from error
     columns = {name: _column(answer[name], dtype) for name, dtype in question.columns.items()}
     return make_frame(columns, question.columns)
 
@@ -131,8 +131,8 @@ def _column(values: pa.ChunkedArray, dtype: str) -> Any:
 
 
 def _matching(pattern: str | None, before: str = "", any_text: str = ".*") -> dict[str, str | None]:
-    """A pattern as a regular expression, and its longest literal part; on bytes as DuckDB shows them: printable ASCII
-    but quotes and the backslash, else ``\\xNN``."""
+    """Turn a pattern into a regular expression and its longest literal part, over bytes as DuckDB prints them: printable
+    ASCII except quotes and the backslash, else ``\\xNN``."""
     if pattern is None:
         return {"pattern": None, "part": None}
     plain = {byte: chr(byte) for byte in range(32, 127) if byte not in b"\"'\\"}

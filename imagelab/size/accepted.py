@@ -1,4 +1,4 @@
-"""Advice that a team has looked at and does not follow: counted apart, never lost, and back when it expires."""
+"""Read the findings that a team has accepted: they are counted apart until they expire."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ACCEPTED_COLUMNS = {"rule": "str", "path": "string", "instruction": "string", "r
 def read_accepted(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a file of accepted findings of ``il.advise``.
 
-    TOML, with a table for each: ``rule`` (its name, or ``*``), ``path`` (its files at or below it are accepted, the
-    others stay open; ``*``, ``?`` and ``[…]`` stand for any text, as in fnmatch(3) without flags), ``instruction`` (a
-    part of its text), ``reason``, and ``expires`` (the last day on which it counts, a TOML date). Only ``rule`` and
-    ``reason`` must be there; the first entry that fits a file counts::
+    The file is TOML with one table per entry: ``rule`` (a name, or ``*``), ``path`` (files at or below it are accepted,
+    others stay open; wildcards as in fnmatch(3) without flags), ``instruction`` (a part of its text), ``reason``, and
+    ``expires`` (the last day on which the entry is valid, a TOML date). Only ``rule`` and ``reason`` are required; the
+    first entry that fits a file counts::
 
         [[accept]]
         rule = "documentation"
@@ -41,7 +41,7 @@ def read_accepted(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     ImagelabError
-        Unreadable, or an entry that is not of this form, or of no known rule: it names the entry.
+        The file is unreadable, or an entry has another form or an unknown rule; the message names the entry.
     """
     try:
         entries = tomllib.loads(Path(path).read_text()).get("accept", [])
@@ -54,12 +54,12 @@ def read_accepted(path: str | os.PathLike[str]) -> pd.DataFrame:
         kinds = {key: date if key == "expires" else str for key in ACCEPTED_COLUMNS}
         if not known or not all(value and isinstance(value, kinds[key]) for key, value in entry.items()):
             raise ImagelabError(
-                f"{path}: accept entry {number} needs rule and reason as text; path, instruction (text) and "
-                f"expires (a date such as 2027-06-30) may follow. It is {entry!r}."
+                f"{path}: accept entry {number} is {entry!r}; expected rule and reason as text, and optionally path, "
+                f"instruction (text) and expires (a date such as 2027-06-30)."
             )
         if not entry.get("path", "/").startswith(("/", "*")):
             raise ImagelabError(
-                f"{path}: accept entry {number} has the path {entry['path']!r}; paths of an image begin with / (or *)."
+                f"{path}: accept entry {number} has the path {entry['path']!r}; expected a path that starts with / or *."
             )
         _expect_rule(entry["rule"], f"{path}: accept entry {number}")
     rows = [entry | {"expires": str(entry["expires"]) if "expires" in entry else None} for entry in entries]
@@ -70,12 +70,12 @@ def _expect_rule(rule: str, place: str) -> None:
     if rule != "*" and rule not in NAMES:
         near = difflib.get_close_matches(str(rule), NAMES, 4) or NAMES
         raise ImagelabError(
-            f"{place} names {rule!r}, no rule of il.advise. Near it: {', '.join(near)}; * is every rule."
+            f"{place} has the unknown rule {rule!r}. Similar rules of il.advise: {', '.join(near)}; * means every rule."
         )
 
 
 def in_force(accepted: pd.DataFrame | str | os.PathLike[str] | None, today: date | None = None) -> pd.DataFrame:
-    """The entries of a file, or of the frame of ``read_accepted``, that have not expired by ``today``."""
+    """Entries of a file, or of the frame of `read_accepted`, that have not expired by ``today``."""
     if accepted is None:
         return make_frame({}, ACCEPTED_COLUMNS)
     table = accepted if isinstance(accepted, pd.DataFrame) else read_accepted(accepted)
@@ -86,13 +86,13 @@ def in_force(accepted: pd.DataFrame | str | os.PathLike[str] | None, today: date
 
 
 def reasons(rule: str, found: pd.DataFrame, entries: pd.DataFrame) -> pd.Series:
-    """Why each of a rule's files is accepted; ``<NA>`` for those that are not.
+    """The reason for which each file of a rule is accepted; ``<NA>`` for files that are not.
 
     Parameters
     ----------
     rule : str
     found : frame with ``path`` and ``instruction``
-        The files of the rule's findings: all of them, so that no file is accepted for another's sake.
+        All files of the rule's findings: each file is decided by itself.
     entries : frame of ``in_force``
     """
     why = pd.Series(pd.NA, index=found.index, dtype="string")

@@ -1,4 +1,4 @@
-"""Advice: which bytes could go, how sure that is, and what to write instead."""
+"""Advise which stored bytes can be left out, with a confidence and a suggestion for the Dockerfile."""
 
 from __future__ import annotations
 
@@ -43,29 +43,29 @@ def advise(
     base: Reference | None = None,
     accepted: pd.DataFrame | str | os.PathLike[str] | None = None,
 ) -> pd.DataFrame:
-    """What could be left out of an image, largest first.
+    """List what can be left out of an image, largest first.
 
-    Every stored byte belongs to one finding at most: the sum is what could be saved at most. A finding is about one
-    rule in one layer, so that it names one instruction; what of it is accepted is a finding of its own.
+    A stored byte belongs to at most one row, so the sum is an upper bound of what can be saved. A row is about one rule
+    in one layer, so that it names one instruction; accepted files have a row of their own.
 
     Parameters
     ----------
     images : Image, reference, or iterable of them
         An engine saves the image, unless every layer was listed before.
     digests : bool
-        Also compare contents: rewrites of the same bytes and duplicates are found.
+        Also compare contents, which finds duplicates and rewrites of the same bytes.
     base : Image or reference, optional
-        As in ``il.history``.
+        The base image, as in ``il.history``.
     accepted : path or frame, optional
         Findings that are accepted (``il.read_accepted``).
 
     Returns
     -------
     pandas.DataFrame
-        ``ADVICE_COLUMNS``: ``bytes`` and ``files`` that would go; ``layer_index`` and ``instruction`` that stored them;
-        ``from_base``: the layer is the base image's, so that its maker would have to act; ``suggestion``: what to write;
-        ``confidence``: ``exact`` (the bytes are not seen, or nothing at run time reads them), ``likely``, or ``possible``
-        (look first); ``paths``: some of them, a line each; ``accepted`` and why.
+        ``ADVICE_COLUMNS``: ``bytes`` and number of ``files`` that can be left out; ``layer_index`` and ``instruction`` that
+        stored them; ``from_base``: the layer belongs to the base image, so its maintainer has to act; ``suggestion``;
+        ``confidence``: ``exact`` (the ledger counts the bytes: no container sees them, or they are a cache), ``likely``,
+        or ``possible`` (look first); ``paths``: the five largest, one a line; ``accepted`` and ``accepted_reason``.
     """
     rows: list[dict[str, Any]] = []
     entries = in_force(accepted)
@@ -100,17 +100,17 @@ def advise(
 
 
 def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Findings:
-    """Rule by rule, the stored files that it claims and no earlier one did."""
+    """Yield each rule with the stored files that it claims; a file belongs to the first rule that fits."""
     stored = files(image, digests=digests)
     left = stored[(stored["kind"] == "file") & (stored["size"] > 0)]
     yield from _ledger_findings(left[left["reason"].notna()], stored)
-    # bytes whose own name is gone but that live on through a hardlink are seen, and no rule's
+    # bytes that a container still sees through a hardlink belong to no rule, though their own name is gone
     left = left[left["reason"].isna() & left["visible"]]
     links = stored[stored["visible"] & (stored["kind"] == "hardlink") & stored["inode"].notna()]
     tools, copied = _build_tools(image), _context_layers(steps)
     base = steps.loc[steps["from_base"].fillna(False), "layer_index"].dropna()
     for rule in rules.RULES:
-        # bytes stay while another of their names does; an inode is its file's row
+        # bytes stay while another of their names does; an inode is the row of its file
         kept = links.loc[~_fits(rule, links["path"], tools), "inode"]
         fits = _fits(rule, left["path"], tools) & ~left.index.isin(kept)
         if rule.only_copy:
@@ -138,8 +138,8 @@ def _build_tools(image: Image) -> pd.Series:
 
 
 def _context_layers(steps: pd.DataFrame) -> pd.Series:
-    """The layers that a COPY or ADD made of the build context, as far as the history tells: BuildKit leaves ``--from``
-    out of it, but what is taken from a stage is named from its root."""
+    """Layers that a COPY or ADD made from the build context. BuildKit leaves ``--from`` out of the history, so a source
+    that starts at the root counts as another stage's."""
     own = steps[steps["instruction"].isin(["COPY", "ADD"]) & ~steps["from_base"].fillna(False)]
     staged = own["arguments"].str.contains(r"^(?:--\S+\s+)*/|--from=").fillna(False)
     return own.loc[~staged, "layer_index"].dropna()

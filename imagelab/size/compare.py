@@ -1,4 +1,4 @@
-"""How images differ: the layers that they share, and the files that changed."""
+"""Compare images: the layers that they share and the files that changed."""
 
 from __future__ import annotations
 
@@ -59,46 +59,46 @@ IDENTITIES = ("diff_id", "chain_id", "digest")
 
 
 def compare_layers(images: Images, *, identity: Literal["diff_id", "chain_id", "digest"] = "diff_id") -> pd.DataFrame:
-    """What every image shares with every other.
+    """Measure what each image shares with each other image. Reads no layers of an engine or a registry.
 
     Parameters
     ----------
     images : iterable of Image or reference
     identity : str
-        What makes two layers the same: ``diff_id`` (the content), ``chain_id`` (storage in an engine: the layers below
-        count too) or ``digest`` (a registry's blobs). A layer without one is shared with nothing.
+        What makes two layers the same: ``diff_id`` (the content), ``chain_id`` (storage in an engine, where the layers
+        below count too) or ``digest`` (a registry's blobs). A layer without one is shared with no image.
 
     Returns
     -------
     pandas.DataFrame
-        ``SHARING_COLUMNS``, a row per pair (each with itself too): ``total`` bytes of ``reference``, ``shared`` with ``other``,
-        ``pull`` (what fetching ``reference`` costs where ``other`` is there), and ``unique`` (in no other image of
-        the set). ``measure`` says which size these are: the first of content_size, size and
-        disk_usage that is known for every layer of every image; bytes are ``<NA>`` where it is not. A layer that an
-        image holds twice counts once, and an image without layers has no row.
+        ``SHARING_COLUMNS``, a row per pair (each image with itself too): ``total`` bytes of ``reference``, bytes ``shared``
+        with ``other``, ``pull`` (bytes to fetch ``reference`` where ``other`` is present), and ``unique`` (bytes in no
+        other image of the set). ``identity`` names what makes two layers the same, and ``measure`` names the size: the
+        first of content_size, size and disk_usage that is known for every layer of every image; bytes are ``<NA>``
+        where none is. A layer that an image has twice counts once; an image without layers has no row.
 
     Raises
     ------
     ImagelabError
-        An unknown ``identity``, or one that no layer has.
+        ``identity`` is unknown, or no layer has it.
     """
     frame = layers(images)
     if identity not in IDENTITIES:
-        raise ImagelabError(f"compare_layers(…, identity={identity!r}): one of {', '.join(IDENTITIES)}.")
+        raise ImagelabError(f"compare_layers(…, identity={identity!r}): expected one of {', '.join(IDENTITIES)}.")
     if frame.empty:
         return make_frame([], SHARING_COLUMNS)
     if frame[identity].isna().all():
-        told = [other for other in IDENTITIES if frame[other].notna().any()]
-        raise ImagelabError(f"no layer of these images has a {identity}; what they have: {', '.join(told) or 'none'}.")
+        present = [name for name in IDENTITIES if frame[name].notna().any()]
+        raise ImagelabError(f"no layer of these images has a {identity}; they have: {', '.join(present) or 'none'}.")
     measure = next((name for name in MEASURES if frame[name].notna().all()), MEASURES[0])
     key = frame[identity].fillna(frame["reference"] + "#" + frame["layer_index"].astype("string"))
-    held = pd.DataFrame({"reference": frame["reference"], "key": key, "bytes": frame[measure]})
-    held = held.drop_duplicates(["reference", "key"])
-    both = held.merge(held[["reference", "key"]].rename(columns={"reference": "other"}), on="key")
-    pairs = pd.MultiIndex.from_product([names := held["reference"].unique(), names], names=["reference", "other"])
+    stored = pd.DataFrame({"reference": frame["reference"], "key": key, "bytes": frame[measure]})
+    stored = stored.drop_duplicates(["reference", "key"])
+    both = stored.merge(stored[["reference", "key"]].rename(columns={"reference": "other"}), on="key")
+    pairs = pd.MultiIndex.from_product([names := stored["reference"].unique(), names], names=["reference", "other"])
     common = _known_sums(both, ["reference", "other"]).reindex(pairs, fill_value=0).reset_index()
-    alone = held[held.groupby("key")["reference"].transform("size") == 1]
-    unique = _known_sums(alone, ["reference"])["bytes"].reindex(names, fill_value=0)
+    only_here = stored[stored.groupby("key")["reference"].transform("size") == 1]
+    unique = _known_sums(only_here, ["reference"])["bytes"].reindex(names, fill_value=0)
     own = common[common["reference"] == common["other"]].set_index("reference")
     total = common["reference"].map(own["bytes"])
     frame = common.rename(columns={"layers": "shared_layers", "bytes": "shared"}).assign(
@@ -112,48 +112,50 @@ def compare_layers(images: Images, *, identity: Literal["diff_id", "chain_id", "
     return frame[list(SHARING_COLUMNS)].astype(SHARING_COLUMNS)
 
 
-def _known_sums(held: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Number of ``layers`` and sum of ``bytes`` by group; unknown where one layer's are."""
-    sums = held.groupby(by)["bytes"].agg(layers="size", known="count", bytes="sum")
+def _known_sums(stored: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Number of ``layers`` and sum of ``bytes`` by group; the sum is unknown where the bytes of one layer are."""
+    sums = stored.groupby(by)["bytes"].agg(layers="size", known="count", bytes="sum")
     sums["bytes"] = sums["bytes"].where(sums["layers"] == sums["known"])
     return sums[["layers", "bytes"]]
 
 
 def compare_files(before: Reference, after: Reference, *, digests: bool = False) -> pd.DataFrame:
-    """What changed between two images' final filesystems, and which instruction made it so.
+    """Compare the final filesystems of two images, with the instruction behind each change.
+
+    Reads the layers: an engine saves an image, unless every layer was listed before.
 
     Parameters
     ----------
     before, after : Image or reference
     digests : bool
-        Compare contents by their SHA-256. Without, a file counts as changed in content where its size differs.
+        Compare contents by SHA-256. Without it, the content counts as changed where the size differs.
 
     Returns
     -------
     pandas.DataFrame
-        ``CHANGES_COLUMNS``, largest difference first; unchanged paths have no row. ``change``: added, removed, changed;
-        ``why`` it counts as changed: of type, content, link (the same bytes, which stand with another of the file's
-        names), target, mode, owner, time, joined by commas. ``delta`` is ``size_after − size_before`` in bytes (absent
-        counts as 0). Layer and instruction are those that stored the file; after a removal, those that removed it,
-        where the later image still stores it.
+        ``CHANGES_COLUMNS``, largest difference first; unchanged paths have no row. ``change``: added, removed or changed.
+        ``why`` lists what changed, joined by commas: type, content, link (the same bytes now belong to another of the
+        file's names), target, mode, owner, time. ``delta`` is ``size_after − size_before`` in bytes (an absent file
+        counts as 0). Layer and instruction are those that stored the file. For a removed file, the later ones are
+        those that removed it, where the later image still stores it.
     """
-    one, two = one_image(before), one_image(after)
-    return _changes(files(one, digests=digests), files(two, digests=digests), package_of(one, two))
+    earlier, later = one_image(before), one_image(after)
+    return changes(files(earlier, digests=digests), files(later, digests=digests), package_of(earlier, later))
 
 
-def _changes(before: pd.DataFrame, after: pd.DataFrame, packages: pd.Series) -> pd.DataFrame:
-    """Of two frames that ``il.files`` gave, and the package of each path."""
+def changes(before: pd.DataFrame, after: pd.DataFrame, packages: pd.Series) -> pd.DataFrame:
+    """Make the frame of `compare_files` from two frames of ``il.files`` and the package of each path."""
     gone = after[after["removed_layer_index"].notna() & ~after["path"].isin(after.loc[after["visible"], "path"])]
     gone = gone.drop_duplicates("path", keep="last").set_index("path")["removed_layer_index"]
-    told = after.drop_duplicates("layer_index").set_index("layer_index")["instruction"].astype("string")
+    instructions = after.drop_duplicates("layer_index").set_index("layer_index")["instruction"].astype("string")
     both = _side(before).merge(_side(after), on="key", how="outer", suffixes=("_before", "_after"), indicator=True)
     there = both["_merge"] == "both"
 
     def differs(*columns: str) -> pd.Series:
         different = pd.Series(False, index=both.index)
         for column in columns:
-            one, two = both[f"{column}_before"], both[f"{column}_after"]
-            different |= (one != two).fillna(False).astype(bool) & one.notna() & two.notna()
+            old, new = both[f"{column}_before"], both[f"{column}_after"]
+            different |= (old != new).fillna(False).astype(bool) & old.notna() & new.notna()
         return different & there
 
     files_both = both["kind_before"].isin(["file", "hardlink"]) & both["kind_after"].isin(["file", "hardlink"])
@@ -176,9 +178,11 @@ def _changes(before: pd.DataFrame, after: pd.DataFrame, packages: pd.Series) -> 
     both = both[~there | (both["why"] != "")]
     both["path"] = both["path_after"].fillna(both["path_before"])
     # a file that the later image still stores was removed by one of its own instructions
-    blamed = both["path"].map(gone).astype("Int64").where(both["change"] == "removed")
-    both["layer_index_after"] = both["layer_index_after"].astype("Int64").fillna(blamed)
-    both["instruction_after"] = both["instruction_after"].astype("string").fillna(blamed.map(told).astype("string"))
+    removed_by = both["path"].map(gone).astype("Int64").where(both["change"] == "removed")
+    both["layer_index_after"] = both["layer_index_after"].astype("Int64").fillna(removed_by)
+    both["instruction_after"] = (
+        both["instruction_after"].astype("string").fillna(removed_by.map(instructions).astype("string"))
+    )
     both["delta"] = both["size_after"].fillna(0) - both["size_before"].fillna(0)
     both = both.rename(columns={"layer_index_before": "layer_before", "layer_index_after": "layer_after"})
     both["package"] = both["path"].map(packages)
@@ -190,15 +194,15 @@ def _largest_first(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _side(frame: pd.DataFrame) -> pd.DataFrame:
-    """One image's final filesystem as it is compared: ``content`` is what a file holds, whichever of its names ``size``
-    stands with."""
-    seen = squashed(frame)
-    exact = seen["path_raw"].notna()
+    """The final filesystem of one image, ready to compare; ``content`` is a file's size, whichever of its hardlinked
+    names carries it."""
+    visible = squashed(frame)
+    undecodable = visible["path_raw"].notna()
     return pd.DataFrame(
         {
-            "key": seen["path"].where(~exact, seen["path_raw"].map(repr)),
-            "content": seen["inode"].map(frame["size"].reset_index(drop=True)),
-            **{name: seen[name] for name in _COMPARED},
+            "key": visible["path"].where(~undecodable, visible["path_raw"].map(repr)),
+            "content": visible["inode"].map(frame["size"].reset_index(drop=True)),
+            **{name: visible[name] for name in _COMPARED},
         }
     ).astype({"kind": "str", "instruction": "str"})
 
@@ -206,14 +210,14 @@ def _side(frame: pd.DataFrame) -> pd.DataFrame:
 def sum_changes(
     comparison: pd.DataFrame, by: Literal["directory", "package", "instruction"], *, depth: int = 1
 ) -> pd.DataFrame:
-    """The frame of ``compare_files``, summed by who is behind the differences.
+    """Sum the frame of `compare_files` by directory, package or instruction.
 
     Parameters
     ----------
     comparison : frame of ``compare_files``
     by : str
-        ``directory`` (to ``depth``), ``package``, or ``instruction`` (what stored the later file, or removed the earlier one;
-        else what had stored it).
+        ``directory`` (to ``depth``), ``package``, or ``instruction`` (the one that stored the later file or removed the
+        earlier one; else the one that stored the earlier file).
 
     Returns
     -------
@@ -224,7 +228,7 @@ def sum_changes(
     Raises
     ------
     ImagelabError
-        An unknown ``by``.
+        ``by`` is unknown.
     """
     expect_frame(comparison, CHANGES_COLUMNS, "il.compare_files")
     if by == "directory":
@@ -234,7 +238,7 @@ def sum_changes(
     elif by == "instruction":
         group = comparison["instruction_after"].fillna(comparison["instruction_before"])
     else:
-        raise ImagelabError(f"sum_changes(…, {by!r}): one of directory, package, instruction.")
+        raise ImagelabError(f"sum_changes(…, {by!r}): expected one of directory, package, instruction.")
     keyed = pd.DataFrame({"group": group.astype("string").fillna(REST), "delta": comparison["delta"]})
     keyed["added"], keyed["removed"] = keyed["delta"].clip(lower=0), -keyed["delta"].clip(upper=0)
     sums = keyed.groupby("group", sort=False).agg(
@@ -244,18 +248,19 @@ def sum_changes(
 
 
 def duplicates(images: Images) -> pd.DataFrame:
-    """Contents that an image stores more than once, under several names or in several layers.
+    """List contents that an image stores more than once, under several names or in several layers.
+
+    Reads every file of every layer, to hash it: an engine saves the image.
 
     Parameters
     ----------
     images : Image, reference, or iterable of them
-        Every file is read, to hash it.
 
     Returns
     -------
     pandas.DataFrame
-        ``DUPLICATES_COLUMNS``, most bytes first: ``copies`` stored (hardlinks are none), ``extra_bytes`` (all but one),
-        the ``layers`` and the first ten ``paths`` that hold them, a line each.
+        ``DUPLICATES_COLUMNS``, most bytes first: ``copies`` stored (a hardlink is not a copy), ``extra_bytes`` (of all copies
+        but one), the ``layers`` and the first ten ``paths`` of the copies, one a line.
     """
     content = ["reference", "digest"]
     stored = files(images, digests=True)
@@ -264,8 +269,8 @@ def duplicates(images: Images) -> pd.DataFrame:
     found = stored.groupby(content, sort=False).agg(size=("size", "first"), copies=("size", "size"))
     found["extra_bytes"] = found["size"] * (found["copies"] - 1)
     # rows come in the order of the layers
-    layers = stored.drop_duplicates([*content, "layer_index"])
-    found["layers"] = layers.groupby(content, sort=False)["layer_index"].agg(", ".join)
+    by_layer = stored.drop_duplicates([*content, "layer_index"])
+    found["layers"] = by_layer.groupby(content, sort=False)["layer_index"].agg(", ".join)
     paths = stored[stored.groupby(content, sort=False).cumcount() < 10]
     found["paths"] = paths.groupby(content, sort=False)["path"].agg("\n".join)
     found = found.sort_values("extra_bytes", ascending=False, kind="stable").reset_index()

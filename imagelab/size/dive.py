@@ -1,9 +1,8 @@
-"""dive's numbers, for people who compare: its definitions (wagoodman/dive, ``filetree/efficiency.go``), not ours.
+"""Compute dive's own numbers (wagoodman/dive, ``filetree/efficiency.go``), for people who compare tools.
 
-Where they differ from the ledger: dive looks at paths, not at bytes; it counts every copy of a path
-that occurs twice, the kept one too; a removed directory counts as a path of its own, with what lay
-below it as its size, and what it takes away counts as nothing; opaque whiteouts are ignored; a
-whiteout of what is not there ends its look at that layer.
+They differ from the ledger. dive counts paths, not bytes: of a path that occurs twice it counts every copy, the kept one
+too. A removed directory is a path whose size is what it contained, and the removed files themselves count as nothing.
+dive ignores opaque whiteouts, and a whiteout of a missing path ends its walk of that layer.
 """
 
 from __future__ import annotations
@@ -19,15 +18,14 @@ DIVE_COLUMNS = {"reference": "str", "efficiency": "float64", "wasted_bytes": "in
 
 
 def dive_efficiency(images: Images) -> pd.DataFrame:
-    """What ``dive`` prints of each image.
+    """Compute what ``dive`` prints for each image. Reads the layers: an engine saves the image.
 
     Returns
     -------
     pandas.DataFrame
         ``DIVE_COLUMNS``, a row per image: ``efficiency`` (over the leaves of all layers, Σ smallest size of each path ÷
-        Σ all its sizes), ``wasted_bytes`` (all copies of paths that occur more than once), and
-        ``user_wasted_ratio`` (these by the bytes of all layers but the first; ``inf`` or NaN where those have none,
-        as dive prints).
+        Σ all its sizes), ``wasted_bytes`` (all copies of paths that occur more than once), and ``user_wasted_ratio``
+        (wasted bytes ÷ bytes of all layers but the first; ``inf`` or NaN where those have none, as dive prints).
     """
     measured = ((image.reference, *_measure(files(image), len(image.layers))) for image in load_images(images))
     return make_frame([dict(zip(DIVE_COLUMNS, row, strict=True)) for row in measured], DIVE_COLUMNS)

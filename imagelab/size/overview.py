@@ -1,4 +1,4 @@
-"""What answers first about an image: how big, how much waste, how slow, how bad, what to do next."""
+"""Summarise an image: how big, how much waste, how slow, how bad, what to do next."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from imagelab.size.advice import advise
 from imagelab.size.waste import ledger
 
 OVERVIEW_COLUMNS = {"reference": "str", "question": "str", "answer": "string", "detail": "str"}
-NO_LOG = "no build log is given: imagelab report --log build.log, from docker buildx build --progress=rawjson"
-NO_SCAN = "no scan is given: imagelab report --scan scan.json, from trivy, grype or another scanner"
-NOT_LISTED = "its files are not listed here"
+NO_LOG = "no build log: record one with docker buildx build --progress=rawjson, then imagelab report --log build.log"
+NO_SCAN = "no scan: run trivy, grype or another scanner, then imagelab report --scan scan.json"
+NOT_LISTED = "this source has no list of the files"
 
 Answer = tuple[str | None, str]
 
@@ -31,24 +31,24 @@ def overview(
     logs: Mapping[str, pd.DataFrame] | None = None,
     scans: Mapping[str, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
-    """The first five questions about each image, answered.
+    """Answer the first five questions about each image.
 
     Parameters
     ----------
     images : Image, reference, or iterable of them
         Files are listed: an engine saves the image for it, unless it was listed before.
     logs : mapping, optional
-        An image's ``reference`` to the log of its build, as `read_build_log` gives it.
+        Maps an image's ``reference`` to the log of its build (`read_build_log`).
     scans : mapping, optional
-        An image's ``reference`` to its scan, as `read_scan` gives it.
+        Maps an image's ``reference`` to its scan (`read_scan`).
 
     Returns
     -------
     pandas.DataFrame
         ``OVERVIEW_COLUMNS``, five rows per image in this order: ``question`` (how big, how much waste, how slow, how
-        bad, what next), ``answer`` (a figure with its unit, ``<NA>`` where it is not known) and ``detail`` (what it is
-        made of; or what is missing and how to give it). How slow is the seconds from the build's first step to its
-        last, or along its `critical_steps` where the log has no timestamps.
+        bad, what next), ``answer`` (a number with its unit, ``<NA>`` where it is unknown) and ``detail`` (its parts; or
+        which input is missing and how to give it). "How slow" is the time from the start of the build's first step to
+        the end of its last, or along its `critical_steps` where the log has no timestamps.
     """
     rows = []
     for image in load_images(images):
@@ -111,12 +111,12 @@ def _findings(scan: pd.DataFrame | None, image: Image) -> Answer:
     severities = [f"{counts[name]} {name}" for name in SEVERITIES[::-1] if counts.get(name)]
     fixed = f"; {found['fixed_version'].notna().sum()} have a fix" if len(found) else ""
     answer = f"{len(found)} {'finding' if len(found) == 1 else 'findings'}"
-    return answer, f"{', '.join(severities) or 'nothing was found'}{fixed}; {hardening}"
+    return answer, f"{', '.join(severities) or 'no findings'}{fixed}; {hardening}"
 
 
 def _next(image: Image) -> Answer:
     advice = advise(image)
     if advice.empty:
-        return "nothing", "no rule knows bytes that could go"
+        return "nothing", "nothing removable found"
     first = advice.iloc[0]
     return str(first["what"]), f"{first['confidence']}: {first['suggestion']}"

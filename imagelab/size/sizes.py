@@ -1,4 +1,4 @@
-"""Where the bytes live: sums of files by what they have in common."""
+"""Sum the bytes of files by directory, package, instruction and other groups."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ REST = "(none)"  # files of no package, without an extension, or of an unknown i
 def directory_of(paths: pd.Series, depth: int) -> pd.Series:
     """The first ``depth`` directories of each path."""
     if depth < 0:
-        raise ImagelabError(f"depth is {depth}: a number of directories, 0 or more.")
+        raise ImagelabError(f"depth is {depth}; expected a number of directories, 0 or more.")
     return paths.str.extract(rf"^((?:/[^/]+){{0,{depth}}})/", expand=False).replace("", "/")
 
 
 def package_of(*images: Image) -> pd.Series:
-    """path → ``manager:name`` of the package whose records name it; the first image's counts."""
+    """Map each path to the ``manager:name`` of the package that owns it; of several images, the first that has it wins."""
     owned = pd.concat([package_files(image) for image in images]).drop_duplicates("path").set_index("path")
     return owned["manager"] + ":" + owned["package"]
 
 
 def size_by(images: Images | pd.DataFrame, by: By, *, depth: int = 1) -> pd.DataFrame:
-    """Bytes and number of files by group, largest first.
+    """Sum bytes and count files by group, largest first.
+
+    Reads the layers when it is given images: an engine saves the image, unless every layer was listed before.
 
     Parameters
     ----------
     images : frame of ``il.files`` or ``il.squash``, or Image, reference, or iterable of them
-        A frame is summed as it is: ``il.files`` counts what is stored, ``il.squash`` what is visible. Of images, what
-        is stored. ``package`` needs the images, since their records say which file is whose.
+        A frame is summed as it is: ``il.files`` has what is stored, ``il.squash`` what is visible. For images, what
+        is stored is summed. ``package`` needs images, because only their package databases name the owner of a file.
     by : str
         ``directory`` (to ``depth``), ``extension``, ``package`` (``manager:name``), ``instruction``, ``owner``
         (``uid:gid``) or ``kind``.
@@ -68,7 +70,7 @@ def size_by(images: Images | pd.DataFrame, by: By, *, depth: int = 1) -> pd.Data
     elif by == "package":
         if loaded is None:
             raise ImagelabError(
-                "size_by(…, 'package') wants images or references: a frame does not say which file is whose."
+                "size_by(…, 'package') needs images or references: a frame does not name the package of a file."
             )
         names = [frame["path"][frame["reference"] == image.reference].map(package_of(image)) for image in loaded]
         group = pd.concat([pd.Series(dtype="str"), *names]).reindex(frame.index)
@@ -77,9 +79,11 @@ def size_by(images: Images | pd.DataFrame, by: By, *, depth: int = 1) -> pd.Data
     elif by in ("instruction", "kind"):
         group = frame[by].astype("str")
     else:
-        raise ImagelabError(f"size_by(…, {by!r}): one of directory, extension, package, instruction, owner, kind.")
+        raise ImagelabError(
+            f"size_by(…, {by!r}): expected one of directory, extension, package, instruction, owner, kind."
+        )
     keyed = frame.assign(group=group.astype("str").fillna(REST), reference=frame["reference"].astype("str"))
-    if by != "kind":  # in a squash, a hardlink can stand for a file whose own name is gone
+    if by != "kind":  # in a squash, a hardlink can carry the bytes of a file whose own name is gone
         keyed = keyed[(keyed["kind"] == "file") | (keyed["size"] > 0)]
     sums = keyed.groupby(["reference", "group"], sort=False)["size"].agg(size="sum", files="count").reset_index()
     total = sums.groupby("reference")["size"].transform("sum")

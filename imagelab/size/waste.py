@@ -1,4 +1,4 @@
-"""The waste ledger: bytes that every pull carries and no container sees, and whose fault that is."""
+"""The waste ledger: stored bytes that no container sees, with the instructions that stored and hid them."""
 
 from __future__ import annotations
 
@@ -31,18 +31,17 @@ EFFICIENCY_COLUMNS = {
 
 
 def waste(images: Images, *, digests: Digests = False) -> pd.DataFrame:
-    """One row for each file copy whose bytes no container sees.
+    """List every file copy whose bytes no container sees.
 
-    Exactly: ``Σ bytes = bytes stored in all layers − bytes visible in the final filesystem``. Files without bytes
-    waste none and have no row.
+    The ledger is exact: ``Σ bytes = bytes stored in all layers − bytes visible in the final filesystem``. Empty files
+    waste nothing and have no row. Reads the layers: an engine saves the image, unless every layer was listed before.
 
     Parameters
     ----------
     images : Image, reference, or iterable of them
-        An engine saves the image, unless every layer was listed before.
     digests : bool or "copies"
-        Compare contents (of the copies alone, or of everything: see ``il.files``), so that copies of the same
-        bytes are told apart from changes.
+        Compare contents (of all files, or only of files stored more than once: see ``il.files``). This separates
+        copies of the same bytes from changes.
 
     Returns
     -------
@@ -56,35 +55,35 @@ def waste(images: Images, *, digests: Digests = False) -> pd.DataFrame:
 
 
 def ledger(files: pd.DataFrame) -> pd.DataFrame:
-    """As ``waste``, of the frame that ``il.files`` gave."""
+    """Make the ledger of `waste` from the frame that ``il.files`` returns."""
     size, layer = files["size"].to_numpy(), files["layer_index"].to_numpy()
     reference, instruction = (files[name].astype("category").cat for name in ("reference", "instruction"))
     rows = np.flatnonzero(files["reason"].notna() & (size > 0))
     rows = rows[np.argsort(-size[rows], kind="stable")]
     lost = files[["path", "reason", "removed_layer_index"]].take(rows)
     image, remover = reference.codes.to_numpy()[rows], lost["removed_layer_index"].to_numpy("int64")
-    # the remover's text: that of any entry of its layer (its whiteout, or what took the place)
-    told = np.full((len(reference.categories) + 1, max(layer.max(initial=0), remover.max(initial=0)) + 1), -1)
-    told[reference.codes, layer] = instruction.codes
+    # the instruction of each layer, from any of its entries: a remover has at least a whiteout or a replacement
+    of_layer = np.full((len(reference.categories) + 1, max(layer.max(initial=0), remover.max(initial=0)) + 1), -1)
+    of_layer[reference.codes, layer] = instruction.codes
 
-    def text(of: Any, codes: np.ndarray, dtype: str) -> Any:
-        return of.categories.astype(dtype).array.take(codes, allow_fill=True)
+    def decode(categorical: Any, codes: np.ndarray, dtype: str) -> Any:
+        return categorical.categories.astype(dtype).array.take(codes, allow_fill=True)
 
     columns = {
-        "reference": text(reference, image, "str"),
+        "reference": decode(reference, image, "str"),
         "path": lost["path"].array,
         "bytes": size[rows],
         "reason": lost["reason"].array,
         "layer_index": layer[rows].astype("int64"),
-        "instruction": text(instruction, instruction.codes.to_numpy()[rows], "string"),
+        "instruction": decode(instruction, instruction.codes.to_numpy()[rows], "string"),
         "removed_layer_index": pd.array(remover, "Int64"),
-        "removed_instruction": text(instruction, told[image, remover], "string"),
+        "removed_instruction": decode(instruction, of_layer[image, remover], "string"),
     }
     return pd.DataFrame(columns)
 
 
 def efficiency(images: Images) -> pd.DataFrame:
-    """How much of what an image stores is visible.
+    """Measure how much of what an image stores is visible. Reads the layers, as `waste` does.
 
     Returns
     -------

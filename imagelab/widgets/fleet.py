@@ -37,7 +37,7 @@ class FleetExplorer(Panel):
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder, self._answer = folder, pd.DataFrame()
-        choices = [(clean(f"{name}: {question.asks}", 110), name) for name, question in QUESTIONS.items()]
+        choices = [(clean(f"{name}: {question.text}", 110), name) for name, question in QUESTIONS.items()]
         self.question = ipywidgets.Dropdown(
             options=choices, description="Question", value="similarity", layout=wide(40)
         )
@@ -57,8 +57,8 @@ class FleetExplorer(Panel):
     def parts(self) -> Iterable[tuple[str, go.Figure | pd.DataFrame]]:
         question = self.question.value
         if question in CHARTS and len(self._answer):
-            yield QUESTIONS[question].asks, CHARTS[question](self._answer)
-        yield f"{QUESTIONS[question].asks}: {len(self._answer):,} rows", self._answer
+            yield QUESTIONS[question].text, CHARTS[question](self._answer)
+        yield f"{QUESTIONS[question].text}: {len(self._answer):,} rows", self._answer
 
     def refresh(self) -> None:
         asked = QUESTIONS[self.question.value]

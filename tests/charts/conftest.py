@@ -23,5 +23,10 @@ def layers(images):
 
 
 @pytest.fixture(scope="session")
+def sharing(images):
+    return il.compare_layers(images)
+
+
+@pytest.fixture(scope="session")
 def files(images):
     return il.files(images[0])

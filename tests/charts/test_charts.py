@@ -93,14 +93,17 @@ def test_size_difference_of_an_image_with_itself(history):
     assert "the same in size" in title(figure) and not figure.data
 
 
-def test_sharing_heatmap_is_symmetric_and_has_totals_on_its_diagonal(layers):
-    figure = charts.sharing_heatmap(layers)
+def test_sharing_heatmap_draws_the_numbers_of_compare_layers(sharing):
+    figure = charts.sharing_heatmap(sharing)
     grid = np.array(figure.data[0].z)
-    totals = layers.drop_duplicates(["reference", "chain_id"]).groupby("reference", sort=False)["size"].sum()
-    assert (grid == grid.T).all() and list(np.diag(grid)) == list(totals)
+    names = list(sharing["reference"].unique())
+    for row in sharing.itertuples():
+        assert grid[names.index(row.reference), names.index(row.other)] == row.shared
     assert format_bytes(grid[0, 1]) in title(figure)
     with pytest.raises(ImagelabError, match="at least two"):
-        charts.sharing_heatmap(layers[layers["reference"].eq(layers["reference"].iloc[0])])
+        charts.sharing_heatmap(sharing[sharing["reference"].eq(sharing["reference"].iloc[0])])
+    with pytest.raises(ImagelabError, match=r"il\.compare_layers gives"):
+        charts.sharing_heatmap(sharing.drop(columns="identity"))
 
 
 def test_waste_bars_draw_the_ledger(images):
@@ -156,7 +159,9 @@ def test_a_million_files_are_folded_to_what_can_be_seen():
     assert len(figure.data[0].ids) < 3000 and len(figure.to_json()) < 1_000_000
 
 
-def test_hostile_text_stays_text_and_short(history, layers, files):
+def test_hostile_text_stays_text_and_short(history, layers, files, sharing):
+    names = dict(zip(sharing["reference"].unique(), [HOSTILE, "b"], strict=True))
+    hostile_sharing = sharing.assign(reference=sharing["reference"].map(names), other=sharing["other"].map(names))
     ledger = il.waste(il.load_image("example:chmod-in-layer-before"))
     texts = {"reference": HOSTILE, "created_by": "RUN /bin/sh -c " + HOSTILE, "arguments": HOSTILE}
     figures = [
@@ -165,7 +170,7 @@ def test_hostile_text_stays_text_and_short(history, layers, files):
         charts.growth(history.assign(**texts).drop_duplicates("step")),
         charts.waste_bars(ledger.assign(reference=HOSTILE, instruction=HOSTILE)),
         charts.file_tree(files.assign(reference=HOSTILE, path="/" + HOSTILE.replace("/", "") + files["path"])),
-        charts.sharing_heatmap(pd.concat([layers.assign(reference=HOSTILE), layers.assign(reference="b")])),
+        charts.sharing_heatmap(hostile_sharing),
     ]
     for figure in figures:
         text = json.dumps(figure.to_dict(), default=str, ensure_ascii=False)
@@ -174,10 +179,10 @@ def test_hostile_text_stays_text_and_short(history, layers, files):
         figure.to_json().encode()
 
 
-def test_unknown_sizes_are_said_not_drawn(history, layers):
+def test_unknown_sizes_are_said_not_drawn(history, layers, sharing):
     unknown = {"size": pd.NA, "content_size": pd.NA, "disk_usage": pd.NA}
     assert "known size" in title(charts.layer_bars(layers.assign(**unknown)))
     assert "known size" in title(charts.size_tree(history.assign(**unknown)))
-    assert "known size" in title(charts.sharing_heatmap(layers.assign(**unknown)))
+    assert "known size" in title(charts.sharing_heatmap(sharing.assign(shared=pd.NA)))
     published = il.layers("example:published-python-3.10-2023")
     assert "compressed" in charts.layer_bars(published).layout.title.subtitle.text

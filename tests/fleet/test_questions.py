@@ -154,17 +154,17 @@ def test_findings_by_base(folder, tmp_path):
 
 
 def test_what_cannot_be_asked_says_so(folder, tmp_path):
-    with pytest.raises(ImagelabError, match=r"no question 'sise' is known\. These are: storage"):
+    with pytest.raises(ImagelabError, match=r"unknown question 'sise'; expected one of storage"):
         query_fleet(folder, "sise")
     with pytest.raises(ImagelabError, match="takes no pattern"):
         query_fleet(folder, "storage", "x")
-    with pytest.raises(ImagelabError, match="where wants"):
+    with pytest.raises(ImagelabError, match="where needs"):
         query_fleet(folder, "where")
-    with pytest.raises(ImagelabError, match="holds no index"):
+    with pytest.raises(ImagelabError, match="has no index"):
         query_fleet(tmp_path, "storage")
     (tmp_path / "index").mkdir()
     (tmp_path / "index" / "x.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(ImagelabError, match="cannot be asked"):
+    with pytest.raises(ImagelabError, match="cannot be queried"):
         query_fleet(tmp_path, "storage")
 
 
@@ -212,7 +212,7 @@ def test_what_a_question_does_not_take_is_refused(folder):
     for question, more, match in (
         ("findings", {"pattern": "x"}, "no pattern"),
         ("packages", {"version": "1"}, "no version"),
-        (["storage"], {}, "is known"),
+        (["storage"], {}, "unknown question"),
     ):
         with pytest.raises(ImagelabError, match=match):
             query_fleet(folder, question, **more)

@@ -212,7 +212,7 @@ def test_the_fleet_explorer_is_used(open_notebook, tmp_path):
     page = tab.page
 
     def words(question, pattern=None):
-        return f"text={QUESTIONS[question].asks}: {len(il.query_fleet(fleet, question, pattern)):,} rows"
+        return f"text={QUESTIONS[question].text}: {len(il.query_fleet(fleet, question, pattern)):,} rows"
 
     page.wait_for_selector(words("similarity"))
     expect(page.get_by_label("Name", exact=True)).to_be_disabled()
