@@ -1,9 +1,9 @@
-"""Charts: each function takes a frame and returns a plain plotly Figure, and nothing else happens."""
+"""Charts: each function takes a DataFrame and returns a plain plotly Figure, without side effects."""
 
 from imagelab.charts.bars import layer_bars, waste_bars
 from imagelab.charts.build import build_gantt, context_treemap, stage_graph
 from imagelab.charts.claims import advice_accuracy, claim_ratios, claim_tiles
-from imagelab.charts.fleet import base_map, similarity_heatmap
+from imagelab.charts.fleet import base_map, fleet_sharing, similarity_heatmap
 from imagelab.charts.health import health_timeline
 from imagelab.charts.security import epss_cvss, fixable_bars, scan_flow, scanner_agreement, severity_bars
 from imagelab.charts.sharing import sharing_heatmap
@@ -21,6 +21,7 @@ __all__ = [
     "epss_cvss",
     "file_tree",
     "fixable_bars",
+    "fleet_sharing",
     "growth",
     "health_timeline",
     "layer_bars",

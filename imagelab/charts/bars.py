@@ -1,4 +1,4 @@
-"""Stacked bars: the layers of images, and what was stored in vain, by instruction."""
+"""Stacked bars: the layers of images, and wasted bytes by instruction."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from imagelab.charts import theme
 from imagelab.charts.menu import per_image
 from imagelab.core.frames import format_bytes
 from imagelab.core.text import escape
+from imagelab.size.compare import IDENTITIES
 
 MOST = 15  # instructions whose waste is shown
 
 
 def layer_bars(layers: pd.DataFrame, mark: str | None = None) -> go.Figure:
-    """Layers of one or several images as stacked bars, base first; a layer in several images has one letter.
+    """Draw the layers of one or several images as stacked bars, base first; a shared layer has one letter.
 
     Parameters
     ----------
     layers : pandas.DataFrame
-        `imagelab.layers` of one or many images. Of the three sizes the first that all rows know is drawn.
+        `imagelab.layers` of one or many images. The bars show the first of the three sizes that all rows have.
     mark : str, optional
-        A diff_id: its layer is framed wherever it stands.
+        A diff_id: this layer is outlined in every image.
 
     Returns
     -------
@@ -62,7 +63,8 @@ def layer_bars(layers: pd.DataFrame, mark: str | None = None) -> go.Figure:
             colour,
             [_layer_hover(row, key, measure) for row in part.to_dict("records")],
             base=part["start"],
-            name=f"{kind}, in several images" if shared else kind,
+            width=0.7,  # else plotly takes it from the distance of the rows that a trace has
+            name=f"{kind}, shared" if shared else kind,
             marker={"line": line, "pattern": lines},
             text=[f"<b>{letter}</b>" if letter else size for letter, size in zip(part["letter"], sizes, strict=True)],
             textposition="inside",
@@ -74,11 +76,11 @@ def layer_bars(layers: pd.DataFrame, mark: str | None = None) -> go.Figure:
     if alone:
         largest = rows.nlargest(1, "bytes").iloc[0]
         part, step = theme.share(largest["bytes"], top), theme.step_label(largest["created_by"], 50)
-        finding = f"{escape(totals.index[0], 44)}: {format_bytes(top)} in {len(rows)} layers, {part} of it in {step}"
+        finding = f"{escape(totals.index[0], 44)}: {format_bytes(top)} in {len(rows)} layers, {part} from {step}"
     else:
         common = rows[rows["shared"]].drop_duplicates(key)["bytes"].sum()
-        finding = f"{format_bytes(totals.min())} to {format_bytes(top)}: {escape(totals.idxmax(), 44)} is the biggest; "
-        finding += f"layers of {format_bytes(common)} are shared" if common else "no layer is shared"
+        finding = f"{format_bytes(totals.min())} to {format_bytes(top)}, {escape(totals.idxmax(), 44)} is the biggest; "
+        finding += f"shared layers: {format_bytes(common)}" if common else "no shared layer"
     same = f"; the same letter is the same layer (by {key})" if rows["letter"].any() else ""
     figure.update_layout(barmode="overlay")
     theme.label_rows(figure, [escape(reference, 44) for reference in totals.index])
@@ -88,8 +90,8 @@ def layer_bars(layers: pd.DataFrame, mark: str | None = None) -> go.Figure:
 
 
 def _lettered(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """With the number of ``images`` that hold each layer and the ``letter`` of those in several; and what is the same."""
-    key = next((name for name in ("chain_id", "diff_id", "digest") if rows[name].notna().all()), "chain_id")
+    """Add the number of ``images`` with each layer and the ``letter`` of shared ones; return the identity too."""
+    key = next((name for name in IDENTITIES if rows[name].notna().all()), IDENTITIES[0])
     images = rows[key].map(rows.groupby(key)["reference"].nunique()).fillna(1).astype("int64")
     names = rows.loc[images.gt(1) & rows["bytes"].gt(0), key].drop_duplicates()
     letters = {name: _letter(place) for place, name in enumerate(names)}
@@ -113,15 +115,15 @@ def _layer_hover(row: dict[Any, Any], key: str, measure: str) -> str:
 
 @per_image
 def waste_bars(waste: pd.DataFrame) -> go.Figure:
-    """Bytes stored in vain by the instruction that stored them, and why they are in vain.
+    """Draw wasted bytes by the instruction that stored them, and why they are wasted.
 
     Parameters
     ----------
     waste : pandas.DataFrame
-        The ledger (`imagelab.waste`) of one image; of several, a menu chooses.
+        `imagelab.waste` of one image; for several images, a menu selects one.
     """
     if waste.empty:
-        return theme.nothing("Nothing was stored in vain: every byte of every layer is in the final filesystem")
+        return theme.nothing("No wasted bytes: every byte of every layer is in the final filesystem")
     name, total = escape(waste["reference"].iloc[0], 44), int(waste["bytes"].sum())
     rows = waste.assign(label=waste["instruction"].fillna("").astype("str"))
     rows = rows.groupby(["layer_index", "label", "reason"], observed=True, as_index=False)["bytes"].sum()
@@ -144,10 +146,10 @@ def waste_bars(waste: pd.DataFrame) -> go.Figure:
         theme.add_bars(figure, part["place"], part["bytes"], colour, texts, name=reason.replace("_", ", "))
     theme.label_ends(figure, shown, map(format_bytes, shown))
     (_, worst), most = shown.index[0], int(shown.iloc[0])
-    finding = f"{name}: {format_bytes(total)} in vain, {theme.share(most, total)} by {theme.step_label(worst, 50)}"
+    finding = f"{name}: {format_bytes(total)} wasted, {theme.share(most, total)} by {theme.step_label(worst, 50)}"
     left = f"; {len(order) - MOST} smaller ones are not shown" if len(order) > MOST else ""
     figure.update_layout(barmode="stack")
-    measure = f"Bytes of files that no one sees, by the instruction that stored them and why{left}"
+    measure = f"Bytes hidden from containers, by the instruction that stored them and why{left}"
     theme.titled(figure, finding, measure, height=170 + 32 * len(shown), bytes_axis="x", top=most)
     theme.label_rows(figure, [f"{theme.step_label(label)}  <i>layer {layer}</i>" for layer, label in shown.index])
     return theme.legend_above(figure.update_xaxes(range=[0, most * 1.18]))

@@ -1,4 +1,4 @@
-"""A fleet at a glance: which images are alike, and which bases they stand on."""
+"""Fleets: similar images, bases, and the space that deleting an image frees."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from imagelab.core.frames import format_bytes
 from imagelab.core.text import escape
 
 MOST = 60  # images in one heat map
-#: Bases from the largest; the rest and the unknown are grey. Told apart as the instructions' colours are.
+#: The largest bases in these colours, which are distinguishable as the instructions' are; others and unknown in grey.
 BASE_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#5b6472")
 OTHER = "#c9ced6"
 
 
 def similarity_heatmap(similarity: pd.DataFrame) -> go.Figure:
-    """How much of their bytes each two images share, alike ones side by side.
+    """Draw the share of bytes that each pair of images has in common, similar images side by side.
 
     Parameters
     ----------
     similarity : pandas.DataFrame
-        `imagelab.query_fleet`'s answer to ``similarity``. Of more than 60 images, those that have most in common with others
-        are shown. Where the bytes of layers are unknown, so is the similarity: such cells stay empty.
+        `imagelab.query_fleet` of ``similarity``. Of more than 60 images, those with most in common are shown. Cells with
+        layers of unknown size stay empty.
     """
     pairs = similarity.groupby(["reference", "other"])[["similarity", "shared"]].max()
     table = pairs["similarity"].astype("float64").unstack(fill_value=0.0)
     if len(table) < 2:
-        return theme.nothing("Similarity is between images, and here are fewer than two")
+        return theme.nothing("Similarity needs at least two images")
     kept = table.sum().nlargest(MOST).index
-    kept = kept[_alike(table.loc[kept, kept].fillna(0).to_numpy())]
+    kept = kept[_similar_order(table.loc[kept, kept].fillna(0).to_numpy())]
     matrix = table.loc[kept, kept].to_numpy()
     common = pairs["shared"].unstack(fill_value=0).loc[kept, kept].to_numpy()
     names = [escape(name.removeprefix("docker://"), 34) for name in kept]
-    own = np.where(matrix <= 0.9995, matrix, 0)  # neither an image itself nor one of the same bytes is news
-    one, other = np.unravel_index(own.argmax(), own.shape)
+    own = np.where(matrix <= 0.9995, matrix, 0)  # without an image itself and copies of it
+    upper, lower = np.unravel_index(own.argmax(), own.shape)
     finding = "No two images share a layer with bytes"
     if own.max() > 0:
-        finding = f"Most alike: {names[one]} and {names[other]}, {own.max():.0%} of the bytes that either has"
+        finding = f"Most similar: {names[upper]} and {names[lower]} share {own.max():.0%} of their bytes"
     texts = [
         [
             f"<b>{names[down]}</b><br><b>{names[over]}</b><br>"
@@ -50,18 +50,55 @@ def similarity_heatmap(similarity: pd.DataFrame) -> go.Figure:
     ]
     bar = {"tickformat": ".0%", "thickness": 12, "tickfont": {"color": theme.INK}}
     figure = heatmap(matrix, names, texts, gap=1, zmin=0, zmax=1, colorbar=bar)
-    left = f"; {len(table) - MOST} further images are left out" if len(table) > MOST else ""
-    theme.titled(figure, finding, f"Bytes that both have ÷ bytes that either has{left}", height=300 + 22 * len(names))
+    left = f"; {len(table) - MOST} more images are not shown" if len(table) > MOST else ""
+    theme.titled(figure, finding, f"Shared bytes ÷ bytes of both together{left}", height=300 + 22 * len(names))
     return figure.update_xaxes(tickangle=60, tickfont_size=11).update_yaxes(tickfont_size=11)
 
 
-def base_map(sharing: pd.DataFrame) -> go.Figure:
-    """The images of a fleet by the base that they stand on; areas are bytes.
+def fleet_sharing(sharing: pd.DataFrame) -> go.Figure:
+    """Draw for each image the bytes that are unique to it and those that it shares with others.
 
     Parameters
     ----------
     sharing : pandas.DataFrame
-        `imagelab.query_fleet`'s answer to ``sharing``.
+        `imagelab.query_fleet` of ``sharing``. Of more than 60 images, those with most unique bytes are shown.
+    """
+    known = sharing.dropna(subset=["unique", "shared"])
+    if not known["total"].sum():
+        return theme.nothing("No image of this fleet has a known size above zero")
+    shown = known.sort_values(["unique", "total"], ascending=False, kind="stable").head(MOST)
+    names = [escape(name.removeprefix("docker://"), 34) for name in shown["reference"]]
+    figure, places = go.Figure(), list(range(len(shown)))
+    for column, colour in (("unique", theme.INSTRUCTION_COLOURS["RUN"]), ("shared", OTHER)):
+        texts = [
+            theme.hover(name, f"{format_bytes(size)} {column}")
+            for name, size in zip(shown["reference"], shown[column], strict=True)
+        ]
+        theme.add_bars(figure, places, shown[column], colour, texts, name=column)
+    theme.label_ends(figure, shown["total"], [format_bytes(size) for size in shown["unique"]])
+    finding = f"Deleting {names[0]} frees the most space: {format_bytes(shown['unique'].iloc[0])}"
+    figure.update_layout(barmode="stack")
+    top, measure = float(shown["total"].max()), theme.SIZES[shown["measure"].iloc[0]]
+    left = f"; {len(known) - MOST} more images are not shown" if len(known) > MOST else ""
+    theme.titled(
+        figure,
+        finding,
+        f"Unique bytes are the space freed; {measure}{left}",
+        height=170 + 26 * len(shown),
+        bytes_axis="x",
+        top=top,
+    )
+    theme.label_rows(figure, names)
+    return theme.legend_above(figure.update_xaxes(range=[0, top * 1.14]))
+
+
+def base_map(sharing: pd.DataFrame) -> go.Figure:
+    """Draw the images of a fleet by their base; the area is bytes.
+
+    Parameters
+    ----------
+    sharing : pandas.DataFrame
+        `imagelab.query_fleet` of ``sharing``.
     """
     known = sharing[sharing["total"].fillna(0) > 0]
     if known.empty:
@@ -75,7 +112,7 @@ def base_map(sharing: pd.DataFrame) -> go.Figure:
         theme.hover(base.Index, f"{base.size} images, together {format_bytes(base.sum)}") for base in bases.itertuples()
     ]
     leaves = [
-        theme.hover(row.reference, f"{format_bytes(row.total)}, {format_bytes(row.unique)} of them its own alone")
+        theme.hover(row.reference, f"{format_bytes(row.total)}, {format_bytes(row.unique)} unique to it")
         for row in shown.itertuples()
     ]
     figure = go.Figure(
@@ -94,18 +131,18 @@ def base_map(sharing: pd.DataFrame) -> go.Figure:
     )
     first = bases["size"].idxmax()
     finding = f"{theme.quoted([first])} is the base of {bases['size'].max()} of {len(known)} images"
-    measure = f"Images by base, areas are {theme.SIZES[known['measure'].iloc[0]]}"
+    measure = f"Images by base; the area is {theme.SIZES[known['measure'].iloc[0]]}"
     return theme.titled(figure, finding, measure, height=520)
 
 
-def _alike(matrix: np.ndarray) -> np.ndarray:
-    """An order in which neighbours are alike: from the image most like all others, always on to the nearest left."""
+def _similar_order(matrix: np.ndarray) -> np.ndarray:
+    """Order images by similarity: start with the one most similar to all, then always take the nearest one left."""
     order = [int(matrix.sum(axis=0).argmax())]
     free = np.ones(len(matrix), bool)
     free[order[0]] = False
     while free.any():
         nearest = int(np.where(free, matrix[order[-1]], -1).argmax())
-        if matrix[order[-1], nearest] == 0:  # nothing is like the last: whoever is most like any of those placed
+        if matrix[order[-1], nearest] == 0:  # nothing in common with the last one: take the nearest to any placed one
             nearest = int(np.where(free, matrix[order].max(axis=0), -1).argmax())
         order.append(nearest)
         free[nearest] = False

@@ -1,4 +1,4 @@
-"""One figure for several images, with a menu to choose from: it works in a report, without a kernel."""
+"""One figure for several images, with a menu that works without a kernel."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import plotly.graph_objects as go
 
 from imagelab.core.text import escape
 
-# What a choice changes of the layout, traces apart.
+# The parts of the layout that the menu changes.
 CHANGED = ("title", "height", "xaxis", "yaxis", "margin", "showlegend", "barmode")
 
 
 def per_image(chart: Callable[..., go.Figure]) -> Callable[..., go.Figure]:
-    """Let a chart of one image take a frame of several: each gets its own, and a menu chooses."""
+    """Let a chart of one image take a frame of several images: a menu selects the image."""
 
     @wraps(chart)
     def several(frame: pd.DataFrame, *args: Any, **kwargs: Any) -> go.Figure:
@@ -32,7 +32,7 @@ def per_image(chart: Callable[..., go.Figure]) -> Callable[..., go.Figure]:
 
 
 def choose(figures: dict[str, go.Figure]) -> go.Figure:
-    """The figures in one, the first of them shown, with a menu of their names."""
+    """Join figures into one with a menu of their names; the first is visible."""
     joined, shown = go.Figure(layout=next(iter(figures.values())).layout), []
     for name, figure in figures.items():
         joined.add_traces(figure.data)

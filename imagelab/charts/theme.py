@@ -1,8 +1,7 @@
-"""One look for every chart: template, colours with one meaning each, decimal megabytes, folding, safe text."""
+"""The look of every chart: template, colours, byte axes, labels and safe text."""
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,14 +14,15 @@ from plotly.colors import hex_to_rgb
 from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import format_bytes
 from imagelab.core.text import clean, escape
+from imagelab.images.tables.created_by import parse_created_by
 
-# Contrast 4.3 : 1 on white and 4.4 : 1 on JupyterLab's dark ground, so that one figure reads on both.
+# Contrast 4.3 : 1 on white and 4.4 : 1 on JupyterLab's dark background: one figure is readable on both.
 INK = "#757b84"
 OUTLINE = "rgba(117,123,132,0.55)"
 GRID = "rgba(128,128,128,0.25)"
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
-# Okabe and Ito's colours, greys for what is inherited or unknown; every pair stays apart in simulated protan,
+# The palette of Okabe and Ito, grey for inherited or unknown. Every pair is distinguishable in simulated protan,
 # deutan and tritan vision (tests/charts/test_theme.py, after Machado, Oliveira and Fernandes, 2009).
 INSTRUCTION_COLOURS = {
     "FROM": "#5b6472",
@@ -33,7 +33,7 @@ INSTRUCTION_COLOURS = {
     "other": "#cc79a7",
     "unknown": "#c9ced6",
 }
-# From light to dark, so that the order survives a black and white print.
+# From light to dark, so that the order is visible in a black and white print.
 SEVERITY_COLOURS = {
     "unknown": "#9aa1ac",
     "negligible": "#a6c8e4",
@@ -45,17 +45,20 @@ SEVERITY_COLOURS = {
 REASON_COLOURS = {"deleted": "#b2182b", "overwritten": "#ef8a62", "rewritten_unchanged": "#67a9cf"}
 NODE_COLOURS = {"directory": "#7b8494", "file": "#56b4e9", "other": "#c9ced6"}
 
-# DESIGN, "Three sizes, never mixed": the first that every row knows is shown, under its name.
+# The three sizes are never mixed: a chart shows the first one that every row has, and names it.
 SIZES = {
     "size": "bytes of files, uncompressed",
     "content_size": "bytes as stored and sent, usually compressed",
     "disk_usage": "bytes on the engine's disk",
 }
 
-# No button that sends a chart to plotly's servers.
-CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["sendChartToCloud"], "plotlyServerURL": ""}
+# No button sends a chart to plotly's servers.
+CONFIG = {"displaylogo": False, "plotlyServerURL": ""}
+# Of plotly's tool bar only the download stays: the charts show everything without zoom.
+UNUSED_BUTTONS = ["zoom", "pan", "select", "lasso", "zoomin", "zoomout", "autoscale", "resetscale"]
 
-TEMPLATE = go.layout.Template(
+#: Registered as ``imagelab``. Charts use it unless `plotly.io.templates.default` names another one than plotly's own.
+pio.templates["imagelab"] = go.layout.Template(
     layout={
         "autosize": True,
         "bargap": 0.28,
@@ -64,7 +67,7 @@ TEMPLATE = go.layout.Template(
         "hoverlabel": {"align": "left", "bgcolor": "#20242c", "font": {"color": "#f4f5f7", "family": FONT, "size": 13}},
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.02, "yanchor": "top", "traceorder": "normal"},
         "margin": {"l": 8, "r": 24, "t": 84, "b": 48, "autoexpand": True},
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": INSTRUCTION_COLOURS["RUN"]},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": INK, "remove": UNUSED_BUTTONS},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "separators": ".,",
@@ -87,7 +90,7 @@ TEMPLATE = go.layout.Template(
 
 
 def instruction_kind(instruction: Any) -> str:
-    """The key of an instruction in ``INSTRUCTION_COLOURS``."""
+    """Return the key of an instruction in ``INSTRUCTION_COLOURS``."""
     if instruction is None or pd.isna(instruction) or not str(instruction).strip():
         return "unknown"
     word = str(instruction).split(maxsplit=1)[0].upper()
@@ -95,13 +98,13 @@ def instruction_kind(instruction: Any) -> str:
 
 
 def text_on(colour: str) -> str:
-    """Near-black or white, whichever reads better on a hexadecimal colour (WCAG 2 relative luminance)."""
+    """Return near-black or white, whichever has more contrast on a hexadecimal colour (WCAG 2 relative luminance)."""
     red, green, blue = (part / 255 for part in hex_to_rgb(colour))
     return "#111111" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.2 else "#ffffff"
 
 
 def known_size(frame: pd.DataFrame) -> tuple[str, str]:
-    """The first of the three sizes that all rows know, else the one that most rows know; and how it is named."""
+    """Return the first of the three sizes that all rows have, else the one that most rows have, and its description."""
     present = [name for name in SIZES if name in frame]
     if not present:
         raise ImagelabError(
@@ -112,22 +115,20 @@ def known_size(frame: pd.DataFrame) -> tuple[str, str]:
 
 
 def sized(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The frame with its `known_size` as ``bytes``, where unknown 0; and how that is named."""
+    """Return the frame with its `known_size` as ``bytes`` (unknown is 0), and the description of that size."""
     column, measure = known_size(frame)
     return frame.assign(bytes=frame[column].fillna(0).astype("int64")), measure
 
 
 def step_label(created_by: Any, width: int = 46) -> str:
-    """A step in one safe line, as its Dockerfile had it: without the builders' shell, arguments and marks."""
-    words = "" if created_by is None or pd.isna(created_by) else " ".join(str(created_by)[:4000].split())
-    run = re.fullmatch(r"(?:RUN )?(?:\|\d+ .*?)?/bin/sh -c (.*?)(?: # buildkit)?", words)
-    if run:
-        words = run[1].removeprefix("#(nop) ").strip() if run[1].startswith("#(nop)") else f"RUN {run[1]}"
-    return escape(words.removesuffix(" # buildkit") or "(no command recorded)", width)
+    """Return a step in one safe line as in its Dockerfile: without the recorded shell and build arguments."""
+    command = parse_created_by("" if created_by is None or pd.isna(created_by) else str(created_by)[:4000])
+    words = " ".join(f"{command.instruction or ''} {command.arguments}".split())
+    return escape(words or "(no command recorded)", width)
 
 
 def hover(heading: Any, *lines: str) -> str:
-    """Hover text: a heading from an image, made safe and wrapped, then our own lines."""
+    """Return hover text: a heading from an image, made safe and wrapped, then our own lines."""
     wrapped = textwrap.wrap(clean(heading, 320), 72, break_long_words=True) or [""]
     return "<br>".join(["<b>" + "<br>".join(escape(line) for line in wrapped[:5]) + "</b>", *lines])
 
@@ -135,10 +136,11 @@ def hover(heading: Any, *lines: str) -> str:
 def titled(
     figure: go.Figure, finding: str, measure: str, *, height: int, bytes_axis: str = "", top: float = 0
 ) -> go.Figure:
-    """Give a figure the template, the finding as its title, what is measured as its subtitle, and a bytes axis."""
+    """Set the template, the finding as title, the measure as subtitle, and optionally a bytes axis."""
+    chosen = pio.templates.default
     lines = textwrap.wrap(finding, 74)[:3]
     figure.update_layout(
-        template=TEMPLATE,
+        template="imagelab" if chosen in (None, "plotly") else chosen,
         title={"text": "<b>" + "<br>".join(lines) + "</b>", "subtitle": {"text": measure}},
         height=height + 22 * (len(lines) - 1),
         margin_t=64 + 22 * len(lines),
@@ -150,19 +152,19 @@ def titled(
 
 
 def add_bars(figure: go.Figure, y: Any, x: Any, colour: Any, hovertext: list[str], **more: Any) -> None:
-    """Horizontal bars, outlined, that say no more than their hover text."""
+    """Add outlined horizontal bars with hover text."""
     marker = {"color": colour, "line": {"color": OUTLINE, "width": 1}} | more.pop("marker", {})
     figure.add_bar(y=y, x=x, orientation="h", marker=marker, hovertext=hovertext, hoverinfo="text", **more)
 
 
 def label_rows(figure: go.Figure, labels: Sequence[str]) -> None:
-    """Name the rows 0, 1, 2 … of bars, from the top down."""
+    """Label the rows 0, 1, 2 … of bars, from the top down."""
     rows = {"tickvals": list(range(len(labels))), "ticktext": labels, "range": [len(labels) - 0.4, -0.6]}
     figure.update_yaxes(rows, showgrid=False)
 
 
 def label_ends(figure: go.Figure, ends: Any, words: Iterable[str], **more: Any) -> None:
-    """A word where the bars of each row end."""
+    """Add a label at the end of each row of bars."""
     figure.add_scatter(
         y=list(range(len(ends))),
         x=ends,
@@ -176,12 +178,12 @@ def label_ends(figure: go.Figure, ends: Any, words: Iterable[str], **more: Any) 
 
 
 def legend_above(figure: go.Figure) -> go.Figure:
-    """Move the legend of a `titled` figure between its title and what is drawn."""
+    """Move the legend of a `titled` figure between title and plot."""
     return figure.update_layout(legend={"y": 1, "yanchor": "bottom"}, margin_t=figure.layout.margin.t + 26)
 
 
 def bytes_ticks(top: float, bottom: float = 0) -> dict[str, Any]:
-    """Axis ticks at round decimal sizes from ``bottom`` to ``top`` bytes."""
+    """Return axis ticks at round decimal sizes from ``bottom`` to ``top`` bytes."""
     span = max(top - min(bottom, 0), 1.0)
     magnitude = 10 ** (len(str(int(span))) - 1)
     step = next(part * magnitude for part in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if span / (part * magnitude) <= 6.5)
@@ -192,13 +194,13 @@ def bytes_ticks(top: float, bottom: float = 0) -> dict[str, Any]:
 
 
 def share(part: float, whole: float) -> str:
-    """``part`` of ``whole`` in per cent, in words that stay true near 0 and 100."""
+    """Return ``part`` of ``whole`` in per cent; near 0 and 100 as "under 1%" and "over 99%"."""
     per_cent = 100 * part / whole if whole else 0.0
     return "under 1%" if 0 < per_cent < 1 else "over 99%" if 99 < per_cent < 100 else f"{per_cent:.0f}%"
 
 
 def quoted(names: Iterable[Any], most: int = 3, width: int = 40) -> str:
-    """A few names for a sentence: ``a, b and 3 more``."""
+    """Return a few names for a sentence: ``a, b and 3 more``."""
     shown = [escape(name, width) for name in names]
     if len(shown) > most:
         return f"{', '.join(shown[:most])} and {len(shown) - most} more"
@@ -206,18 +208,18 @@ def quoted(names: Iterable[Any], most: int = 3, width: int = 40) -> str:
 
 
 def nothing(finding: str) -> go.Figure:
-    """An empty figure whose title says why."""
+    """Return an empty figure with the reason as its title."""
     return titled(go.Figure(), finding, "", height=150).update_layout(xaxis_visible=False, yaxis_visible=False)
 
 
 def kind_swatches(figure: go.Figure, kinds: Iterable[str]) -> None:
-    """`legend_swatches` of these kinds of instructions, in the theme's order."""
+    """Add a legend of these kinds of instructions, in the theme's order."""
     drawn = set(kinds)
     legend_swatches(figure, [(kind, colour) for kind, colour in INSTRUCTION_COLOURS.items() if kind in drawn])
 
 
 def legend_swatches(figure: go.Figure, colours: Sequence[tuple[str, str]]) -> None:
-    """A legend for charts whose own traces have none (treemaps, icicles)."""
+    """Add a legend to charts whose traces have none (treemaps, icicles)."""
     for name, colour in colours:
         marker = {"color": colour, "symbol": "square", "size": 11}
         figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker)

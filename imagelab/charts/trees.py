@@ -1,4 +1,4 @@
-"""Trees whose area is bytes: the size hierarchy, and the files, folded so that a million draw at once."""
+"""Treemaps and icicles: the size hierarchy, and the files, folded so that a million files draw at once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from imagelab.core.frames import format_bytes
 from imagelab.core.text import escape
 
 Shape = Literal["treemap", "icicle"]
-SMALLEST = 1 / 300  # of the whole: what is smaller is folded into its directory's "other"
+SMALLEST = 1 / 300  # of the whole: smaller entries are added up as "other" in their directory
 DEEPEST = 8
 
 
 class Node(NamedTuple):
-    """A rectangle: the ids of it and of what it lies in, its safe label and hover text, its bytes and colour."""
+    """A rectangle: its id and its parent's, its safe label and hover text, its bytes and colour."""
 
     id: str
     parent: str
@@ -31,7 +31,7 @@ class Node(NamedTuple):
 
 
 def size_tree(history: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
-    """The size hierarchy: image, base or own, instruction, layer; area is bytes.
+    """Draw the size hierarchy: image, base or own, instruction, layer; the area is bytes.
 
     Parameters
     ----------
@@ -64,32 +64,30 @@ def size_tree(history: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
         nodes.append(Node(f"{parent}\n{row.step}", parent, label, row.bytes, text, colours[row.kind]))
     by_origin = rows.groupby("origin")["bytes"].sum()
     if "own" in by_origin and "base" in by_origin:
-        finding = (
-            f"{theme.share(by_origin['own'], total)} of {format_bytes(total)} is the image's own, the rest is its base"
-        )
+        finding = f"{theme.share(by_origin['own'], total)} of {format_bytes(total)} is from own layers, the rest from the base"
     else:
         brought = rows.groupby("kind")["bytes"].sum()
         part = f"{theme.share(brought.max(), total)} of {format_bytes(total)}"
-        finding = f"{part} was brought by {brought.idxmax()} instructions"
+        finding = f"{part} comes from {brought.idxmax()} instructions"
     if images == 1:
         finding = f"{escape(rows['reference'].iloc[0], 44)}: {finding}"
     figure = go.Figure(tree_trace(nodes, shape))
     theme.kind_swatches(figure, rows["kind"])
-    measure = f"Image, base or own, instruction, layer; area is {measure}. Click to zoom"
+    measure = f"Image, base or own, instruction, layer; the area is {measure}. Click to zoom"
     return theme.titled(figure, finding, measure, height=540)
 
 
 @per_image
 def file_tree(files: pd.DataFrame, shape: Shape = "treemap", layer_index: int | None = None) -> go.Figure:
-    """The final filesystem, or what one layer stored, as a tree of directories; area is bytes of files.
+    """Draw the final filesystem, or what one layer stored, as a tree of directories; the area is bytes of files.
 
     Parameters
     ----------
     files : pandas.DataFrame
-        `imagelab.files` of one image; of several, a menu chooses.
+        `imagelab.files` of one image; for several images, a menu selects one.
     shape : {"treemap", "icicle"}
     layer_index : int, optional
-        Show what this layer stored instead, hidden by a higher one or not.
+        Show what this layer stored instead, including files that a higher layer hides.
     """
     name = escape(files["reference"].iloc[0], 44) if len(files) else "The image"
     stored = files["kind"].eq("file")
@@ -101,7 +99,7 @@ def file_tree(files: pd.DataFrame, shape: Shape = "treemap", layer_index: int | 
     nodes = join_chains(fold(shown["path"], shown["size"]))
     total = int(nodes["bytes"].iloc[0])
     if not total:
-        return theme.nothing(f"{name} holds no bytes in files")
+        return theme.nothing(f"{name} has no bytes in files")
     rows = [
         Node(
             node["id"],
@@ -116,25 +114,27 @@ def file_tree(files: pd.DataFrame, shape: Shape = "treemap", layer_index: int | 
     directories = nodes[nodes["kind"].eq("directory") & nodes["path"].ne("/")]
     finding = f"{name}: {len(shown):,} files, {format_bytes(total)}"
     if len(directories):
-        # The deepest directory that still holds over half, or the largest: the one that says most.
+        # The deepest directory with over half of the bytes, else the largest: the most specific answer.
         heavy = directories[directories["bytes"].gt(total / 2)]
         pick = heavy.iloc[-1] if len(heavy) else directories.nlargest(1, "bytes").iloc[0]
         finding += f", {theme.share(pick['bytes'], total)} of it under {escape(pick['path'], 50)}"
     figure = go.Figure(tree_trace(rows, shape))
     figure.update_traces(maxdepth=5)
-    words = {"directory": "directory", "file": "one file", "other": "smaller ones, together"}
+    words = {"directory": "directory", "file": "one file", "other": "smaller files, added up"}
     theme.legend_swatches(figure, [(word, theme.NODE_COLOURS[kind]) for kind, word in words.items()])
-    return theme.titled(figure, finding, f"{measure}; area is bytes of files, uncompressed. Click to zoom", height=580)
+    return theme.titled(
+        figure, finding, f"{measure}; the area is bytes of files, uncompressed. Click to zoom", height=580
+    )
 
 
 def fold(paths: pd.Series, sizes: pd.Series, smallest: float = SMALLEST, deepest: int = DEEPEST) -> pd.DataFrame:
-    """A tree of what is big enough to see, from paths and sizes; the rest of a directory is one node.
+    """Build a tree of the entries that are big enough to see; the rest of a directory is one node.
 
     Returns
     -------
     pandas.DataFrame
         id, parent (of the root: ""), label, path, bytes, files, kind (``directory``, ``file``, ``other``);
-        parents stand before their children, and a directory's bytes are the sum of its children's.
+        parents come before their children, and a directory's bytes are the sum of its children's.
     """
     sizes = sizes.fillna(0).astype("int64").reset_index(drop=True)
     paths = paths.astype("str").reset_index(drop=True)
@@ -170,12 +170,12 @@ def fold(paths: pd.Series, sizes: pd.Series, smallest: float = SMALLEST, deepest
     folders = tree[tree["kind"].eq("directory")].set_index("id")
     rest = folders[["bytes", "files"]].sub(inside.reindex(folders.index).fillna(0)).astype("int64")
     rest = rest[rest["bytes"].gt(0) & rest.index.isin(inside.index)]
-    said = {"id": rest.index + "/\0", "parent": rest.index, "path": rest.index + " (other)"}
-    return pd.concat([tree, rest.assign(**said, label="other", kind="other")[columns]], ignore_index=True)
+    names = {"id": rest.index + "/\0", "parent": rest.index, "path": rest.index + " (other)"}
+    return pd.concat([tree, rest.assign(**names, label="other", kind="other")[columns]], ignore_index=True)
 
 
 def join_chains(tree: pd.DataFrame, most: float = 0.99) -> pd.DataFrame:
-    """``tree`` of `fold`, where a directory whose bytes are nearly all in one directory is drawn as one with it."""
+    """Join each directory of `fold` with its only subdirectory where that has nearly all of its bytes."""
     nodes = {node["id"]: node for node in tree.to_dict("records")}
     inside: dict[Any, list[dict[Any, Any]]] = {}
     for node in nodes.values():
@@ -197,9 +197,9 @@ def join_chains(tree: pd.DataFrame, most: float = 0.99) -> pd.DataFrame:
 
 
 def tree_trace(nodes: list[Node], shape: Shape) -> Any:
-    """A treemap or icicle; the whole comes first."""
+    """Return a treemap or icicle trace; the root comes first."""
     if shape not in ("treemap", "icicle"):
-        raise ImagelabError(f"a tree is drawn as 'treemap' or 'icicle', not {shape!r}")
+        raise ImagelabError(f"invalid shape {shape!r}; expected 'treemap' or 'icicle'")
     ids = {node.id: str(place) for place, node in enumerate(nodes)}
     whole = nodes[0].bytes or 1
     parents = {node.parent for node in nodes}
@@ -217,7 +217,7 @@ def tree_trace(nodes: list[Node], shape: Shape) -> Any:
         "branchvalues": "total",
         "sort": True,
         "textfont": {"color": [theme.text_on(node.colour) for node in nodes]},
-        "pathbar": {"visible": True, "thickness": 22, "textfont": {"color": theme.INK}},
+        "pathbar": {"visible": True, "thickness": 22, "textfont": {"color": theme.text_on(nodes[0].colour)}},
         "marker": {
             "colors": [node.colour for node in nodes],
             "line": {"width": 1, "color": "rgba(255,255,255,0.7)"},
@@ -231,5 +231,5 @@ def tree_trace(nodes: list[Node], shape: Shape) -> Any:
 
 
 def _lines(label: str, shape: Shape, leaf: bool) -> list[str]:
-    """A leaf's label in lines that a rectangle can hold; entities stay whole."""
+    """Wrap the label of a leaf to fit its rectangle; entities are not broken."""
     return textwrap.wrap(label, 22, break_long_words=False)[: 3 if shape == "treemap" else 2] if leaf else [label]

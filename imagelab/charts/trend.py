@@ -1,4 +1,4 @@
-"""Builds of one image over time: a panel for each measure, one beneath the other."""
+"""Builds of one image over time: a panel for each measure, one below the other."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ LABELLED = 12  # builds whose points say their value
 
 
 def trend(builds: pd.DataFrame) -> go.Figure:
-    """Size, waste, layers and findings, build by build.
+    """Draw size, waste, layers and findings, build by build.
 
     Parameters
     ----------
     builds : pandas.DataFrame
-        A row per build, oldest first: ``reference``, one or more of the three sizes (the first that all rows know is
+        A row per build, oldest first: ``reference``, one or more of the three sizes (the first that all rows have is
         drawn), and any of ``wasted``, ``layers``, ``rules_failed``, and a count of findings under each severity's
-        name. Unknown leaves a gap.
+        name. An unknown value leaves a gap.
     """
     if "reference" not in builds:
         raise ImagelabError(f"expected a frame with a column 'reference', got {', '.join(map(str, builds.columns))}")
     size, measure = theme.known_size(builds)
     if builds[size].notna().sum() < 2:
-        return theme.nothing("No two builds whose size is known")
+        return theme.nothing("A trend needs two builds with a known size")
     severities, lines = (
         [name for name in names if name in builds and builds[name].notna().any()]
         for names in (theme.SEVERITY_COLOURS, (size, "wasted", "layers", "rules_failed"))
@@ -54,7 +54,7 @@ def trend(builds: pd.DataFrame) -> go.Figure:
     first, last = (builds[size].dropna().iloc[at] for at in (0, -1))
     change = signed(last - first) + (f" ({100 * (last - first) / first:+.0f}%)".replace("-", "−") if first else "")
     finding = f"{change} in {len(builds)} builds: from {format_bytes(first)} to {format_bytes(last)}"
-    theme.titled(figure, finding, "Each build in its order; what is not known is a gap", height=170 + PANEL * panels)
+    theme.titled(figure, finding, "Builds in their order; an unknown value is a gap", height=170 + PANEL * panels)
     legend = {"y": 0, "yanchor": "bottom", "yref": "container"}
     figure.update_layout(barmode="stack", bargap=0.6, showlegend=bool(severities), legend=legend)
     figure.update_annotations(x=0, xanchor="left", font_size=13)
@@ -85,7 +85,7 @@ def _line(figure: go.Figure, row: int, builds: pd.DataFrame, name: str, colour: 
     )
     top = max(values.max(), 1.0)
     ticks: dict[str, Any] = {"nticks": 4}
-    if BYTE_COLUMN.search(name):  # a panel is low: every other one
+    if BYTE_COLUMN.search(name):  # a panel is low: every other tick
         ticks = {key: values[::2] for key, values in theme.bytes_ticks(top).items()}
     figure.update_yaxes(ticks | {"range": [0, top * 1.35]}, row=row, col=1)
 

@@ -1,4 +1,4 @@
-"""Waterfalls: from base to final image, and from one image to another, an instruction at a time."""
+"""Waterfalls: from base to final image, and from one image to another, instruction by instruction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from imagelab.core.text import escape
 
 
 class Step(NamedTuple):
-    """A bar of a waterfall: the command, its bytes, its kind's colour, a word for the hover."""
+    """A bar of a waterfall: the command, its bytes, its kind of instruction, a note for the hover text."""
 
     command: str
     bytes: int
@@ -27,12 +27,12 @@ class Step(NamedTuple):
 
 @per_image
 def growth(history: pd.DataFrame) -> go.Figure:
-    """A waterfall from the base to the final image, a bar for each instruction; small steps are added up.
+    """Draw a waterfall from the base to the final image, a bar per instruction; small steps are added up.
 
     Parameters
     ----------
     history : pandas.DataFrame
-        `imagelab.history` of one image; of several, a menu chooses.
+        `imagelab.history` of one image; for several images, a menu selects one.
     """
     rows, measure = theme.sized(history)
     total, name = int(rows["bytes"].sum()), escape(history["reference"].iloc[0], 44) if len(history) else "The image"
@@ -48,17 +48,17 @@ def growth(history: pd.DataFrame) -> go.Figure:
     finding = f"{name} {grown}"
     if own:
         most = max(own, key=lambda step: step.bytes)
-        finding += f"; most is {theme.step_label(most.command, 50)}: {signed(most.bytes)}"
-    first = [Step("base image", base, "FROM", "what the image was built on")] if base else []
+        finding += f", mostly from {theme.step_label(most.command, 50)}: {signed(most.bytes)}"
+    first = [Step("base image", base, "FROM", "the image that this one is built on")] if base else []
     last = Step("final image", total, "FROM", "all layers")
     return draw_waterfall([*first, *shorten(own)], last, finding, f"Steps from base to final image, in {measure}")
 
 
 def size_difference(history: pd.DataFrame) -> go.Figure:
-    """A waterfall from one image to another: what each instruction made bigger or smaller.
+    """Draw a waterfall from one image to another: what each instruction made bigger or smaller.
 
-    Steps are matched in order by their command (`difflib`): one in both images counts by its difference, one in
-    a single image by its whole size.
+    Steps are matched in order by their command (`difflib`). A step of both images counts with the difference of its
+    sizes, a step of one image with its whole size.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def size_difference(history: pd.DataFrame) -> go.Figure:
     rows, measure = theme.sized(history)
     references = list(rows["reference"].unique())
     if len(references) != 2:
-        raise ImagelabError(f"a difference is between two images, and the frame holds {len(references)}")
+        raise ImagelabError(f"expected the history of two images, got {len(references)}")
     before, after = (
         [
             Step(command, size, theme.instruction_kind(instruction), "")
@@ -83,26 +83,26 @@ def size_difference(history: pd.DataFrame) -> go.Figure:
             for old, new in zip(before[b0:b1], after[a0:a1], strict=True):
                 changes.append(new._replace(bytes=new.bytes - old.bytes, note=f"was {format_bytes(old.bytes)}"))
         else:
-            changes += [step._replace(bytes=-step.bytes, note="gone") for step in before[b0:b1]]
+            changes += [step._replace(bytes=-step.bytes, note="removed") for step in before[b0:b1]]
             changes += [step._replace(note="new") for step in after[a0:a1]]
     first, last = (sum(step.bytes for step in steps) for steps in (before, after))
     names = [escape(reference, 34) for reference in references]
     changes = [step for step in changes if step.bytes]
     if not changes:
-        return theme.nothing(f"{names[0]} and {names[1]} are the same in size, step by step: {format_bytes(last)}")
+        return theme.nothing(f"{names[0]} and {names[1]} have the same size, step by step: {format_bytes(last)}")
     most = max(changes, key=lambda step: abs(step.bytes))
-    how = f"{format_bytes(abs(last - first))} {'bigger' if last > first else 'smaller'} than"
-    finding = f"{names[1]} is {'as big as' if last == first else how} {names[0]}"
-    finding += f"; most is {theme.step_label(most.command, 46)}: {signed(most.bytes)}"
+    difference = f"{format_bytes(abs(last - first))} {'bigger' if last > first else 'smaller'} than"
+    finding = f"{names[1]} is {'as big as' if last == first else difference} {names[0]}"
+    finding += f", mostly from {theme.step_label(most.command, 46)}: {signed(most.bytes)}"
     steps = [Step(references[0], first, "FROM", "before"), *shorten(changes)]
     measure = f"Differences by step, in {measure}"
     return draw_waterfall(steps, Step(references[1], last, "FROM", "after"), finding, measure)
 
 
 def shorten(steps: list[Step], most: int = 14) -> list[Step]:
-    """The biggest ``most`` steps in their order; the others added up at the end."""
+    """Return the biggest ``most`` steps in their order, and the others added up at the end."""
     least = sorted((abs(step.bytes) for step in steps), reverse=True)[most - 1] if len(steps) > most else 0
-    # What would be under a pixel or two is added up as well.
+    # Bars of a pixel or two are added up as well.
     least = max(least, max((abs(step.bytes) for step in steps), default=0) // 200)
     small = [step for step in steps if abs(step.bytes) < least]
     if len(small) < 2:
@@ -112,12 +112,12 @@ def shorten(steps: list[Step], most: int = 14) -> list[Step]:
 
 
 def signed(size: int) -> str:
-    """A difference in bytes with its sign."""
+    """Return a difference in bytes with its sign."""
     return ("−" if size < 0 else "+") + format_bytes(abs(size))
 
 
 def draw_waterfall(steps: list[Step], total: Step, finding: str, measure: str) -> go.Figure:
-    """Bars that start where the one above ends, and a total; the first stands for itself where it is ``FROM``."""
+    """Draw bars that start where the one above ends, and a total; a first bar of kind ``FROM`` has no sign."""
     ends = list(accumulate(step.bytes for step in steps))
     starts = [0, *ends[:-1], 0]
     ends.append(total.bytes)

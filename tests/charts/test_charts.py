@@ -31,7 +31,14 @@ def test_layer_bars_draw_every_byte_and_mark_shared_layers(layers):
         assert format_bytes(total) in title(figure)
     shared = [trace for trace in bars if trace.marker.pattern.shape]
     assert [list(trace.text) for trace in shared] == [["<b>A</b>", "<b>A</b>"]]  # the base of both, one letter
-    assert "chain_id" in figure.layout.title.subtitle.text
+    assert "diff_id" in figure.layout.title.subtitle.text
+
+
+def test_bars_have_one_height_whichever_rows_a_trace_has():
+    figure = charts.layer_bars(
+        il.layers(["example:apt-cache-before", "example:apt-cache-after", "example:base-debian"])
+    )
+    assert {trace.width for trace in figure.data if trace.type == "bar"} == {0.7}
 
 
 def test_layer_bars_frame_the_marked_layer(layers):
@@ -90,7 +97,7 @@ def test_size_difference_names_the_instruction_to_blame(history):
 def test_size_difference_of_an_image_with_itself(history):
     one = history[history["reference"].eq(history["reference"].iloc[0])]
     figure = charts.size_difference(pd.concat([one, one.assign(reference="again")]))
-    assert "the same in size" in title(figure) and not figure.data
+    assert "the same size" in title(figure) and not figure.data
 
 
 def test_sharing_heatmap_draws_the_numbers_of_compare_layers(sharing):
@@ -111,7 +118,7 @@ def test_waste_bars_draw_the_ledger(images):
     figure = charts.waste_bars(ledger)
     drawn = sum(sum(trace.x) for trace in figure.data if trace.type == "bar")
     assert drawn == ledger["bytes"].sum() and format_bytes(drawn) in title(figure)
-    assert "Nothing was stored in vain" in title(charts.waste_bars(ledger.head(0)))
+    assert "No wasted bytes" in title(charts.waste_bars(ledger.head(0)))
 
 
 def test_file_tree_is_the_final_filesystem_or_one_layer(files):
@@ -119,7 +126,7 @@ def test_file_tree_is_the_final_filesystem_or_one_layer(files):
     assert tree["values"][0] == files.loc[files["visible"] & files["kind"].eq("file"), "size"].sum()
     layer = charts.file_tree(files, "icicle", layer_index=2).data[0]
     assert layer["values"][0] == files.loc[files["layer_index"].eq(2) & files["kind"].eq("file"), "size"].sum()
-    assert "holds no bytes" in title(charts.file_tree(files.head(0)))
+    assert "has no bytes" in title(charts.file_tree(files.head(0)))
 
 
 NAMES = st.lists(st.sampled_from(["a", "b", "lib", "x y", "é", "other"]), min_size=1, max_size=5).map(

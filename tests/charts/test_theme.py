@@ -72,6 +72,8 @@ def test_instruction_kind(instruction, kind):
         ("/bin/sh -c mkdir -p /x", "RUN mkdir -p /x"),
         ("|1 K=V /bin/sh -c make", "RUN make"),
         ("COPY app /app # buildkit", "COPY app /app"),
+        ("RUN /bin/bash -o pipefail -c make install # buildkit", "RUN make install"),
+        ("RUN |1 P=/bin/sh -c x /bin/sh -c make # buildkit", "RUN make"),
         ("", "(no command recorded)"),
         (pd.NA, "(no command recorded)"),
     ],

@@ -29,6 +29,6 @@ def test_the_trend_says_from_where_to_where():
 
 
 def test_one_build_is_no_trend():
-    assert "No two builds" in charts.trend(BUILDS.head(1)).layout.title.text
+    assert "needs two builds" in charts.trend(BUILDS.head(1)).layout.title.text
     with pytest.raises(ImagelabError, match="reference"):
         charts.trend(BUILDS.drop(columns="reference"))
