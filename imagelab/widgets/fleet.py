@@ -9,14 +9,14 @@ import ipywidgets
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.charts.fleet import base_map, similarity_heatmap
+from imagelab.charts.fleet import fleet_sharing, similarity_heatmap
 from imagelab.core.frames import make_frame
 from imagelab.core.text import clean
 from imagelab.fleet.query import query_fleet
 from imagelab.fleet.questions import QUESTIONS
 from imagelab.widgets.base import Chart, Panel, Rows, row, wide
 
-CHARTS = {"similarity": similarity_heatmap, "sharing": base_map}
+CHARTS = {"similarity": similarity_heatmap, "sharing": fleet_sharing}
 
 
 class FleetExplorer(Panel):
