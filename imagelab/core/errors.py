@@ -1,4 +1,7 @@
-"""What can go wrong, in one place: every error says what was given, what was expected, what to do next."""
+"""The errors that imagelab raises: each says what was given, what was expected and what to do next."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class ImagelabError(Exception):
@@ -27,3 +30,18 @@ class ScanFormatError(ImagelabError):
 
 class DockerfileError(ImagelabError):
     """A Dockerfile, build context or build log that cannot be read; names the line where there is one."""
+
+
+def similar_names(name: object, known: Iterable[str]) -> str:
+    """A sentence for an error message: the known names most like ``name``, else the first ones.
+
+    >>> similar_names("buzybox", ["alpine", "busybox", "debian"])
+    'Similar names: busybox.'
+    >>> similar_names("x", ["alpine", "busybox"])
+    'Known names: alpine, busybox.'
+    """
+    known = list(dict.fromkeys(known))
+    if near := difflib.get_close_matches(str(name), known, 5, 0.4):
+        return f"Similar names: {', '.join(near)}."
+    more = f" and {len(known) - 20} more" if len(known) > 20 else ""
+    return f"Known names: {', '.join(known[:20]) or '(none)'}{more}."

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
-from imagelab.core.errors import ImageNotFound
+from imagelab.core.errors import ImageNotFound, similar_names
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -32,12 +31,11 @@ def example_path(name: str) -> Path:
     Raises
     ------
     ImageNotFound
-        With near names.
+        With similar names.
     """
     path = data_path("snapshots") / f"{name}.parquet"
     if "/" in name or not path.is_file():
-        near = difflib.get_close_matches(name, examples(), 4, 0.4) or examples()
-        raise ImageNotFound(f"there is no example {name!r}. Near it: {', '.join(near)}.")
+        raise ImageNotFound(f"there is no example {name!r}. {similar_names(name, examples())}")
     return path
 
 

@@ -7,7 +7,6 @@ np.True_
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ import pandas as pd
 
 from imagelab.build.dockerfile.read import read_dockerfile
 from imagelab.build.dockerfile.syntax import read_text
-from imagelab.core.errors import DockerfileError, ImagelabError
+from imagelab.core.errors import DockerfileError, ImagelabError, similar_names
 from imagelab.core.frames import format_bytes, make_frame
 from imagelab.core.resources import data_path
 from imagelab.course.exercise_rules import ANSWERS, CHECKS, Handed
@@ -147,8 +146,7 @@ def _read() -> dict[str, dict[str, Any]]:
 def _exercise(name: str) -> dict[str, Any]:
     known = _read()
     if name not in known:
-        near = difflib.get_close_matches(str(name), known, 3, 0.3) or list(known)
-        raise ImagelabError(f"there is no exercise {name!r}. Near it: {', '.join(near)}.")
+        raise ImagelabError(f"there is no exercise {name!r}. {similar_names(name, known)}")
     return known[name]
 
 

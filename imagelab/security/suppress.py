@@ -19,8 +19,9 @@ from packageurl import PackageURL
 
 from imagelab.core.errors import ScanFormatError
 from imagelab.core.frames import make_frame
+from imagelab.core.json_fields import Object, first, mapping, mappings, sequence, text, texts
 from imagelab.core.redact import mask
-from imagelab.security.scans.fields import Object, first, mapping, mappings, parse_purl, sequence, text, texts
+from imagelab.security.scans.fields import parse_purl
 from imagelab.security.scans.findings import check_name
 
 SUPPRESSED_COLUMNS = dict.fromkeys(("file", "finding", "id", "package", "severity", "reason"), "string")

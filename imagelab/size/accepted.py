@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import os
 import re
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from imagelab.core.errors import ImagelabError
+from imagelab.core.errors import ImagelabError, similar_names
 from imagelab.core.frames import expect_frame, make_frame
 from imagelab.size.advice_rules import NAMES
 
@@ -68,9 +67,8 @@ def read_accepted(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 def _expect_rule(rule: str, place: str) -> None:
     if rule != "*" and rule not in NAMES:
-        near = difflib.get_close_matches(str(rule), NAMES, 4) or NAMES
         raise ImagelabError(
-            f"{place} has the unknown rule {rule!r}. Similar rules of il.advise: {', '.join(near)}; * means every rule."
+            f"{place} has the unknown rule {rule!r}. {similar_names(rule, NAMES)} * means every rule."
         )
 
 

@@ -68,6 +68,8 @@ def test_instruction_kind(instruction, kind):
     [
         ("RUN /bin/sh -c apt-get update # buildkit", "RUN apt-get update"),
         ("RUN |1 K=V /bin/sh -c make # buildkit", "RUN make"),
+        ("RUN /bin/bash -o pipefail -c make install # buildkit", "RUN make install"),
+        ("RUN |1 P=/bin/sh -c x /bin/sh -c make", "RUN make"),
         ('/bin/sh -c #(nop)  CMD ["sh"]', "CMD [&#34;sh&#34;]"),
         ("/bin/sh -c mkdir -p /x", "RUN mkdir -p /x"),
         ("|1 K=V /bin/sh -c make", "RUN make"),

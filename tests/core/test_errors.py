@@ -148,7 +148,7 @@ def test_paths_that_are_nothing(tmp_path, monkeypatch):
         ("oci:missing", il.ImagelabError, "missing"),
         ("oci:text.tar", il.ArchiveError, "oci-archive:"),
         ("snapshot:missing.parquet", il.ImageNotFound, "missing.parquet"),
-        ("example:no-such", il.ImageNotFound, "Near it"),
+        ("example:no-such", il.ImageNotFound, "Similar names"),
         ("./folder", il.ImagelabError, "folder"),
         ("oci:folder", il.ArchiveError, "folder"),
         ("docker-archive:folder", il.ArchiveError, "folder"),

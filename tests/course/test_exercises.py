@@ -100,7 +100,7 @@ def test_users(user, passed):
 
 
 def test_bad_input_is_named(tmp_path):
-    with pytest.raises(ImagelabError, match=r"Near it: .*fix-dockerfile"):
+    with pytest.raises(ImagelabError, match=r"Similar names: .*fix-dockerfile"):
         exercises.check("fix-dockerfil", dockerfile="FROM x\n")
     with pytest.raises(ImagelabError, match="asks for dockerfile"):
         exercises.check("fix-dockerfile", 3)

@@ -60,7 +60,7 @@ def test_it_goes_on_past_failures_and_does_nothing_twice(tmp_path):
     )
     assert frame.dtypes.astype(str).to_dict() == INDEX_COLUMNS
     assert list(frame["state"]) == ["indexed", "failed", "failed", "indexed"]
-    assert "Near it" in frame["error"][1] and frame["error"].notna().tolist() == [False, True, True, False]
+    assert "Similar names" in frame["error"][1] and frame["error"].notna().tolist() == [False, True, True, False]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
     assert len(before) == 4
     again = index_images(EXAMPLES, tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import filecmp
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -15,7 +14,7 @@ from imagelab.build.cache.reasons import explain
 from imagelab.build.context import Entry, find_dockerfile, read_ignore_file, walk
 from imagelab.build.dockerfile.syntax import Stage, parse, read_text
 from imagelab.build.logs.cost import longest_chain, step_seconds
-from imagelab.core.errors import DockerfileError
+from imagelab.core.errors import DockerfileError, similar_names
 from imagelab.core.frames import expect_frame, make_frame
 from imagelab.core.redact import mask
 
@@ -192,8 +191,7 @@ def _edited(
             continue
         named = {path for path in paths if wanted in (".", path) or path.startswith(wanted + "/")}
         if not named:
-            near = ", ".join(difflib.get_close_matches(wanted, paths, 3)) or "nothing like it"
-            raise DockerfileError(f"{change!r} is no path of the context; there is {near}.")
+            raise DockerfileError(f"{change!r} is not a path in the context. {similar_names(wanted, paths)}")
         edited |= named
     return edited, lines
 

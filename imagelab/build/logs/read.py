@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import re
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from imagelab.build.logs.raw import is_event, read_events
 from imagelab.build.logs.text import CLASSIC_START, PLAIN_LINE, Vertex, read_classic, read_plain
 from imagelab.core.errors import DockerfileError
 from imagelab.core.frames import make_frame
+from imagelab.core.packed import read_packed
 from imagelab.core.redact import mask
 
 LOG_COLUMNS = {
@@ -110,15 +109,7 @@ def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            data = gzip.GzipFile(fileobj=file).read(MAX_LOG + 1) if packed else file.read(MAX_LOG + 1)
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise DockerfileError(f"{str(path)[:200]!r} cannot be read as a build log: {error}.") from error
-    if len(data) > MAX_LOG:
-        raise DockerfileError(f"{path.name} has more than {MAX_LOG:,} bytes, unpacked; no build log is so long.")
+    data = read_packed(path, MAX_LOG, DockerfileError, "a build log")
     if data[257:262] == b"ustar":
         raise _refusal(path.name, _DOCKERBUILD if b"buildkit.historyrecord" in data else f"a tar; {_RECORD}")
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"  # PowerShell redirects UTF-16

@@ -13,22 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from imagelab.core.errors import ArchiveError
+from imagelab.core.json_fields import array_of, labels, object_of, parse_json, string
 from imagelab.core.model import Image, Layer
 from imagelab.images.layers.listing import check_listable, holds_files
 from imagelab.images.layers.regions import Region
 from imagelab.images.layers.tar import LayerListing
-from imagelab.images.sources.assemble import (
-    CONFIG_TYPES,
-    PLAIN_LAYER,
-    assemble,
-    digest_of,
-    manifest_layers,
-    mapping,
-    parse_json,
-    sequence,
-    text,
-    texts,
-)
+from imagelab.images.sources.assemble import CONFIG_TYPES, PLAIN_LAYER, assemble, digest_of, manifest_layers
 from imagelab.images.sources.choices import Choice, blob_member, choices, choose, peek, walk_index
 from imagelab.images.sources.members import Container, open_archive
 
@@ -78,7 +68,7 @@ def load_from(
     held = [
         choice
         for choice in found
-        if "Config" in choice.descriptor or blob_member(text(choice.descriptor.get("digest"))) in container.sizes
+        if "Config" in choice.descriptor or blob_member(string(choice.descriptor.get("digest"))) in container.sizes
     ]
     chosen = choose(held or found, reference, name, platform)
     load = _docker_image if "Config" in chosen.descriptor else _oci_image
@@ -95,12 +85,12 @@ def _checked_blob(container: Container, digest: str | None, what: str) -> bytes:
 
 
 def _oci_image(container: Container, chosen: Choice, reference: str, path: str, mask: bool) -> Image:
-    digest = text(chosen.descriptor.get("digest"))
-    kind = text(chosen.descriptor.get("mediaType")) or ""
-    manifest = mapping(parse_json(_checked_blob(container, digest, "manifest"), "the manifest"), "the manifest")
+    digest = string(chosen.descriptor.get("digest"))
+    kind = string(chosen.descriptor.get("mediaType")) or ""
+    manifest = object_of(parse_json(_checked_blob(container, digest, "manifest"), "the manifest"), "the manifest")
     config_descriptor = check_manifest(manifest, container.name, kind)
-    config_bytes = _checked_blob(container, text(config_descriptor.get("digest")), "config")
-    config = mapping(parse_json(config_bytes, "the config"), "the config")
+    config_bytes = _checked_blob(container, string(config_descriptor.get("digest")), "config")
+    config = object_of(parse_json(config_bytes, "the config"), "the config")
     layers = manifest_layers(manifest, config)
     return assemble(
         reference,
@@ -108,7 +98,7 @@ def _oci_image(container: Container, chosen: Choice, reference: str, path: str, 
         config,
         mask=mask,
         manifest=manifest,
-        annotations=dict(chosen.annotations) | texts(manifest.get("annotations")),
+        annotations=dict(chosen.annotations) | labels(manifest.get("annotations")),
         layers=layers,
         source=ArchiveSource(path, tuple(blob_member(layer.digest) for layer in layers)),
         image_id=digest_of(config_bytes),
@@ -127,8 +117,8 @@ def check_manifest(manifest: dict[str, Any], where: str, kind: str = "") -> dict
         )
     if "manifests" in manifest:
         raise ArchiveError(f"{where}: an index where a manifest was expected; indexes nest too deeply or are damaged.")
-    descriptor = mapping(manifest.get("config"), "the manifest's config")
-    config_type = text(descriptor.get("mediaType")) or ""
+    descriptor = object_of(manifest.get("config"), "the manifest's config")
+    config_type = string(descriptor.get("mediaType")) or ""
     if (
         not descriptor
         or manifest.get("artifactType") not in (None, "", *CONFIG_TYPES)
@@ -138,8 +128,8 @@ def check_manifest(manifest: dict[str, Any], where: str, kind: str = "") -> dict
         raise ArchiveError(
             f"{where}: not an image but an artifact ({manifest.get('artifactType') or config_type or kind or 'no config'})."
         )
-    layers = [layer for layer in sequence(manifest.get("layers"), "the manifest's layers") if isinstance(layer, dict)]
-    kinds = [text(layer.get("mediaType")) or "" for layer in layers]
+    layers = [layer for layer in array_of(manifest.get("layers"), "the manifest's layers") if isinstance(layer, dict)]
+    kinds = [string(layer.get("mediaType")) or "" for layer in layers]
     if kinds and not any(map(holds_files, kinds)):  # cosign's signatures, BuildKit's attestations
         raise ArchiveError(f"{where}: not an image but an artifact under an image's config ({kinds[0]}).")
     return descriptor
@@ -147,13 +137,13 @@ def check_manifest(manifest: dict[str, Any], where: str, kind: str = "") -> dict
 
 def _docker_image(container: Container, chosen: Choice, reference: str, path: str, mask: bool) -> Image:
     entry = chosen.descriptor
-    config_member, members = text(entry.get("Config")), sequence(entry.get("Layers"), "Layers in manifest.json")
+    config_member, members = string(entry.get("Config")), array_of(entry.get("Layers"), "Layers in manifest.json")
     if not config_member or not all(isinstance(member, str) for member in members):
         raise ArchiveError(
             f"{container.name}: an entry of manifest.json without Config or Layers. Save the image again."
         )
     config_bytes = container.read(config_member)
-    config = mapping(parse_json(config_bytes, config_member), "the config")
+    config = object_of(parse_json(config_bytes, config_member), "the config")
     image_id = digest_of(config_bytes)
     stated = config_member.rpartition("/")[2].removesuffix(".json")
     if len(stated) == 64 and image_id != f"sha256:{stated}":
@@ -200,14 +190,14 @@ def _manifest_beside(container: Container, image_id: str) -> tuple[dict[str, Any
     """The OCI manifest that a Docker 25 archive holds for the same config, with its digests."""
     if "index.json" not in container.sizes:
         return {}, {}
-    index = mapping(parse_json(container.read("index.json"), "index.json"), "index.json")
+    index = object_of(parse_json(container.read("index.json"), "index.json"), "index.json")
     for choice in walk_index(container, index, None, (), 0, set()):
-        digest = text(choice.descriptor.get("digest"))
+        digest = string(choice.descriptor.get("digest"))
         if blob_member(digest) not in container.sizes:
             continue
         manifest = peek(container, blob_member(digest))
         if isinstance(manifest.get("config"), dict) and manifest["config"].get("digest") == image_id:
-            annotations = dict(choice.annotations) | texts(manifest.get("annotations"))
+            annotations = dict(choice.annotations) | labels(manifest.get("annotations"))
             return manifest, {
                 "manifest_digest": digest,
                 "index_digest": choice.index_digest,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,68 +10,18 @@ from typing import Any
 
 from imagelab.core import redact
 from imagelab.core.errors import ArchiveError
+from imagelab.core.json_fields import array_of, byte_count, labels, object_of, string
 from imagelab.core.model import HistoryEntry, Image, Layer, Redaction, Source
 
 INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 #: What an image's config is called; in a descriptor's ``artifactType`` too (OCI image-spec 1.1, descriptor.md).
 CONFIG_TYPES = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
 _SAME_PLATFORMS = {"x86_64": "amd64", "aarch64": "arm64", "amd64/v1": "amd64", "arm64/v8": "arm64", "arm": "arm/v7"}
-_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 PLAIN_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 
 
 def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
-def parse_json(data: bytes, what: str) -> Any:
-    """``data`` as JSON.
-
-    Raises
-    ------
-    ArchiveError
-        Damaged, nested too deeply, or not the text of a JSON document.
-    """
-    try:
-        document = json.loads(data)
-        if _ESCAPED_SURROGATE.search(data):  # halves of a character are no text: "?" from here on
-            document = json.loads(json.dumps(document, ensure_ascii=False).encode(errors="replace"))
-        return document
-    except (ValueError, RecursionError) as error:
-        raise ArchiveError(f"{what} is not JSON: {error}. The image is damaged; save or copy it again.") from None
-
-
-def mapping(value: Any, what: str) -> dict[str, Any]:
-    """``value``, which must be a JSON object (null counts as an empty one)."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ArchiveError(f"{what} is a {type(value).__name__}, not a JSON object: this is not an image.")
-    return value
-
-
-def sequence(value: Any, what: str) -> list[Any]:
-    """``value``, which must be a JSON array (null counts as an empty one)."""
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise ArchiveError(f"{what} is a {type(value).__name__}, not a JSON array: this is not an image.")
-    return value
-
-
-def text(value: Any) -> str | None:
-    """``value`` where it is text; anything else is unknown."""
-    return value if isinstance(value, str) else None
-
-
-def number(value: Any) -> int | None:
-    """``value`` where it is a size; anything else is unknown."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62 else None
-
-
-def texts(value: Any) -> dict[str, str]:
-    """Annotations and labels: the pairs of text in ``value``."""
-    return {key: item for key, item in value.items() if isinstance(item, str)} if isinstance(value, dict) else {}
 
 
 def platform_of(config: Mapping[str, Any]) -> str | None:
@@ -92,14 +41,14 @@ def normal_platform(platform: str) -> str:
 def history_entries(config: Mapping[str, Any]) -> tuple[HistoryEntry, ...]:
     """The config's history (OCI image-spec, config.md): oldest first."""
     entries = []
-    for entry in sequence(config.get("history"), "the config's history"):
-        entry = mapping(entry, "an entry of the config's history")
+    for entry in array_of(config.get("history"), "the config's history"):
+        entry = object_of(entry, "an entry of the config's history")
         entries.append(
             HistoryEntry(
-                created=text(entry.get("created")),
-                created_by=text(entry.get("created_by")) or "",
-                comment=text(entry.get("comment")) or "",
-                author=text(entry.get("author")) or "",
+                created=string(entry.get("created")),
+                created_by=string(entry.get("created_by")) or "",
+                comment=string(entry.get("comment")) or "",
+                author=string(entry.get("author")) or "",
                 empty_layer=entry.get("empty_layer") is True,
             )
         )
@@ -107,8 +56,8 @@ def history_entries(config: Mapping[str, Any]) -> tuple[HistoryEntry, ...]:
 
 
 def diff_ids(config: Mapping[str, Any]) -> list[str]:
-    rootfs = mapping(config.get("rootfs"), "the config's rootfs")
-    ids = sequence(rootfs.get("diff_ids"), "the config's diff_ids")
+    rootfs = object_of(config.get("rootfs"), "the config's rootfs")
+    ids = array_of(rootfs.get("diff_ids"), "the config's diff_ids")
     if not all(isinstance(item, str) for item in ids):
         raise ArchiveError("the config's diff_ids are not all text: this is not an image's config.")
     return ids
@@ -124,17 +73,17 @@ def manifest_layers(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> l
     """
     ids = diff_ids(config)
     blobs = [
-        mapping(blob, "a layer's descriptor") for blob in sequence(manifest.get("layers"), "the manifest's layers")
+        object_of(blob, "a layer's descriptor") for blob in array_of(manifest.get("layers"), "the manifest's layers")
     ]
     if ids and blobs and len(ids) != len(blobs):
         raise ArchiveError(f"the config names {len(ids)} layers, its manifest {len(blobs)}: they are not of one image.")
     return [
         Layer(
             diff_id=ids[index] if ids else None,
-            digest=text(blob.get("digest")),
-            media_type=text(blob.get("mediaType")),
-            content_size=number(blob.get("size")),
-            annotations=texts(blob.get("annotations")),
+            digest=string(blob.get("digest")),
+            media_type=string(blob.get("mediaType")),
+            content_size=byte_count(blob.get("size")),
+            annotations=labels(blob.get("annotations")),
         )
         for index, blob in enumerate(blobs or [{}] * len(ids))
     ]

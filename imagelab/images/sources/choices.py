@@ -12,17 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagelab.core.errors import ArchiveError, ImageNotFound
-from imagelab.images.sources.assemble import (
-    CONFIG_TYPES,
-    INDEX_TYPES,
-    mapping,
-    normal_platform,
-    parse_json,
-    platform_of,
-    sequence,
-    text,
-    texts,
-)
+from imagelab.core.json_fields import array_of, labels, object_of, parse_json, string
+from imagelab.images.sources.assemble import CONFIG_TYPES, INDEX_TYPES, normal_platform, platform_of
 from imagelab.images.sources.members import Container
 
 _REF_NAME = "org.opencontainers.image.ref.name"
@@ -55,7 +46,7 @@ class Choice:
     def full_platform(self) -> str | None:
         """With the system's version, which tells Windows' images apart: ``windows(10.0.17763.1697)/amd64``."""
         listed = self.descriptor.get("platform")
-        version = text(listed.get("os.version")) if isinstance(listed, dict) else None
+        version = string(listed.get("os.version")) if isinstance(listed, dict) else None
         return self.platform.replace("/", f"({version})/", 1) if self.platform and version else self.platform
 
 
@@ -76,20 +67,20 @@ def choices(container: Container) -> list[Choice]:
                 "Copy it into a layout: skopeo copy dir:FOLDER oci:LAYOUT"
             )
         found = []
-        for entry in sequence(entries, "manifest.json"):
-            entry = mapping(entry, "an entry of manifest.json")
+        for entry in array_of(entries, "manifest.json"):
+            entry = object_of(entry, "an entry of manifest.json")
             entry = {_SAVED.get(key.lower(), key): value for key, value in entry.items()}
             if "Config" not in entry:
                 raise ArchiveError(
                     f"{container.name}: an entry of manifest.json names no Config. Save the image again."
                 )
-            tags = [tag for tag in sequence(entry.get("RepoTags"), "RepoTags") if isinstance(tag, str)]
+            tags = [tag for tag in array_of(entry.get("RepoTags"), "RepoTags") if isinstance(tag, str)]
             found.append(Choice(tuple(tags), None, entry))
         if found:
             return found
         raise ArchiveError(f"{container.name} holds an empty manifest.json: nothing was saved in it.")
     if "index.json" in members:
-        index = mapping(parse_json(container.read("index.json"), f"{container.name}: index.json"), "index.json")
+        index = object_of(parse_json(container.read("index.json"), f"{container.name}: index.json"), "index.json")
         found = list(walk_index(container, index, None, (), 0, set()))
         if found:
             return found
@@ -122,13 +113,13 @@ def walk_index(
     seen: set[tuple[str | None, tuple[str, ...]]],
 ) -> Iterator[Choice]:
     """The image manifests of an index and of those below it; every descriptor's own names go to what it holds."""
-    for descriptor in sequence(index.get("manifests"), "an index's manifests"):
-        descriptor = mapping(descriptor, "a descriptor in an index")
-        annotations = texts(descriptor.get("annotations"))
+    for descriptor in array_of(index.get("manifests"), "an index's manifests"):
+        descriptor = object_of(descriptor, "a descriptor in an index")
+        annotations = labels(descriptor.get("annotations"))
         own = tuple(annotations[key] for key in (_IMAGE_NAME, _REF_NAME) if annotations.get(key))
         if kind_of(descriptor) == "attestation":
             continue
-        digest, kind = text(descriptor.get("digest")), text(descriptor.get("mediaType"))
+        digest, kind = string(descriptor.get("digest")), string(descriptor.get("mediaType"))
         member = blob_member(digest)
         if kind in INDEX_TYPES or (member in container.sizes and "manifests" in peek(container, member)):
             if member not in container.sizes or depth >= _MAX_DEPTH:
@@ -137,21 +128,21 @@ def walk_index(
             if (digest, own or names) in seen:  # indexes that name one another many times would multiply
                 continue
             seen.add((digest, own or names))
-            inner = mapping(parse_json(container.read(member), member), member)
+            inner = object_of(parse_json(container.read(member), member), member)
             yield from walk_index(
                 container, inner, digest if depth == 0 else index_digest, own or names, depth + 1, seen
             )
         elif kind_of(descriptor) == "image":
-            listed = mapping(descriptor.get("platform"), "a descriptor's platform")
+            listed = object_of(descriptor.get("platform"), "a descriptor's platform")
             yield Choice(own or names, platform_of(listed), descriptor, index_digest, tuple(annotations.items()))
 
 
 def kind_of(descriptor: dict[str, Any]) -> str:
     """What a descriptor in an index names: image, attestation (BuildKit's) or artifact."""
-    listed = mapping(descriptor.get("platform"), "a descriptor's platform")
-    if "vnd.docker.reference.type" in texts(descriptor.get("annotations")) or listed.get("os") == "unknown":
+    listed = object_of(descriptor.get("platform"), "a descriptor's platform")
+    if "vnd.docker.reference.type" in labels(descriptor.get("annotations")) or listed.get("os") == "unknown":
         return "attestation"
-    if _COSIGN.fullmatch(texts(descriptor.get("annotations")).get(_REF_NAME, "")):
+    if _COSIGN.fullmatch(labels(descriptor.get("annotations")).get(_REF_NAME, "")):
         return "artifact"
     return "image" if descriptor.get("artifactType") in (None, "", *CONFIG_TYPES) else "artifact"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,13 +15,14 @@ import docker.errors
 import requests
 from tqdm.auto import tqdm
 
-from imagelab.core.errors import ArchiveError, DaemonUnavailable, ImageNotFound
+from imagelab.core.errors import ArchiveError, DaemonUnavailable, ImageNotFound, similar_names
+from imagelab.core.json_fields import array_of, byte_count, object_of, string
 from imagelab.core.model import HistoryEntry, Image, Layer, Redaction
 from imagelab.images.layers.cache import cached, link_digest, recall_config, remember_config
 from imagelab.images.layers.regions import Region
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.sources import archive
-from imagelab.images.sources.assemble import assemble, history_entries, mapping, number, platform_of, sequence, text
+from imagelab.images.sources.assemble import assemble, history_entries, platform_of
 from imagelab.images.sources.members import Stream
 
 _CHUNK = 1 << 20
@@ -147,7 +147,7 @@ def load_daemon(reference: str, name: str, mask: bool) -> Image:
             facts = api._result(api._get(api._url("/images/{0}/json", name), params={"manifests": 1}), json=True)
         except docker.errors.NotFound:
             raise ImageNotFound(_not_found(name, api)) from None
-        facts = mapping(facts, "the engine's answer")
+        facts = object_of(facts, "the engine's answer")
         version = api.version()
         in_containerd = _in_containerd(api)
         rows = api.history(facts["Id"])
@@ -155,7 +155,7 @@ def load_daemon(reference: str, name: str, mask: bool) -> Image:
         podman = any(part.get("Name") == "Podman Engine" for part in version.get("Components") or ())
     saved = recall_config(facts["Id"]) if mask else None
     config = saved["config"] if saved else _config(facts)
-    history = [_entry(row, in_containerd, podman) for row in reversed(sequence(rows, "the engine's history"))]
+    history = [_entry(row, in_containerd, podman) for row in reversed(array_of(rows, "the engine's history"))]
     if saved and len(config.get("history") or ()) == len(history):
         exact = history_entries(config)  # what the API drops; it adds how much each step takes
         history = [
@@ -177,15 +177,15 @@ def load_daemon(reference: str, name: str, mask: bool) -> Image:
         image_id=saved["image_id"] if saved else None if in_containerd else facts["Id"],
         manifest_digest=listed.get("manifest_digest"),
         index_digest=listed.get("index_digest"),
-        tags=tuple(tag for tag in sequence(facts.get("RepoTags"), "RepoTags") if isinstance(tag, str)),
+        tags=tuple(tag for tag in array_of(facts.get("RepoTags"), "RepoTags") if isinstance(tag, str)),
         content_size=listed.get("content_size"),
         disk_usage=listed.get("disk_usage"),
         provenance={
-            "engine": text(version.get("Version")),
+            "engine": string(version.get("Version")),
             "store": "containerd"
             if in_containerd
-            else text(mapping(facts.get("GraphDriver"), "GraphDriver").get("Name")),
-            "size": None if in_containerd else number(facts.get("Size")),
+            else string(object_of(facts.get("GraphDriver"), "GraphDriver").get("Name")),
+            "size": None if in_containerd else byte_count(facts.get("Size")),
         },
     )
     return replace(image, redactions=tuple(Redaction(**noted) for noted in saved["redactions"])) if saved else image
@@ -199,9 +199,10 @@ def _facts(saved: Image) -> dict[str, Any]:
 
 def _not_found(name: str, api: Any) -> str:
     names = sorted({tag for entry in api.images() for tag in entry.get("RepoTags") or ()})
-    near = difflib.get_close_matches(name, names, 3, 0.5) or [known for known in names if name in known][:3]
-    hint = f"Near it: {', '.join(near)}." if near else f"It holds {len(names)} named images (il.list_images())."
-    return f"the engine holds no image {name!r}. {hint} Pull or build it first, or give a path to an archive."
+    return (
+        f"the engine has no image {name!r}. {similar_names(name, names)} Pull or build it first, or give the path of an "
+        "archive."
+    )
 
 
 def _in_containerd(api: Any) -> bool:
@@ -211,45 +212,45 @@ def _in_containerd(api: Any) -> bool:
 
 def _manifest_facts(inspected: dict[str, Any]) -> dict[str, Any]:
     """Digests and both sizes of an image in the containerd store."""
-    kind = mapping(inspected.get("Descriptor"), "Descriptor").get("mediaType", "")
+    kind = object_of(inspected.get("Descriptor"), "Descriptor").get("mediaType", "")
     images = [
         item
-        for item in sequence(inspected.get("Manifests"), "Manifests")
+        for item in array_of(inspected.get("Manifests"), "Manifests")
         if item.get("Kind") == "image" and item.get("Available")
     ]
     facts: dict[str, Any] = {"index_digest": inspected["Id"] if "index" in kind or "list" in kind else None}
     if len(images) == 1:
         facts["manifest_digest"] = images[0].get("ID")
-        facts["content_size"] = number(images[0].get("Size", {}).get("Content"))
-        facts["disk_usage"] = number(images[0].get("ImageData", {}).get("Size", {}).get("Unpacked"))
+        facts["content_size"] = byte_count(images[0].get("Size", {}).get("Content"))
+        facts["disk_usage"] = byte_count(images[0].get("ImageData", {}).get("Size", {}).get("Unpacked"))
     return facts
 
 
 def _config(facts: dict[str, Any]) -> dict[str, Any]:
     """What inspect shows, back in the shape of an OCI image config."""
-    layers = sequence(mapping(facts.get("RootFS"), "RootFS").get("Layers"), "RootFS.Layers")
+    layers = array_of(object_of(facts.get("RootFS"), "RootFS").get("Layers"), "RootFS.Layers")
     config = {
-        "created": text(facts.get("Created")),
-        "author": text(facts.get("Author")),
-        "architecture": text(facts.get("Architecture")),
-        "os": text(facts.get("Os")),
-        "variant": text(facts.get("Variant")),
-        "os.version": text(facts.get("OsVersion")),
-        "config": mapping(facts.get("Config"), "Config"),
+        "created": string(facts.get("Created")),
+        "author": string(facts.get("Author")),
+        "architecture": string(facts.get("Architecture")),
+        "os": string(facts.get("Os")),
+        "variant": string(facts.get("Variant")),
+        "os.version": string(facts.get("OsVersion")),
+        "config": object_of(facts.get("Config"), "Config"),
         "rootfs": {"type": "layers", "diff_ids": layers},
     }
     return {key: value for key, value in config.items() if value not in (None, "")}
 
 
 def _entry(row: dict[str, Any], in_containerd: bool, podman: bool) -> HistoryEntry:
-    seconds, size = row.get("Created"), number(row.get("Size"))
+    seconds, size = row.get("Created"), byte_count(row.get("Size"))
     created = None
     if isinstance(seconds, int) and 0 < seconds < 253_402_300_799:
         created = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return HistoryEntry(
         created=created,
-        created_by=text(row.get("CreatedBy")) or "",
-        comment=text(row.get("Comment")) or "",
+        created_by=string(row.get("CreatedBy")) or "",
+        comment=string(row.get("Comment")) or "",
         empty_layer=size == 0 if podman else None,  # its sizes are whole tars', and no tar is empty
         size=None if in_containerd or podman else size,
         disk_usage=size if in_containerd else None,
@@ -271,9 +272,9 @@ def image_rows() -> list[dict[str, Any]]:
             "image_id": None if in_containerd else entry.get("Id"),
             "index_digest": entry.get("Id") if in_containerd else None,
             "created": datetime.fromtimestamp(entry["Created"], UTC) if entry.get("Created") else None,
-            "size": None if in_containerd else number(entry.get("Size")),
-            "content_size": sum(number(content) or 0 for content, _ in sizes) if held else None,
-            "disk_usage": sum(number(unpacked) or 0 for _, unpacked in sizes) if held else None,
+            "size": None if in_containerd else byte_count(entry.get("Size")),
+            "content_size": sum(byte_count(content) or 0 for content, _ in sizes) if held else None,
+            "disk_usage": sum(byte_count(unpacked) or 0 for _, unpacked in sizes) if held else None,
             "platforms": " ".join(platform_of(item["ImageData"]["Platform"]) or "unknown" for item in held) or None,
         }
         rows += [base | {"reference": tag} for tag in entry.get("RepoTags") or [entry.get("Id")]]
@@ -284,11 +285,11 @@ def inspect_containers(name: str | None = None) -> list[dict[str, Any]]:
     """What the engine's inspect tells of each container, or of the one of that name or id."""
     with client() as engine:
         if name is not None:
-            return [mapping(engine.api.inspect_container(name), "the engine's answer")]
+            return [object_of(engine.api.inspect_container(name), "the engine's answer")]
         found = []
         for listed in engine.api.containers(all=True):
             try:
-                found.append(mapping(engine.api.inspect_container(listed["Id"]), "the engine's answer"))
+                found.append(object_of(engine.api.inspect_container(listed["Id"]), "the engine's answer"))
             except docker.errors.NotFound:  # removed since it was listed
                 continue
         return found

@@ -21,11 +21,11 @@ import pyarrow.compute as pc
 
 from imagelab.core.atomic import write_atomically
 from imagelab.core.errors import ArchiveError
+from imagelab.core.json_fields import object_of, parse_json
 from imagelab.core.model import HistoryEntry, Image, Layer, Redaction
 from imagelab.images.layers.regions import Region
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.layers.tar_columns import KINDS, SCHEMA
-from imagelab.images.sources.assemble import mapping, parse_json
 
 FORMAT = 1
 KEY = b"imagelab"
@@ -116,7 +116,7 @@ def load_snapshot(reference: str, path: Path) -> Image:
             f"{path} is a Parquet file, but no snapshot: its schema has no {KEY.decode()!r} metadata. "
             "Make one with `imagelab snapshot`."
         )
-    document = mapping(parse_json(metadata[KEY], f"{path}: its metadata"), "its metadata")
+    document = object_of(parse_json(metadata[KEY], f"{path}: its metadata"), "its metadata")
     if document.get("format") != FORMAT:
         raise ArchiveError(
             f"{path} has snapshot format {document.get('format')!r}; this imagelab reads {FORMAT}. Upgrade, or take it again."

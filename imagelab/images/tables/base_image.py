@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from imagelab.core.json_fields import mapping, string
 from imagelab.core.model import Image
 from imagelab.images.tables.created_by import LAYER_MAKERS, Command
 
@@ -50,9 +51,7 @@ def find_base(
         return Base(
             _steps_of(base, image, indexes), len(base.layers), base.reference, "prefix" if given is None else "given"
         )
-    config = image.config.get("config")
-    labels = config.get("Labels") if isinstance(config, dict) else None
-    labels = labels if isinstance(labels, dict) else {}
+    labels = mapping(image.config, "config", "Labels")
     if told := _buildpacks_base(labels.get(BUILDPACKS), image, indexes) or _buildah_base(
         str(labels.get("io.buildah.version")), image, indexes
     ):
@@ -61,7 +60,7 @@ def find_base(
     steps = _shape(commands, indexes)
     rule = "unknown" if steps is None else "label" if name else "shape"
     made = None if steps is None else [index for index in indexes[:steps] if index != -1]
-    return Base(steps, None if made is None else len(made), name if isinstance(name, str) else None, rule)
+    return Base(steps, None if made is None else len(made), string(name), rule)
 
 
 def _begins(base: Image, image: Image) -> bool:
@@ -90,7 +89,7 @@ def _buildpacks_base(label: Any, image: Image, indexes: Sequence[int | None]) ->
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):  # another, or none
         return None
     steps = indexes.index(count - 1) + 1 if count - 1 in indexes else None
-    return Base(steps, count, name if isinstance(name, str) else None, "label")
+    return Base(steps, count, string(name), "label")
 
 
 def _buildah_base(version: str, image: Image, indexes: Sequence[int | None]) -> Base | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imagelab.core.errors import ArchiveError, ImageNotFound
+from imagelab.core.errors import ArchiveError, ImageNotFound, similar_names
 from imagelab.images.layers.listing import layer_listings
 from imagelab.images.layers.overlay import Overlay, overlay
 from imagelab.images.layers.tar_columns import FILE, SYMLINK
@@ -76,8 +74,7 @@ def _hint(table: pa.Table, starts: np.ndarray, wanted: bytes, layer_index: int |
         return f" Layer {layer} stores it, and a later one hides it: layer_index={layer}."
     beside = paths.filter(pc.starts_with(paths, pattern=wanted.rpartition(b"/")[0] + b"/")).unique()[:1000]
     names = [path.decode(errors="backslashreplace") for path in beside.to_pylist()]
-    near = difflib.get_close_matches(wanted.decode(errors="backslashreplace"), names, 3)
-    return f" Near it: {', '.join(near)}." if near else " il.files lists what is there."
+    return f" {similar_names(wanted.decode(errors='backslashreplace'), names)} il.files lists every file."
 
 
 def _followed(table: pa.Table, kinds: np.ndarray, state: Overlay, path: bytes) -> int:

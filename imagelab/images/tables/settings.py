@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from imagelab.core.frames import make_frame
+from imagelab.core.json_fields import mapping, strings
 from imagelab.core.model import Image
 from imagelab.images.tables.images import Images, load_images
 
@@ -37,8 +38,7 @@ def settings(images: Images) -> pd.DataFrame:
 
 
 def _settings(image: Image) -> Iterable[tuple[str, str | None, str | None, str]]:
-    config = image.config.get("config")
-    config = config if isinstance(config, dict) else {}
+    config = mapping(image.config, "config")
 
     def shown(value: Any) -> str:
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -51,21 +51,13 @@ def _settings(image: Image) -> Iterable[tuple[str, str | None, str | None, str]]
     for key, setting in single.items():
         if config.get(key) not in (None, "", [], {}):
             yield setting, None, shown(config[key]), f"config.config.{key}"
-    for item in _list(config.get("Env")):
+    for item in strings(config.get("Env")):
         name, _, value = item.partition("=")
         yield "env", name, value, f"config.config.Env[{name}]"
-    for name, value in _pairs(config.get("Labels")):
+    for name, value in sorted(mapping(config, "Labels").items()):
         yield "label", name, shown(value), f"config.config.Labels.{name}"
     for key, setting in (("ExposedPorts", "port"), ("Volumes", "volume")):
-        for name, _ in _pairs(config.get(key)):
+        for name in sorted(mapping(config, key)):
             yield setting, name, None, f"config.config.{key}.{name}"
-    for item in _list(config.get("OnBuild")):
+    for item in strings(config.get("OnBuild")):
         yield "onbuild", None, item, "config.config.OnBuild"
-
-
-def _list(value: Any) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
-
-
-def _pairs(value: Any) -> list[tuple[str, Any]]:
-    return sorted(value.items()) if isinstance(value, dict) else []

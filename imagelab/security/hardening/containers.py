@@ -11,10 +11,10 @@ import pandas as pd
 
 from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import make_frame
+from imagelab.core.json_fields import mapping, number, sequence, text, texts
 from imagelab.core.redact import mask_document
 from imagelab.images.tables.steps import timestamp
 from imagelab.security.hardening.rules import Evidence, Rule, Unknown, is_root
-from imagelab.security.scans.fields import mapping, number, sequence, text, texts
 
 CONTAINERS_COLUMNS = {
     "reference": "string",

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from imagelab.core.json_fields import sequence
 from imagelab.security.hardening.image import ImageFacts
 from imagelab.security.hardening.rules import Evidence, Rule, Unknown
-from imagelab.security.scans.fields import sequence
 
 #: Files that hold credentials by their name. Test keys and certificates of packages live elsewhere.
 _CREDENTIALS = re.compile(

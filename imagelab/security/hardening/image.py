@@ -12,13 +12,13 @@ from typing import Any
 import pandas as pd
 
 from imagelab.core.errors import ImagelabError
+from imagelab.core.json_fields import mapping
 from imagelab.core.model import Image
 from imagelab.core.redact import mask_document
 from imagelab.images.tables.contents import read_file
 from imagelab.images.tables.files import files
 from imagelab.images.tables.history import history
 from imagelab.security.hardening.rules import Evidence, Rule, Unknown, identity, is_root
-from imagelab.security.scans.fields import mapping
 
 
 @dataclass

@@ -8,18 +8,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
+from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, text, texts
 from imagelab.core.terms import SEVERITIES
-from imagelab.security.scans.fields import (
-    Object,
-    best_link,
-    first,
-    first_match,
-    mapping,
-    mappings,
-    parse_purl,
-    text,
-    texts,
-)
+from imagelab.security.scans.fields import best_link, parse_purl
 from imagelab.security.scans.findings import Report, cvss, newest_cvss, score_severity, severity
 
 #: Component types (schema: type) that are software; files, data and models are no packages.

@@ -12,9 +12,9 @@ import pandas as pd
 from cvss import CVSS2, CVSS3, CVSS4, CVSSError
 
 from imagelab.core.frames import make_frame
+from imagelab.core.json_fields import Object, first, number, sequence, text
 from imagelab.core.redact import mask
 from imagelab.core.terms import SEVERITIES
-from imagelab.security.scans.fields import Object, first, number, sequence, text
 
 SEVERITY = pd.CategoricalDtype(list(SEVERITIES), ordered=True)
 FINDINGS_COLUMNS: dict[str, Any] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from imagelab.security.scans.fields import Object, first, first_match, mapping, mappings, sequence, text, texts
+from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, sequence, text, texts
 from imagelab.security.scans.findings import VULNERABILITY_ID, Report, cvss, newest_cvss, severity
 
 

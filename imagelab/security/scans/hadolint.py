@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from imagelab.security.scans.fields import at_line, mappings, text
+from imagelab.core.json_fields import mappings, text
+from imagelab.security.scans.fields import at_line
 from imagelab.security.scans.findings import Report
 
 #: hadolint's levels in our words.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from imagelab.core.errors import ScanFormatError
+from imagelab.core.json_fields import mapping, text
+from imagelab.core.packed import read_packed
 from imagelab.security.scans import cyclonedx, gitlab, grype, hadolint, refused, sarif, spdx, trivy
-from imagelab.security.scans.fields import mapping, text
 from imagelab.security.scans.findings import Report, make_findings, masked
 
 MAX_BYTES = 512 * 1024 * 1024
@@ -59,7 +58,10 @@ def read_scan(
     listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not listed:
         raise ScanFormatError("No file was given; read_scan expects the path of a report, or several.")
-    reports = [(os.fspath(path), parse_report(_read(Path(path), max_bytes), os.fspath(path))) for path in listed]
+    reports = []
+    for path in [os.fspath(path) for path in listed]:
+        data = read_packed(Path(path), max_bytes, ScanFormatError, "a scanner's report (max_bytes raises the limit)")
+        reports.append((path, parse_report(data, path)))
     return make_scan(reports)
 
 
@@ -76,21 +78,6 @@ def make_scan(reports: list[tuple[str, Report]]) -> pd.DataFrame:
     suppressed = [{"file": name} | one for name, report in reports for one in report.suppressed]
     frame.attrs = {"reports": reports_read, "suppressed": suppressed}
     return frame
-
-
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            data = gzip.GzipFile(fileobj=file).read(limit + 1) if packed else file.read(limit + 1)
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise ScanFormatError(
-            f"{path}: cannot be read: {error}. Expected a scanner's report, gzip'd or not."
-        ) from error
-    if len(data) > limit:
-        raise ScanFormatError(f"{path}: more than {limit} bytes unpacked. Raise max_bytes if you trust the file.")
-    return data
 
 
 def parse_report(data: bytes, name: str) -> Report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from imagelab.security.scans.fields import first, mapping, sequence
+from imagelab.core.json_fields import first, mapping, sequence
 from imagelab.security.scans.gitlab import scan_type
 
 _TRIVY = "Trivy's own JSON of the image (`trivy image --format json`)"

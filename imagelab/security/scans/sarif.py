@@ -12,21 +12,20 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from imagelab.core.terms import SEVERITIES
-from imagelab.security.scans.fields import (
+from imagelab.core.json_fields import (
     LONGEST,
     Object,
-    at_line,
     first,
     first_match,
     mapping,
     mappings,
     number,
-    parse_purl,
     sequence,
     text,
     texts,
 )
+from imagelab.core.terms import SEVERITIES
+from imagelab.security.scans.fields import at_line, parse_purl
 from imagelab.security.scans.findings import VULNERABILITY_ID, Report, cvss, newest_cvss, score_severity, severity
 
 #: How scanners say which package is vulnerable. Every repetition is bounded: a message can be made to be slow.

@@ -7,17 +7,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from imagelab.security.scans.fields import (
-    Object,
-    first,
-    first_match,
-    mapping,
-    mappings,
-    parse_purl,
-    sequence,
-    text,
-    texts,
-)
+from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, sequence, text, texts
+from imagelab.security.scans.fields import parse_purl
 from imagelab.security.scans.findings import VULNERABILITY_ID, Report, cvss, newest_cvss, severity
 
 _ROOT = "what the document describes, not a package in it"

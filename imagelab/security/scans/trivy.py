@@ -7,17 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from imagelab.security.scans.fields import (
-    Object,
-    at_line,
-    best_link,
-    first,
-    first_match,
-    mapping,
-    mappings,
-    text,
-    texts,
-)
+from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, text, texts
+from imagelab.security.scans.fields import at_line, best_link
 from imagelab.security.scans.findings import Report, cvss, newest_cvss, severity
 
 

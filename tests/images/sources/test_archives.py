@@ -418,7 +418,7 @@ def test_a_file_that_is_not_there_has_a_hint(tmp_path):
     archive = write_tar(tmp_path / "hidden.tar", docker_save(hidden))
     with pytest.raises(il.ImageNotFound, match=r"Layer 0 stores it.*layer_index=0"):
         il.read_file(archive, "/etc/motd")
-    with pytest.raises(il.ImageNotFound, match=r"Near it: /etc/motd"):
+    with pytest.raises(il.ImageNotFound, match=r"Similar names: /etc/motd"):
         il.read_file(archive, "/etc/mot", 0)
     with pytest.raises(il.ImageNotFound, match=r"il\.files lists"):
         il.read_file(archive, "/x/y")

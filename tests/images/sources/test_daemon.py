@@ -250,7 +250,7 @@ def test_list_images(built, monkeypatch):
 def test_near_names(built, monkeypatch):
     engine, name, _, _ = built
     at(monkeypatch, engine)
-    with pytest.raises(il.ImageNotFound, match=r"Near it: .*imagelab-test/history-"):
+    with pytest.raises(il.ImageNotFound, match=r"Similar names: .*imagelab-test/history-"):
         il.load_image(NAME.replace("history", "hystory"))
     with pytest.raises(il.ImageNotFound, match="linux/amd64"):
         il.load_image(name, platform="linux/arm64")
@@ -306,5 +306,5 @@ def test_podman(podman, monkeypatch, corpus):
     assert told["diff_id"].tolist() == exact["diff_id"].tolist()
     columns = ["path", "kind", "size", "change", "visible", "reason"]
     pd.testing.assert_frame_equal(il.files("dive-test:latest")[columns], il.files(f"docker-archive:{archive}")[columns])
-    with pytest.raises(il.ImageNotFound, match="Near it"):
+    with pytest.raises(il.ImageNotFound, match="Similar names"):
         il.load_image("dive-tset:latest")

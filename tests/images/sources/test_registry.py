@@ -173,7 +173,7 @@ def test_tags_are_listed(registry):
 
 
 def test_what_is_not_there_is_named_with_what_is_near(registry):
-    with pytest.raises(ImageNotFound, match=r"small holds no v3.*Tags near it: v[12]"):
+    with pytest.raises(ImageNotFound, match=r"small holds no v3.*Similar names: v[12]"):
         il.load_image(f"docker://{registry.host}/small:v3")
     with pytest.raises(ImageNotFound, match="nothing-here"):
         il.load_image(f"docker://{registry.host}/nothing-here:v1")

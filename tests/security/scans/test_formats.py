@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagelab.core.errors import ScanFormatError
-from imagelab.security.scans.fields import text
+from imagelab.core.json_fields import text
 from imagelab.security.scans.findings import cvss, severity
 from imagelab.security.scans.reader import make_scan, parse_report, read_scan
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from requests.utils import parse_dict_header
 
-from imagelab.images.sources.assemble import text
+from imagelab.core.json_fields import mapping, string
 
 HUB = "docker.io"
 _HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", HUB)  # the first is what Docker's CLI writes
@@ -45,15 +45,15 @@ def _config_files() -> Iterator[Path]:
 
 
 def _login(config: dict[str, Any], names: tuple[str, ...]) -> dict[str, str] | None:
-    helpers, auths = (_mapping(config.get(key)) for key in ("credHelpers", "auths"))
+    helpers, auths = (mapping(config.get(key)) for key in ("credHelpers", "auths"))
     helper = next((helpers[name] for name in names if name in helpers), config.get("credsStore"))
     if isinstance(helper, str) and re.fullmatch(r"[\w.-]+", helper) and (found := _helped(helper, names[0])):
         return found
     entry: dict[str, Any] = next((auths[name] for name in names if isinstance(auths.get(name), dict)), {})
-    if token := text(entry.get("identitytoken")):
+    if token := string(entry.get("identitytoken")):
         return {"refresh": token}
     try:
-        user, colon, password = base64.b64decode(text(entry.get("auth")) or "").decode().partition(":")
+        user, colon, password = base64.b64decode(string(entry.get("auth")) or "").decode().partition(":")
     except ValueError:
         return None
     return {"user": user, "password": password} if colon else None
@@ -78,13 +78,9 @@ def challenges(header: str) -> dict[str, dict[str, str]]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return _mapping(json.loads(path.read_bytes()))
+        return mapping(json.loads(path.read_bytes()))
     except (OSError, ValueError, RecursionError):
         return {}
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _helped(helper: str, server: str) -> dict[str, str] | None:
@@ -92,10 +88,10 @@ def _helped(helper: str, server: str) -> dict[str, str] | None:
     command = [f"docker-credential-{helper}", "get"]
     try:
         done = subprocess.run(command, input=server.encode(), capture_output=True, timeout=30)
-        found = _mapping(json.loads(done.stdout)) if done.returncode == 0 else {}
+        found = mapping(json.loads(done.stdout)) if done.returncode == 0 else {}
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    user, secret = text(found.get("Username")), text(found.get("Secret"))
+    user, secret = string(found.get("Username")), string(found.get("Secret"))
     if not user or not secret:
         return None
     return {"refresh": secret} if user == "<token>" else {"user": user, "password": secret}

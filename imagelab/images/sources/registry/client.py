@@ -25,7 +25,7 @@ import requests
 import urllib3
 
 from imagelab.core.errors import ArchiveError, ImagelabError, ImageNotFound, RegistryUnavailable
-from imagelab.images.sources.assemble import mapping, parse_json, text
+from imagelab.core.json_fields import object_of, parse_json, string
 from imagelab.images.sources.members import JSON_LIMIT
 from imagelab.images.sources.registry.auth import HUB, basic, challenges, credentials
 
@@ -219,8 +219,8 @@ class Registry:
                     f"{realm} gives no token for {self.host}/{repository}: {_complaint(answer)}. "
                     f"Try `docker login {self.host}`."
                 )
-            body = mapping(parse_json(answer.raw.read(JSON_LIMIT), f"what {realm} answers"), "a token's answer")
-        token = text(body.get("token")) or text(body.get("access_token")) or ""
+            body = object_of(parse_json(answer.raw.read(JSON_LIMIT), f"what {realm} answers"), "a token's answer")
+        token = string(body.get("token")) or string(body.get("access_token")) or ""
         return f"Bearer {token}" if token.isascii() and token.isprintable() else None
 
     def _refused(self, status: int, repository: str, url: str, what: str) -> ImagelabError:

@@ -7,7 +7,6 @@ version 2 schema 2, BuildKit's attestation storage.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -18,27 +17,16 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
-from imagelab.core.errors import ArchiveError, ImageNotFound
+from imagelab.core.errors import ArchiveError, ImageNotFound, similar_names
 from imagelab.core.frames import make_frame
+from imagelab.core.json_fields import array_of, byte_count, labels, object_of, parse_json, string
 from imagelab.core.model import Image, Layer
 from imagelab.images.layers.blobs import StreamWindow, decompressed
 from imagelab.images.layers.listing import check_listable
 from imagelab.images.layers.regions import Region
 from imagelab.images.layers.tar import LayerListing, list_tar
 from imagelab.images.sources.archive import check_manifest
-from imagelab.images.sources.assemble import (
-    INDEX_TYPES,
-    assemble,
-    digest_of,
-    manifest_layers,
-    mapping,
-    number,
-    parse_json,
-    platform_of,
-    sequence,
-    text,
-    texts,
-)
+from imagelab.images.sources.assemble import INDEX_TYPES, assemble, digest_of, manifest_layers, platform_of
 from imagelab.images.sources.choices import Choice, choose, kind_of
 from imagelab.images.sources.members import read_range
 from imagelab.images.sources.registry.client import Registry, connect, verified
@@ -162,17 +150,17 @@ def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -
     chosen = choose(found, reference, None, platform)
     own = str(chosen.descriptor["digest"])
     manifest = document if own == digest else _manifest(registry, name, own)[0]
-    descriptor = check_manifest(manifest, reference, text(chosen.descriptor.get("mediaType")) or "")
+    descriptor = check_manifest(manifest, reference, string(chosen.descriptor.get("mediaType")) or "")
     config_digest = _sha256(descriptor, f"{reference}: the config")
-    data = b"".join(registry.blob(name.repository, config_digest, number(descriptor.get("size"))))
-    config = mapping(parse_json(data, f"{reference}: the config"), "the config")
+    data = b"".join(registry.blob(name.repository, config_digest, byte_count(descriptor.get("size"))))
+    config = object_of(parse_json(data, f"{reference}: the config"), "the config")
     return assemble(
         reference,
         "docker",
         config,
         mask=mask,
         manifest=manifest,
-        annotations=dict(chosen.annotations) | texts(manifest.get("annotations")),
+        annotations=dict(chosen.annotations) | labels(manifest.get("annotations")),
         layers=manifest_layers(manifest, config),
         source=RegistrySource(name.host, name.repository),
         image_id=config_digest,
@@ -237,18 +225,20 @@ def list_platforms(reference: str | os.PathLike[str]) -> pd.DataFrame:
         predicates = None
         if entry["kind"] == "attestation":
             manifest, _, _ = _manifest(registry, name, descriptor["digest"])
-            layers = [mapping(layer, "a layer") for layer in sequence(manifest.get("layers"), "the manifest's layers")]
-            kinds = [texts(layer.get("annotations")).get("in-toto.io/predicate-type") for layer in layers]
+            layers = [
+                object_of(layer, "a layer") for layer in array_of(manifest.get("layers"), "the manifest's layers")
+            ]
+            kinds = [labels(layer.get("annotations")).get("in-toto.io/predicate-type") for layer in layers]
             predicates = ", ".join(kind for kind in kinds if kind) or None
         rows.append(
             {
                 "reference": reference,
                 "kind": entry["kind"],
                 "platform": entry["platform"],
-                "os_version": text(mapping(descriptor.get("platform"), "a platform").get("os.version")),
+                "os_version": string(object_of(descriptor.get("platform"), "a platform").get("os.version")),
                 "digest": descriptor["digest"],
-                "media_type": text(descriptor.get("mediaType")),
-                "content_size": number(descriptor.get("size")),
+                "media_type": string(descriptor.get("mediaType")),
+                "content_size": byte_count(descriptor.get("size")),
                 "about": entry["about"],
                 "predicates": predicates,
                 "pinned": f"docker://{name.host}/{name.repository}@{descriptor['digest']}",
@@ -266,8 +256,7 @@ def _top(registry: Registry, name: Name) -> tuple[dict[str, Any], str, str]:
             tags = list(_tags(registry, name))
         except (ImageNotFound, ArchiveError):
             raise error from None
-        near = difflib.get_close_matches(name.target, tags, 5, 0.3) or sorted(tags)[-5:]
-        raise ImageNotFound(f"{error} Tags near it: {', '.join(near) or '(none)'}.") from None
+        raise ImageNotFound(f"{error} {similar_names(name.target, sorted(tags, reverse=True))}") from None
 
 
 def _manifest(registry: Registry, name: Name, target: str) -> tuple[dict[str, Any], str, str]:
@@ -277,8 +266,8 @@ def _manifest(registry: Registry, name: Name, target: str) -> tuple[dict[str, An
     where = f"{name.host}/{name.repository}: the manifest {target}"
     if promised != digest:
         raise ArchiveError(f"{where} is damaged: {promised} was promised, its {len(data)} bytes have {digest}.")
-    document = mapping(parse_json(data, where), where)
-    kind = text(document.get("mediaType")) or answer.headers.get("Content-Type", "").partition(";")[0].strip()
+    document = object_of(parse_json(data, where), where)
+    kind = string(document.get("mediaType")) or answer.headers.get("Content-Type", "").partition(";")[0].strip()
     return document, digest, kind
 
 
@@ -290,10 +279,10 @@ def _entries(
         unsaid: dict[str, Any] = {"platform": None, "about": None, "annotations": {}}
         yield {"descriptor": {"digest": digest, "mediaType": kind}, "kind": "image"} | unsaid
         return
-    for descriptor in sequence(document.get("manifests"), "an index's manifests"):
-        descriptor = mapping(descriptor, "a descriptor in an index")
-        annotations, what = texts(descriptor.get("annotations")), kind_of(descriptor)
-        listed = {} if what == "attestation" else mapping(descriptor.get("platform"), "a descriptor's platform")
+    for descriptor in array_of(document.get("manifests"), "an index's manifests"):
+        descriptor = object_of(descriptor, "a descriptor in an index")
+        annotations, what = labels(descriptor.get("annotations")), kind_of(descriptor)
+        listed = {} if what == "attestation" else object_of(descriptor.get("platform"), "a descriptor's platform")
         own = _sha256(descriptor, f"{name.host}/{name.repository}: a manifest in an index")
         if descriptor.get("mediaType") in INDEX_TYPES:
             if own in seen:  # indexes that name one another many times would multiply
@@ -314,12 +303,12 @@ def _entries(
 
 def _tags(registry: Registry, name: Name) -> Iterator[str]:
     for page in registry.pages(name.repository, "tags/list?n=1000"):
-        tags = sequence(mapping(page, "the list of tags").get("tags"), "the list of tags")
+        tags = array_of(object_of(page, "the list of tags").get("tags"), "the list of tags")
         yield from (tag for tag in tags if isinstance(tag, str))
 
 
 def _sha256(descriptor: dict[str, Any], what: str) -> str:
-    digest = text(descriptor.get("digest")) or ""
+    digest = string(descriptor.get("digest")) or ""
     if not DIGEST.fullmatch(digest):
         raise ArchiveError(f"{what} has the digest {digest[:90]!r}; sha256: and 64 hexadecimal digits is what is read.")
     return digest

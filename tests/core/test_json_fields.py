@@ -1,0 +1,45 @@
+"""Values of the wrong type: absent to the lenient readers, an error to the strict ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagelab.core.errors import ArchiveError
+from imagelab.core.json_fields import (
+    array_of,
+    byte_count,
+    labels,
+    mapping,
+    number,
+    object_of,
+    parse_json,
+    strings,
+    text,
+)
+
+
+def test_a_value_of_the_wrong_type_is_absent():
+    assert mapping({"a": {"b": 1}}, "a") == {"b": 1} and mapping({"a": [1]}, "a", "b") == {}
+    assert strings(["a", 1, None]) == ["a"] and strings("abc") == []
+    assert labels({"a": "b", "c": 1}) == {"a": "b"} and labels(["a"]) == {}
+    assert [byte_count(value) for value in (0, -1, True, 1.0, 1 << 62)] == [0, None, None, None, None]
+    assert [number(value) for value in ("7.5", True, "nan", 10**400)] == [7.5, None, None, None]
+
+
+def test_text_is_one_displayable_line():
+    assert text(" a\nb\x1b[2J\u202ec ") == "a b\\x1b[2J\\u202ec"
+    assert text("x" * 10_001) == "x" * 10_000 + "…" and text(True) is None and text("") is None
+
+
+def test_strict_readers_say_what_they_expected():
+    assert object_of(None, "the config") == {} and array_of(None, "layers") == []
+    with pytest.raises(ArchiveError, match="the config is a list, not a JSON object"):
+        object_of([], "the config")
+    with pytest.raises(ArchiveError, match="layers is a dict, not a JSON array"):
+        array_of({}, "layers")
+
+
+def test_half_a_character_in_json_is_replaced():
+    assert parse_json(b'{"a": "\\ud800x"}', "config") == {"a": "?x"}
+    with pytest.raises(ArchiveError, match="config is not JSON"):
+        parse_json(b"{", "config")
