@@ -67,9 +67,7 @@ def read_accepted(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 def _expect_rule(rule: str, place: str) -> None:
     if rule != "*" and rule not in NAMES:
-        raise ImagelabError(
-            f"{place} has the unknown rule {rule!r}. {similar_names(rule, NAMES)} * means every rule."
-        )
+        raise ImagelabError(f"{place} has the unknown rule {rule!r}. {similar_names(rule, NAMES)} * means every rule.")
 
 
 def in_force(accepted: pd.DataFrame | str | os.PathLike[str] | None, today: date | None = None) -> pd.DataFrame:
