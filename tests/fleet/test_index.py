@@ -205,7 +205,7 @@ def test_the_widget_and_its_sibling(tmp_path):
     widget.question.value = "bases"
     assert widget.pattern.disabled and "age_days" in widget.selected
     gone = FleetExplorer(tmp_path / "nothing")
-    assert "holds no index" in gone.error and "text/html" in gone._repr_mimebundle_()
+    assert "has no index" in gone.error and "text/html" in gone._repr_mimebundle_()
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_an_image_without_history_and_times_has_its_facts(tmp_path):
 
 def test_what_cannot_be_indexed_is_said_at_once(tmp_path):
     for wrong in (None, [il.load_image(EXAMPLES[0])]):
-        with pytest.raises(ImagelabError, match="wants references"):
+        with pytest.raises(ImagelabError, match="needs references"):
             index_images(wrong, tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(ImagelabError, match="cannot hold a fleet"):
