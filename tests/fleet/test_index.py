@@ -235,5 +235,5 @@ def test_what_cannot_be_indexed_is_said_at_once(tmp_path):
         with pytest.raises(ImagelabError, match="needs references"):
             index_images(wrong, tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ImagelabError, match="cannot hold a fleet"):
+    with pytest.raises(ImagelabError, match="cannot be written"):
         index_images(EXAMPLES, tmp_path / "file")
