@@ -229,6 +229,7 @@ def legend_swatches(figure: go.Figure, colours: Sequence[tuple[str, str]]) -> No
 def figure_html(figure: go.Figure | dict[str, Any]) -> str:
     """A figure's HTML for a page that holds plotly's code already; it asks nothing of a network."""
     config = {**CONFIG, "responsive": True, "showTips": False}
-    return pio.to_html(
+    html: str = pio.to_html(
         figure, config=config, include_plotlyjs=False, include_mathjax=False, full_html=False, validate=False
     )
+    return html

@@ -39,7 +39,7 @@ def clean(text: Any, width: int = 400) -> str:
 
 def escape(text: Any, width: int = 400) -> str:
     """`clean`, and safe in HTML and in plotly's texts (which read some markup, entities and ``$TeX$``)."""
-    text = clean(text, width)
+    line = clean(text, width)
     for mark, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("$", "&#36;"), ('"', "&#34;"), ("'", "&#39;")):
-        text = text.replace(mark, entity)
-    return text
+        line = line.replace(mark, entity)
+    return line

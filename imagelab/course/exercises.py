@@ -59,7 +59,7 @@ def tasks() -> pd.DataFrame:
 
 def task(name: str) -> str:
     """What is asked."""
-    return _exercise(name)["task"]
+    return str(_exercise(name)["task"])
 
 
 def start(name: str) -> str:
@@ -77,7 +77,7 @@ def hint(name: str, step: int = 1) -> str:
     hints = _exercise(name)["hints"]
     if step not in range(1, len(hints) + 1):
         raise ImagelabError(f"{name} has hints 1 to {len(hints)}, not {step}.")
-    return hints[int(step) - 1]
+    return str(hints[int(step) - 1])
 
 
 def solution(name: str) -> Any:

@@ -75,7 +75,7 @@ def _ran(log: str) -> pd.DataFrame:
 
 @measure("The uncompressed total that was published of the official image.")
 def published(name: str) -> float:
-    return example(name).provenance["virtual_size"]
+    return float(example(name).provenance["virtual_size"])
 
 
 @measure("The difference between the uncompressed totals that were published.")
@@ -151,7 +151,8 @@ def caught_by_dive(*names: str) -> float:
 @measure("The share of images that pass a hardening rule (il.check_hardening).")
 def passes(rule: str, *names: str) -> float:
     results = [check_hardening(example(name)) for name in names]
-    return sum(found.loc[found["rule"] == rule, "result"].eq("passed").all() for found in results) / len(names)
+    passed = [bool(found.loc[found["rule"] == rule, "result"].eq("passed").all()) for found in results]
+    return sum(passed) / len(names)
 
 
 @measure("Whether the image's config has such a setting.")
@@ -174,7 +175,7 @@ def step_usage(name: str, instruction: str) -> float:
 
 @measure("Seconds of all steps that ran, in the first build over those in the second.")
 def times_faster(slow: str, fast: str) -> float:
-    return _ran(slow)["duration"].sum() / _ran(fast)["duration"].sum()
+    return float(_ran(slow)["duration"].sum() / _ran(fast)["duration"].sum())
 
 
 @measure("Whether the steps that ran took less time in the second build.")
@@ -205,7 +206,7 @@ def span_share(log: str, of: str) -> float:
 @measure("The share of the time, from the first step to the last, that the second build saves.")
 def span_saved(slow: str, fast: str) -> float:
     spans = [(_ran(log)["completed"].max() - _ran(log)["started"].min()).total_seconds() for log in (slow, fast)]
-    return 1 - spans[1] / spans[0]
+    return float(1 - spans[1] / spans[0])
 
 
 @measure("When the COPY lines are put in the opposite order: the share of these steps that hit (il.plan_build).")
@@ -266,7 +267,7 @@ def shows(path: str, pattern: str) -> float:
 @measure("The share of these acts that a container with these options could do when it tried.")
 def could(options: str, *what: str) -> float:
     recorded = {one["options"]: one["could"] for one in json.loads(data_path("scans/containers.json").read_text())}
-    return sum(recorded[options][one] for one in what) / len(what)
+    return float(sum(recorded[options][one] for one in what) / len(what))
 
 
 @measure("The share of these images that ended well when they were run with these options.")

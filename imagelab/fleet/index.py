@@ -248,7 +248,8 @@ def _patterns(commands: pd.Series) -> pd.Series:
 
 def _records(frame: pd.DataFrame, field: str) -> list[dict[str, Any]]:
     names = [part.name for part in FACTS.field(field).type.value_type]
-    return frame[names].astype(object).where(frame[names].notna(), None).to_dict("records")
+    rows: list[dict[str, Any]] = frame[names].astype(object).where(frame[names].notna(), None).to_dict("records")
+    return rows
 
 
 def _split_name(reference: str) -> tuple[str, str | None]:

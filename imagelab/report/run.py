@@ -317,7 +317,7 @@ def _page(book: Any, title: str, images: list[dict[str, str]], show_code: bool, 
 def _belongs(output: Any) -> bool:
     """Whether an output is for readers: no warnings and progress on standard error, no live view without a sibling."""
     if output.output_type == "stream":
-        return output.name == "stdout"
+        return bool(output.name == "stdout")
     data = output.get("data", {})
     live = "application/vnd.jupyter.widget-view+json" in data
     return any(kind in data for kind in OUTPUTS[: -1 if live else None])

@@ -10,6 +10,7 @@ import pandas as pd
 
 from imagelab.core.frames import format_bytes, make_frame
 from imagelab.core.model import Image
+from imagelab.core.terms import LIKELY
 from imagelab.images.tables.files import files
 from imagelab.images.tables.history import history
 from imagelab.images.tables.images import Images, Reference, load_images
@@ -154,5 +155,5 @@ def _ledger_findings(lost: pd.DataFrame, stored: pd.DataFrame) -> Findings:
     deleted = lost["reason"] == "deleted"
     compared = lost["digest"].notna().all()
     yield rules.DELETED, lost[deleted]
-    yield rules.REWRITTEN if compared else rules.REWRITTEN._replace(confidence=rules.LIKELY), lost[unchanged]
+    yield rules.REWRITTEN if compared else rules.REWRITTEN._replace(confidence=LIKELY), lost[unchanged]
     yield rules.OVERWRITTEN, lost[~deleted & ~unchanged]

@@ -47,7 +47,7 @@ class Slider(anywidget.AnyWidget):
 
     @traitlets.validate("value")
     def _within(self, proposal: Any) -> int:
-        return min(max(proposal["value"], 0), self.max)
+        return int(min(max(proposal["value"], 0), self.max))
 
     @traitlets.observe("max")
     def _shorter(self, change: Any) -> None:

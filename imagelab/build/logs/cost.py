@@ -27,7 +27,7 @@ def step_seconds(
     ran = frame[frame["step"].notna() & (frame["status"] == "done") & (frame["instruction"] != "LINK")]
     if len(stages) == 1:
         ran = ran.fillna({"stage": next(iter(stages))})
-    return ran.groupby([ran["stage"].str.split(" ").str[-1], "step"])["duration"].max().dropna().to_dict()
+    return dict(ran.groupby([ran["stage"].str.split(" ").str[-1], "step"])["duration"].max().dropna())
 
 
 def critical_steps(log: pd.DataFrame) -> pd.Series:

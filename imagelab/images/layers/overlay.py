@@ -49,7 +49,8 @@ class Overlay:
 
     @cached_property
     def visible(self) -> np.ndarray:
-        return self.gone == ALIVE
+        alive: np.ndarray = self.gone == ALIVE
+        return alive
 
     @cached_property
     def bytes_gone(self) -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +144,15 @@ def _replace(gone: np.ndarray, replaced_by: np.ndarray, old: np.ndarray, new: np
     gone[old], replaced_by[old] = layer, new
 
 
-def _link_targets(tree: _Tree, links, lower, current, real, at, start: int) -> np.ndarray:
+def _link_targets(
+    tree: _Tree,
+    links: np.ndarray,
+    lower: np.ndarray,
+    current: np.ndarray,
+    real: np.ndarray,
+    at: np.ndarray,
+    start: int,
+) -> np.ndarray:
     """The entry that each hardlink of a layer names: an earlier one of its tar, else the lower layers', else a
     later one."""
     wanted = tree.targets[links]
@@ -159,7 +168,16 @@ def _link_targets(tree: _Tree, links, lower, current, real, at, start: int) -> n
     return target
 
 
-def _settle(node: int, end: int, own, below, layer: int, kinds, current, gone) -> None:
+def _settle(
+    node: int,
+    end: int,
+    own: np.ndarray,
+    below: np.ndarray,
+    layer: int,
+    kinds: np.ndarray,
+    current: np.ndarray,
+    gone: np.ndarray,
+) -> None:
     """One path that is no directory somewhere, and the paths below it, in one layer: ``own`` and ``below`` are its
     entries."""
     own = own[kinds[own] != DIRECTORY]

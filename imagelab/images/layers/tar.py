@@ -39,7 +39,7 @@ class LayerListing:
 
     @property
     def entries(self) -> int:
-        return self.table.num_rows
+        return int(self.table.num_rows)
 
     def without_digests(self) -> LayerListing:
         place = self.table.schema.get_field_index("digest")
@@ -233,7 +233,7 @@ def _described(
     return size, data, said
 
 
-def _checked(convert: Callable, value: object, offset: int, what: str):
+def _checked(convert: Callable[[Any], Any], value: object, offset: int, what: str) -> Any:
     try:
         return convert(value)
     except (ValueError, TypeError, OverflowError):

@@ -208,7 +208,8 @@ def _rewritten_in_place(
     both = stored[rows] & stored[others]
     rows, others = rows[both], others[both]
     one, other = ((layer_index[copies], offset[copies]) for copies in (rows, others))
-    return rows[same_bytes(regions, one, other, size[rows])]
+    unchanged: np.ndarray = rows[same_bytes(regions, one, other, size[rows])]
+    return unchanged
 
 
 def squash(images: Images, *, digests: bool = False) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,10 @@ PACKAGES_COLUMNS = {
 
 
 _RPM = r"/(?:var/lib|usr/lib/sysimage)/rpm/(?:.*/)?(?:Packages|Packages\.db|rpmdb\.sqlite)"
+
+
+_Final = dict[str, tuple[bytes, int]]
+"""Path → content in the final filesystem, and the layer it comes from."""
 
 
 @dataclass
@@ -147,7 +151,13 @@ def _recorded(image: Image) -> tuple[list[_Package], list[str]]:
     return found, [f"{image.reference}: {path}" for path in unread]
 
 
-def _databases(manager: str, path: str, captured, final, parse) -> Iterator[_Package]:
+def _databases(
+    manager: str,
+    path: str,
+    captured: list[dict[str, bytes]],
+    final: _Final,
+    parse: Callable[[bytes, _Final], dict[str, tuple[str, list[str] | None]]],
+) -> Iterator[_Package]:
     """Packages of a database that every installing layer writes anew: the layer is the first that has this
     version and from which on it stays."""
     if path not in final:
@@ -173,7 +183,7 @@ def _paragraphs(content: bytes) -> Iterator[dict[str, str]]:
             yield fields
 
 
-def _dpkg(content: bytes, final: dict[str, tuple[bytes, int]]) -> dict[str, tuple[str, list[str] | None]]:
+def _dpkg(content: bytes, final: _Final) -> dict[str, tuple[str, list[str] | None]]:
     found: dict[str, tuple[str, list[str] | None]] = {}
     for fields in _paragraphs(content):
         name, architecture = fields.get("Package"), fields.get("Architecture", "")
@@ -186,7 +196,7 @@ def _dpkg(content: bytes, final: dict[str, tuple[bytes, int]]) -> dict[str, tupl
     return found
 
 
-def _distroless(final: dict[str, tuple[bytes, int]]) -> Iterator[_Package]:
+def _distroless(final: _Final) -> Iterator[_Package]:
     """Distroless images keep one file per package, with its checksums beside it."""
     for path in sorted(final):
         if posixpath.dirname(path) != "/var/lib/dpkg/status.d" or path.endswith(".md5sums"):
@@ -199,7 +209,7 @@ def _distroless(final: dict[str, tuple[bytes, int]]) -> Iterator[_Package]:
                 yield _Package("dpkg", name, fields.get("Version"), final[path][1], path, listed)
 
 
-def _apk(content: bytes, final: dict[str, tuple[bytes, int]]) -> dict[str, tuple[str, list[str] | None]]:
+def _apk(content: bytes, final: _Final) -> dict[str, tuple[str, list[str] | None]]:
     found: dict[str, tuple[str, list[str] | None]] = {}
     for block in content.decode(errors="replace").split("\n\n"):
         name, version, folder, listed = "", "", "", []
@@ -218,7 +228,7 @@ def _apk(content: bytes, final: dict[str, tuple[bytes, int]]) -> dict[str, tuple
     return found
 
 
-def _python(final: dict[str, tuple[bytes, int]]) -> Iterator[_Package]:
+def _python(final: _Final) -> Iterator[_Package]:
     for path in sorted(final):
         folder, name = posixpath.split(path)
         metadata = name == "METADATA" and folder.endswith(".dist-info")
@@ -237,7 +247,7 @@ def _python(final: dict[str, tuple[bytes, int]]) -> Iterator[_Package]:
             yield _Package("python", fields["Name"], fields.get("Version"), layer, path, listed)
 
 
-def _npm(final: dict[str, tuple[bytes, int]], live: pd.DataFrame) -> Iterator[_Package]:
+def _npm(final: _Final, live: pd.DataFrame) -> Iterator[_Package]:
     found = []
     for path in sorted(final):
         folder = posixpath.dirname(path)

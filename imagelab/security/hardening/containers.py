@@ -210,7 +210,7 @@ def _setting(key: str, wrong: Callable[[Any], bool], say: str) -> Callable[[Cont
 
 
 def _is_host(mode: Any) -> bool:
-    return mode == "host"
+    return bool(mode == "host")
 
 
 def _is_unlimited(value: Any) -> bool:

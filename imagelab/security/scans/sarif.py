@@ -84,7 +84,8 @@ def _rule(result: Object, rules: list[Object], by_id: Object) -> Object:
     reference = mapping(result, "rule")
     name = result.get("ruleId") or reference.get("id")
     if isinstance(name, str) and name in by_id:
-        return by_id[name]
+        found: Object = by_id[name]
+        return found
     index = result.get("ruleIndex", reference.get("index"))
     return rules[index] if isinstance(index, int) and 0 <= index < len(rules) else {}
 
