@@ -8,16 +8,14 @@ from typing import Annotated
 import typer
 
 from imagelab.cli.output import Answer
-from imagelab.cli.verb import verb
+from imagelab.cli.verb import Platform, verb
 
 
 @verb()
 def index(
     references: Annotated[list[str], typer.Argument(metavar="REF…", help="Images of any source.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The fleet's folder.")],
-    platform: Annotated[
-        str | None, typer.Option(help="os/architecture[/variant], if an image has several platforms.")
-    ] = None,
+    platform: Platform = None,
     digests: Annotated[bool, typer.Option("--digests", help="Also hash the files' contents.")] = False,
 ) -> Answer:
     """Write snapshots of images and an index over them; exit code 1 if an image failed."""

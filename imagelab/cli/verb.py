@@ -17,6 +17,12 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON: every row and c
 _Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for the comment of a pull request.")]
 _Rows = Annotated[int, typer.Option("--rows", min=1, help="Rows to print of each table; --json prints all.")]
 
+#: For every verb that takes images: pass it to ``il.load_image(…, platform=platform)``.
+Platform = Annotated[
+    str | None,
+    typer.Option("--platform", metavar="OS/ARCH", help="os/architecture[/variant], if an image has several platforms."),
+]
+
 
 def verb(
     name: str | None = None, *, rows: int | None = None, group: typer.Typer = app
