@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from imagelab.build.cache.keys import prefixes
-from imagelab.build.dockerfile.select import clean, copied, is_remote, select
+from imagelab.build.dockerfile.select import context_path, copied, is_remote, select
 from imagelab.build.dockerfile.syntax import Stage, Step
 from imagelab.core.frames import format_bytes
 from imagelab.core.terms import EXACT, LIKELY, POSSIBLE
@@ -137,23 +137,25 @@ def copy_before_install(site: Site) -> Iterator[Row]:
 
 
 def _is_wide(step: Step) -> bool:
-    return any(clean(source) == "." or not posixpath.splitext(source)[1] for source in copied(step))
+    return any(context_path(source) == "." or not posixpath.splitext(source)[1] for source in copied(step))
 
 
 def _held(site: Site, wide: Sequence[Step], name: str) -> bool:
     """Whether one of the copies brings the manifest; taken for granted where no context was given."""
-    places = (posixpath.join(clean(source), name) for step in wide for source in copied(step))
+    places = (posixpath.join(context_path(source), name) for step in wide for source in copied(step))
     if site.context is None:
         return True
     sent = set(site.context.loc[~site.context["ignored"], "path"])
-    return any(clean(place) in sent for place in places)
+    return any(context_path(place) in sent for place in places)
 
 
 def _manifest(step: Step, copy: Step, name: str) -> tuple[str, str]:
     """Where a manifest comes from in the context, and the directory that it is copied to."""
     to = posixpath.join(copy.state.workdir, copy.words[-1])
     path = posixpath.join(step.state.workdir, name)
-    source = posixpath.normpath(posixpath.join(clean(copied(copy)[0]), posixpath.relpath(path, posixpath.normpath(to))))
+    source = posixpath.normpath(
+        posixpath.join(context_path(copied(copy)[0]), posixpath.relpath(path, posixpath.normpath(to)))
+    )
     return source, posixpath.dirname(path) + "/"
 
 
@@ -215,7 +217,7 @@ def wide_copy(site: Site) -> Iterator[Row]:
         return
     sent = site.context[~site.context["ignored"]]
     for step in site.steps:
-        if any(clean(source) == "." for source in copied(step)) and step.flag("from") is None:
+        if any(context_path(source) == "." for source in copied(step)) and step.flag("from") is None:
             clutter = [p for p in sent["path"] if _CLUTTER.search(p) and not _CLUTTER.search(posixpath.dirname(p))]
             if clutter:
                 beneath = {path for folder in clutter for path in select(sent["path"], folder)}

@@ -1,4 +1,4 @@
-"""The build context: what is sent to the builder, what .dockerignore holds back, and by which rule."""
+"""List a build context: which paths are sent to the builder, and which .dockerignore rule excludes the others."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
-from e2b_dockerfile_utils import PatternMatcher
 
+from imagelab.build.dockerfile.e2b import compile_pattern
 from imagelab.build.dockerfile.select import context_sources, select
 from imagelab.build.dockerfile.syntax import parse, read_text
 from imagelab.core.errors import DockerfileError
@@ -30,19 +30,19 @@ SIZES_COLUMNS = {"directory": "string", "files": "Int64", "sent": "Int64", "igno
 
 @dataclass(frozen=True)
 class Entry:
-    """A path of the context, as lstat shows it."""
+    """A path of the context, as lstat describes it."""
 
     path: str
     kind: str
     size: int
     mode: int
     ignored: bool = False
-    rule: int | None = None  # index of the deciding rule
+    rule: int | None = None  # index of the last rule that matches
 
 
 @dataclass
 class IgnoreFile:
-    """The rules that hold for a build: of ``NAME.dockerignore`` if there is one, else of ``.dockerignore``."""
+    """The ignore rules of a build: from ``NAME.dockerignore`` if it exists, else from ``.dockerignore``."""
 
     name: str | None = None
     rules: list[tuple[str, int]] = field(default_factory=list)  # (as written, line)
@@ -50,16 +50,16 @@ class IgnoreFile:
     def __post_init__(self) -> None:
         self._patterns = []
         for text, line in self.rules:
-            try:  # "#" is a comment only at a line's start, which was seen to when the file was read
-                self._patterns += PatternMatcher([f"./{text}" if text.startswith("#") else text])._patterns
+            try:
+                self._patterns.append(compile_pattern(text))
             except ValueError as error:
                 raise DockerfileError(f"{self.name} line {line}: {error}.") from error
 
     def match(self, path: str, parent: list[bool]) -> tuple[bool, int | None, list[bool]]:
-        """Whether ``path`` is ignored, the deciding rule, and each rule's state for what is beneath it.
+        """Whether ``path`` is ignored, the rule that decides, and which rules match it (the ``parent`` of its children).
 
-        The order of evaluation is moby/patternmatcher's ``MatchesUsingParentResults``: a rule that matched a parent
-        matches what is beneath it, and a rule that could not change the result is not asked.
+        Evaluation follows moby/patternmatcher's ``MatchesUsingParentResults``: the last matching rule decides, a rule
+        that matches a directory matches everything below it, and a rule that cannot change the result is skipped.
         """
         ignored, rule, states = False, None, []
         for index, pattern in enumerate(self._patterns):
@@ -73,7 +73,7 @@ class IgnoreFile:
 
 
 def read_ignore_file(directory: Path, dockerfile: Path) -> IgnoreFile:
-    """``NAME.dockerignore`` beside the Dockerfile wins as a whole over the context's ``.dockerignore``."""
+    """Read ``NAME.dockerignore`` next to the Dockerfile if it exists, else the context's ``.dockerignore``."""
     for path in (dockerfile.with_name(dockerfile.name + ".dockerignore"), directory / ".dockerignore"):
         try:
             text = path.read_bytes().decode("utf-8", "replace")
@@ -86,15 +86,15 @@ def read_ignore_file(directory: Path, dockerfile: Path) -> IgnoreFile:
 
 
 def parse_ignore(text: str) -> list[tuple[str, int]]:
-    """The rules of a .dockerignore's text with their lines; comments (only at a line's start) and blanks left out."""
+    """The rules in a .dockerignore's text, with their line numbers; ``#`` starts a comment only at the start of a line."""
     lines = enumerate(text.removeprefix("\ufeff").split("\n"), 1)
     return [(line.strip(), n) for n, line in lines if line.strip() and not line.startswith("#")]
 
 
 def walk(directory: Path, ignore: IgnoreFile) -> list[Entry]:
-    """Every path beneath ``directory``, sorted; contents are not read.
+    """Every path below ``directory``, sorted; contents are not read.
 
-    A directory that is ignored itself, but has something beneath it that is sent, is sent.
+    An ignored directory is sent if something below it is sent.
     """
     found: list[Entry] = []
     kept: set[str] = set()
@@ -125,41 +125,45 @@ def _kind(mode: int) -> str:
 
 
 def find_dockerfile(directory: str | os.PathLike[str], dockerfile: str | os.PathLike[str] | None) -> tuple[Path, Path]:
-    """The context's directory, and the Dockerfile's path: ``dockerfile`` as given, or within the directory."""
+    """The context's directory and the Dockerfile's path; ``dockerfile`` is relative to the context or to here."""
     root = Path(directory)
     if not os.path.isdir(root):
-        raise DockerfileError(f"{str(directory)[:200]!r} is no directory; give the build context's directory.")
+        raise DockerfileError(
+            f"{str(directory)[:200]!r} is not a directory; expected the directory of a build context."
+        )
     if dockerfile is None:
         return root, root / "Dockerfile"
     for path in (root / dockerfile, Path(dockerfile)):
         if os.path.isfile(path):
             return root, path
-    raise DockerfileError(f"The Dockerfile {str(dockerfile)[:200]!r} cannot be read: it is neither here nor in {root}.")
+    raise DockerfileError(
+        f"The Dockerfile {str(dockerfile)[:200]!r} is neither in {root} nor in the current directory."
+    )
 
 
 def build_context(directory: str | os.PathLike[str], dockerfile: str | os.PathLike[str] | None = None) -> pd.DataFrame:
-    """Every path of a build context: sent to the builder, or held back by which rule.
+    """List every path of a build context, and the .dockerignore rule that excludes it.
 
     Parameters
     ----------
     directory : path
-        The context, as ``docker build DIRECTORY`` takes it.
+        The context, as in ``docker build DIRECTORY``.
     dockerfile : path, optional
-        As ``--file`` gives it, or relative to ``directory``; its own ``NAME.dockerignore`` then counts.
+        As in ``--file``, or relative to ``directory``; its own ``NAME.dockerignore`` is used if it exists.
 
     Returns
     -------
     DataFrame
         `CONTEXT_COLUMNS`, sorted by path (relative to the context's root; undecodable bytes as ``\\xNN``).
-        ``size`` in bytes as lstat shows it, 0 for directories. ``ignored``: not sent. ``rule`` and ``rule_line``: the
-        rule that decided, the last that matches; ``<NA>`` where none does. ``copied``: some COPY, ADD or bind mount of
-        the Dockerfile names it; ``<NA>`` without a readable Dockerfile. BuildKit sends only what is copied; the classic
-        builder all that is not ignored, and the Dockerfile and .dockerignore always.
+        ``size`` in bytes from lstat, 0 for directories. ``ignored``: not sent. ``rule`` and ``rule_line``: the last
+        rule that matches, which decides; ``<NA>`` if no rule matches. ``copied``: a COPY, ADD or bind mount of the
+        Dockerfile selects the path; ``<NA>`` without a readable Dockerfile. BuildKit sends only copied paths; the
+        classic builder sends everything that is not ignored, and always the Dockerfile and .dockerignore.
 
     Raises
     ------
     DockerfileError
-        No such directory or Dockerfile, an unreadable one, or a bad pattern (of the ignore file with its line).
+        The directory or Dockerfile is missing or unreadable, or a pattern is malformed (with its line).
     """
     root, path = find_dockerfile(directory, dockerfile)
     ignore = read_ignore_file(root, path)
@@ -189,13 +193,13 @@ def decode(path: str) -> str:
 
 
 def context_sizes(context: pd.DataFrame) -> pd.DataFrame:
-    """Bytes by directory, from `build_context`'s frame; the row ``.`` is the whole context.
+    """Sum the bytes of `build_context`'s frame by directory; the row ``.`` is the whole context.
 
     Returns
     -------
     DataFrame
-        `SIZES_COLUMNS`, largest first: ``files`` beneath the directory, bytes ``sent`` and ``ignored``, and
-        ``total``, what it would weigh without the ignore file.
+        `SIZES_COLUMNS`, largest first: ``files`` below the directory, bytes ``sent`` and ``ignored``, and their
+        ``total``, the size without an ignore file.
     """
     is_folder = context["kind"] == "directory"
     leaves, folders = context[~is_folder], [".", *context.loc[is_folder, "path"]]
@@ -203,9 +207,11 @@ def context_sizes(context: pd.DataFrame) -> pd.DataFrame:
     for path, size, ignored in zip(leaves["path"], leaves["size"], leaves["ignored"], strict=True):
         while path:
             path = path.rpartition("/")[0]
-            found = sums.setdefault(path or ".", {"files": 0, "sent": 0, "ignored": 0})
-            found["files"] += 1
-            found["ignored" if ignored else "sent"] += size
-    rows = [{"directory": folder, "total": one["sent"] + one["ignored"]} | one for folder, one in sums.items()]
+            counts = sums.setdefault(path or ".", {"files": 0, "sent": 0, "ignored": 0})
+            counts["files"] += 1
+            counts["ignored" if ignored else "sent"] += size
+    rows = [
+        {"directory": folder, "total": counts["sent"] + counts["ignored"]} | counts for folder, counts in sums.items()
+    ]
     frame = make_frame(rows, SIZES_COLUMNS)
     return frame.sort_values(["total", "directory"], ascending=[False, True], ignore_index=True)

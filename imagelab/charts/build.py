@@ -1,4 +1,4 @@
-"""Builds: where their seconds went, what a rebuild repeats, and what the context holds."""
+"""Charts of builds: seconds by step, what a rebuild repeats, and the context's bytes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from imagelab.charts.trees import SMALLEST, Node, tree_trace
 from imagelab.core.frames import format_bytes
 from imagelab.core.text import escape
 
-HIT, MISS = "#009e73", "#d55e00"  # the theme's palette: apart for colour-blind people too; shapes differ as well
+HIT, MISS = "#009e73", "#d55e00"  # distinguishable for colour-blind readers; the shapes differ too
 CRITICAL = "#d0343a"
-OWN_WORK = "the builder itself"
-#: What happens to a path of the context. Apart from the instructions' own colours, a mixed directory is a node.
+OWN_WORK = "builder"
+#: The colour for what happens to a path of the context.
 FATES = {
     "sent": theme.INSTRUCTION_COLOURS["COPY"],
     "ignored": theme.NODE_COLOURS["other"],
@@ -27,18 +27,18 @@ FATES = {
 
 
 def build_gantt(logs: pd.DataFrame | Mapping[str, pd.DataFrame]) -> go.Figure:
-    """A build over time: a lane per stage, cached steps hollow, the critical path outlined.
+    """Draw a build over time: a lane per stage, cached steps hollow, the critical path outlined.
 
     Parameters
     ----------
     logs : DataFrame or mapping of name to DataFrame
-        `read_build_log`'s frame; several are drawn below each other on one axis of seconds. Where a log has no
-        timestamps, each lane begins at 0 and the title says so.
+        `read_build_log`'s frame; several are drawn below each other on one axis of seconds. Without timestamps,
+        each lane starts at 0 and the title says so.
     """
     frames = {"": logs} if isinstance(logs, pd.DataFrame) else dict(logs)
     drawn = {name: _placed(log) for name, log in frames.items() if log["duration"].notna().any()}
     if not drawn:
-        return theme.nothing("No step of these logs has a known duration")
+        return theme.nothing("These logs have no durations")
     lanes = [frame["lane"].nunique() for frame in drawn.values()]
     height = 130 + 46 * sum(lanes) + 30 * len(drawn)
     gap = 34 / height if len(drawn) > 1 else 0
@@ -51,22 +51,22 @@ def build_gantt(logs: pd.DataFrame | Mapping[str, pd.DataFrame]) -> go.Figure:
     theme.kind_swatches(figure, pd.concat(drawn.values())["kind"])
     figure.update_layout(barmode="overlay", xaxis={"visible": True}, yaxis={"visible": True})
     figure.update_xaxes(ticksuffix=" s", row=len(drawn), col=1)
-    told = []
+    findings = []
     for name, frame in drawn.items():
         end, hits = (frame["start"] + frame["seconds"]).max(), int(frame["cached"].sum())
-        told.append(f"{escape(name, 40) or 'This build'} took {end:.1f} s, {hits} step{'s' * (hits != 1)} cached")
+        findings.append(f"{escape(name, 40) or 'This build'} took {end:.1f} s, {hits} step{'s' * (hits != 1)} cached")
     exact = all(frame["exact"].all() for frame in drawn.values())
     measure = "seconds by stage; hollow: cached; red outline: critical path"
-    measure += "" if exact else "; without timestamps each stage is drawn from 0"
-    theme.titled(figure, "; ".join(told), measure, height=height)
-    # below the seconds, however flat the chart is
+    measure += "" if exact else "; no timestamps: each stage starts at 0"
+    theme.titled(figure, "; ".join(findings), measure, height=height)
+    # below the axis, also in a flat chart
     return figure.update_layout(
         legend={"yref": "container", "y": 0, "yanchor": "bottom"}, margin={"b": 72, "t": figure.layout.margin.t + 18}
     )
 
 
 def _placed(log: pd.DataFrame) -> pd.DataFrame:
-    """Rows with a lane, a start and seconds."""
+    """Add a lane, a start and seconds to each row."""
     frame = log[log["duration"].notna() & (log["status"] != "gap")].copy()
     frame["critical"] = critical_steps(log)[frame.index]
     frame["cached"] = frame["cached"].fillna(False).astype(bool)
@@ -84,7 +84,7 @@ def _placed(log: pd.DataFrame) -> pd.DataFrame:
 
 
 def _bars(figure: go.Figure, frame: pd.DataFrame, row: int) -> None:
-    least = float((frame["start"] + frame["seconds"]).max()) / 150 or 0.01  # else a cached step could not be seen
+    least = float((frame["start"] + frame["seconds"]).max()) / 150 or 0.01  # keeps cached steps visible
     colours = frame["kind"].map(theme.INSTRUCTION_COLOURS)
     texts = [
         theme.hover(
@@ -109,9 +109,9 @@ def _bars(figure: go.Figure, frame: pd.DataFrame, row: int) -> None:
 
 
 def stage_graph(plan: pd.DataFrame) -> go.Figure:
-    """The steps of a plan by stage, with what waits for what; hits are hollow circles, misses filled squares."""
+    """Draw the steps of a plan by stage, with their dependencies; hits are hollow circles, misses filled squares."""
     if plan.empty:
-        return theme.nothing("This build has no steps to judge")
+        return theme.nothing("This build has no steps")
     stages = list(dict.fromkeys(plan["stage"]))
     drawn = plan.assign(x=plan["stage"].map(stages.index), y=-plan.groupby("stage").cumcount())
     place = {f"{step.stage}:{step.step}": (step.x, step.y) for step in drawn.itertuples()}
@@ -152,16 +152,16 @@ def stage_graph(plan: pd.DataFrame) -> go.Figure:
     misses = int((~plan["hit"]).sum())
     finding = f"{misses} of {len(plan)} steps run again" if misses else "Every step comes from the cache"
     height = 130 + 44 * int(plan.groupby("stage").size().max())
-    return theme.titled(figure, finding, "steps by stage; lines: what a step waits for", height=height)
+    return theme.titled(figure, finding, "steps by stage; a line connects a step with what it waits for", height=height)
 
 
 def context_treemap(context: pd.DataFrame) -> go.Figure:
-    """The build context by directory: area is bytes; what .dockerignore holds back is grey."""
+    """Draw the build context by directory; the area is bytes, ignored paths are grey."""
     sizes = context_sizes(context)
     total = int(sizes["total"].iloc[0])
     if not total:
-        return theme.nothing("The build context holds no bytes")
-    least = total * SMALLEST  # smaller paths are folded into "…"
+        return theme.nothing("The build context is empty")
+    least = total * SMALLEST  # smaller paths are combined into "…"
     found: dict[str, tuple[int, str]] = {}
     for row in sizes[sizes["total"] >= least].itertuples():
         fate = "ignored" if row.sent == 0 else "partly ignored" if row.ignored > 0 else "sent"
@@ -170,10 +170,10 @@ def context_treemap(context: pd.DataFrame) -> go.Figure:
         found[row.path] = row.size, "ignored" if row.ignored else "sent"
     parents = {path: "" if path == "." else (path.rpartition("/")[0] or ".") for path in found}
     inside = pd.Series({path: size for path, (size, _) in found.items()}).groupby(parents).sum()
-    for path, held in inside.drop("").items():
+    for path, drawn in inside.drop("").items():
         size, fate = found[path]
-        if size > held:
-            found[f"{path}/…"], parents[f"{path}/…"] = (size - held, fate), path
+        if size > drawn:
+            found[f"{path}/…"], parents[f"{path}/…"] = (size - drawn, fate), path
     nodes = [
         Node(
             path,
@@ -187,7 +187,9 @@ def context_treemap(context: pd.DataFrame) -> go.Figure:
     ]
     figure = go.Figure(tree_trace(nodes, "treemap"))
     theme.legend_swatches(figure, list(zip(("sent", "ignored", "both"), FATES.values(), strict=True)))
-    held = int(sizes["ignored"].iloc[0])
-    sent, all_ = format_bytes(total - held), format_bytes(total)
-    finding = f".dockerignore holds back {theme.share(held, total)} of the context: {sent} of {all_} can be sent"
+    ignored = int(sizes["ignored"].iloc[0])
+    finding = (
+        f".dockerignore excludes {theme.share(ignored, total)} of the context: "
+        f"{format_bytes(total - ignored)} of {format_bytes(total)} remain"
+    )
     return theme.titled(figure, finding, "bytes of files, uncompressed", height=460)

@@ -1,4 +1,4 @@
-"""Tick what changes, and see which steps of a build run again, why, and for how long."""
+"""Select what changes, and see which steps of a build run again, why, and for how long."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ CHANGED = "changed"
 
 
 class BuildCache(Panel):
-    """A build and its next one: tick paths, ARGs and steps that change.
+    """Plan the next build: select the paths, ARGs and steps that change.
 
     Parameters
     ----------
     directory : path
         The build context, as `imagelab.plan_build` takes it.
     dockerfile, args, target, log
-        As there.
+        As in `imagelab.plan_build`.
 
     Attributes
     ----------
     paths, arguments, lines : ipywidgets.SelectMultiple
-        What is ticked.
+        The selection.
     selected : pandas.DataFrame
-        `imagelab.plan_build`'s frame for it.
+        `imagelab.plan_build`'s frame for the selection.
     """
 
     def __init__(
@@ -86,12 +86,12 @@ class BuildCache(Panel):
         plan = self.selected
         self.cost.value = f"<p><strong>{escape(self._words(plan))}</strong></p>"
         self.chart.draw(stage_graph(plan))
-        self.table.fill(plan[SHOWN], "Every step, and why")
+        self.table.fill(plan[SHOWN], "All steps, with the reason")
 
     def _words(self, plan: pd.DataFrame) -> str:
         cost, again = plan_cost(plan), int((~plan["hit"]).sum())
-        ticked = [*self.paths.value, *self.arguments.value, *self.lines.value]
-        words = f"{', '.join(ticked[:4]) or 'Nothing'} changed: {again} of {len(plan)} steps run again"
+        selected_names = [*self.paths.value, *self.arguments.value, *self.lines.value]
+        words = f"{', '.join(selected_names[:4]) or 'Nothing'} changed: {again} of {len(plan)} steps run again"
         if plan["seconds"].isna().all():
             return f"{words}."
         return f"{words}, {cost['again']:.1f} s; {cost['saved']:.1f} s come from the cache."

@@ -15,7 +15,7 @@ from imagelab.core.errors import DockerfileError
 
 
 def rules(*patterns: str) -> IgnoreFile:
-    return IgnoreFile(".dockerignore", [(pattern, n) for n, pattern in enumerate(patterns, 1)])
+    return IgnoreFile(".dockerignore", parse_ignore("\n".join(patterns)))
 
 
 def ignored(ignore: IgnoreFile, path: str) -> bool:
@@ -131,16 +131,16 @@ def test_names_that_are_not_utf8(tmp_path):
 
 def test_no_directory(tmp_path):
     for path in (tmp_path / "none", __file__, "a" * 5000, "nul\0"):
-        with pytest.raises(DockerfileError, match="is no directory"):
+        with pytest.raises(DockerfileError, match="is not a directory"):
             build_context(path)
-    with pytest.raises(DockerfileError, match=r"'Dokerfile' cannot be read"):
+    with pytest.raises(DockerfileError, match=r"'Dokerfile' is neither in"):
         build_context(tmp_path, "Dokerfile")
 
 
 @pytest.mark.parametrize("copy", ["COPY [a /x", "COPY --exclude=[ . /x"])
 def test_a_bad_pattern_of_copy_is_refused(tmp_path, copy):
     write(tmp_path, {"Dockerfile": f"FROM a\n{copy}\n", "a": "x"})
-    with pytest.raises(DockerfileError, match=r"no pattern that COPY understands: syntax error"):
+    with pytest.raises(DockerfileError, match=r"not a valid COPY pattern: syntax error"):
         plan_build(tmp_path)
 
 
@@ -174,3 +174,16 @@ def test_buildkit_sends_the_same(modern, tmp_path, patterns):
     write(root, {"Dockerfile": "FROM scratch\nCOPY . /\n", ".dockerignore": patterns})
     subprocess.run(["docker", "buildx", "build", "--network=none", "-q", "-o", out, root], env=modern.env, check=True)
     assert {str(p.relative_to(out)) for p in out.rglob("*")} == sent(build_context(root))
+
+
+def test_the_last_matching_rule_decides():
+    """The precedence of .dockerignore, without the corpus: a later rule overrides an earlier one, in both directions."""
+    for patterns, expected in (
+        (("*.md", "!README.md"), False),
+        (("!README.md", "*.md"), True),
+        (("*.md", "!README.md", "README*"), True),
+        (("docs", "!docs/README.md"), False),
+    ):
+        path = "docs/README.md" if "docs" in patterns else "README.md"
+        assert ignored(rules(*patterns), path) == expected, patterns
+    assert rules("a*", "!ab*").match("abc", [])[:2] == (False, 1)

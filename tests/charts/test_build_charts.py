@@ -51,7 +51,7 @@ def test_gantt_lanes_hollow_and_critical(log):
     assert bars.marker.color[1] == "rgba(0,0,0,0)" and bars.marker.color[2] == INSTRUCTION_COLOURS["RUN"]
     assert [colour == CRITICAL for colour in bars.marker.line.color] == [False, False, True, False]
     assert "took 4.0 s, 1 step cached" in figure.layout.title.text
-    assert "without timestamps" in figure.layout.title.subtitle.text
+    assert "no timestamps" in figure.layout.title.subtitle.text
     assert "<b>one</b>" not in "".join(bars.hovertext).replace("<b>[", "")
 
 
@@ -63,7 +63,7 @@ def test_two_builds_share_an_axis(log):
 
 
 def test_nothing_to_draw(log):
-    assert "known duration" in build_gantt(log.assign(duration=pd.NA)).layout.title.text
+    assert "no durations" in build_gantt(log.assign(duration=pd.NA)).layout.title.text
     assert "no steps" in stage_graph(plan_of_nothing()).layout.title.text
 
 
@@ -92,7 +92,7 @@ def test_treemap_adds_up_and_folds(project):
     assert sizes["big"] == 9000
     top = sum(size for size, parent in zip(tree.values, tree.parents, strict=True) if parent == tree.ids[0])
     assert top == total
-    assert "holds back" in figure.layout.title.text
+    assert ".dockerignore excludes" in figure.layout.title.text
     empty = project / "empty"
     empty.mkdir()
-    assert "no bytes" in context_treemap(build_context(empty)).layout.title.text
+    assert "is empty" in context_treemap(build_context(empty)).layout.title.text

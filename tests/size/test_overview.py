@@ -54,6 +54,16 @@ def test_a_log_without_times_is_measured_along_its_critical_path(tmp_path):
     assert told["answer"]["how slow"] == "3.5 s" and "2 s, is RUN two" in told["detail"]["how slow"]
 
 
+def test_the_slowest_step_is_named_and_a_cached_or_internal_one_is_not(tmp_path):
+    path = tmp_path / "build.log"
+    path.write_text(
+        "#1 [internal] load build context\n#1 DONE 9.0s\n#5 [2/4] RUN short\n#5 DONE 0.5s\n"
+        "#6 [3/4] RUN long\n#6 DONE 2.0s\n#7 [4/4] RUN middle\n#7 DONE 1.0s\n"
+    )
+    detail = answers(il.overview(f"example:{SLIM}", logs={SLIM: il.read_build_log(path)}))["detail"]["how slow"]
+    assert "2 s, is RUN long" in detail and "RUN short" not in detail and "RUN middle" not in detail
+
+
 def test_cards_show_all_of_it_and_no_markup():
     frame = il.overview([f"example:{SLIM}", PUBLISHED]).assign(detail="<b>no markup</b>")
     html = cards(frame)._repr_html_()

@@ -1,8 +1,8 @@
-"""BuildKit's cache keys, as far as a Dockerfile and its context decide them.
+"""Compute a cache key for each step, from the same inputs as BuildKit.
 
-Every step gets a key made of what BuildKit puts into its own: the definition (command, environment, flags …), the
-parent's key, and the content of the files it reads. Two steps with one key are one step, in one build or in two.
-Measured on BuildKit 0.25 (Engine 28), step by step; see the tests.
+A key depends on the step's definition (command, environment, flags …), on its parent's key, and on the content of the
+files that it reads. Steps with equal keys are the same step, within a build and between builds. The tests compare the
+result with BuildKit 0.25 (Engine 28), step by step.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from imagelab.build.context import Entry
-from imagelab.build.dockerfile.select import clean, copied, is_remote, select
+from imagelab.build.dockerfile.select import context_path, copied, is_remote, select
 from imagelab.build.dockerfile.syntax import Stage, Step
 
 Content = Mapping[str, str]  # path → token of its content
 
-#: What of a mount is in a key: a cache's id and sharing are not, a secret's value is not.
+#: The fields of a mount that are part of the key; a cache's id and sharing and a secret's value are not.
 _MOUNT_KEYS = {
     "bind": ("rw",),
     "cache": ("readonly", "mode", "uid", "gid"),
@@ -38,35 +38,39 @@ def digest(*parts: Any) -> str:
 
 
 def prefixes(path: str) -> list[str]:
-    """Each directory above a path, the highest first, and the path."""
+    """Each directory above a path, from the top, and the path itself."""
     parts = path.split("/")
     return ["/".join(parts[: n + 1]) for n in range(len(parts))]
 
 
 @dataclass(frozen=True)
-class Files:
-    """What is known of a stage's filesystem: its base, what each COPY put where, and what RUNs may have done."""
+class StageFiles:
+    """What is known about a stage's filesystem: its base, the files of each COPY, and the RUNs that may change it."""
 
     base: str
-    known: Mapping[str, tuple[str, bool]] = field(default_factory=dict)  # path → token, stands for all beneath it
+    known: Mapping[str, tuple[str, bool]] = field(
+        default_factory=dict
+    )  # path → (token, covers everything below the path)
     runs: tuple[str, ...] = ()
 
     def token(self, path: str) -> str:
-        """A token of the content at ``path`` and beneath it, equal as long as nothing known changes it."""
-        path = clean(path)
+        """A token for the content at and below ``path``; it is equal while nothing known changes that content."""
+        path = context_path(path)
         inside = set(select(self.known, path))
         above = [p for p, (_, whole) in self.known.items() if whole and p not in inside and path.startswith(p + "/")]
         found = sorted((p, self.known[p][0]) for p in inside.union(above))
         return digest(self.base, self.runs, found)
 
-    def put(self, *entries: tuple[str, str, bool]) -> Files:
-        """With each path's token; the last of a triple is whether it stands for all that may be beneath."""
-        return replace(self, known={**self.known, **{clean(path): (token, whole) for path, token, whole in entries}})
+    def put(self, *entries: tuple[str, str, bool]) -> StageFiles:
+        """Add (path, token, whether the token covers everything below the path)."""
+        return replace(
+            self, known={**self.known, **{context_path(path): (token, whole) for path, token, whole in entries}}
+        )
 
 
 @dataclass(frozen=True)
-class Tree:
-    """A build context as the keys see it: sent paths and the token of each one's content."""
+class ContextFiles:
+    """The sent paths of a build context, each with a token for its content."""
 
     content: Content
     links: Mapping[str, str]
@@ -74,39 +78,39 @@ class Tree:
     known: dict[tuple[str, tuple[str, ...]], Content] = field(default_factory=dict, compare=False)
 
     def read(self, source: str, exclude: tuple[str, ...] = ()) -> Content:
-        """The selected paths with their tokens; a source that is a symlink is followed."""
+        """The selected paths with their tokens; symlinks are followed if they are the source itself."""
         if (source, exclude) not in self.known:
             self.known[source, exclude] = self._read(source, exclude)
         return self.known[source, exclude]
 
     def _read(self, source: str, exclude: tuple[str, ...]) -> Content:
-        chosen = select(self.content, self.follow(clean(source)), exclude)
+        chosen = select(self.content, self.follow(context_path(source)), exclude)
         every = set(chosen)
         roots = {path for path in chosen if path in self.links and posixpath.dirname(path) not in every}
         followed = [path for link in roots for path in select(self.content, self.follow(link), exclude)]
         return {path: self.content[path] for path in [*chosen, *followed] if path not in roots}
 
     def follow(self, path: str) -> str:
-        for _ in range(40):  # a loop of links ends somewhere
+        for _ in range(40):  # symlinks can form a loop
             link = next((prefix for prefix in prefixes(path) if prefix in self.links), None)
             if link is None:
                 break
             target = self.links[link]
             base = target if target.startswith("/") else posixpath.join(posixpath.dirname(link), target)
-            path = clean(base + path[len(link) :])
+            path = context_path(base + path[len(link) :])
         return path
 
     def placed(self, source: str, found: Content, into: bool) -> Iterator[tuple[str, str]]:
-        """Each path that was found, and its name under the destination: of a directory the contents are copied."""
+        """Each path, and its name below the destination; of a directory, COPY copies the contents."""
         for path in found:
-            above = [] if clean(source) == "." else prefixes(path)
+            above = [] if context_path(source) == "." else prefixes(path)
             root = next((prefix for prefix in above if prefix in found), ".")
             is_folder = root == "." or root in self.folders
             yield path, posixpath.relpath(path, root) if is_folder else posixpath.basename(path) if into else ""
 
 
-def make_tree(root: Path, entries: list[Entry], edited: Collection[str]) -> Tree:
-    """``edited`` are the paths of files and links whose bytes differ from those the cache saw."""
+def context_files(root: Path, entries: list[Entry], edited: Collection[str]) -> ContextFiles:
+    """Describe a walked context; ``edited`` are the files and symlinks whose bytes differ from the cached build."""
     content, links = {}, {}
     for entry in entries:
         if entry.ignored or entry.kind == "other":
@@ -116,26 +120,26 @@ def make_tree(root: Path, entries: list[Entry], edited: Collection[str]) -> Tree
         size = entry.size if entry.kind == "file" else 0
         version = "edited" if entry.path in edited else ""
         content[entry.path] = f"{entry.mode:o}/{size}/{version}{links.get(entry.path, '')}"
-    return Tree(content, links, {entry.path for entry in entries if entry.kind == "directory"})
+    return ContextFiles(content, links, {entry.path for entry in entries if entry.kind == "directory"})
 
 
 @dataclass
-class Reads:
-    """The content that a step's key holds, and where it comes from."""
+class Inputs:
+    """The content in a step's key, and where it comes from."""
 
-    context: dict[str, str] = field(default_factory=dict)  # path → names that count, and token
+    context: dict[str, str] = field(default_factory=dict)  # path → the names that are part of the key, and the token
     stages: dict[tuple[str, str], str] = field(default_factory=dict)  # (stage, path) → token
-    missing: list[str] = field(default_factory=list)  # sources that match nothing: the build fails
+    missing: list[str] = field(default_factory=list)  # sources without a match; the build fails
 
 
 @dataclass(frozen=True)
-class Record:
-    """A step as the cache knows it; ``definition`` by what its parts are called."""
+class KeyedStep:
+    """A step with its cache key; ``definition`` maps the names in `reasons.CHANGED` to values."""
 
     step: Step
     definition: Mapping[str, Any]
     parent: str
-    reads: Reads
+    inputs: Inputs
     key: str
 
     @property
@@ -144,61 +148,63 @@ class Record:
 
 
 class Keys:
-    """The records of a build of ``stages`` over ``tree``, in file order.
+    """The keyed steps of a build of ``stages`` with the context ``tree``, in file order.
 
-    ``same_results`` names the stages whose RUN steps are taken to write the same files again when they run again;
-    ``edited`` the lines of steps that are edited.
+    ``same_results`` are the stages whose RUN steps are assumed to write the same files when they rerun; ``edited`` are
+    the lines of edited steps.
     """
 
     def __init__(
-        self, stages: Sequence[Stage], tree: Tree, same_results: Collection[str], edited: Collection[int] = ()
+        self, stages: Sequence[Stage], tree: ContextFiles, same_results: Collection[str], edited: Collection[int] = ()
     ) -> None:
         self.tree, self.same_results, self.edited = tree, same_results, edited
-        self.ends: dict[str, tuple[str, Files]] = {}
-        self.records: list[Record] = []
+        self.ends: dict[str, tuple[str, StageFiles]] = {}
+        self.steps: list[KeyedStep] = []
         for stage in stages:
             image = digest("image", stage.base, stage.platform)
-            key, files = self.ends[stage.parent] if stage.parent else (image, Files(image))
+            key, files = self.ends[stage.parent] if stage.parent else (image, StageFiles(image))
             for step in stage.steps:
                 if step.instruction != "FROM" and step.step is not None:
                     key, files = self.add(step, key, files)
             self.ends[stage.name] = key, files
 
-    def add(self, step: Step, parent: str, files: Files) -> tuple[str, Files]:
-        """The key and the files after the step."""
-        reads = Reads()
+    def add(self, step: Step, parent: str, files: StageFiles) -> tuple[str, StageFiles]:
+        """The key and the stage's files after the step."""
+        inputs = Inputs()
         if step.instruction == "RUN":
-            definition = self.run(step, reads)
+            definition = self.run(step, inputs)
         elif step.instruction == "WORKDIR":
             directory = posixpath.normpath(posixpath.join(step.state.workdir, step.words[0]))
-            definition = {"directory": directory, "USER": step.state.user}
+            definition = {"directory": directory, "user": step.state.user}
             files = files.put((directory, digest("directory", step.state.user), False))
         else:
-            definition, files = self.copy(step, reads, files)
+            definition, files = self.copy(step, inputs, files)
         if step.line in self.edited:
-            definition["own line"] = "edited"
-        record = Record(step, definition, parent, reads, "")
-        content = sorted(reads.context.values()), sorted(reads.stages.values())
-        key = digest(step.instruction, sorted(definition.items()), "" if record.linked else parent, content)
-        self.records.append(replace(record, key=key))
+            definition["line"] = "edited"
+        keyed = KeyedStep(step, definition, parent, inputs, "")
+        content = sorted(inputs.context.values()), sorted(inputs.stages.values())
+        key = digest(step.instruction, sorted(definition.items()), "" if keyed.linked else parent, content)
+        self.steps.append(replace(keyed, key=key))
         if step.instruction == "RUN" and step.stage not in self.same_results:
             files = replace(files, runs=(*files.runs, key))
-        return digest("merge", parent, key) if record.linked else key, files
+        return digest("merge", parent, key) if keyed.linked else key, files
 
-    def run(self, step: Step, reads: Reads) -> dict[str, Any]:
+    def run(self, step: Step, inputs: Inputs) -> dict[str, Any]:
         state, words = step.state, step.words
         if step.node.json:
             command: tuple[str, ...] = words
         else:
-            # "RUN <<EOF" runs the text itself; else the shell sees the document in its command
+            # "RUN <<EOF" runs the heredoc as a script; otherwise the shell reads it as part of the command
             bare = len(step.heredocs) == 1 and re.fullmatch(r"<<-?[\"']?\w+[\"']?", words[0])
-            documents = "".join(f"\n{doc.content}{doc.name}" for doc in step.node.heredocs)  # the shell takes off tabs
+            documents = "".join(
+                f"\n{doc.content}{doc.name}" for doc in step.node.heredocs
+            )  # the shell strips the tabs of <<-
             command = (*state.shell, step.heredocs[0][1] if bare else "".join(words) + documents)
         definition: dict[str, Any] = {
             "command": command,
             "environment": tuple(state.env.items()),
-            "USER": state.user,
-            "WORKDIR": state.workdir,
+            "user": state.user,
+            "workdir": state.workdir,
             "flags": tuple(sorted((key, value) for key, value in step.flags if key != "mount")),
         }
         for mount in step.mounts:
@@ -211,22 +217,22 @@ class Keys:
             known = () if stage or not origin else (origin, source)
             definition[f"mount of {target or kind}"] = (kind, *sorted(counted.items()), *known)
             if stage:
-                reads.stages[stage, source] = digest(target, self.content(stage, source))
+                inputs.stages[stage, source] = digest(target, self.content(stage, source))
             elif kind == "bind" and not origin:
-                # the source's own name is not in the key, the names beneath it are
-                found = self.find(clean(source), (), reads)
-                names = {path: posixpath.relpath(path, clean(source)) for path in found}
-                reads.context |= {path: f"{target} {names[path]} {token}" for path, token in found.items()}
+                # the key has the names below the source, not the source's own name
+                found = self.find(context_path(source), (), inputs)
+                names = {path: posixpath.relpath(path, context_path(source)) for path in found}
+                inputs.context |= {path: f"{target} {names[path]} {token}" for path, token in found.items()}
         return definition
 
-    def copy(self, step: Step, reads: Reads, files: Files) -> tuple[dict[str, Any], Files]:
+    def copy(self, step: Step, inputs: Inputs, files: StageFiles) -> tuple[dict[str, Any], StageFiles]:
         to = posixpath.join(step.state.workdir, step.words[-1])
         into = step.words[-1].endswith(("/", "/.")) or step.words[-1] in (".", "") or len(step.words) > 2
         flags = sorted((key, value) for key, value in step.flags if key not in ("from", "chmod", "link"))
         chmod = step.flag("chmod") or ""
-        sources = [word if is_remote(word) else clean(word) for word in step.words[:-1]]
+        sources = [word if is_remote(word) else context_path(word) for word in step.words[:-1]]
         definition: dict[str, Any] = {
-            "destination": clean(to) + ("/" if into else ""),
+            "destination": context_path(to) + ("/" if into else ""),
             "sources": sources,
             "flags": [*flags, ("chmod", int(chmod, 8) if re.fullmatch("[0-7]{1,5}", chmod) else chmod)],
             "heredoc": step.heredocs,
@@ -237,8 +243,8 @@ class Keys:
             files = files.put((posixpath.join(to, name) if into else to, digest(text, flags, chmod), True))
         for source in copied(step):
             if origin is None and not (step.instruction == "ADD" and _ARCHIVE.search(source)):
-                found = self.find(source, exclude, reads)
-                reads.context |= {path: f"{path} {token}" for path, token in found.items()}
+                found = self.find(source, exclude, inputs)
+                inputs.context |= {path: f"{path} {token}" for path, token in found.items()}
                 placed = self.tree.placed(source, found, into)
                 owner = digest(flags, chmod)
                 files = files.put(
@@ -246,21 +252,21 @@ class Keys:
                 )
                 continue
             if origin and (stage := step.origins.get(origin)):
-                token = reads.stages[stage, source] = self.content(stage, source)
+                token = inputs.stages[stage, source] = self.content(stage, source)
             elif origin:
                 token = definition["image"] = origin
             else:
-                reads.context |= self.find(source, exclude, reads)
-                token = digest(sorted(reads.context.items()))
-            files = files.put((to, digest(files.known.get(clean(to)), source, token, flags, chmod), True))
+                inputs.context |= self.find(source, exclude, inputs)
+                token = digest(sorted(inputs.context.items()))
+            files = files.put((to, digest(files.known.get(context_path(to)), source, token, flags, chmod), True))
         if any(is_remote(source) for source in sources):
-            files = files.put((to, digest(files.known.get(clean(to)), sources), True))
+            files = files.put((to, digest(files.known.get(context_path(to)), sources), True))
         return definition, files
 
-    def find(self, source: str, exclude: tuple[str, ...], reads: Reads) -> Content:
+    def find(self, source: str, exclude: tuple[str, ...], inputs: Inputs) -> Content:
         found = self.tree.read(source, exclude)
-        if not found and clean(source) != ".":
-            reads.missing.append(source)
+        if not found and context_path(source) != ".":
+            inputs.missing.append(source)
         return found
 
     def content(self, stage: str, path: str) -> str:

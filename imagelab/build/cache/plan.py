@@ -1,4 +1,4 @@
-"""What the next build will do with BuildKit's cache, why, and what it costs."""
+"""Predict which steps the next build runs again, why, and for how long."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from imagelab.build.cache.keys import Keys, Record, make_tree
+from imagelab.build.cache.keys import KeyedStep, Keys, context_files
 from imagelab.build.cache.reasons import explain
 from imagelab.build.context import Entry, find_dockerfile, read_ignore_file, walk
 from imagelab.build.dockerfile.syntax import Stage, parse, read_text
@@ -45,48 +45,48 @@ def plan_build(
     log: str | os.PathLike[str] | pd.DataFrame | None = None,
     same_results: bool | Collection[str] = False,
 ) -> pd.DataFrame:
-    """What a build does, step by step, when the build of ``directory`` is in BuildKit's cache.
+    """Predict, step by step, the next build after a build of ``directory`` filled BuildKit's cache.
 
     Parameters
     ----------
     directory : path
-        The context that was built.
+        The context of the first build.
     changes : sequence of str or path
-        Paths in it (files, or directories for all beneath) whose content is edited before the next build;
-        ``"Dockerfile:7"`` (the Dockerfile's name and a line) for a step whose own line is edited.
+        Paths in the context whose content is edited before the next build (a directory stands for everything below
+        it), or ``"Dockerfile:7"`` (the Dockerfile's name and a line number) for a step that is edited.
     after : path, optional
-        The next build's context instead, with its own Dockerfile and .dockerignore.
+        The context of the next build, with its own Dockerfile and .dockerignore; replaces ``changes``.
     dockerfile : path, optional
-        As ``--file`` gives it, for both builds.
+        As in ``--file``, for both builds.
     args, args_after : mapping, optional
-        Build arguments of the first build, and of the next (the same ones if None).
+        Build arguments of the first and of the next build; ``args_after`` defaults to ``args``.
     target : str, optional
-        Stage to build, for both; the last if None.
+        The stage to build, in both builds; default: the last.
     log : path or DataFrame, optional
-        A log of a build that ran the steps (`read_build_log`); prices them.
+        A log of a build that ran the steps (`read_build_log`); it fills ``seconds``.
     same_results : bool or collection of stage names
-        Whether RUN steps that run again leave the same files, as far as other stages copy or mount them: of all
-        stages, of those named, or of none. Steps that depend on it have ``certain`` False.
+        The stages (True: all) whose RUN steps are assumed to write the same files when they rerun, as far as other
+        stages copy or mount them. Steps whose prediction depends on this have ``certain`` False.
 
     Returns
     -------
     DataFrame
-        `PLAN_COLUMNS`, a row per step of every needed stage, in file order; FROM is not judged (its cached flag varies
-        between identical builds). ``reason`` says which path, argument or step decides. ``seconds``: what the step took
-        in the log, where it ran there. ``critical``: on the longest chain of steps that run again (by seconds).
-        ``needs``: the steps it waits for, as ``stage:step``.
+        `PLAN_COLUMNS`, a row per step of every needed stage, in file order, without FROM (its cached flag varies
+        between identical builds). ``reason`` names the path, argument or step that decides. ``seconds``: the step's
+        duration in the log, if it ran there. ``critical``: on the longest chain, by seconds, of steps that run again.
+        ``needs``: the steps that this one waits for, as ``stage:step``.
 
     Notes
     -----
-    The rules are BuildKit's, measured on Engine 28 and 20.10. What is fetched (base images, URLs, Git) is taken to be
-    unchanged. BuildKit's transfer of the context does not notice a new mode of a directory, or new extended attributes
-    of a file that is otherwise untouched, if they are made in place in the same directory; the plan takes them as seen.
+    The rules are BuildKit's, measured on Engine 28 and 20.10. Base images, URLs and Git sources are assumed unchanged.
+    If the next build uses the same directory, BuildKit's transfer misses a new mode of a directory, and new extended
+    attributes of an otherwise untouched file; the plan counts them as changes.
     """
     if changes and after is not None:
-        raise DockerfileError("Give either changes or after: paths that are edited, or a second tree.")
+        raise DockerfileError("changes and after exclude each other; expected edited paths, or a second context.")
     root, path, entries = _read(directory, dockerfile)
     first = _stages(path, args, target)
-    tree_before = make_tree(root, entries, ())
+    tree_before = context_files(root, entries, ())
     if after is None:
         edited, lines = _edited(entries, changes, path.name, first)
     else:
@@ -94,50 +94,50 @@ def plan_build(
         root, path, entries = _read(after, dockerfile)
         edited, lines = _compare(*old, root, entries), set()
     second = _stages(path, args if args_after is None else args_after, target)
-    tree = make_tree(root, entries, edited)
+    tree = context_files(root, entries, edited)
     names = {stage.name for stage in (*first, *second)}
     chosen = (names if same_results else set()) if isinstance(same_results, bool) else set(same_results)
     if unknown := chosen - names:
         listed = ", ".join(sorted(names))
-        raise DockerfileError(f"same_results names {', '.join(sorted(unknown))}; the stages are {listed}.")
+        raise DockerfileError(f"same_results contains {', '.join(sorted(unknown))}; the stages are {listed}.")
 
-    def judge(same: Collection[str]) -> tuple[list[Record], list[Record], list[bool]]:
-        before, now = Keys(first, tree_before, same).records, Keys(second, tree, same, lines).records
-        known = {record.key for record in before}
-        return before, now, [record.key in known and not record.reads.missing for record in now]
+    def judge(same: Collection[str]) -> tuple[list[KeyedStep], list[KeyedStep], list[bool]]:
+        before, now = Keys(first, tree_before, same).steps, Keys(second, tree, same, lines).steps
+        known = {keyed.key for keyed in before}
+        return before, now, [keyed.key in known and not keyed.inputs.missing for keyed in now]
 
     before, now, hits = judge(chosen)
     certain = [True] * len(now)
-    if any(record.reads.stages for record in now):
+    if any(keyed.inputs.stages for keyed in now):
         certain = [a == b for a, b in zip(judge(())[2], judge(names)[2], strict=True)]
     needs = _needs(second, now)
-    priced = step_seconds(log, {record.step.stage for record in now})
-    seconds = [priced.get((record.step.stage, record.step.step or 0)) for record in now]
+    priced = step_seconds(log, {keyed.step.stage for keyed in now})
+    seconds = [priced.get((keyed.step.stage, keyed.step.step or 0)) for keyed in now]
     columns = {
-        "stage": [record.step.stage for record in now],
-        "step": [record.step.step for record in now],
-        "instruction": [record.step.instruction for record in now],
-        "arguments": [mask(" ".join(record.step.words)).text for record in now],
+        "stage": [keyed.step.stage for keyed in now],
+        "step": [keyed.step.step for keyed in now],
+        "instruction": [keyed.step.instruction for keyed in now],
+        "arguments": [mask(" ".join(keyed.step.words)).text for keyed in now],
         "hit": hits,
         "certain": certain,
         "reason": explain(second, before, now, hits, certain, needs),
         "seconds": seconds,
         "critical": _critical(needs, hits, seconds),
         "needs": [" ".join(f"{now[n].step.stage}:{now[n].step.step}" for n in wanted) or None for wanted in needs],
-        "line": [record.step.line for record in now],
+        "line": [keyed.step.line for keyed in now],
     }
     return make_frame(columns, PLAN_COLUMNS)
 
 
 def plan_cost(plan: pd.DataFrame) -> pd.Series:
-    """What the rebuild costs, from `plan_build`'s frame with a log.
+    """Sum the seconds of a rebuild, from `plan_build`'s frame with a log.
 
     Returns
     -------
     Series
-        ``again``, ``saved``: seconds of the steps that run again, and of those that do not. ``critical``: seconds of
-        the longest chain among those that run again, the least that the rebuild takes. ``unpriced``: steps that run
-        again and whose seconds the log does not tell.
+        ``again``, ``saved``: seconds of the steps that run again, and of the cached ones. ``critical``: seconds of the
+        longest chain of steps that run again, the least time that the rebuild takes. ``unpriced``: the number of
+        steps that run again without a duration in the log.
     """
     expect_frame(plan, PLAN_COLUMNS, "il.plan_build")
     seconds, misses = plan["seconds"], ~plan["hit"]
@@ -153,7 +153,7 @@ def plan_cost(plan: pd.DataFrame) -> pd.Series:
 def _read(
     directory: str | os.PathLike[str], dockerfile: str | os.PathLike[str] | None
 ) -> tuple[Path, Path, list[Entry]]:
-    """The context's root, its Dockerfile and what lies in it."""
+    """The context's root, its Dockerfile and its entries."""
     root, path = find_dockerfile(directory, dockerfile)
     return root, path, walk(root, read_ignore_file(root, path))
 
@@ -162,8 +162,8 @@ def _stages(path: Path, args: Mapping[str, str] | None, target: str | None) -> l
     build = parse(read_text(path), args)
     names = [stage.name for stage in build.stages]
     for stage in build.stages:
-        if names.count(stage.name) > 1:  # allowed, but the plan could not say which one it means
-            raise DockerfileError(f"{path.name}: {stage.name!r} names several stages. Give each a name of its own.")
+        if names.count(stage.name) > 1:  # BuildKit allows it, but the plan identifies stages by name
+            raise DockerfileError(f"{path.name}: several stages are named {stage.name!r}; give each its own name.")
     stages = build.needed(target)
     for step in (*build.before, *(step for stage in stages for step in stage.steps)):
         if step.error:
@@ -186,7 +186,7 @@ def _edited(
             found = {step.line for step in steps if step.line <= int(line) <= step.node.end_line}
             if not found:
                 known = ", ".join(str(step.line) for step in steps)
-                raise DockerfileError(f"No step stands in line {line} of {dockerfile}; steps begin in lines {known}.")
+                raise DockerfileError(f"{dockerfile} has no step in line {line}; steps start in lines {known}.")
             lines |= found
             continue
         named = {path for path in paths if wanted in (".", path) or path.startswith(wanted + "/")}
@@ -197,7 +197,7 @@ def _edited(
 
 
 def _compare(root: Path, entries: list[Entry], root_after: Path, entries_after: list[Entry]) -> set[str]:
-    """The files of the second tree whose bytes or extended attributes differ from those in the first."""
+    """The files whose bytes or extended attributes differ between two contexts."""
     before = {entry.path: entry for entry in entries if entry.kind == "file"}
     edited = set()
     for entry in entries_after:
@@ -218,17 +218,17 @@ def _attributes(path: Path) -> dict[str, bytes]:
     return {name: os.getxattr(path, name) for name in os.listxattr(path)}
 
 
-def _needs(stages: list[Stage], records: list[Record]) -> list[list[int]]:
-    """For each record, those it waits for; a ``--link`` waits for its sources only, what follows for both."""
+def _needs(stages: list[Stage], steps: list[KeyedStep]) -> list[list[int]]:
+    """For each step, the steps that it waits for; with ``--link`` only its sources, and the next step waits for both."""
     needs: list[list[int]] = []
     ends: dict[str, list[int]] = {}
     for stage in stages:
         state = list(ends[stage.parent]) if stage.parent else []
-        for record in (record for record in records if record.step.stage == stage.name):
-            sources = [n for name, _ in record.reads.stages for n in ends[name]]
+        for keyed in (keyed for keyed in steps if keyed.step.stage == stage.name):
+            sources = [n for name, _ in keyed.inputs.stages for n in ends[name]]
             index = len(needs)
-            needs.append(sorted({*sources} if record.linked else {*sources, *state}))
-            state = [*state, index] if record.linked else [index]
+            needs.append(sorted({*sources} if keyed.linked else {*sources, *state}))
+            state = [*state, index] if keyed.linked else [index]
         ends[stage.name] = state
     return needs
 

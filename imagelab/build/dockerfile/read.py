@@ -1,4 +1,4 @@
-"""A Dockerfile as frames: its instructions, its stages, and what each stage takes from where."""
+"""Read a Dockerfile into DataFrames: instructions, stages, and the dependencies between stages."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ _FORMS = ("RUN", "CMD", "ENTRYPOINT", "HEALTHCHECK", "COPY", "ADD", "VOLUME")
 
 @dataclass(frozen=True, eq=False)
 class Dockerfile:
-    """A Dockerfile that was read.
+    """A parsed Dockerfile.
 
     Attributes
     ----------
     instructions : DataFrame
-        One row per instruction, `INSTRUCTIONS_COLUMNS`. ``step`` is BuildKit's number within the stage, the key that
-        joins with `plan_build` and `read_build_log`; ``<NA>`` for what makes no step. ``arguments`` are as written,
-        ``expanded`` with ARG and ENV put in where BuildKit does so. ``stage`` is ``<NA>`` above the first FROM.
-        ``error`` says why BuildKit refuses an instruction (`imagelab.build.dockerfile.refusals`) or why its words could not be
-        expanded (``${NAME:?}`` unset, an open quote), and ``expanded`` is ``<NA>`` then: such a build fails too.
-        ``masked`` names the kinds of secret that were hidden in the row.
+        One row per instruction, `INSTRUCTIONS_COLUMNS`. ``step`` is BuildKit's step number within the stage; join on
+        ``stage`` and ``step`` with `plan_build` and `read_build_log`. It is ``<NA>`` for instructions that are not a
+        build step. ``arguments`` are as written; ``expanded`` has ARG and ENV replaced where BuildKit replaces them.
+        ``stage`` is ``<NA>`` above the first FROM. ``error`` says why BuildKit refuses the instruction
+        (`imagelab.build.dockerfile.refusals`) or why an expansion fails (``${NAME:?}`` unset, an open quote); then
+        ``expanded`` is ``<NA>`` and a build would fail. ``masked`` lists the kinds of secret masked in the row.
     stages : DataFrame
-        One row per stage, `STAGES_COLUMNS`; ``needed`` by a build of the last stage.
+        One row per stage, `STAGES_COLUMNS`. ``needed``: a build of the last stage runs it.
     graph : DataFrame
-        One row per edge, `GRAPH_COLUMNS`: ``via`` is ``from``, ``copy`` or ``mount``, ``source`` a stage or an image.
+        One row per dependency, `GRAPH_COLUMNS`: ``via`` is ``from``, ``copy`` or ``mount``; ``source`` is a stage or an image.
     directives : dict
         ``syntax``, ``escape`` and ``check``, where given.
     """
@@ -70,13 +70,13 @@ class Dockerfile:
 
 
 def read_dockerfile(source: str | os.PathLike[str], args: Mapping[str, str] | None = None) -> Dockerfile:
-    """Read a Dockerfile into frames.
+    """Read a Dockerfile into DataFrames.
 
     Parameters
     ----------
     source : path, or text with a line break
     args : mapping, optional
-        Build arguments, as ``--build-arg`` gives them; ``TARGETPLATFORM`` as ``--platform`` does.
+        Build arguments, as in ``--build-arg``; ``TARGETPLATFORM`` is what ``--platform`` sets.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def read_dockerfile(source: str | os.PathLike[str], args: Mapping[str, str] | No
     Raises
     ------
     DockerfileError
-        The file cannot be parsed; the message names the line.
+        The file cannot be parsed; the message gives the line.
     """
     build = parse(read_text(source), args)
     needed = {stage.name for stage in build.needed()} if build.stages else set()
@@ -122,7 +122,7 @@ def _row(step: Step) -> dict[str, object]:
         expanded = " ".join(f"{key}{equals}{hide(value, key)}" for key, equals, value in pairs)
     else:
         expanded = hide(" ".join(step.words))
-    # The instruction's name before its arguments lets the masking know ENV's and ARG's pairs.
+    # `mask` recognises the pairs of ENV and ARG by the instruction's name.
     shown = hide(f"{step.instruction} {written(step.node)}").removeprefix(step.instruction).strip()
     return {
         "stage": step.stage or None,

@@ -1,7 +1,7 @@
-"""What BuildKit refuses of an instruction that its grammar takes: flags, numbers of arguments, names and values.
+"""Check what BuildKit checks after parsing: flags, numbers of arguments, names and values.
 
-The rules are those of BuildKit's ``frontend/dockerfile/instructions`` and ``dockerfile2llb``, tried on BuildKit 0.25
-(Engine 28). Flags that only newer or experimental frontends know are taken: ``# syntax=`` may name one.
+The rules are those of BuildKit's ``frontend/dockerfile/instructions`` and ``dockerfile2llb``, tested on BuildKit 0.25
+(Engine 28). Flags of newer or experimental frontends are accepted, because ``# syntax=`` can name such a frontend.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from e2b_dockerfile_utils import DockerfileInstruction
 
 from imagelab.build.dockerfile.grammar import parse_mount
 
-#: An instruction's flags: "*" may be repeated, "?" is true or false.
+#: The flags of each instruction: "*" may be repeated, "?" is a boolean.
 _FLAGS = {
     "FROM": "platform",
     "RUN": "mount* network security device*",
@@ -21,7 +21,7 @@ _FLAGS = {
     "ADD": "chown chmod link? keep-git-dir? checksum unpack? exclude*",
     "HEALTHCHECK": "interval timeout start-period start-interval retries",
 }
-_UNREAD = ("ARG", "STOPSIGNAL")  # whatever flags they have, BuildKit does not look
+_UNREAD = ("ARG", "STOPSIGNAL")  # BuildKit ignores their flags
 _CHOICES = {"network": ("default", "none", "host"), "security": ("sandbox", "insecure")}
 _BOOLEANS = ("", "1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False")
 
@@ -48,9 +48,9 @@ _MOUNT_OWN = {"secret": {"required"}, "ssh": {"required"}, "tmpfs": {"size"}, "c
 
 
 def refusal(node: DockerfileInstruction, words: Sequence[str], flags: Sequence[tuple[str, str]]) -> str:
-    """Why BuildKit refuses an instruction with these words and flags, both expanded; empty where it takes it.
+    """Why BuildKit refuses an instruction with these words and flags, both expanded; empty if it accepts it.
 
-    What a variable gives is not judged: the base image's environment is not known here.
+    Values that come from a variable are not checked: the base image's environment is unknown here.
     """
     known = [pair for raw, pair in zip(node.flags, flags, strict=True) if "$" not in raw or node.name == "FROM"]
     return (
@@ -64,9 +64,11 @@ def refusal(node: DockerfileInstruction, words: Sequence[str], flags: Sequence[t
 
 
 def bad_reference(name: str) -> str:
-    """Why BuildKit takes ``name`` for no image's."""
+    """Why ``name`` is not a valid image reference; empty if it is."""
     return (
-        "" if _REFERENCE.fullmatch(name) else f"{name[:200]!r} is no image's reference; an ARG in it may lack a value"
+        ""
+        if _REFERENCE.fullmatch(name)
+        else f"{name[:200]!r} is not a valid image reference; an ARG in it may have no value"
     )
 
 
@@ -141,7 +143,7 @@ def _health(node: DockerfileInstruction, words: Sequence[str]) -> str:
         return "HEALTHCHECK NONE takes no arguments" if len(words) > 1 else ""
     if kind != "CMD":
         return f"unknown type {kind[:100]!r} in HEALTHCHECK (try CMD)"
-    for name, _, value in (flag.partition("=") for flag in node.flags):  # not expanded
+    for name, _, value in (flag.partition("=") for flag in node.flags):  # BuildKit does not expand them
         if not (re.fullmatch(r"\+?\d{0,10}", value) if name == "--retries" else _DURATION.fullmatch(value)):
             return f"invalid value of {name}: {value[:100]!r}"
     return "" if len(words) > 1 else "missing command after HEALTHCHECK CMD"
@@ -161,7 +163,7 @@ def _variable(flag: str, expanded: str) -> str:
     name, _, value = flag.removeprefix("--").partition("=")
     source = parse_mount(value).get("from", "") if name == "mount" else value if name == "from" else ""
     if "$" in source:
-        return "from= cannot hold a variable; name a stage with FROM and an ARG above the first FROM"
+        return "variables are not allowed in from=; use the variable in a FROM above (FROM $NAME AS stage) and name that stage"
     if name == "platform" and value and not expanded:
         return f"{value[:200]} is empty; give the ARG in it a value"
     return ""
@@ -178,7 +180,7 @@ def _mount(mount: Mapping[str, str]) -> str:
             return f"invalid value for {key}: {value[:100]}"
         if key in _MOUNT_VALUES and not _MOUNT_VALUES[key].fullmatch(value):
             return f"invalid value for {key}: {value[:100]!r}"
-    # A relative target is under the WORKDIR, which the base image may have set.
+    # A relative target is below the WORKDIR, which the base image may set.
     if kind in ("bind", "cache", "tmpfs") and mount["target"] == "/":
         return "invalid mount target: '/'"
     if kind == "secret" and not (mount.get("id") or mount.get("source") or mount["target"]):

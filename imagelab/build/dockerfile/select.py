@@ -1,4 +1,4 @@
-"""Which paths of the build context an instruction reads."""
+"""Select the paths of a build context that an instruction reads."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from imagelab.core.errors import DockerfileError
 _REMOTE = re.compile(r"https?://|git@|git://|ssh://|[^/]+\.git(#|$)", re.I)
 
 
-def clean(path: str) -> str:
-    """A path relative to the context's root, as BuildKit reads it: ``.`` for the root, never above it."""
+def context_path(path: str) -> str:
+    """Normalise a path of the context: relative to the root, ``.`` for the root, never above it."""
     return posixpath.normpath("/" + path).lstrip("/") or "."
 
 
@@ -25,8 +25,8 @@ def is_remote(source: str) -> bool:
 
 
 def select(paths: Iterable[str], source: str, exclude: Iterable[str] = ()) -> list[str]:
-    """The paths that ``source`` names, with what is beneath them; wildcards are Go's ``filepath.Match``."""
-    source = clean(source)
+    """The paths that ``source`` names, and everything below them; wildcards are those of Go's ``filepath.Match``."""
+    source = context_path(source)
     if source == ".":
         chosen = list(paths)
     elif re.search(r"[*?\[\\]", source):
@@ -45,11 +45,11 @@ def _matcher(root: str, patterns: list[str]) -> PatternMatcher:
         return PatternMatcher([root + pattern for pattern in patterns])
     except ValueError as error:
         why = str(error).rpartition(": ")[2]
-        raise DockerfileError(f"{' '.join(patterns)!r} is no pattern that COPY understands: {why}.") from error
+        raise DockerfileError(f"{' '.join(patterns)!r} is not a valid COPY pattern: {why}.") from error
 
 
 def copied(step: Step) -> list[str]:
-    """The sources of a COPY or ADD that are files: of the context, or of what ``--from`` names."""
+    """The file sources of a COPY or ADD: paths of the context, or of what ``--from`` names."""
     if step.instruction not in ("COPY", "ADD"):
         return []
     inline = {name for name, _ in step.heredocs}
@@ -58,7 +58,7 @@ def copied(step: Step) -> list[str]:
 
 
 def context_sources(step: Step) -> Iterator[str]:
-    """What a step reads of the build context: sources of COPY and ADD, and of bind mounts without ``from``."""
+    """The context paths that a step reads: sources of COPY and ADD, and of bind mounts without ``from``."""
     if step.flag("from") is None:
         yield from copied(step)
     for mount in step.mounts:

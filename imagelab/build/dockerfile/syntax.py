@@ -1,7 +1,7 @@
-"""A Dockerfile's text → stages and instructions, with ARG and ENV as BuildKit scopes them.
+"""Parse a Dockerfile into stages and steps, with ARG and ENV scoped as in BuildKit.
 
-The grammar and the word expansion are e2b-dockerfile-utils' (a port of BuildKit's parser and shell lexer);
-scoping, numbering and the stage graph follow BuildKit's ``dockerfile2llb``, as its logs show them.
+e2b-dockerfile-utils provides the grammar and the word expansion (a port of BuildKit's parser and shell lexer).
+Scoping, step numbers and the stage graph follow BuildKit's ``dockerfile2llb`` and its logs.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "AMD64": "amd64"}
 
 @dataclass(frozen=True)
 class State:
-    """What an instruction sees of those before it."""
+    """The state that earlier instructions leave for the next one."""
 
-    # A base image's PATH is not known here; what is built upon it is shown as such.
+    # The base image's PATH is unknown here, so an expansion keeps it as a variable.
     env: Mapping[str, str] = field(default_factory=lambda: {"PATH": "${PATH}"})
     user: str = ""
     workdir: str = "/"
@@ -38,46 +38,48 @@ class State:
 
 @dataclass(frozen=True)
 class Step:
-    """An instruction in its stage; ``state`` is the one before it."""
+    """An instruction in its stage; ``state`` is the state before it."""
 
     instruction: str
     node: DockerfileInstruction
     stage: str
-    step: int | None  # BuildKit's number within the stage ("[builder 2/5]"); None where no step is made
-    words: tuple[str, ...]  # the arguments, expanded where BuildKit expands them
-    flags: tuple[tuple[str, str], ...]  # expanded; a flag without value has ""
+    step: (
+        int | None
+    )  # BuildKit's number within the stage ("[builder 2/5]"); None if the instruction is not a build step
+    words: tuple[str, ...]  # the arguments, expanded as in BuildKit
+    flags: tuple[tuple[str, str], ...]  # expanded; "" for a flag without a value
     heredocs: tuple[tuple[str, str], ...]  # name, content (expanded for COPY and ADD)
     state: State
     line: int
     onbuild: bool = False
-    origins: Mapping[str, str] = field(default_factory=dict)  # what ``from`` says → the stage that it means
-    error: str = ""  # why BuildKit refuses the instruction, or why its words could not be expanded
+    origins: Mapping[str, str] = field(default_factory=dict)  # a name in ``from`` → the stage it refers to
+    error: str = ""  # why BuildKit refuses the instruction, or why an expansion fails
 
     def flag(self, name: str) -> str | None:
         return next((value for key, value in self.flags if key == name), None)
 
     @property
     def mounts(self) -> list[dict[str, str]]:
-        """The ``--mount`` flags as dicts, names in their long form."""
+        """The ``--mount`` flags as dicts."""
         return [parse_mount(value) for key, value in self.flags if key == "mount"]
 
     @property
-    def taken(self) -> list[tuple[str, str]]:
-        """What ``from`` names: ("copy" or "mount", a stage or an image)."""
+    def from_names(self) -> list[tuple[str, str]]:
+        """The names in ``--from`` and in mounts' ``from``, as ("copy" or "mount", name)."""
         named = [("copy", self.flag("from")), *(("mount", mount.get("from")) for mount in self.mounts)]
         return [(via, source) for via, source in named if source]
 
     def refused(self, why: str) -> Step:
-        """The step with ``why`` as its error, if it has none yet."""
+        """The step with ``why`` as its error, unless it already has one."""
         return replace(self, error=self.error or why)
 
 
 @dataclass
 class Stage:
-    """A build stage: it continues the stage ``parent``, or else the image ``base``."""
+    """A build stage; it starts from the stage ``parent`` if that is set, else from the image ``base``."""
 
     index: int
-    name: str  # as BuildKit's log calls it: its name in lower case, or "stage-2"
+    name: str  # as in BuildKit's log: lower case, or "stage-2"
     base: str
     platform: str
     parent: str | None
@@ -86,18 +88,18 @@ class Stage:
     count: int  # steps so far
     steps: list[Step] = field(default_factory=list)
     onbuild: list[DockerfileInstruction | DockerfileError] = field(default_factory=list)
-    #: What is read from elsewhere: (stage or image, "copy" or "mount", whether it is a stage, line).
+    #: Dependencies: (stage or image, "copy" or "mount", whether it is a stage, line).
     sources: list[tuple[str, str, bool, int]] = field(default_factory=list)
 
     @property
     def needs(self) -> set[str]:
-        """Names of the stages this one is built from."""
+        """The names of the stages that this one needs."""
         return {name for name, _, is_stage, _ in self.sources if is_stage} | ({self.parent} if self.parent else set())
 
 
 @dataclass(frozen=True)
 class Build:
-    """A parsed Dockerfile. ``before`` holds the instructions that stand above the first FROM."""
+    """A parsed Dockerfile; ``before`` are the instructions above the first FROM."""
 
     directives: Mapping[str, str]
     before: tuple[Step, ...]
@@ -105,19 +107,19 @@ class Build:
 
     @property
     def steps(self) -> list[Step]:
-        """The stages' steps, in file order."""
+        """The steps of all stages, in file order."""
         return [step for stage in self.stages for step in stage.steps]
 
     def needed(self, target: str | None = None) -> list[Stage]:
-        """The stages that a build of ``target`` (a name or number; the last if None) runs, in file order."""
+        """The stages that a build of ``target`` (name or number; default: the last) runs, in file order."""
         if not self.stages:
-            raise DockerfileError("The Dockerfile has no FROM, so there is nothing to build; begin a stage with FROM.")
+            raise DockerfileError("The Dockerfile has no FROM, so there is nothing to build; start a stage with FROM.")
         by_name = {stage.name: stage for stage in self.stages}
         wanted = self.stages[-1].name if target is None else str(target).lower()
         if wanted.isdecimal() and int(wanted) < len(self.stages):
             wanted = self.stages[int(wanted)].name
         if wanted not in by_name:
-            raise DockerfileError(f"No stage is called {target!r}; this Dockerfile has {', '.join(by_name)}.")
+            raise DockerfileError(f"There is no stage {target!r}; the stages are {', '.join(by_name)}.")
         todo, seen = [wanted], set()
         while todo:
             if (name := todo.pop()) not in seen:
@@ -127,23 +129,25 @@ class Build:
 
 
 def read_text(source: str | os.PathLike[str]) -> str:
-    """The text of a Dockerfile: ``source`` itself if it has a line break, else the file of that name."""
+    """The text of a Dockerfile: ``source`` itself if it contains a line break, else the file with that name."""
     if isinstance(source, str) and ("\n" in source or not source.strip()):
         return source.encode("utf-8", "replace").decode()
     try:
         return Path(source).read_bytes().decode("utf-8", "replace")
     except (OSError, ValueError, TypeError) as error:
-        what = f"{str(source)[:200]!r} cannot be read as a Dockerfile ({str(error)[:100]})"
-        raise DockerfileError(f"{what}; give a file's path, or text with a line break.") from error
+        raise DockerfileError(
+            f"{str(source)[:200]!r} cannot be read as a Dockerfile ({str(error)[:100]}); "
+            "expected the path of a file, or a text with a line break."
+        ) from error
 
 
 def parse(text: str, args: Mapping[str, str] | None = None) -> Build:
-    """Stages and steps of a Dockerfile's text, under these build arguments.
+    """Parse a Dockerfile's text into stages and steps, with these build arguments.
 
     Raises
     ------
     DockerfileError
-        With the line: unknown instructions, wrong forms, an unset ``${NAME:?}``; empty and comment-only files.
+        With the line: an unknown instruction, a syntax error, or a file without instructions.
     """
     nodes, escape = instructions(text)
     given = {name: str(value) for name, value in (args or {}).items() if value is not None}
@@ -158,7 +162,7 @@ def parse(text: str, args: Mapping[str, str] | None = None) -> Build:
 
 
 def _platform_args(args: Mapping[str, str]) -> dict[str, str]:
-    """BuildKit's automatic arguments, for the platform given or this machine's."""
+    """BuildKit's automatic platform arguments, for the given platform or this machine's."""
     native = "linux/" + _ARCHITECTURES.get(machine.machine(), machine.machine().lower())
     found: dict[str, str] = {}
     for kind in ("TARGET", "BUILD"):
@@ -170,12 +174,12 @@ def _platform_args(args: Mapping[str, str]) -> dict[str, str]:
 
 
 def _set(env: Mapping[str, str], pairs: Mapping[str, str]) -> dict[str, str]:
-    """The order counts in BuildKit's keys: a name that is set again moves to the end."""
+    """``env`` with ``pairs`` at the end: BuildKit's key depends on the order, and setting a name again moves it."""
     return {**{key: value for key, value in env.items() if key not in pairs}, **pairs}
 
 
 class _Reader:
-    """Reads instructions downwards; ARG and ENV as they stand at each."""
+    """Read the instructions in order and keep the state of ARG and ENV."""
 
     def __init__(self, escape: str, args: dict[str, str]) -> None:
         automatic = _platform_args(args)
@@ -196,31 +200,31 @@ class _Reader:
             if node.name == "ARG":
                 self.top = state
             else:
-                step = step.refused(f"{node.name} stands before the first FROM")
+                step = step.refused(f"{node.name} is not allowed before the first FROM")
             self.before.append(step)
 
     def trigger(self, node: DockerfileInstruction) -> DockerfileInstruction | DockerfileError:
-        """What BuildKit runs in the stages that continue this one. It keeps its line here, for errors."""
+        """The instruction after ONBUILD, which BuildKit runs in stages based on this one; it keeps its line for errors."""
         if not written(node):
-            raise ValueError("ONBUILD takes an instruction")
+            raise ValueError("ONBUILD requires an instruction")
         lines = "\n" * (node.start_line - 1)
         documents = "".join(f"\n{doc.content}{doc.name}" for doc in node.heredocs)
         try:
             inner = instructions(f"# escape={self.escape}{lines}{written(node)}{documents}")[0][0]
         except DockerfileError as error:
-            if "unknown instruction" in str(error):  # BuildKit sees that in the stages that continue this one
+            if "unknown instruction" in str(error):  # BuildKit reports it only in stages based on this one
                 return error
             raise
         if inner.name in ("ONBUILD", "FROM", "MAINTAINER"):
-            raise ValueError(f"ONBUILD cannot hold {inner.name}")
+            raise ValueError(f"{inner.name} is not allowed in ONBUILD")
         return replace(inner, start_line=node.start_line, end_line=node.end_line)
 
     def begin(self, node: DockerfileInstruction) -> None:
         if len(node.args) not in (1, 3) or (len(node.args) == 3 and node.args[1].lower() != "as"):
-            raise ValueError("FROM takes an image, and optionally AS with a name")
+            raise ValueError("FROM requires an image, optionally followed by AS and a name")
         step, _ = self.make(node, "", self.top, None)
         if not step.words[0]:
-            step = replace(step, words=tuple(node.args), error=f"{node.args[0]} is empty; give the ARG in it a value")
+            step = replace(step, words=tuple(node.args), error=f"{node.args[0]} is empty; set a value for its ARG")
         base = step.words[0]
         name = node.args[2].lower() if len(node.args) == 3 else f"stage-{len(self.stages)}"
         parent = self.find(base, numbers=False)
@@ -235,7 +239,7 @@ class _Reader:
             state=parent.state if parent else State(),
             count=count,
         )
-        if base != "scratch":  # a stage's name too: BuildKit first looks for a named context
+        if base != "scratch":  # stage names too, because BuildKit looks for a named context first
             step = step.refused(bad_reference(base))
         stage.steps.append(replace(step, stage=name, step=count or None))
         self.stages.append(stage)
@@ -254,13 +258,13 @@ class _Reader:
         number = stage.count + 1 if node.name in STEPS else None
         step, stage.state = self.make(node, stage.name, stage.state, number)
         if node.name == "WORKDIR" and posixpath.normpath(stage.state.workdir).strip("/") == "":
-            step = replace(step, step=None)  # "/" is always there: BuildKit makes and counts no step
+            step = replace(step, step=None)  # "/" always exists: BuildKit neither makes nor counts a step
         stage.count += step.step is not None
         origins: dict[str, str] = {}
-        for via, source in step.taken:
+        for via, source in step.from_names:
             found = self.find(source, numbers=via == "copy")
             if found is stage:
-                step = step.refused(f"circular dependency: the stage {stage.name} takes from itself")
+                step = step.refused(f"circular dependency: the stage {stage.name} copies from itself")
             elif not found and via == "copy" and re.fullmatch(r"[+-]?\d+", source):
                 step = step.refused(f"no stage before this one has the number {source[:20]}")
             elif not found:
@@ -271,16 +275,16 @@ class _Reader:
         stage.steps.append(replace(step, onbuild=onbuild, line=stage.line if onbuild else step.line, origins=origins))
 
     def finish(self) -> None:
-        """Marks what is taken from a stage that comes later: of stages with one name, the last is meant."""
+        """Refuse references to a later stage; of several stages with one name, BuildKit takes the last."""
         last = {stage.name: stage.index for stage in self.stages}
         for stage in self.stages:
             for n, step in enumerate(stage.steps):
-                later = [source for _, source in step.taken if last.get(source.lower(), 0) > stage.index]
+                later = [source for _, source in step.from_names if last.get(source.lower(), 0) > stage.index]
                 if later:
-                    stage.steps[n] = step.refused(f"the stage {later[0]!r} comes later; move it before this one")
+                    stage.steps[n] = step.refused(f"the stage {later[0]!r} is defined later; move it before this one")
 
     def make(self, node: DockerfileInstruction, stage: str, state: State, number: int | None) -> tuple[Step, State]:
-        """The step and the state after it."""
+        """The step, and the state after it."""
         flags = [flag.removeprefix("--").partition("=")[::2] for flag in node.flags]
         step = Step(node.name, node, stage, number, tuple(node.args), tuple(flags), (), state, node.start_line)
         try:
@@ -297,7 +301,7 @@ class _Reader:
 
     def expand_words(self, node: DockerfileInstruction, state: State) -> tuple[list[str], State]:
         name, env, words = node.name, state.env, node.args
-        if name in ("COPY", "ADD") and not node.json:  # split at every space: BuildKit knows no quotes there
+        if name in ("COPY", "ADD") and not node.json:  # BuildKit splits at every space, also inside quotes
             words = re.split(r"[\t\v\f\r ]+", " ".join(words)) if words else []
         if name in ("ENV", "LABEL"):
             written_pairs = zip(words[::3], words[1::3], strict=True)
@@ -308,7 +312,7 @@ class _Reader:
             scope, shown = dict(env), []
             for word in words:
                 key, equals, default = word.partition("=")
-                with contextlib.suppress(ValueError):  # BuildKit leaves such a name as it is
+                with contextlib.suppress(ValueError):  # BuildKit then keeps the name as written
                     key = self.expand(key, scope)
                 value = self.args.get(key, self.expand(default, scope) if equals else self.top.env.get(key))
                 if value is not None:

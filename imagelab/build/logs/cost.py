@@ -1,4 +1,4 @@
-"""What a build's log says of its steps' seconds, and which chain of steps made it take as long as it did."""
+"""Compute the seconds of each step and the critical path of a build from its log."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from imagelab.core.frames import expect_frame
 def step_seconds(
     log: str | os.PathLike[str] | pd.DataFrame | None, stages: Collection[str]
 ) -> dict[tuple[str, int], float]:
-    """Seconds by stage and step, of the steps that ran; a build of one stage alone does not name it.
+    """Seconds by (stage, step) of the steps that ran; a log of a single stage does not name the stage.
 
-    A bake's target stands before the stage ("web builder"): the stage is the last word.
+    In a log of bake the target precedes the stage ("web builder"), so the stage is the last word.
     """
     if log is None:
         return {}
@@ -31,15 +31,14 @@ def step_seconds(
 
 
 def critical_steps(log: pd.DataFrame) -> pd.Series:
-    """The longest chain of steps by their seconds, of `read_build_log`'s frame.
+    """Mark the critical path, the longest chain of steps by seconds, in `read_build_log`'s frame.
 
-    A step waits for the vertices in ``inputs`` where the log has them (rawjson); else for the one before it in its
-    stage and for the last of the stage that ``--from=`` names. Where a log has no timestamps, the chain is as exact as
-    that.
+    A step waits for the vertices in ``inputs`` if the log has them (rawjson). Otherwise the chain is an approximation:
+    a step waits for the previous one of its stage, and for the last step of the stage named in ``--from=``.
 
     Returns
     -------
-    Series of bool, by the frame's index.
+    Series of bool, with the frame's index.
     """
     expect_frame(log, LOG_COLUMNS, "il.read_build_log")
     vertices = list(log["vertex"])
@@ -62,7 +61,7 @@ def critical_steps(log: pd.DataFrame) -> pd.Series:
 
 
 def longest_chain(wants: dict[Any, list[Any]], seconds: Mapping[Any, float]) -> set[Any]:
-    """Of vertices and those that each waits for, the chain that ends last; a loop is cut where it closes."""
+    """The chain of vertices that ends last; ``wants`` maps each vertex to those it waits for, and cycles are cut."""
     wants = dict(wants)
     finish: dict[Any, float] = {}
     for start in wants:

@@ -1,6 +1,6 @@
-"""BuildKit's SolveStatus events (rawjson, --trace) → vertices.
+"""Read BuildKit's SolveStatus events (rawjson, ``--trace``) into vertices.
 
-Field names are those of BuildKit's ``client.SolveStatus``; the older ``--trace`` writes them capitalised.
+The field names are those of BuildKit's ``client.SolveStatus``; the older ``--trace`` capitalises them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def is_event(value: Any) -> bool:
 
 
 def read_events(events: Iterable[tuple[int, Any]], name: str) -> list[Vertex]:
-    """Vertices of a stream of SolveStatus events (line, event); an event None is where the log is cut off."""
+    """Read (line, event) pairs into vertices; the event None marks where a log is cut off."""
     vertices: dict[str, Vertex] = {}
     for line, event in events:
         if event is None:
@@ -37,7 +37,7 @@ def read_events(events: Iterable[tuple[int, Any]], name: str) -> list[Vertex]:
             raise DockerfileError(f"{name} line {line}: {str(error)[:200]}.") from error
     for vertex in vertices.values():
         _finish(vertex)
-    # sorted() is stable: what never started stays in the log's order, behind what did
+    # sorted() is stable: vertices that never started follow in the log's order
     late = datetime.max.replace(tzinfo=UTC)
     return sorted(vertices.values(), key=lambda vertex: vertex.started or late)
 
@@ -53,14 +53,14 @@ def _read_vertex(vertex: Vertex, item: dict[str, Any]) -> None:
     if completed:
         cached = item.get("cached") or False
         if type(cached) is not bool:
-            raise ValueError(f"a vertex's cached should be true or false, not {str(cached)[:40]!r}")
+            raise ValueError(f"a vertex's cached is {str(cached)[:40]!r}; expected true or false")
         vertex.cached = cached
 
 
 def _read_status(vertex: Vertex | None, item: dict[str, Any]) -> None:
     key, current = _text(item.get("id")) or _text(item.get("name")), item.get("current") or 0
     if type(current) is not int or not 0 <= current < 2**63:
-        raise ValueError(f"a status's current should be a number of bytes, not {str(current)[:40]!r}")
+        raise ValueError(f"a status's current is {str(current)[:40]!r}; expected a number of bytes")
     if vertex and current and not key.startswith("extracting"):
         vertex.transfer(key, current)
 
@@ -77,7 +77,7 @@ def _finish(vertex: Vertex) -> None:
 
 
 def _covered(intervals: list[tuple[datetime, datetime]]) -> float:
-    """Seconds that the intervals, in order, cover: a vertex may start several times."""
+    """Seconds covered by the sorted intervals; a vertex can start several times."""
     total, reached = 0.0, intervals[0][0]
     for start, end in intervals:
         total += max((end - max(start, reached)).total_seconds(), 0.0)
@@ -86,12 +86,12 @@ def _covered(intervals: list[tuple[datetime, datetime]]) -> float:
 
 
 def _items(event: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The objects of one of an event's lists, keys in lower case."""
+    """The objects in one of an event's lists, with keys in lower case."""
     items = _lower(event).get(name)
     if items is None:
         return []
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise ValueError("an event should hold lists of objects")
+        raise ValueError(f"{name} is not a list of objects")
     return [_lower(item) for item in items]
 
 
@@ -101,7 +101,7 @@ def _lower(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str | None):
-        raise ValueError(f"text expected, found {str(value)[:40]!r}")
+        raise ValueError(f"expected text, found {str(value)[:40]!r}")
     return (value or "").encode("utf-8", "replace").decode()
 
 
@@ -109,6 +109,6 @@ def _time(value: Any) -> datetime | None:
     if value is None or value == "0001-01-01T00:00:00Z":  # Go's zero time
         return None
     if not isinstance(value, str):
-        raise ValueError(f"a time expected, found {str(value)[:40]!r}")
+        raise ValueError(f"expected a time, found {str(value)[:40]!r}")
     time = datetime.fromisoformat(value)
     return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Build logs → one frame of steps, whichever builder and progress form wrote them."""
+"""Read build logs of every builder and progress format into a DataFrame of steps."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ LOG_COLUMNS = {
     "inputs": "string",
     "masked": "string",
 }
-#: A log is text; more than this, unpacked, is refused.
+#: The largest log that is read, in bytes after decompression.
 MAX_LOG = 512_000_000
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
-_STAMP = re.compile(  # services put it before each line, or before each piece that they got
+_STAMP = re.compile(  # CI services print it before each line, or before each chunk of output
     r"^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?(?: |$)", re.M
 )
 _FIRST = r"(?:#\d{1,9} \[|Step [01](?:/\d+)? ?: |Sending build context to |\{\"(?:vertexes|statuses|logs)\":)"
@@ -64,11 +64,12 @@ _DOCKERBUILD = (
 
 
 def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a build's log into a frame of steps.
+    """Read a build's log into a DataFrame of steps.
 
-    Read are BuildKit's ``--progress=rawjson`` (also the older ``--trace``, and one SolveStatus as a JSON document),
-    ``--progress=plain`` in its forms since 2018, and the classic builder's text; gzip'd too, with other text around, and
-    with a service's stamp or name before each line. A job's log can hold several builds: ``vertex`` is ``2.7`` then.
+    Supported are BuildKit's ``--progress=rawjson`` (also the older ``--trace``, and one SolveStatus as a JSON document),
+    ``--progress=plain`` in its formats since 2018, and the classic builder's output. The file can be compressed with
+    gzip, contain other text, and have a CI service's time stamp or name before each line. If a job's log contains
+    several builds, the vertices of the second are ``2.1``, ``2.2`` …
 
     Parameters
     ----------
@@ -77,18 +78,18 @@ def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `LOG_COLUMNS`, a row per step in the order of their start. ``stage`` and ``step`` are the log's ("[builder
-        2/5]"), the key that joins with `read_dockerfile` and `plan_build`; ``stage`` is ``<NA>`` where a build has one
-        only. ``instruction`` is ``internal`` for the builder's own work, ``LINK`` for the merge after ``COPY --link``.
-        ``duration`` in seconds, from timestamps or as printed; ``started`` and ``completed`` where the log has
-        timestamps. ``cached`` is ``<NA>`` for what did not end. ``status``: done, cached, error, canceled, unfinished,
-        or gap (the log is cut off there). ``bytes`` transferred: context sent, layers pulled. ``inputs``: the vertices
-        it was made from, where the log says so. ``masked``: the kinds of secret hidden in the row.
+        `LOG_COLUMNS`, a row per step, by start. ``stage`` and ``step`` are those of the log ("[builder 2/5]"); join on
+        them with `read_dockerfile` and `plan_build`. ``stage`` is ``<NA>`` if the build has only one. ``instruction`` is
+        ``internal`` for the builder's own tasks and ``LINK`` for the merge after ``COPY --link``. ``duration``: seconds,
+        from timestamps or as printed. ``started`` and ``completed``: ``<NA>`` if the log has no timestamps. ``cached``:
+        ``<NA>`` if the step did not finish. ``status``: done, cached, error, canceled, unfinished, or gap (the log is
+        cut off there). ``bytes`` transferred: context sent, layers pulled. ``inputs``: the vertices that the step
+        depends on, if the log has them. ``masked``: the kinds of secret masked in the row.
 
     Raises
     ------
     DockerfileError
-        Not a build log (the message says what it looks like), or a damaged one (with the line).
+        The file is not a build log (the message says what it is), or it is damaged (with the line).
     """
     name = Path(path).name
     text = _read(Path(path))
@@ -118,11 +119,11 @@ def _read(path: Path) -> str:
 
 
 def _refusal(name: str, what: str) -> DockerfileError:
-    return DockerfileError(f"{name} is no build log that can be read: it is {what}")
+    return DockerfileError(f"{name} is not a supported build log; it is {what}")
 
 
 def _unwrapped(text: str) -> str:
-    """Without what a CI service or a host puts before each line: what stands before a build's first, digits aside."""
+    """Remove the prefix that a CI service or host adds to each line: the text before a build's first line, any digits."""
     if re.search(rf"^(?:{_FIRST}|#\d{{1,9}} (?:DONE|CACHED|CANCELED|ERROR|\d+\.\d)|Step \d+/)", text, re.M):
         return text
     found = {line[1] for line in re.finditer(f"^(.{{1,200}}?){_FIRST}", text, re.M)}
@@ -148,9 +149,9 @@ def _decoded(lines: list[tuple[int, str]], name: str) -> list[tuple[int, Any]]:
         elif value is not None:
             continue
         elif n == lines[-1][0]:
-            decoded.append((n, None))  # cut off: the reader marks the gap
+            decoded.append((n, None))  # the log is cut off here
         else:
-            raise DockerfileError(f"{name} line {n}: broken JSON in the middle of the log ({line[:60]!r}).")
+            raise DockerfileError(f"{name} line {n}: invalid JSON in the middle of the log ({line[:60]!r}).")
     return decoded
 
 
@@ -159,24 +160,24 @@ def _kind(text: str, document: Any, objects: list[tuple[int, str]]) -> str:
         if keys & document.keys():
             return what
     if document is not None:
-        return "a JSON document of another kind"
+        return "another kind of JSON document"
     if objects:
         first = _json(objects[0][1])
         found = ", ".join(map(str, first))[:80] if first else "no keys"
         return f"JSON lines without BuildKit's vertexes or statuses (they have {found})"
     if _TERMINAL.search(text):
-        return "progress as drawn for a terminal, redrawn in place and cut to its width"
+        return "terminal progress, which is redrawn in place and cut to the terminal's width"
     line = mask(next((line.strip() for line in text.split("\n") if line.strip()), "")).text
     return f"other text ({line[:120]!r})" if line else "empty"
 
 
 def _row(vertex: Vertex) -> dict[str, Any]:
     name, error = mask(vertex.name), mask(vertex.error)
-    told = {
-        key: getattr(vertex, key) for key in ("stage", "step", "started", "completed", "duration", "cached", "status")
-    }
     return {
-        **told,
+        **{
+            key: getattr(vertex, key)
+            for key in ("stage", "step", "started", "completed", "duration", "cached", "status")
+        },
         **_parts(name.text),
         "vertex": vertex.id,
         "error": error.text or None,
@@ -188,7 +189,7 @@ def _row(vertex: Vertex) -> dict[str, Any]:
 
 
 def _parts(name: str) -> dict[str, Any]:
-    """What a vertex's name tells of stage, step, instruction, arguments and platform."""
+    """Parse a vertex's name into stage, step, instruction, arguments and platform."""
     if match := _NAME.match(name):
         stage, platform = match["stage"].strip(), None
         if found := _PLATFORM.search(stage):

@@ -1,4 +1,4 @@
-"""BuildKit's plain progress and the classic builder's text → vertices."""
+"""Read BuildKit's plain progress and the classic builder's output into vertices."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FAILED = re.compile(  # Compose names the service first
 
 @dataclass
 class Vertex:
-    """What a log tells of one step of a build."""
+    """A vertex of a build's graph: a step or a task of the builder."""
 
     id: str
     name: str = ""
@@ -41,7 +41,9 @@ class Vertex:
     status: str = "unfinished"
     error: str = ""
     transfers: dict[str, int] = field(default_factory=dict)
-    intervals: dict[datetime, datetime | None] = field(default_factory=dict)  # start → end: it may run several times
+    intervals: dict[datetime, datetime | None] = field(
+        default_factory=dict
+    )  # start → end; a vertex can run several times
     inputs: list[str] = field(default_factory=list)
     stage: str | None = None
     step: int | None = None
@@ -51,14 +53,14 @@ class Vertex:
         self.cached = {"cached": True, "done": False, "error": False}.get(status)
 
     def transfer(self, what: str, size: int) -> None:
-        """Bytes of ``what`` so far; a log can tell of a smaller number later."""
+        """Record the bytes of ``what`` so far; a log can print a smaller number later."""
         self.transfers[what] = max(size, self.transfers.get(what, 0))
 
 
 def read_plain(lines: Sequence[str]) -> list[Vertex]:
-    """Vertices of ``--progress=plain``: blocks of ``#n …`` lines, interleaved, each begun by the vertex's name.
+    """Read ``--progress=plain``: interleaved blocks of ``#n …`` lines, each starting with the vertex's name.
 
-    A job's log can hold several builds, each counting from 1 again: the second's vertices are ``2.1``, ``2.2`` …
+    A job's log can contain several builds, each numbered from 1; the vertices of the second become ``2.1``, ``2.2`` …
     """
     vertices: dict[str, Vertex] = {}
     builds: list[Vertex] = []
@@ -66,7 +68,7 @@ def read_plain(lines: Sequence[str]) -> list[Vertex]:
     for line in lines:
         match = PLAIN_LINE.match(line)
         if not match:
-            # the summary of a failure: " > NAME:", then the failing vertex's last lines
+            # a failure's summary repeats the last lines of the failing vertex after " > NAME:"
             failing = line[3:].rstrip(":") if line.startswith(" > ") else failing if line else ""
             before = ""
             continue
@@ -74,7 +76,7 @@ def read_plain(lines: Sequence[str]) -> list[Vertex]:
         if vertices and _is_next(vertices, number, body):
             builds += _in_order(vertices)
             vertices, prefix = {}, f"{int(prefix[:-1] or 1) + 1}."
-        if number == "0":  # which builder is used
+        if number == "0":  # the name of the builder
             continue
         vertex = vertices.setdefault(number, Vertex(prefix + number))
         if failing and not vertex.name:
@@ -89,9 +91,9 @@ def _in_order(vertices: dict[str, Vertex]) -> list[Vertex]:
 
 
 def _is_next(vertices: dict[str, Vertex], number: str, body: str) -> bool:
-    """Whether another build begins here: it names its builder, or loads its definition under a number that has ended.
+    """Whether another build starts here: it names its builder, or loads its definition under a finished number.
 
-    A vertex's name stands again where its block goes on, also after its end; but nothing is loaded after the steps.
+    A vertex's name is repeated when its block continues, even after its end, but no build loads anything after its steps.
     """
     if number == "0":
         return body.startswith("building with ")
@@ -123,8 +125,8 @@ def _read_line(vertex: Vertex, body: str, is_new: bool) -> None:
 
 
 def _read_detail(vertex: Vertex, key: str, text: str) -> None:
-    """A line of the form of 2018: a block of facts under the name, with times and a duration for each interval."""
-    if key == "name":  # in full; the line above cuts it
+    """Read a detail line of the format of 2018: times and a duration for each interval, below the name."""
+    if key == "name":  # complete, unlike the line above
         vertex.name = text.strip('"').replace('\\"', '"')
     elif key == "duration":
         vertex.end("cached" if vertex.cached else "done", (vertex.duration or 0.0) + _seconds(text))
@@ -134,7 +136,7 @@ def _read_detail(vertex: Vertex, key: str, text: str) -> None:
         vertex.end("error", vertex.duration)
         vertex.error = text.strip('"')
     elif time := _TIME.match(text):
-        with contextlib.suppress(ValueError, OverflowError):  # no such day
+        with contextlib.suppress(ValueError, OverflowError):  # an invalid date
             moment = datetime.fromisoformat(f"{time[1]}T{time[2]}{time[3]}").astimezone(UTC)
             if key == "started":
                 vertex.started = min(moment, vertex.started or moment)
@@ -143,7 +145,7 @@ def _read_detail(vertex: Vertex, key: str, text: str) -> None:
 
 
 def read_classic(lines: Sequence[str]) -> list[Vertex]:
-    """Vertices of the classic builder's text; it runs one step at a time and prints no times."""
+    """Read the classic builder's output; it runs one step at a time and prints no times."""
     vertices: list[Vertex] = []
     stages = -1
     stage: str | None = None
@@ -157,7 +159,7 @@ def read_classic(lines: Sequence[str]) -> list[Vertex]:
         if match := CLASSIC_STEP.match(line):
             if last and last.status == "unfinished":
                 last.end("done")
-                last.error = ""  # a command's own output, since the build went on
+                last.error = ""  # it was a command's output, because the build continued
             if base := re.match(r"FROM\s+\S.*?(?:\s+AS\s+(\S+))?\s*$", match[2], re.I):
                 stages += 1
                 stage = (base[1] or f"stage-{stages}").lower()
@@ -165,18 +167,22 @@ def read_classic(lines: Sequence[str]) -> list[Vertex]:
         elif line.startswith("Sending build context"):
             if last and last.error:
                 last.end("error")
-            if last is None or last.step is not None or last.error:  # the line stands again as the bytes grow
+            if last is None or last.step is not None or last.error:  # the line is repeated while the bytes grow
                 last = add("[internal] load build context")
                 last.end("done")
                 stages, stage = -1, None
             if size := _SIZE.search(line):
                 last.transfers = {"context": _bytes(size)}
-        elif last and last.step is None and line.startswith("Error response from daemon: "):  # of the Dockerfile
+        elif (
+            last and last.step is None and line.startswith("Error response from daemon: ")
+        ):  # an error in the Dockerfile
             last.end("error")
             last.error = line.partition(": ")[2]
         elif last is None or last.status != "unfinished":
             continue
-        elif line.strip() == "---> Using cache" and not last.name.upper().startswith("FROM"):  # there, of its triggers
+        elif line.strip() == "---> Using cache" and not last.name.upper().startswith(
+            "FROM"
+        ):  # below FROM, it is about ONBUILD triggers
             last.end("cached", 0.0)
         elif line.startswith("Successfully built "):
             last.end("done")

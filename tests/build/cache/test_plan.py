@@ -77,7 +77,7 @@ def test_reasons_name_what_changed(project):
     assert plan["app:2"].reason == "app.py changed"
     assert plan["app:3"].reason == "follows COPY in line 6, which runs again"
     assert plan["docs:3"].hit and plan["docs:3"].reason == "unchanged"
-    assert plan["stage-3:4"].reason == "/app.py of stage app is made again by RUN in line 7"
+    assert plan["stage-3:4"].reason == "/app.py of stage app is rebuilt by RUN in line 7"
     assert plan["stage-3:3"].needs == "docs:3 stage-3:2"
     plan = by_step(plan_build(project, args_after={"MODE": "slow"}))
     assert plan["app:3"].reason == "ARG MODE changed"
@@ -91,8 +91,8 @@ def test_what_a_run_writes_again_is_the_callers_choice(project):
     for choice in (True, ["app"]):
         chosen = by_step(plan_build(project, ["app.py"], same_results=choice))
         assert chosen["stage-3:4"].hit and chosen["stage-3:5"].hit and not chosen["stage-3:5"].certain
-        assert "though that stage runs again" in chosen["stage-3:4"].reason
-    with pytest.raises(DockerfileError, match="same_results names nope"):
+        assert "although that stage runs again" in chosen["stage-3:4"].reason
+    with pytest.raises(DockerfileError, match="same_results contains nope"):
         plan_build(project, same_results=["nope"])
 
 
@@ -118,23 +118,23 @@ def test_a_log_in_which_nothing_ran_prices_nothing(project, log):
 def test_a_step_whose_own_line_is_edited(project):
     plan = by_step(plan_build(project, ["Dockerfile:7"]))
     assert plan["app:2"].hit and plan["app:3"].reason == "its own line changed"
-    with pytest.raises(DockerfileError, match="line 5 of Dockerfile"):
+    with pytest.raises(DockerfileError, match="no step in line 5"):
         plan_build(project, ["Dockerfile:5"])
 
 
 def test_what_is_wrong_is_named(project, tmp_path):
-    with pytest.raises(DockerfileError, match=r"'ap.py' is no path .* app\.py"):
+    with pytest.raises(DockerfileError, match=r"'ap.py' is not a path in .* app\.py"):
         plan_build(project, ["ap.py"])
-    with pytest.raises(DockerfileError, match="either changes or after"):
+    with pytest.raises(DockerfileError, match="changes and after exclude"):
         plan_build(project, ["app.py"], after=project)
-    with pytest.raises(DockerfileError, match=r"no Dockerfile .Nope.|cannot be read"):
+    with pytest.raises(DockerfileError, match="neither in"):
         plan_build(project, dockerfile="Nope")
     (project / "Dockerfile").write_text("FROM a\nWORKDIR ${X:?gone}\n")
     with pytest.raises(DockerfileError, match=r"line 2: .*gone"):
         plan_build(project)
     (project / "Dockerfile").write_text("FROM a\nCOPY nothing /\n")
     plan = plan_build(project)
-    assert not plan["hit"][0] and "nothing in the context matches nothing" in plan["reason"][0]
+    assert not plan["hit"][0] and "no path of the context matches nothing" in plan["reason"][0]
 
 
 def test_another_base_and_removed_files(project, tmp_path):
@@ -143,10 +143,10 @@ def test_another_base_and_removed_files(project, tmp_path):
     (other / "app.py").write_text("x")
     (other / "Dockerfile").write_text(STAGES.replace("FROM busybox AS docs", "FROM debian AS docs"))
     plan = by_step(plan_build(project, after=other))
-    assert "docs/index.md is gone" in plan["docs:2"].reason
+    assert "docs/index.md was removed" in plan["docs:2"].reason
     (other / "docs/index.md").write_text("x")
     plan = by_step(plan_build(project, after=other))
-    assert plan["docs:2"].reason == "what it stands on changed: debian"
+    assert plan["docs:2"].reason == "its base changed: debian"
     assert plan["app:3"].hit
 
 
@@ -185,7 +185,7 @@ def test_copies_without_a_destination_are_refused(tmp_path, line):
 
 def test_stages_that_share_a_name_are_refused(tmp_path):
     (tmp_path / "Dockerfile").write_text("FROM busybox AS b\nRUN x\nFROM b AS B\nRUN y\n")
-    with pytest.raises(DockerfileError, match="'b' names several stages"):
+    with pytest.raises(DockerfileError, match="several stages are named 'b'"):
         plan_build(tmp_path)
 
 

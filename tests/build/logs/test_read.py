@@ -49,7 +49,7 @@ def test_every_log_of_the_corpus_reads(logs):
         ("metadata/coio50kfpeoc2th3hx7huh3h0.provenance.json", "a provenance attestation"),
         ("record/coio50kfpeoc2th3hx7huh3h0.historyrecord.json", "a build history record"),
         ("rawjson/doc-buildx-history-NOT-REAL.rawjson", "without BuildKit's vertexes"),
-        ("plain/doc-debugging-tty.log", "drawn for a terminal"),
+        ("plain/doc-debugging-tty.log", "terminal progress"),
         ("legacy/not-a-build-daemon-error.log", "other text .*permission denied"),
     ],
 )
@@ -216,7 +216,7 @@ def test_packed_and_wrapped(logs, tmp_path):
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_a_log_that_is_too_long_is_refused_before_it_is_held(tmp_path, monkeypatch, pack):
+def test_a_log_that_is_too_long_is_refused_before_it_is_read(tmp_path, monkeypatch, pack):
     monkeypatch.setattr(log, "MAX_LOG", 1000)
     with pytest.raises(DockerfileError, match="more than 1,000 bytes"):
         read_build_log(write(tmp_path, pack(b"#1 [internal] x\n" * 100)))
@@ -228,13 +228,13 @@ def test_damage(logs, tmp_path):
     cut = read_build_log(write(tmp_path, "".join(lines)[:-200]))
     assert cut["status"].tolist()[-1] == "gap" and f"line {len(lines)}" in cut["name"].tolist()[-1]
     assert len(cut) == len(whole) + 1
-    with pytest.raises(DockerfileError, match="line 3: broken JSON"):
+    with pytest.raises(DockerfileError, match="line 3: invalid JSON"):
         read_build_log(write(tmp_path, "".join([*lines[:2], lines[2][:50] + "\n", *lines[3:]])))
     packed = gzip.compress("".join(lines).encode())
     with pytest.raises(DockerfileError, match="cannot be read"):
         read_build_log(write(tmp_path, packed[:-50]))
     for bad in ("", "\n\n", "hello\n", "{}\n", "[]", '{"a": 1}\n', "\0\1\2", "{" * 5000):
-        with pytest.raises(DockerfileError, match="no build log"):
+        with pytest.raises(DockerfileError, match="not a supported build log"):
             read_build_log(write(tmp_path, bad))
     with pytest.raises(DockerfileError, match="cannot be read"):
         read_build_log(tmp_path / "none")
@@ -344,3 +344,16 @@ def test_real_builds_twice(request, tmp_path, kind, command, buildkit):
         assert ran["duration"].max() >= 0.3
         assert frames[0].loc[frames[0]["arguments"] == "load build context", "bytes"].max() >= 200_000
         assert set(first["stage"]) == {"one", "stage-1"}
+
+
+def test_a_vertex_that_starts_several_times_has_its_covered_seconds(tmp_path):
+    """Overlapping intervals count once, and the earliest start and the latest end are the step's."""
+    times = [("02", "05"), ("01", "03"), ("07", "08")]
+    vertices = [
+        {"digest": "a", "name": "[1/1] RUN x", "started": f"2024-01-01T00:00:{start}Z", "completed": f"2024-01-01T00:00:{end}Z"}
+        for start, end in times
+    ]  # fmt: skip
+    step = read_build_log(write(tmp_path, json.dumps({"vertexes": vertices}))).iloc[0]
+    assert step["duration"] == 5.0
+    assert step["started"] == pd.Timestamp("2024-01-01T00:00:01Z")
+    assert step["completed"] == pd.Timestamp("2024-01-01T00:00:08Z")
