@@ -17,10 +17,11 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON: every row and c
 _Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for the comment of a pull request.")]
 _Rows = Annotated[int, typer.Option("--rows", min=1, help="Rows to print of each table; --json prints all.")]
 
+# no square brackets in a help text: rich reads them as markup
 #: For every verb that takes images: pass it to ``il.load_image(…, platform=platform)``.
 Platform = Annotated[
     str | None,
-    typer.Option("--platform", metavar="OS/ARCH", help="os/architecture[/variant], if an image has several platforms."),
+    typer.Option(metavar="OS/ARCH", help="Which platform of an image that has several: linux/arm64, linux/arm/v7."),
 ]
 
 
