@@ -1,4 +1,4 @@
-"""Bytes of a blob as a tar reader wants them: windows on files and streams, and the inflating between."""
+"""Read the bytes of blobs: windows on files and streams, and decompression."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from imagelab.core.errors import ArchiveError
 
 _STEP = 1 << 20  # bytes inflated at a time
 _PIECE = 1 << 18  # bytes of one file read at a time
-# Bytes fetched of a file while reading runs on, and after a jump; what is nearer is no jump, but read across.
+# Bytes to fetch in sequential reading, and after a jump; a gap of up to _NEAR bytes counts as sequential.
 _RUN, _JUMP, _NEAR = 1 << 16, 1 << 12, 1 << 13
 
 
 @dataclass
 class Limits:
-    """Bounds that stop bombs; raise one by assigning to ``imagelab.LIMITS``."""
+    """Bounds that stop decompression bombs; assign to ``imagelab.LIMITS`` to raise one."""
 
     entries: int = 20_000_000
     name: int = 1 << 16  # bytes of one path
     record: int = 1 << 20  # bytes of one PAX or GNU long-name record
-    file_size: int = 1 << 42  # bytes that one sparse file may claim
+    file_size: int = 1 << 42  # bytes of one sparse file, holes included
     ratio: int = 400  # decompressed bytes per compressed byte …
     slack: int = 1 << 28  # … beyond this many
 
@@ -41,10 +41,10 @@ class FileWindow:
 
     def __init__(self, path: str | Path, start: int, length: int) -> None:
         self.fd, self.start, self.length = os.open(path, os.O_RDONLY), start, length
-        self._chunk, self._begin, self._end = b"", 0, 0  # what was fetched last, and its place
+        self._chunk, self._begin, self._end = b"", 0, 0  # the last fetched chunk and its offsets
 
     def fetch(self, offset: int, least: int = _JUMP) -> bytes:
-        """What begins at ``offset``: more while reading runs on, little after a jump."""
+        """The bytes from ``offset`` on: many in sequential reading, few after a jump."""
         size = _RUN if 0 <= offset - self._end <= _NEAR else least
         if offset + size > self.length:
             size = max(self.length - offset, 0)
@@ -72,7 +72,7 @@ class FileWindow:
         return offset <= self.length
 
     def finish(self) -> None:
-        """A file has no more to say."""
+        """Nothing to drain."""
 
     def close(self) -> None:
         os.close(self.fd)
@@ -84,8 +84,8 @@ class StreamWindow:
     rewinds = False
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks: Iterator[bytes] = filter(None, chunks)  # an empty chunk is not the end
-        self._chunk, self._start = b"", 0  # the chunk at hand, and its place in the stream
+        self._chunks: Iterator[bytes] = filter(None, chunks)  # an empty chunk does not mean the end
+        self._chunk, self._start = b"", 0  # the current chunk and its offset
 
     def fetch(self, offset: int) -> bytes:
         if not self.reaches(offset):
@@ -107,7 +107,7 @@ class StreamWindow:
             size -= len(piece)
 
     def reaches(self, offset: int) -> bool:
-        """Whether the stream holds at least ``offset`` bytes; moves on to there."""
+        """Whether the stream has at least ``offset`` bytes; reads on to there."""
         while self._start + len(self._chunk) < offset:
             self._start += len(self._chunk)
             self._chunk = next(self._chunks, b"")
@@ -116,7 +116,7 @@ class StreamWindow:
         return True
 
     def finish(self) -> None:
-        """Read to the end: a compressed stream's own checksum stands there."""
+        """Read to the end, where the checksum of a compressed stream is verified."""
         for _ in self._chunks:
             pass
 
@@ -128,12 +128,12 @@ Window = FileWindow | StreamWindow
 
 
 def decompressed(chunks: Iterable[bytes], name: str = "layer") -> Iterator[bytes]:
-    """The chunks of a gzip or zstd stream (or of a plain one), inflated; sniffed, never trusted by name.
+    """Decompress the chunks of a gzip or zstd stream; plain chunks pass unchanged. The first bytes decide.
 
     Raises
     ------
     ArchiveError
-        Damaged or truncated data, an unsupported compression, or more output than ``LIMITS`` allow.
+        Damaged or truncated data, an unsupported compression, or more output than ``LIMITS`` allows.
     """
     chunks = filter(None, chunks)
     head = b""
@@ -155,12 +155,12 @@ _MAGICS |= {bytes([first, 0x2A, 0x4D, 0x18]): "zstd" for first in range(0x50, 0x
 
 
 def is_compressed(head: bytes) -> bool:
-    """Whether a blob that starts so is compressed in a way that has a name here."""
+    """Whether a blob with these first bytes is compressed."""
     return head.startswith(tuple(_MAGICS))
 
 
 def chunk_reader(chunks: Iterable[bytes]) -> io.RawIOBase:
-    """Chunks as a file, for libraries that pull."""
+    """A file object that reads the chunks."""
     return _Reader(iter(chunks))
 
 
@@ -203,9 +203,9 @@ def _bounded(
 def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
     inflater = isal_zlib.decompressobj(wbits=31)
     for chunk in chunks:
-        full = False  # the output's bound was met: there may be more without more input
+        full = False  # the output reached its bound: more may follow without more input
         while chunk or full:
-            if inflater.eof:  # the next member (estargz makes one for each file), or padding
+            if inflater.eof:  # the next member (estargz writes one per file), or padding
                 chunk = chunk.lstrip(b"\0")
                 if not chunk:
                     break
@@ -219,7 +219,7 @@ def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    # Arrow's reader, as it is the one that notices a frame that is cut off
+    # Arrow's reader notices a truncated frame; others do not
     reader = pa.CompressedInputStream(pa.PythonFile(chunk_reader(chunks), mode="r"), "zstd")
     while piece := reader.read(_STEP):
         yield piece

@@ -1,9 +1,9 @@
-"""Layers applied one on another: which entry is seen in the end, and what hid each of the others.
+"""Apply the layers of an image: which entries are visible in the end, and what hid each of the others.
 
-The rules are the OCI image-spec's (layer.md, "Applying Changesets") as containerd's ``archive.Apply`` reads
-them: whiteouts reach lower layers only, wherever they stand in their tar; a file that replaces a
-directory takes its tree along; an entry below something that is no directory replaces it by one; of two
-entries of one path in one tar the later counts. Vectorised: the work is by layer, not by file.
+The rules are those of the OCI image-spec (layer.md, "Applying Changesets") as containerd's ``archive.Apply``
+implements them. Whiteouts affect only lower layers, wherever they are in their tar. A file that replaces a
+directory removes everything below it. An entry below a path that is not a directory replaces that path by a directory.
+If a tar contains a path twice, the later entry counts. The code is vectorised: its steps are per layer, not per file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from imagelab.images.layers.tar_columns import DIRECTORY, FILE, HARDLINK, OPAQUE, WHITEOUT
 
-ALIVE = np.iinfo(np.int32).max  # a layer index that no layer has
+ALIVE = np.iinfo(np.int32).max  # higher than any layer index
 
 ADDED, MODIFIED, REMOVED, NO_CHANGE = 0, 1, 2, -1
 DELETED, OVERWRITTEN, UNCHANGED, NOT_WASTED = 0, 1, 2, -1
@@ -25,20 +25,20 @@ DELETED, OVERWRITTEN, UNCHANGED, NOT_WASTED = 0, 1, 2, -1
 
 @dataclass(frozen=True)
 class Overlay:
-    """Of each entry, in order.
+    """The fate of each entry, in order.
 
     Attributes
     ----------
     gone : int32
-        The layer that made the name invisible; ``ALIVE`` where none did, -1 for whiteouts.
+        The layer that made the name invisible; ``ALIVE`` if none did, -1 for whiteouts.
     deleted : bool
-        By a whiteout, not by an entry of the same path or of one around it.
+        Whether a whiteout made it invisible, not an entry of the same path or of a parent.
     replaced_by : int64
-        The entry of the same path that took its place; -1 where none.
+        The entry of the same path that replaced it; -1 if none.
     inode : int64
-        The regular file whose bytes it is (itself, or a hardlink's); -1 for what has none.
+        The regular file whose bytes the name refers to (itself, or the target of a hardlink); -1 for other kinds.
     change : int8
-        ``ADDED``, ``MODIFIED`` (the path was there before its layer), ``REMOVED`` or ``NO_CHANGE``.
+        ``ADDED``, ``MODIFIED`` (a lower layer has the path), ``REMOVED`` or ``NO_CHANGE``.
     """
 
     gone: np.ndarray
@@ -54,11 +54,11 @@ class Overlay:
 
     @cached_property
     def bytes_gone(self) -> tuple[np.ndarray, np.ndarray]:
-        """For regular files: the layer that made the bytes invisible (``ALIVE``: none), when the last of their
-        names went, and the entry that this name is."""
+        """For regular files: the layer that made the bytes invisible (``ALIVE``: none) by removing their last
+        name, and the entry of that name."""
         names = np.flatnonzero(self.inode >= 0)
         last = np.full(len(self.gone), -1, np.int64)
-        # the own name first among equals: lexsort is stable, and later writes win
+        # among names removed by one layer, the file's own is sorted last, and the last write wins
         order = names[np.lexsort((self.inode[names] == names, self.gone[names]))]
         last[self.inode[order]] = order
         return np.where(last >= 0, self.gone[last], -1), last
@@ -70,11 +70,11 @@ def overlay(paths: pa.Array, kinds: np.ndarray, links: pa.Array, starts: np.ndar
     Parameters
     ----------
     paths, links : binary arrays
-        Absolute clean paths, and the targets of hardlinks (null elsewhere), layer after layer in tar order.
+        Absolute clean paths, and the targets of hardlinks (null for other kinds): layer by layer, in tar order.
     kinds : uint8 array
         Indices into ``tar_columns.KINDS``.
     starts : int array
-        Where each layer begins, and the end.
+        The first entry of each layer, and the total.
     """
     total = len(paths)
     gone = np.full(total, ALIVE, np.int32)
@@ -97,10 +97,10 @@ def overlay(paths: pa.Array, kinds: np.ndarray, links: pa.Array, starts: np.ndar
         links_here = real[kinds[real] == HARDLINK]
         lower_targets = current[tree.targets[links_here]]
 
-        # 1. whiteouts, against the lower layers
+        # 1. whiteouts remove entries of lower layers
         removing = entries[marker[start:stop]]
         if len(removing):
-            low = nodes[removing] + (kinds[removing] == OPAQUE)  # a whiteout takes the path itself too
+            low = nodes[removing] + (kinds[removing] == OPAQUE)  # a whiteout removes the path itself too
             high = tree.ends[nodes[removing]]
             cover = np.zeros(tree.size + 1, np.int32)
             np.add.at(cover, low, 1)
@@ -112,7 +112,7 @@ def overlay(paths: pa.Array, kinds: np.ndarray, links: pa.Array, starts: np.ndar
             gone[victims], deleted[victims] = layer, True
             current[covered] = -1
 
-        # 2. entries, the last of a path in its tar wins
+        # 2. entries replace those of the same path; the last in a tar wins
         lower = current[at]
         current[at] = real
         winner = current[at]
@@ -122,7 +122,7 @@ def overlay(paths: pa.Array, kinds: np.ndarray, links: pa.Array, starts: np.ndar
         change[real] = np.where(before >= 0, MODIFIED, ADDED)
         pointer[links_here] = _link_targets(tree, links_here, lower_targets, current, real, at, start)
 
-        # 3. what is no directory and yet has paths below it
+        # 3. paths that are both a directory and something else
         if tree.conflicts:
             order = np.argsort(at, kind="stable")
             for node, end in tree.conflicts:
@@ -130,7 +130,7 @@ def overlay(paths: pa.Array, kinds: np.ndarray, links: pa.Array, starts: np.ndar
                 if first < last:
                     _settle(node, end, real[order[first:below]], real[order[below:last]], layer, kinds, current, gone)
 
-    # hardlinks to hardlinks lead to the file in the end
+    # follow hardlinks to hardlinks until the file
     for _ in range(64):
         further = np.where((pointer >= 0) & (kinds == HARDLINK), pointer[pointer], pointer)
         if np.array_equal(further, pointer):
@@ -153,13 +153,13 @@ def _link_targets(
     at: np.ndarray,
     start: int,
 ) -> np.ndarray:
-    """The entry that each hardlink of a layer names: an earlier one of its tar, else the lower layers', else a
-    later one."""
+    """The entry that each hardlink of a layer refers to: an earlier one in its tar, else one in a lower layer, else
+    a later one in its tar."""
     wanted = tree.targets[links]
     here = current[wanted]
     inside = here >= start
     target = np.where(inside & (here < links), here, np.where(lower >= 0, lower, np.where(inside, here, -1)))
-    if len(later := np.flatnonzero(inside & (here >= links))):  # a path twice in one tar, or a link before its target
+    if len(later := np.flatnonzero(inside & (here >= links))):  # a repeated path, or a link before its target
         keys = np.sort(at * len(tree.nodes) + real)
         found = np.searchsorted(keys, wanted[later] * len(tree.nodes) + links[later]) - 1
         earlier = keys[np.maximum(found, 0)]
@@ -178,31 +178,31 @@ def _settle(
     current: np.ndarray,
     gone: np.ndarray,
 ) -> None:
-    """One path that is no directory somewhere, and the paths below it, in one layer: ``own`` and ``below`` are its
-    entries."""
+    """Apply one layer's entries of a path (``own``) and of the paths below it (``below``), where the path is a
+    directory in some layers and something else in others."""
     own = own[kinds[own] != DIRECTORY]
-    if len(own):  # takes along what lies below and came before
+    if len(own):  # removes the earlier entries below it
         tree = current[node + 1 : end]
         victims = (tree >= 0) & (tree < own[-1])
         gone[tree[victims]] = layer
         tree[victims] = -1
-    holder = current[node]
-    if holder >= 0 and kinds[holder] != DIRECTORY and (below > holder).any():
-        gone[holder] = layer
+    occupant = current[node]
+    if occupant >= 0 and kinds[occupant] != DIRECTORY and (below > occupant).any():
+        gone[occupant] = layer
         current[node] = -1
 
 
 class _Tree:
-    """All paths of an image in an order in which what lies below a path follows it directly.
+    """All paths of an image, sorted so that everything below a path follows it directly.
 
-    With ``/`` replaced by NUL, the lowest byte and in no name, that is the order of the bytes. Where it
-    ends is found by sorting ``path \\x01`` along with the paths.
+    With ``/`` replaced by NUL (the lowest byte, and never in a name) this is the byte order. Sorting
+    ``path \\x01`` with the paths finds the end of each subtree.
     """
 
     def __init__(self, paths: pa.Array, kinds: np.ndarray, links: pa.Array) -> None:
         linked = np.flatnonzero(kinds == HARDLINK)
         both = pa.concat_arrays([paths, links.take(pa.array(linked)).fill_null(b"/")]) if len(linked) else paths
-        _, offsets, data = both.buffers()  # all names as one text: many times faster than one by one
+        _, offsets, data = both.buffers()  # all names as one buffer: much faster than one by one
         text = np.frombuffer(data or b"", np.uint8)
         text = pa.py_buffer(text * (text != ord("/")))
         encoded = pa.Array.from_buffers(
@@ -222,29 +222,29 @@ class _Tree:
         self.conflicts = self._conflicts(kinds)
 
     def _ends(self, nodes: np.ndarray) -> np.ndarray:
-        """Where what lies below each of these paths ends; it begins right behind the path itself."""
+        """The end of the subtree of each of these paths; it starts right after the path."""
         high = np.zeros(self.size, np.int64)
         if len(nodes):
             chosen = self._keys.take(pa.array(nodes))
-            # the root's key is the separator alone
+            # the key of the root is the separator alone
             stems = pc.if_else(pc.equal(chosen, pa.scalar(b"\0", chosen.type)), pa.scalar(b"", chosen.type), chosen)
             bounds = pc.binary_join_element_wise(stems, pa.scalar(b"\1", chosen.type), pa.scalar(b"", chosen.type))
-            # a path equal to a bound (a name may end in \x01) is behind it: bounds first, the sort is stable
+            # a path can equal a bound (a name may end in \x01) and must follow it: bounds first, the sort is stable
             order = pc.sort_indices(pa.concat_arrays([bounds, self._keys])).to_numpy()
             rank = np.empty(len(order), np.int64)
-            rank[order] = np.cumsum(order >= len(nodes))  # paths before it
+            rank[order] = np.cumsum(order >= len(nodes))  # number of paths before it
             high[nodes] = rank[: len(nodes)]
         return high
 
     def _conflicts(self, kinds: np.ndarray) -> list[tuple[int, int]]:
-        """Paths that are no directory in some layer and have paths below them in some, with where these end."""
+        """Paths that are not a directory in some layer but have paths below them in another, with the subtree's end."""
         flat = np.zeros(self.size, bool)
         flat[self.nodes[(kinds != DIRECTORY) & (kinds != WHITEOUT) & (kinds != OPAQUE)]] = True
         offsets = np.frombuffer(self._keys.buffers()[1], np.int32)[self._keys.offset :][: self.size + 1]
         data = np.frombuffer(self._keys.buffers()[2] or b"", np.uint8)
         lengths = np.diff(offsets)
         candidates = np.flatnonzero(flat[:-1] & (lengths[1:] > lengths[:-1] + 1))
-        # a separator in the next path where this one ends: nearly always its child
+        # a separator in the next path where this one ends: almost always a child
         candidates = candidates[data[offsets[candidates + 1] + lengths[candidates]] == 0]
         texts, following = (self._keys.take(pa.array(places)).to_pylist() for places in (candidates, candidates + 1))
         found = [

@@ -1,7 +1,7 @@
-"""Which small files of an image say what packages it holds, and the part of each that is kept.
+"""Recognise the package databases in a layer, and reduce each to what the package tables read.
 
-They are captured while a layer is listed, so that packages are known without the image at hand.
-Where they are: dpkg(1) ``/var/lib/dpkg`` (distroless: ``status.d``), apk's ``lib/apk/db/installed``, Python's
+They are captured while a layer is listed, so that snapshots and the cache contain them too.
+Their places: dpkg(1) ``/var/lib/dpkg`` (distroless: ``status.d``), apk's ``lib/apk/db/installed``, Python's
 "Recording installed projects" specification (``.dist-info``) and setuptools' ``.egg-info``, npm's
 ``package.json``.
 """
@@ -10,23 +10,23 @@ from __future__ import annotations
 
 import json
 
-MAX_SIZE = 1 << 24  # bytes of one such file; a larger one is listed, not captured
+MAX_SIZE = 1 << 24  # bytes of one database; larger ones are listed, not captured
 
 _NAMES = {b"status", b"installed", b"METADATA", b"RECORD", b"PKG-INFO", b"installed-files.txt", b"package.json"}
-#: A wanted path ends in one of these, or holds this.
+#: The path of a database ends in one of these, or contains this.
 ENDINGS, WITHIN = (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-info"), b"/status.d/"
 _STATUS_FIELDS = (b"Package:", b"Version:", b"Status:", b"Architecture:", b"Source:", b"Installed-Size:")
 
 
 def likely(name: bytes) -> bool:
-    """Whether a name may be that of a wanted path: nearly every one is decided here, before its path is known."""
+    """Whether a name can belong to a database: a cheap test, before the name is cleaned to a path."""
     return name.endswith(ENDINGS) or WITHIN in name or b"/." in name or name[-1:] == b"/"
 
 
 def wanted(path: bytes) -> bool:
-    """Whether the contents of ``path`` (absolute) are kept."""
+    """Whether ``path`` (absolute) is a package database."""
     if not path.endswith(ENDINGS) and WITHIN not in path:
-        return False  # nearly every path, decided in one call
+        return False  # true of nearly every path, and quick to see
     folder, _, name = path.rpartition(b"/")
     if name in _NAMES:
         if name == b"package.json":
@@ -42,14 +42,14 @@ def wanted(path: bytes) -> bool:
 
 
 def reduce(path: bytes, content: bytes) -> bytes:
-    """The part of a wanted file that the package tables read."""
+    """The part of a package database that the package tables read."""
     folder, _, name = path.rpartition(b"/")
     if name == b"status" or (folder.endswith(b"/status.d") and not name.endswith(b".md5sums")):
         return b"\n".join(line for line in content.split(b"\n") if not line or line.startswith(_STATUS_FIELDS))
     if name in (b"METADATA", b"PKG-INFO") or name.endswith(b".egg-info"):
         head = content.split(b"\n\n", 1)[0].split(b"\n")
         return b"\n".join(line for line in head if line.startswith((b"Name:", b"Version:")))
-    if name == b"RECORD":  # path,hash,size: the hashes do not compress
+    if name == b"RECORD":  # path,hash,size: hashes compress badly
         return b"\n".join(line.rsplit(b",", 2)[0].strip(b'"') for line in content.splitlines())
     if name.endswith(b".md5sums"):
         return b"\n".join(line.split(None, 1)[-1] for line in content.splitlines())

@@ -1,4 +1,4 @@
-"""Parts of files in which layers lie, and whether what is in two of them is the same."""
+"""Regions of files that contain layers, and comparing bytes in them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Region(NamedTuple):
     length: int
 
     def head(self) -> bytes:
-        """What tells a compression."""
+        """The first bytes, which identify the compression."""
         with open(self.path, "rb") as file:
             file.seek(self.start)
             return file.read(min(6, self.length))
@@ -37,16 +37,16 @@ class Region(NamedTuple):
                 rest -= len(chunk)
 
 
-Places = tuple[np.ndarray, np.ndarray]  # which region, and which offset in it
+Places = tuple[np.ndarray, np.ndarray]  # the number of a region, and an offset in it
 
 
 def same_bytes(regions: list[Region], one: Places, other: Places, size: np.ndarray) -> np.ndarray:
-    """For each of many pairs of places, whether the ``size`` bytes there are the same.
+    """Compare pairs of places: whether their ``size`` bytes are equal.
 
     Raises
     ------
     ArchiveError
-        A file is gone, or ends before a place does.
+        A file is missing or too short.
     """
     files = {path: _mapped(path) for path in {regions[number].path for number in np.union1d(one[0], other[0])}}
     file_of = [files.get(region.path, pa.py_buffer(b"")) for region in regions]
@@ -64,9 +64,9 @@ def same_bytes(regions: list[Region], one: Places, other: Places, size: np.ndarr
 
 
 def _mapped(path: str) -> pa.Buffer:
-    # in mapped memory: reading would copy what is looked at only once, in twice the time
+    # mapped memory: reading would copy bytes that are used once, and takes twice the time
     try:
         with open(path, "rb") as file:
             return pa.py_buffer(mmap(file.fileno(), 0, access=ACCESS_READ))
     except (OSError, ValueError) as error:  # ValueError: an empty file
-        raise ArchiveError(f"{path} can no longer be read ({error}). Save or copy it again.") from error
+        raise ArchiveError(f"{path} cannot be read any more ({error}). Save or copy it again.") from error

@@ -1,4 +1,4 @@
-"""Headers of a tar, thousands at a time → columns: what is the same for every entry is done to all at once."""
+"""Parse thousands of tar headers at once into columns."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imagelab.images.layers import package_databases as package_files
+from imagelab.images.layers import package_databases
 from imagelab.images.layers.tar_headers import (
     EARLIEST,
     LATEST,
-    checksum_holds,
     clean_path,
+    has_valid_checksum,
     header_name,
     is_whiteout,
     number,
@@ -33,19 +33,19 @@ SCHEMA = pa.schema(
         "uid": pa.int64(),
         "gid": pa.int64(),
         "mtime": pa.timestamp("us", tz="UTC"),
-        "link_target": pa.binary(),  # hardlinks: absolute and clean like path; symlinks: to the letter
+        "link_target": pa.binary(),  # hardlinks: absolute and clean like path; symlinks: unchanged
         "xattrs": pa.binary(),  # "name=hex" words
-        "offset": pa.int64(),  # of the contents in the uncompressed tar; null where holes are left out (sparse files)
-        "digest": pa.binary(32),  # SHA-256 of the contents, where asked for
-        "content": pa.binary(),  # of the few files that package_files wants, reduced to what it needs
+        "offset": pa.int64(),  # of the contents in the uncompressed tar; null for sparse files, whose holes are not stored
+        "digest": pa.binary(32),  # SHA-256 of the contents, on request
+        "content": pa.binary(),  # of package databases only, reduced to what the package tables read
     }
 )
 
-_UNKNOWN = np.iinfo(np.int64).min  # no number of a header is as low
-_KIND = np.zeros(256, np.uint8)  # by type flag; a regular file where nothing else is said
+_UNKNOWN = np.iinfo(np.int64).min  # lower than any number in a header
+_KIND = np.zeros(256, np.uint8)  # by type flag; other flags are regular files
 _KIND[[*b"123456D"]] = HARDLINK, SYMLINK, DEVICE, DEVICE, DIRECTORY, FIFO, DIRECTORY
 
-#: A header's numbers: digits, and the NUL or space after them.
+#: Numeric fields of a header: digits, then a NUL or space.
 _FIELDS = {
     "mode": (100, 108),
     "uid": (108, 116),
@@ -60,7 +60,7 @@ _OWNER = np.repeat(list(_FIELDS), [stop - start for start, stop in _FIELDS.value
 
 
 class BrokenTarError(Exception):
-    """What is wrong with a tar, at which offset, and what to do."""
+    """A damaged tar: what is wrong, at which offset, and what to do."""
 
     advice = "Save or copy it again."
 
@@ -69,25 +69,25 @@ class BrokenTarError(Exception):
 
 
 class OverLimitError(BrokenTarError):
-    """More than ``imagelab.LIMITS`` allow."""
+    """A tar exceeds ``imagelab.LIMITS``."""
 
     advice = "If you trust it, raise that limit."
 
 
 @dataclass
 class HeaderBatch:
-    """Consecutive headers, and what the records before them and the contents behind them say."""
+    """Consecutive headers with the values from their extension records and contents."""
 
     headers: list[bytes] = field(default_factory=list)  # 512 bytes each
     offsets: list[int] = field(default_factory=list)  # of the headers
-    #: By row: the name and the columns' values that are not the header's.
-    said: dict[int, dict[str, Any]] = field(default_factory=dict)
+    #: By row: the name and column values that replace those of the header.
+    overrides: dict[int, dict[str, Any]] = field(default_factory=dict)
     digest: dict[int, bytes] = field(default_factory=dict)
 
     def name(self, row: int) -> bytes:
-        """An entry's name, as its records or its header have it."""
+        """An entry's name, from its extension records or its header."""
         header = self.headers[row]
-        return self.said.get(row % len(self.headers), {}).get("name") or header_name(header)
+        return self.overrides.get(row % len(self.headers), {}).get("name") or header_name(header)
 
     @cached_property
     def _raw(self) -> np.ndarray:
@@ -96,7 +96,7 @@ class HeaderBatch:
     @cached_property
     def _names(self) -> pa.Array:
         names = pa.array(self._raw[:, :100].view("S100")[:, 0], pa.binary())
-        rows = {row for row, values in self.said.items() if "name" in values}
+        rows = {row for row, values in self.overrides.items() if "name" in values}
         rows |= set(np.flatnonzero(self._raw[:, 345]).tolist())  # ustar's prefix
         if not rows:
             return names
@@ -108,21 +108,21 @@ class HeaderBatch:
     def _paths_and_kinds(self) -> tuple[pa.Array, np.ndarray]:
         return _paths_and_kinds(self._names, self._raw[:, 156])
 
-    def rows_to_look_at(self) -> list[int]:
-        """Files whose contents ``package_files`` may want; few are there that it does not."""
+    def rows_to_capture(self) -> list[int]:
+        """Files that are probably package databases, so their contents are captured."""
         paths, kind = self._paths_and_kinds
-        found = [pc.ends_with(paths, ending) for ending in package_files.ENDINGS]
-        if package_files.WITHIN in _text(paths)[0].tobytes():
-            found.append(pc.match_substring(paths, package_files.WITHIN))
+        found = [pc.ends_with(paths, ending) for ending in package_databases.ENDINGS]
+        if package_databases.WITHIN in _text(paths)[0].tobytes():
+            found.append(pc.match_substring(paths, package_databases.WITHIN))
         return np.flatnonzero(reduce(pc.or_, found).to_numpy(zero_copy_only=False) & (kind == FILE)).tolist()
 
     def read(self) -> pa.RecordBatch:
-        """The columns under ``SCHEMA``.
+        """The entries as columns of ``SCHEMA``.
 
         Raises
         ------
         BrokenTarError
-            A header with a wrong checksum, or with a number that is none.
+            A header has a wrong checksum or an unreadable number.
         """
         raw, (path, kind) = self._raw, self._paths_and_kinds
         columns: dict[str, Any] = self._numbers(raw) | {"path": path, "kind": kind}
@@ -131,29 +131,32 @@ class HeaderBatch:
         columns["mtime"] = np.where(in_range, np.where(in_range, columns["mtime"], 0) * 1_000_000, _UNKNOWN)
         columns["link_target"] = _targets(raw, kind)
         columns["offset"] = np.array(self.offsets, np.int64) + 512
-        few: dict[str, dict[int, bytes]] = {"xattrs": {}, "content": {}, "digest": self.digest}
-        for row, said in self.said.items():
-            for name in said.keys() - {"name"}:
-                if name in few:
-                    few[name][row] = said[name]
+        sparse: dict[str, dict[int, bytes]] = {"xattrs": {}, "content": {}, "digest": self.digest}
+        for row, values in self.overrides.items():
+            for name in values.keys() - {"name"}:
+                if name in sparse:
+                    sparse[name][row] = values[name]
                 else:
-                    columns[name][row] = _UNKNOWN if said[name] is None else said[name]
+                    columns[name][row] = _UNKNOWN if values[name] is None else values[name]
         columns["size"][kind != FILE] = 0
         for row in np.flatnonzero(kind == HARDLINK).tolist():
             columns["link_target"][row] = clean_path(columns["link_target"][row])
         unknown = {name: columns[name] == _UNKNOWN for name in ("mtime", "offset")}
         unknown["link_target"] = (kind != SYMLINK) & (kind != HARDLINK)
-        for name, known in few.items():
-            columns[name] = [known.get(row) for row in range(len(raw))] if known else pa.nulls(len(raw))
+        for name, by_row in sparse.items():
+            columns[name] = [by_row.get(row) for row in range(len(raw))] if by_row else pa.nulls(len(raw))
         arrays = [pa.array(columns[name], SCHEMA.field(name).type, mask=unknown.get(name)) for name in SCHEMA.names]
         return pa.record_batch(arrays, schema=SCHEMA)
 
     def _numbers(self, raw: np.ndarray) -> dict[str, np.ndarray]:
-        """The numbers of every header, by field, once its checksum holds; those that no column holds as the nearest
-        that one does. Octal digits up to a NUL or space in the last place are read together, what is unusual alone."""
-        digits = raw[:, _FIRST:_STOP] - np.uint8(ord("0"))  # what is below wraps around
+        """The numbers of every header, by field, after its checksum is verified.
+
+        Fields of octal digits that end in a NUL or space are read together, unusual ones one by one. Numbers beyond
+        64 bits become the nearest number that fits.
+        """
+        digits = raw[:, _FIRST:_STOP] - np.uint8(ord("0"))  # bytes below "0" wrap around
         fields = {}
-        for name, (start, stop) in _FIELDS.items():  # digit by digit: a matrix product would wake threads for this
+        for name, (start, stop) in _FIELDS.items():  # digit by digit: a matrix product would start threads
             fields[name] = digits[:, start - _FIRST].astype(np.int64)
             for place in range(start + 1, stop - 1):
                 fields[name] = fields[name] << 3 | digits[:, place - _FIRST]
@@ -161,19 +164,19 @@ class HeaderBatch:
         odd[:, _ENDS - _FIRST] = raw[:, _ENDS] > ord(" ")
         cells = np.flatnonzero(odd)
         unusual = set(zip((cells // odd.shape[1]).tolist(), _OWNER[cells % odd.shape[1]].tolist(), strict=True))
-        # the sum of a header's bytes, its own field taken as spaces; a half of it fits 16 bits
+        # the checksum counts its own field as spaces; the sum of half a header fits 16 bits
         total = raw.reshape(-1, 2, 256).sum(2, dtype=np.uint16).sum(1, dtype=np.int64)
         total += 8 * ord(" ") - raw[:, 148:156].sum(1, dtype=np.int64)
         doubtful = {row for row, name in unusual if name == "checksum"}
         for row in sorted(doubtful.union(np.flatnonzero(fields.pop("checksum") != total).tolist())):
-            if not checksum_holds(self.headers[row]):
+            if not has_valid_checksum(self.headers[row]):
                 raise BrokenTarError("not a tar header (its checksum is wrong)", self.offsets[row])
         for row, name in sorted(unusual):
             if name in fields:
                 try:
                     value = number(self.headers[row][slice(*_FIELDS[name])])
                 except ValueError:
-                    raise BrokenTarError("a number that cannot be read", self.offsets[row]) from None
+                    raise BrokenTarError("an unreadable number", self.offsets[row]) from None
                 fields[name][row] = min(max(value, -(1 << 63)), (1 << 63) - 1)
         return fields
 
@@ -181,10 +184,10 @@ class HeaderBatch:
 def _paths_and_kinds(names: pa.Array, flags: np.ndarray) -> tuple[pa.Array, np.ndarray]:
     kind = _KIND[flags]
     slash = pc.ends_with(names, "/").to_numpy(zero_copy_only=False)
-    kind[slash & ((flags == ord("0")) | (flags == 0))] = DIRECTORY  # v7 has no type for directories
+    kind[slash & ((flags == ord("0")) | (flags == 0))] = DIRECTORY  # v7 has no type flag for directories
     if pc.any(pc.starts_with(names, "./")).as_py():
         names = pc.replace_substring_regex(names, r"^\./", "")
-    # bytes all the way: the kernels for ASCII do not look at more than that
+    # the ASCII kernel accepts bytes that are not UTF-8
     trimmed = pc.ascii_trim(names.view(pa.string()), characters="/").view(pa.binary())
     paths = pc.binary_join_element_wise(b"", trimmed, b"/")
     unclean = pc.starts_with(names, ".").to_numpy(zero_copy_only=False).copy()
@@ -202,16 +205,16 @@ def _paths_and_kinds(names: pa.Array, flags: np.ndarray) -> tuple[pa.Array, np.n
 
 
 def _rows_with_dots_or_doubled_slashes(names: pa.Array) -> np.ndarray:
-    """Where "/." or "//" stands; looked for in the text of all names at once."""
+    """Rows with "/." or "//", found in the text of all names at once."""
     text, ends = _text(names)
     slash, after = text[:-1] == ord("/"), text[1:]
     places = np.flatnonzero(slash & ((after == ord(".")) | (after == ord("/"))))
     rows = np.searchsorted(ends, places, side="right")
-    return rows[places + 1 < ends[rows]]  # and not at the end of one and the beginning of the next
+    return rows[places + 1 < ends[rows]]  # not across the end of one name and the start of the next
 
 
 def _text(names: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """All names as one text, and where each ends in it."""
+    """All names as one text, and the end of each."""
     _, ends, text = names.buffers()
     return np.frombuffer(text or b"", np.uint8), np.frombuffer(ends, np.int32, len(names) + 1)[1:]
 

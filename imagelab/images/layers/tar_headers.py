@@ -1,33 +1,33 @@
-"""The words of a tar's headers: checksums, numbers, names and PAX records (``tar(5)``, POSIX ``pax``)."""
+"""Parse tar header fields: checksums, numbers, names and PAX records (``tar(5)``, POSIX ``pax``)."""
 
 from __future__ import annotations
 
 from array import array
 from zlib import adler32
 
-EARLIEST, LATEST = -62_135_596_800, 253_402_300_799  # seconds of the years 1 and 9999: what a timestamp can hold
+EARLIEST, LATEST = -62_135_596_800, 253_402_300_799  # seconds of the years 1 and 9999, the range of a timestamp
 
 
 def is_tar(head: bytes) -> bool:
-    """Whether 512 bytes are a tar's first header: zeros (an empty tar), or one whose checksum holds."""
+    """Whether 512 bytes are the first block of a tar: a header with a correct checksum, or zeros (an empty tar)."""
     if not head.strip(b"\0"):
         return True
-    return len(head) == 512 and checksum_holds(head)
+    return len(head) == 512 and has_valid_checksum(head)
 
 
-def checksum_holds(header: bytes) -> bool:
-    """Whether a header's bytes add up to what it states: unsigned, or signed as some old tars have it."""
+def has_valid_checksum(header: bytes) -> bool:
+    """Whether the bytes of a header add up to its checksum: as unsigned bytes, or as signed ones (some old tars)."""
     summed = header[:148] + b" " * 8 + header[156:]
     try:
         stated = int(header[148:156].split(b"\0", 1)[0], 8)
     except ValueError:
         return False
-    # the sum of bytes at C speed: adler32's low half is 1 + it, modulo 65521
+    # the low half of adler32 is 1 + the sum of the bytes, modulo 65521: the sum at C speed
     return (stated + 1 - (adler32(summed) & 0xFFFF)) % 65521 == 0 or stated == sum(array("b", summed))
 
 
 def header_name(header: bytes) -> bytes:
-    """An entry's name as its header has it; ustar may put the beginning into a field of its own."""
+    """An entry's name in its header. ustar can store the start of a long name in a separate field."""
     name = header[:100].partition(b"\0")[0]
     if header[345] and header[257:263] == b"ustar\0":
         return header[345:500].partition(b"\0")[0] + b"/" + name
@@ -47,13 +47,13 @@ def clean_path(name: bytes) -> bytes:
 
 
 def is_whiteout(path: bytes) -> bool:
-    """Whether a clean path is a marker of the OCI image-spec (layer.md, "Whiteouts"), of either kind."""
+    """Whether a clean path is a whiteout or an opaque whiteout (OCI image-spec, layer.md, "Whiteouts")."""
     name = path.rpartition(b"/")[2]
     return name[:4] == b".wh." and len(name) > 4
 
 
 def number(field: bytes) -> int:
-    """A header field's number: octal, or base-256 where the first bit is set (GNU)."""
+    """The number in a header field: octal digits, or base-256 where the first bit is set (GNU)."""
     if field[0] & 0x80:
         value = int.from_bytes(field, "big", signed=False) & ((1 << (8 * len(field) - 1)) - 1)
         return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
@@ -62,13 +62,13 @@ def number(field: bytes) -> int:
 
 
 def pax_records(data: bytes) -> dict[bytes, bytes]:
-    """The records of a PAX header: ``LENGTH KEY=VALUE`` lines."""
+    """Parse the records of a PAX header: ``LENGTH KEY=VALUE`` lines."""
     records, at, end = {}, 0, len(data.rstrip(b"\0"))
     while at < end:
         space = data.index(b" ", at, at + 20)
         after = at + int(data[at:space])
         if not space + 2 < after <= len(data) or data[after - 1 : after] != b"\n":
-            raise ValueError("a PAX record's length does not fit")
+            raise ValueError("the length of a PAX record is wrong")
         key, equals, value = data[space + 1 : after - 1].partition(b"=")
         if not equals:
             raise ValueError("a PAX record without '='")
@@ -77,7 +77,7 @@ def pax_records(data: bytes) -> dict[bytes, bytes]:
 
 
 def whole(text: bytes | int) -> int:
-    """A decimal number that a column can hold."""
+    """A decimal number that fits a 64-bit column."""
     value = int(text)
     if not -(1 << 63) <= value < 1 << 63:
         raise OverflowError
@@ -85,5 +85,5 @@ def whole(text: bytes | int) -> int:
 
 
 def microseconds(seconds: float) -> int | None:
-    """Microseconds, where a timestamp can hold them: PAX and base-256 allow absurd ones."""
+    """Microseconds, or None where a timestamp cannot store them: PAX and base-256 allow absurd times."""
     return int(seconds * 1_000_000) if EARLIEST <= seconds <= LATEST else None
