@@ -19,8 +19,8 @@ from imagelab.images.layers import package_databases as package_files
 from imagelab.images.layers.blobs import LIMITS, Window
 from imagelab.images.layers.tar_columns import SCHEMA, BrokenTarError, HeaderBatch, OverLimitError
 from imagelab.images.layers.tar_headers import (
-    checksum_holds,
     clean_path,
+    has_valid_checksum,
     header_name,
     is_whiteout,
     microseconds,
@@ -90,7 +90,7 @@ def list_tar(window: Window, *, name: str = "layer", digests: bool = False, capt
             if entries > LIMITS.entries:
                 raise OverLimitError(f"more than {LIMITS.entries} entries (imagelab.LIMITS.entries)", batch.offsets[-1])
             if capture and not passing:
-                for row in batch.rows_to_look_at():
+                for row in batch.rows_to_capture():
                     _keep(window, batch, row, digests, capture)
             batches.append(batch.read())
         window.finish()
@@ -136,7 +136,7 @@ def _walk(window: Window, passing: bool, digests: bool, capture: bool) -> Iterat
             if role >= _DESCRIBING or size < 0 or header[135] > 32 or records:
                 if header == _END:
                     break
-                if not checksum_holds(header):
+                if not has_valid_checksum(header):
                     raise BrokenTarError("not a tar header (its checksum is wrong)", offset)
                 size = _checked(number, header[124:136], offset, "a size")
                 if size < 0:
@@ -145,7 +145,7 @@ def _walk(window: Window, passing: bool, digests: bool, capture: bool) -> Iterat
                     at = _extension(window, header[156], size, offset, pax, pax_global) - start
                     records = pax_global | pax
                     continue
-                size, stop, batch.said[len(headers)] = _described(window, header, size, offset, records)
+                size, stop, batch.overrides[len(headers)] = _described(window, header, size, offset, records)
                 pax.clear()
                 records = pax_global
             headers.append(header)
@@ -163,7 +163,7 @@ def _walk(window: Window, passing: bool, digests: bool, capture: bool) -> Iterat
 
 def _keep(window: Window, batch: HeaderBatch, row: int, digests: bool, capture: bool) -> None:
     """Hash the contents of one entry, and keep those of a package manager's file."""
-    header, said = batch.headers[row], batch.said.get(row, {})
+    header, said = batch.headers[row], batch.overrides.get(row, {})
     name = said.get("name") or header_name(header)
     if not (digests or package_files.likely(name)):
         return
@@ -174,7 +174,7 @@ def _keep(window: Window, batch: HeaderBatch, row: int, digests: bool, capture: 
     size = said["size"] if "size" in said else _checked(number, header[124:136], data - 512, "a size")
     if capture and size <= package_files.MAX_SIZE and package_files.wanted(path):
         content = _contents(window, data, size, data)
-        batch.said[row] = said | {"content": package_files.reduce(path, content)}
+        batch.overrides[row] = said | {"content": package_files.reduce(path, content)}
         if digests:
             batch.digest[row] = hashlib.sha256(content).digest()
     elif digests:
