@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help report test lab lint data benchmarks clean
+.PHONY: help report test lab lint data benchmarks mutants fuzz clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -25,6 +25,9 @@ data: .venv/installed ## build the recipes on your engine and record them again 
 
 benchmarks: .venv/installed-test ## measure against dive, tarfile and friends (needs an engine)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+mutants: .venv/installed-test ## change the arithmetic in small ways and see whether its tests notice (slow; ARGS="--sample 0.1 waste")
+	$(BIN)/python tools/mutants.py $(ARGS)
 
 clean: ## forget the environment and the reports
 	rm -rf .venv reports

@@ -24,12 +24,12 @@ def check(layers):
             assert (None if pd.isna(row.inode) else row.inode) == inode, name
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_cases(case):
+    check(CASES[case])
+
+
 @settings(max_examples=150)
 @given(LAYERS)
 def test_any_layers(layers):
     check(layers)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_cases(case):
-    check(CASES[case])
