@@ -36,7 +36,7 @@ clean: ## forget the environment and the reports
 	$(PYTHON) -m venv .venv || { echo "No venv module: on Debian, apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
-	$(INSTALL) -e .
+	$(INSTALL) -e '.[notebook,fleet]'
 	@touch $@
 
 .venv/installed-test: .venv/bin/python pyproject.toml constraints.txt

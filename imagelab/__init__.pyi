@@ -15,6 +15,7 @@ from .core.errors import DaemonUnavailable as DaemonUnavailable
 from .core.errors import DockerfileError as DockerfileError
 from .core.errors import ImagelabError as ImagelabError
 from .core.errors import ImageNotFound as ImageNotFound
+from .core.errors import MissingExtra as MissingExtra
 from .core.errors import RegistryUnavailable as RegistryUnavailable
 from .core.errors import ScanFormatError as ScanFormatError
 from .core.model import Image as Image

@@ -11,8 +11,11 @@ CONDA_NAMES = {"docker-py": "docker", "python-duckdb": "duckdb", "python-isal": 
 
 
 def requirements() -> dict[str, str]:
+    """Distribution → versions, of the package and of the extras that everything needs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return dict(re.fullmatch(r"([\w.-]+)(.*)", line).groups() for line in project["dependencies"])
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *extras["notebook"], *extras["fleet"]]
+    return dict(re.fullmatch(r"([\w.-]+(?:\[\w+\])?)(.*)", line).groups() for line in lines)
 
 
 def test_conda_and_pip_install_the_same():
@@ -21,6 +24,8 @@ def test_conda_and_pip_install_the_same():
     lines = [item for item in [*dependencies, *nested] if isinstance(item, str) and item not in ("pip", "-e .")]
     listed = dict(re.fullmatch(r"([\w.-]+)(.*)", line).groups() for line in lines)
     assert listed.pop("python") == ">=3.11"
+    assert listed.pop("distributed") == listed["dask"]
+    listed["dask[distributed]"] = listed.pop("dask")
     assert {CONDA_NAMES.get(name, name): version for name, version in listed.items()} == requirements()
 
 
@@ -35,11 +40,8 @@ def test_every_dependency_says_where_it_is_used():
 def test_what_is_declared_is_imported_somewhere():
     import_names = {"e2b-dockerfile-utils": "e2b_dockerfile_utils", "packageurl-python": "packageurl", "pyyaml": "yaml"}
     import_names |= {"lazy-loader": "lazy_loader"}
-    import_names |= {"jupyterlab": None, "anywidget": None}  # a program; an extra of itables
+    not_imported = {"jupyterlab", "dask[distributed]"}  # a program; users pass its executor
     source = "\n".join(path.read_text() for path in (ROOT / "imagelab").rglob("*.py"))
-    for name in requirements():
+    for name in requirements().keys() - not_imported:
         module = import_names.get(name, name)
-        if module is not None:
-            assert re.search(rf"^\s*(?:from|import) {module}\b", source, re.MULTILINE), (
-                f"{name} is declared, not imported"
-            )
+        assert re.search(rf"^\s*(?:from|import) {module}\b", source, re.MULTILINE), f"{name} is declared, not imported"

@@ -1,5 +1,9 @@
 """Charts: each function takes a DataFrame and returns a plain plotly Figure, without side effects."""
 
+from imagelab.core.extras import require
+
+require("notebook", "plotly")
+
 from imagelab.charts.bars import layer_bars, waste_bars
 from imagelab.charts.build import build_gantt, context_treemap, stage_graph
 from imagelab.charts.claims import advice_accuracy, claim_ratios, claim_tiles

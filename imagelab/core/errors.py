@@ -32,6 +32,10 @@ class DockerfileError(ImagelabError):
     """A Dockerfile, build context or build log that cannot be read; names the line where there is one."""
 
 
+class MissingExtra(ImagelabError, ImportError):
+    """A part of the package needs an optional dependency that is not installed; names the extra."""
+
+
 def similar_names(name: object, known: Iterable[str]) -> str:
     """A sentence for an error message: the known names most like ``name``, else the first ones.
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from imagelab.core.errors import ImagelabError
+from imagelab.core.extras import require
 from imagelab.core.frames import make_frame
 from imagelab.fleet.questions import BASED, FINDINGS_BY_BASE, QUESTIONS, TABLES, WHERE_FILES, Question
 from imagelab.security.scans.reader import read_scan
@@ -95,6 +96,7 @@ def _findings(folder: Path) -> pd.DataFrame:
 
 
 def _ask(folder: Path, question: Question, **values: Any) -> pd.DataFrame:
+    require("fleet", "duckdb")
     import duckdb
 
     index = sorted(str(path) for path in (folder / "index").glob("*.parquet"))

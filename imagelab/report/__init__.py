@@ -1,0 +1,5 @@
+"""Reports: a notebook and its parameters become one self-contained HTML file."""
+
+from imagelab.core.extras import require
+
+require("notebook", "itables", "jupyterlab", "nbclient", "nbconvert", "plotly")

@@ -1,5 +1,9 @@
 """Widgets: charts and tables with controls, each with a static sibling for pages without a kernel."""
 
+from imagelab.core.extras import require
+
+require("notebook", "anywidget", "ipywidgets", "itables", "plotly")
+
 from imagelab.widgets.base import Panel, link
 from imagelab.widgets.cache import BuildCache
 from imagelab.widgets.explorer import LayerExplorer
