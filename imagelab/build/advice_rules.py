@@ -15,6 +15,7 @@ from imagelab.build.cache.keys import prefixes
 from imagelab.build.dockerfile.select import context_path, copied, is_remote, select
 from imagelab.build.dockerfile.syntax import Stage, Step
 from imagelab.core.frames import format_bytes
+from imagelab.core.references import parse_image_name
 from imagelab.core.terms import EXACT, LIKELY, POSSIBLE
 
 Row = dict[str, Any]
@@ -286,14 +287,14 @@ def add_url(site: Site) -> Iterator[Row]:
 
 def unpinned_base(site: Site) -> Iterator[Row]:
     stage = site.stage
-    name, _, digest = stage.base.partition("@")
-    tag = name.rpartition("/")[2].partition(":")[2]
-    if stage.parent or stage.base == "scratch" or digest or "$" in stage.base:
+    name = parse_image_name(stage.base)
+    if stage.parent or stage.base == "scratch" or name is None or name.digest:
         return
     step = stage.steps[0]
-    moving = tag in ("", "latest")
+    moving = name.target == "latest"
     what = "is whatever its registry has that day" if moving else "can be pushed again under its tag"
-    named = f"{name.removesuffix(':latest') + ':<tag>' if moving else name}@sha256:<its digest>"
+    tagged = stage.base.removesuffix(":latest") + ":<tag>" if moving else stage.base
+    named = f"{tagged}@sha256:<its digest>"
     instead = _line(step, command=_body(step).replace(step.node.args[0], named, 1))
     yield site.row("unpinned-base", step, f"{stage.base} {what}", instead, EXACT if moving else POSSIBLE)
 

@@ -23,7 +23,8 @@ from imagelab.core.atomic import write_atomically
 from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import make_frame
 from imagelab.core.model import Image
-from imagelab.images.load import TRANSPORTS, load_image
+from imagelab.core.references import parse_reference, repository_and_tag
+from imagelab.images.load import load_image
 from imagelab.images.save import save_snapshot
 from imagelab.images.sources.snapshot import SnapshotSource
 from imagelab.images.tables.base_image import find_base
@@ -195,7 +196,9 @@ def image_facts(image: Image, name: str, reference: str) -> dict[str, Any]:
     times = [timestamp(entry.created) for entry in image.history]
     source = image.source
     listed = isinstance(source, SnapshotSource) and len(source.listed) == len(image.layers)
-    repository, tag = _split_name(reference)
+    parts = parse_reference(reference)
+    unnamed = parts.path is not None and parts.name is None and len(image.tags) == 1
+    repository, tag = repository_and_tag(image.tags[0] if unnamed else reference)
     table = layers(image)
     facts = {
         "image": name,
@@ -250,14 +253,6 @@ def _records(frame: pd.DataFrame, field: str) -> list[dict[str, Any]]:
     names = [part.name for part in FACTS.field(field).type.value_type]
     rows: list[dict[str, Any]] = frame[names].astype(object).where(frame[names].notna(), None).to_dict("records")
     return rows
-
-
-def _split_name(reference: str) -> tuple[str, str | None]:
-    """Repository and tag of a reference of whatever transport."""
-    transport, _, rest = reference.partition(":")
-    bare = (rest.removeprefix("//") if transport in TRANSPORTS and rest else reference).partition("@")[0]
-    head, colon, tag = bare.rpartition(":")
-    return (head, tag) if colon and "/" not in tag else (bare, None)
 
 
 def _naive(when: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Where images come from: ``load_image`` picks the source by transport."""
+"""Load an image from the source that its reference names."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from imagelab.core.errors import ArchiveError, ImageNotFound
 from imagelab.core.model import Image
+from imagelab.core.references import TRANSPORTS, parse_reference
 from imagelab.core.resources import example_path
 from imagelab.images.sources.assemble import normal_platform
 
-TRANSPORTS = ("docker-daemon", "docker-archive", "oci", "oci-archive", "docker", "snapshot", "example")
-_PARQUET = b"PAR1"
+_FORMS = ", ".join(f"{transport}:…" for transport in TRANSPORTS)
 
 
 def load_image(reference: str | os.PathLike[str], *, platform: str | None = None, redact: bool = True) -> Image:
@@ -58,71 +58,43 @@ def _is_for(wanted: str, own: str) -> bool:
 
 
 def _load(reference: str, platform: str | None, redact: bool) -> Image:
-    transport, colon, rest = reference.partition(":")
-    # docker:24 is a name in the engine
-    if not colon or transport not in TRANSPORTS or (transport == "docker" and not rest.startswith("//")):
-        transport, rest = _looked_at(reference)
-    if not rest:
-        raise ImageNotFound(
-            f"{reference!r} names no image: give a name, a path, or more behind one of {', '.join(TRANSPORTS)}."
-        )
-    if transport == "docker-daemon":
-        from imagelab.images.sources.daemon import load_daemon
-
-        return load_daemon(reference, rest, redact)
-    if transport == "docker":
-        from imagelab.images.sources.registry.source import load_registry
-
-        return load_registry(reference, rest, platform, redact)
+    transport, path, name = parse_reference(reference)
+    if not (path or name):
+        raise ImageNotFound(f"{reference!r} is an empty reference; expected a name, a path or one of {_FORMS}.")
     if transport == "example":
         from imagelab.images.sources.snapshot import load_snapshot
 
-        return load_snapshot(rest, example_path(rest))
-    path, name = _split(rest)
-    if transport == "snapshot":
+        return load_snapshot(str(name), example_path(str(name)))
+    if transport == "docker":
+        from imagelab.images.sources.registry.source import load_registry
+
+        return load_registry(reference, str(name), platform, redact)
+    if path is None:
+        from imagelab.images.sources.daemon import load_daemon
+
+        return load_daemon(reference, str(name), redact)
+    return _load_path(reference, transport, Path(path), name, platform, redact)
+
+
+def _load_path(
+    reference: str, transport: str | None, path: Path, name: str | None, platform: str | None, redact: bool
+) -> Image:
+    if not os.path.exists(path):
+        raise ImageNotFound(f"there is no file or layout {path}. Paths are taken from {Path.cwd()}.")
+    if transport == "snapshot" or (transport is None and _is_parquet(path)):
         from imagelab.images.sources.snapshot import load_snapshot
 
-        return load_snapshot(path.stem if path.suffix == ".parquet" else path.name, _existing(Path(rest)))
+        return load_snapshot(path.stem if path.suffix == ".parquet" else path.name, path)
     from imagelab.images.sources.archive import load_archive
 
     if transport == "oci" and not path.is_dir():
-        raise ArchiveError(f"{path} is no directory; an OCI layout in a file is oci-archive:{path}")
-    return load_archive(reference, _existing(path), name, platform, redact)
+        raise ArchiveError(f"{path} is not a folder; an OCI layout in a file is oci-archive:{path}")
+    return load_archive(reference, path, name, platform, redact)
 
 
-def _looked_at(reference: str) -> tuple[str, str]:
-    """Transport and rest of a bare path or name."""
-    path, _ = _split(reference)
-    if os.path.isfile(path):
-        try:
-            with path.open("rb") as file:
-                return "snapshot" if file.read(4) == _PARQUET else "docker-archive", reference
-        except OSError as error:
-            raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from error
-    if any(os.path.isfile(path / name) for name in ("index.json", "oci-layout")):
-        return "docker-archive", reference
-    no_name = reference.startswith(("/", ".", "~")) or path.suffix in (".tar", ".parquet", ".tgz", ".gz", ".zst")
-    if os.path.isdir(path) and (no_name or os.sep in reference):
-        if os.path.isfile(path / "manifest.json"):
-            return "docker-archive", reference
-        raise ArchiveError(f"{path} is a directory, but no OCI layout: it has no index.json.")
-    if no_name:
-        _existing(path)
-    return "docker-daemon", reference
-
-
-def _split(rest: str) -> tuple[Path, str | None]:
-    """PATH[:NAME]: the longest beginning that exists is the path."""
-    end = len(rest)
-    while end > 0:
-        if os.path.exists(rest[:end]):
-            return Path(rest[:end]), rest[end + 1 :] or None
-        end = rest.rfind(":", 0, end)
-    head, _, name = rest.partition(":")
-    return Path(head), name or None
-
-
-def _existing(path: Path) -> Path:
-    if not os.path.exists(path):
-        raise ImageNotFound(f"there is no file or layout {path}. Paths are taken from {Path.cwd()}.")
-    return path
+def _is_parquet(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError:  # a folder, or one that cannot be read: the reader of archives says which
+        return False

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import format_bytes
 from imagelab.core.model import Image
+from imagelab.core.references import repository_and_tag
 from imagelab.core.text import clean
 from imagelab.images.load import load_image
 from imagelab.images.tables.layers import layers
@@ -112,9 +113,8 @@ def builds_of_one_image(images: dict[Path, Image]) -> dict[str, list[Path]]:
     """Names that several snapshots bear, each with its snapshots from the first built to the last."""
     repositories: dict[tuple[str, str], dict[str, list[Path]]] = {}
     for path, image in images.items():
-        head, colon, tag = recorded_name(image).partition(" (")[0].rpartition(":")
-        repository, tag = (head, tag) if colon and "/" not in tag else (head + colon + tag, "")
-        repositories.setdefault((repository, image.platform or ""), {}).setdefault(tag, []).append(path)
+        repository, tag = repository_and_tag(recorded_name(image).partition(" (")[0])
+        repositories.setdefault((repository, image.platform or ""), {}).setdefault(tag or "", []).append(path)
     found: dict[str, list[Path]] = {}
     for (repository, platform), tags in repositories.items():
         again = {f"{repository}:{tag}": paths for tag, paths in tags.items() if len(paths) > 1}

@@ -8,13 +8,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from imagelab.core.errors import ImagelabError, ScanFormatError
 from imagelab.core.model import Image
+from imagelab.core.references import parse_reference
 from imagelab.security.scans.reader import make_scan, parse_report
 
 
@@ -104,16 +104,13 @@ def run_scan(image: Image | str | os.PathLike[str], tool: str, *options: str, ti
 def _target(reference: str, tool: Tool) -> tuple[str, str]:
     if "file" in tool.targets:
         return "file", reference
-    transport, _, rest = reference.partition(":")
-    if transport == "docker":
-        rest = rest.removeprefix("//")
-    elif transport not in tool.targets:
-        path, rest = Path(reference), reference
-        transport = "oci" if path.is_dir() else "docker-archive" if path.exists() else "docker-daemon"
+    parsed = parse_reference(reference)
+    rest = str(parsed.path or parsed.name)
+    transport = parsed.transport
+    if transport is None:
+        transport = "docker-daemon" if parsed.path is None else "oci" if os.path.isdir(rest) else "docker-archive"
     if transport not in tool.targets:
         raise ScanFormatError(f"{tool.command[0]} cannot read {transport}:; it takes {', '.join(tool.targets)}.")
-    if transport in ("docker-archive", "oci-archive", "oci") and not os.path.exists(rest):
-        rest = rest.rpartition(":")[0] or rest  # PATH:NAME
     if rest.startswith("-"):
         raise ScanFormatError(f"{rest!r} is no image: a name does not begin with a dash.")
     return transport, rest

@@ -16,7 +16,6 @@ import imagelab as il
 from imagelab.core.errors import ImagelabError
 from imagelab.fleet.index import (
     INDEX_COLUMNS,
-    _split_name,
     image_facts,
     index_images,
     instruction_pattern,
@@ -25,6 +24,7 @@ from imagelab.fleet.index import (
 from imagelab.fleet.query import query_fleet
 from imagelab.images.sources.registry import client as registry_client
 from tests.images.sources.test_registry import layout
+from tests.support.images import docker_save, layer_tar, write_tar
 from tests.support.registries import Fault, Proxy, Registry
 
 
@@ -130,6 +130,18 @@ def test_a_moved_tag_is_written_beside_the_old(tmp_path, registry):
 
 
 @pytest.mark.registry
+def test_tags_in_archives_are_builds_of_one_repository(tmp_path):
+    for tag, size in (("v1", 10), ("v2", 15)):
+        tars = [layer_tar([(b"app", "file", b"x" * size)])]
+        write_tar(
+            tmp_path / f"{tag}.tar", docker_save(tars, tags=[f"app:{tag}"], created=f"2024-01-0{tag[1]}T00:00:00Z")
+        )
+    v1, v2 = f"docker-archive:{tmp_path}/v1.tar:app:v1", f"{tmp_path}/v2.tar"
+    il.index_images([v1, v2], tmp_path / "fleet")
+    growth = query_fleet(tmp_path / "fleet", "growth")
+    assert list(growth["repository"]) == ["app", "app"] and growth["growth"].notna().sum() == 1
+
+
 def test_a_dask_cluster_whose_workers_are_killed(tmp_path, registry, monkeypatch):
     """Real worker processes, killed in the middle: nothing is lost, and nothing done twice."""
     distributed = pytest.importorskip("distributed")
@@ -206,21 +218,6 @@ def test_the_widget_and_its_sibling(tmp_path):
     assert widget.pattern.disabled and "age_days" in widget.selected
     gone = FleetExplorer(tmp_path / "nothing")
     assert "has no index" in gone.error and "text/html" in gone._repr_mimebundle_()
-
-
-@pytest.mark.parametrize(
-    "reference, repository, tag",
-    [
-        ("my-app:v2", "my-app", "v2"),
-        ("python:latest", "python", "latest"),
-        ("python:3.12", "python", "3.12"),
-        ("docker-daemon:app", "app", None),
-        ("localhost:5000/team/app", "localhost:5000/team/app", None),
-        ("docker://h:5000/a/b:v1@sha256:0", "h:5000/a/b", "v1"),
-    ],
-)
-def test_repository_and_tag(reference, repository, tag):
-    assert _split_name(reference) == (repository, tag)
 
 
 def test_an_image_without_history_and_times_has_its_facts(tmp_path):

@@ -13,6 +13,7 @@ from typing import Any
 
 from imagelab.core.errors import ArchiveError, ImageNotFound
 from imagelab.core.json_fields import array_of, labels, object_of, parse_json, string
+from imagelab.core.references import parse_image_name
 from imagelab.images.sources.assemble import CONFIG_TYPES, INDEX_TYPES, normal_platform, platform_of
 from imagelab.images.sources.members import Container
 
@@ -195,12 +196,12 @@ def choose(found: list[Choice], reference: str, name: str | None, platform: str 
 
 
 def _matches(name: str, choice: Choice) -> bool:
-    """Docker's own spelling: ``docker.io/library/x`` is ``x``; a missing tag is ``latest``; a digest."""
+    """Whether ``name`` is one of the choice's names in any spelling, or a beginning of its digest."""
     if name.startswith("sha256:") and name.removeprefix("sha256:") in choice.digest.removesuffix(".json"):
         return True
-    tagged = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
-    short = {known.removeprefix("docker.io/").removeprefix("library/") for known in choice.names}
-    return tagged.removeprefix("docker.io/").removeprefix("library/") in short
+    wanted = parse_image_name(name)
+    known = filter(None, map(parse_image_name, choice.names))
+    return wanted is not None and any(wanted[:2] == own[:2] and wanted.target == own.target for own in known)
 
 
 def blob_member(digest: str | None) -> str:

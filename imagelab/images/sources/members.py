@@ -131,9 +131,7 @@ class Directory(_Files):
         self.name = str(path)
         self._regions = {}
         if not any((path / name).is_file() for name in ("index.json", "manifest.json", "oci-layout")):
-            raise ArchiveError(
-                f"{path} is a directory, but no OCI layout: it has no index.json."
-            )  # perhaps a whole disk
+            raise ArchiveError(f"{path} is a folder, but not an image: it has no index.json and no manifest.json.")
         for folder, _, files in os.walk(path):
             for file in files:
                 full = os.path.join(folder, file)

@@ -15,6 +15,7 @@ from imagelab.core.errors import ImagelabError
 from imagelab.core.json_fields import mapping
 from imagelab.core.model import Image
 from imagelab.core.redact import mask_document
+from imagelab.core.references import parse_image_name
 from imagelab.images.tables.contents import read_file
 from imagelab.images.tables.files import files
 from imagelab.images.tables.history import history
@@ -128,8 +129,7 @@ def base_pinned(facts: ImageFacts) -> Iterator[Evidence]:
 
 def latest_tag(facts: ImageFacts) -> Iterator[Evidence]:
     for tag in facts.image.tags:
-        last = tag.rpartition("/")[2]
-        if "@" not in last and (":" not in last or last.endswith(":latest")):
+        if (name := parse_image_name(tag)) and name.target == "latest":
             yield Evidence(f"is called {tag}")
 
 

@@ -289,14 +289,14 @@ def test_hostile_headers_of_a_streamed_archive_are_refused_at_once(tmp_path, hos
 @pytest.mark.parametrize(
     "reference, error, said",
     [
-        ("", il.ImageNotFound, "names no image"),
-        ("oci:", il.ImageNotFound, "names no image"),
+        ("", il.ImageNotFound, "empty reference"),
+        ("oci:", il.ImageNotFound, "empty reference"),
         ("docker-archive:" + "a" * 5000, il.ImageNotFound, "no file or layout"),
         ("snapshot:" + "a" * 5000, il.ImageNotFound, "no file or layout"),
         ("a" * 5000, il.DaemonUnavailable, "no container engine"),
         ("docker:24", il.DaemonUnavailable, "no container engine"),  # an image that is called docker
-        ("/", il.ArchiveError, "is a directory"),
-        ("..", il.ArchiveError, "is a directory"),
+        ("/", il.ArchiveError, "is a folder, but not an image"),
+        ("..", il.ArchiveError, "is a folder, but not an image"),
     ],
     ids=lambda value: str(value)[:20],
 )

@@ -16,7 +16,6 @@ from imagelab.core.errors import ArchiveError, ImagelabError, ImageNotFound
 from imagelab.images.sources.registry import client as registry_client
 from imagelab.images.sources.registry.auth import challenges, credentials
 from imagelab.images.sources.registry.client import RegistryUnavailable
-from imagelab.images.sources.registry.names import Name, parse_name
 from imagelab.images.sources.registry.source import PLATFORMS_COLUMNS, TAGS_COLUMNS, list_platforms, list_tags
 from tests.support.registries import PASSWORD, USER, Proxy, Registry
 
@@ -93,23 +92,6 @@ def login(tmp_path, host, auth="c29tZW9uZTpvcGVuIHNlc2FtZQ==", **more):
     folder = tmp_path / "docker"
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}} | more))
-
-
-@pytest.mark.parametrize(
-    "reference, name",
-    [
-        ("busybox", Name("docker.io", "library/busybox", "latest")),
-        ("docker://busybox:1.36", Name("docker.io", "library/busybox", "1.36")),
-        ("docker://docker.io/busybox", Name("docker.io", "library/busybox", "latest")),
-        ("docker://index.docker.io/a/b:c", Name("docker.io", "a/b", "c")),
-        ("docker://someone/app", Name("docker.io", "someone/app", "latest")),
-        ("docker://localhost/app:v1", Name("localhost", "app", "v1")),
-        ("docker://[::1]:5000/a/b", Name("[::1]:5000", "a/b", "latest")),
-        ("docker://h:5000/a/b/c:v@sha256:" + "0" * 64, Name("h:5000", "a/b/c", "sha256:" + "0" * 64)),
-    ],
-)
-def test_names_are_read_as_docker_reads_them(reference, name):
-    assert parse_name(reference) == name
 
 
 @pytest.mark.parametrize(

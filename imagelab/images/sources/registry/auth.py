@@ -18,8 +18,8 @@ from typing import Any
 from requests.utils import parse_dict_header
 
 from imagelab.core.json_fields import mapping, string
+from imagelab.core.references import HUB
 
-HUB = "docker.io"
 _HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", HUB)  # the first is what Docker's CLI writes
 _CHALLENGE = re.compile(r"(\w+)\s+((?:\w+=(?:\"[^\"]*\"|[^\s,]*)(?:\s*,\s*)?)+)")
 

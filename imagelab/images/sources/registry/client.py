@@ -26,8 +26,9 @@ import urllib3
 
 from imagelab.core.errors import ArchiveError, ImagelabError, ImageNotFound, RegistryUnavailable
 from imagelab.core.json_fields import object_of, parse_json, string
+from imagelab.core.references import HUB
 from imagelab.images.sources.members import JSON_LIMIT
-from imagelab.images.sources.registry.auth import HUB, basic, challenges, credentials
+from imagelab.images.sources.registry.auth import basic, challenges, credentials
 
 TRIES = 5
 TIMEOUT = (10.0, 30.0)  # seconds to connect, and between two pieces of an answer

@@ -21,6 +21,7 @@ from imagelab.core.errors import ArchiveError, ImageNotFound, similar_names
 from imagelab.core.frames import make_frame
 from imagelab.core.json_fields import array_of, byte_count, labels, object_of, parse_json, string
 from imagelab.core.model import Image, Layer
+from imagelab.core.references import DIGEST, ImageName, parse_image_name
 from imagelab.images.layers.blobs import StreamWindow, decompressed
 from imagelab.images.layers.listing import check_listable
 from imagelab.images.layers.regions import Region
@@ -30,7 +31,6 @@ from imagelab.images.sources.assemble import INDEX_TYPES, assemble, digest_of, m
 from imagelab.images.sources.choices import Choice, choose, kind_of
 from imagelab.images.sources.members import read_range
 from imagelab.images.sources.registry.client import Registry, connect, verified
-from imagelab.images.sources.registry.names import DIGEST, Name, parse_name
 
 AT_ONCE = 4  # layers that are streamed at a time
 _MAX_DEPTH = 4  # of indexes in indexes
@@ -136,7 +136,7 @@ def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -
     ArchiveError
         What it sent is damaged, or is no image.
     """
-    name = parse_name(rest)
+    name = _registry_name(rest)
     registry = connect(name.host)
     document, digest, kind = _top(registry, name)
     listed = list(_entries(registry, name, document, digest, kind, set()))
@@ -166,7 +166,7 @@ def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -
         image_id=config_digest,
         manifest_digest=own,
         index_digest=digest if own != digest else None,
-        tags=() if name.target.startswith("sha256:") else (f"{name.host}/{name.repository}:{name.target}",),
+        tags=() if name.digest else (f"{name.host}/{name.repository}:{name.target}",),
         provenance={
             "registry": name.host,
             "repository": name.repository,
@@ -193,7 +193,7 @@ def list_tags(repository: str) -> pd.DataFrame:
     ------
     ImageNotFound, RegistryUnavailable
     """
-    name = parse_name(repository)
+    name = _registry_name(repository)
     rows = [
         {"repository": f"{name.host}/{name.repository}", "tag": tag}
         | {"reference": f"docker://{name.host}/{name.repository}:{tag}"}
@@ -217,7 +217,7 @@ def list_platforms(reference: str | os.PathLike[str]) -> pd.DataFrame:
     ImageNotFound, RegistryUnavailable, ArchiveError
     """
     reference = os.fspath(reference)
-    name = parse_name(reference)
+    name = _registry_name(reference)
     registry = connect(name.host)
     rows = []
     for entry in _entries(registry, name, *_top(registry, name), set()):
@@ -247,7 +247,20 @@ def list_platforms(reference: str | os.PathLike[str]) -> pd.DataFrame:
     return make_frame(rows, PLATFORMS_COLUMNS)
 
 
-def _top(registry: Registry, name: Name) -> tuple[dict[str, Any], str, str]:
+def _registry_name(reference: str) -> ImageName:
+    rest = reference.removeprefix("docker:").removeprefix("//")
+    name = parse_image_name(rest)
+    if name is None or (name.digest and not DIGEST.fullmatch(name.digest)):
+        # what could be a password is not repeated
+        shown = reference if "@" not in rest.partition("/")[0] else f"docker://…@{rest.rpartition('@')[2]}"
+        raise ImageNotFound(
+            f"{shown} is not a name in a registry; expected docker://HOST/REPOSITORY:TAG or docker://HOST/REPOSITORY@sha256:"
+            "<64 hex>, in lower case. Credentials come from `docker login`."
+        )
+    return name
+
+
+def _top(registry: Registry, name: ImageName) -> tuple[dict[str, Any], str, str]:
     """The manifest or index that a name names, its digest and media type."""
     try:
         return _manifest(registry, name, name.target)
@@ -259,7 +272,7 @@ def _top(registry: Registry, name: Name) -> tuple[dict[str, Any], str, str]:
         raise ImageNotFound(f"{error} {similar_names(name.target, sorted(tags, reverse=True))}") from None
 
 
-def _manifest(registry: Registry, name: Name, target: str) -> tuple[dict[str, Any], str, str]:
+def _manifest(registry: Registry, name: ImageName, target: str) -> tuple[dict[str, Any], str, str]:
     data, answer = registry.read(name.repository, f"manifests/{target}", _TYPES)
     digest = digest_of(data)
     promised = target if DIGEST.fullmatch(target) else answer.headers.get("Docker-Content-Digest", digest)
@@ -272,7 +285,13 @@ def _manifest(registry: Registry, name: Name, target: str) -> tuple[dict[str, An
 
 
 def _entries(
-    registry: Registry, name: Name, document: dict[str, Any], digest: str, kind: str, seen: set[str], depth: int = 0
+    registry: Registry,
+    name: ImageName,
+    document: dict[str, Any],
+    digest: str,
+    kind: str,
+    seen: set[str],
+    depth: int = 0,
 ) -> Iterator[dict[str, Any]]:
     """What a manifest is, or an index and those below it hold: descriptor, kind, platform, and whom it is about."""
     if kind not in INDEX_TYPES and "manifests" not in document:
@@ -301,7 +320,7 @@ def _entries(
         }
 
 
-def _tags(registry: Registry, name: Name) -> Iterator[str]:
+def _tags(registry: Registry, name: ImageName) -> Iterator[str]:
     for page in registry.pages(name.repository, "tags/list?n=1000"):
         tags = array_of(object_of(page, "the list of tags").get("tags"), "the list of tags")
         yield from (tag for tag in tags if isinstance(tag, str))
