@@ -37,6 +37,15 @@ def corpus() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def field_security() -> Path:
+    """Small security cases that earlier versions answered wrong."""
+    path = SHARED / "field" / "security"
+    if not path.is_dir():
+        missing("the cases from the field (../shared/field) are not on this machine")
+    return path
+
+
 @dataclass(frozen=True)
 class Engine:
     """A running engine: ``env`` for subprocesses, ``host`` for the SDK."""

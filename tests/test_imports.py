@@ -21,6 +21,7 @@ ALLOWED = {
     "images": set(),
     "size": QUESTION,
     "size/overview.py": QUESTION | {"security", "build"},  # it puts the answers of the three side by side
+    "size/limits.py": QUESTION | {"security"},  # a gate limits the answers of both
     "security": QUESTION,
     "build": IMAGES,
     "fleet": MANY,

@@ -1,4 +1,4 @@
-"""What an engine says of containers over time."""
+"""Draw containers' health over time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ CHECKS = ("image", "seconds", "exit_code", "output")
 
 
 def health_timeline(states: pd.DataFrame, checks: pd.DataFrame) -> go.Figure:
-    """A row per container: what the engine calls it from second to second, and each check that it ran.
+    """A row per container: its health over time, and each check that ran.
 
     Parameters
     ----------
     states : pandas.DataFrame
-        A row per span in which nothing changed: ``image``, ``from`` and ``to`` in seconds since its start, whether its
-        ``program`` answers or hangs, and its ``health`` (none, starting, healthy or unhealthy).
+        A row per span without a change: ``image``, ``from`` and ``to`` in seconds since the start, ``program`` (answers or
+        hangs), and ``health`` (none, starting, healthy or unhealthy).
     checks : pandas.DataFrame
         A row per check: ``image``, ``seconds`` since its start, ``exit_code`` and ``output``.
     """
@@ -29,7 +29,7 @@ def health_timeline(states: pd.DataFrame, checks: pd.DataFrame) -> go.Figure:
         if lacking := [name for name in columns if name not in frame]:
             raise ImagelabError(f"expected the columns {', '.join(columns)}; {', '.join(lacking)} are missing.")
     if states.empty:
-        return theme.nothing("No container was watched")
+        return theme.nothing("No container was observed")
     names = {image: escape(image, 44) for image in dict.fromkeys(states["image"])}
     figure = go.Figure()
     for health, colour in HEALTH_COLOURS.items():
@@ -70,14 +70,14 @@ def health_timeline(states: pd.DataFrame, checks: pd.DataFrame) -> go.Figure:
     noticed = int((late["last"].eq("unhealthy") & late["first"].eq("healthy")).sum())
     if not hanging.empty:
         figure.add_vline(hanging["from"].min(), line={"color": theme.INK, "dash": "dash", "width": 2})
-    said = f"{noticed} of {len(late)} containers went from healthy to unhealthy when their program hung"
+    title = f"{noticed} of {len(late)} containers became unhealthy when their program hung"
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(title="seconds since the container's start", range=[0, float(states["to"].max())])
     figure.update_yaxes(categoryorder="array", categoryarray=list(names.values())[::-1])
     figure.update_legends(y=-0.42)
     return theme.titled(
         figure,
-        said if len(late) else "No program hung",
-        "dashed: the programs are stopped, their processes live on",
+        title if len(late) else "No program hung",
+        "Dashed line: the programs are paused, their processes keep running",
         height=205 + 60 * len(names),
     )

@@ -1,4 +1,4 @@
-"""Findings of scans: by instruction, by what can be fixed, before and after, scanner by scanner."""
+"""Draw the findings of scans: by layer, by fix, before and after, and by scanner."""
 
 from __future__ import annotations
 
@@ -10,50 +10,51 @@ from plotly.colors import hex_to_rgb
 
 from imagelab.charts import theme
 from imagelab.core.text import escape
+from imagelab.security.scans.findings import is_counted
 
 _WORST_FIRST = list(theme.SEVERITY_COLOURS)[::-1]
-NO_LAYER = "layer not known"
+NO_LAYER = "unknown layer"
 
 
 def severity_bars(blamed: pd.DataFrame) -> go.Figure:
-    """Findings by the instruction that let them in, one colour per severity.
+    """Findings by the layer that introduced them, one colour per severity.
 
     Parameters
     ----------
     blamed : pandas.DataFrame
-        From `imagelab.blame`. Layers are drawn base first; components of an SBOM are left out.
+        From `imagelab.blame`. The base's layers come first; suppressed findings and an SBOM's components are left out.
     """
-    rows = blamed[blamed["finding"] != "package"]
+    rows = blamed[is_counted(blamed)]
     if rows.empty:
-        return theme.nothing("No finding: nothing to blame")
+        return theme.nothing("No findings")
     known = rows["layer_index"].notna()
     layer = rows["layer_index"].astype("Float64").fillna(1e9)
     label = rows["created_by"].map(lambda text: theme.step_label(text, 60)).where(known, NO_LAYER)
     label = ("layer " + rows["layer_index"].astype("string").fillna("") + ": " + label).where(known, NO_LAYER)
     counts = _count(rows["severity"], layer, label)
-    finding = f"{len(rows)} findings, of no layer that is known"
+    finding = f"{len(rows)} findings of unknown layers"
     if known.any():
         worst = label[known].value_counts().index[0]
-        finding = f"{len(rows)} findings; most of them, {label.eq(worst).sum()}, came with {worst}"
+        finding = f"{label.eq(worst).sum()} of {len(rows)} findings come from {worst}"
     return _stacked(counts, finding, "Findings by layer, base first, and severity")
 
 
 def fixable_bars(scan: pd.DataFrame) -> go.Figure:
-    """How many vulnerabilities have a fix, for each severity.
+    """How many vulnerabilities have a fix, by severity.
 
     Parameters
     ----------
     scan : pandas.DataFrame
-        From `imagelab.read_scan`. Of an SBOM, secrets and misconfigurations nothing is drawn.
+        From `imagelab.read_scan`. Only vulnerabilities that are not suppressed are drawn.
     """
-    rows = scan[scan["finding"] == "vulnerability"]
+    rows = scan[is_counted(scan) & (scan["finding"] == "vulnerability")]
     if rows.empty:
-        return theme.nothing("No vulnerability in this scan")
+        return theme.nothing("No vulnerabilities")
     fixed = rows["fixed_version"].notna() | rows["status"].eq("fixed").fillna(False)
     figure = go.Figure()
     order = [word for word in _WORST_FIRST if rows["severity"].eq(word).any()]
     colours = [theme.SEVERITY_COLOURS[word] for word in order]
-    for name, part, shape in (("has a fix", rows[fixed], ""), ("has none yet", rows[~fixed], "/")):
+    for name, part, shape in (("has a fix", rows[fixed], ""), ("no fix yet", rows[~fixed], "/")):
         counts = part["severity"].value_counts().reindex(order, fill_value=0)
         pattern = {"shape": shape, "bgcolor": colours, "fgcolor": "rgba(255,255,255,0.45)", "size": 8}
         texts = [theme.hover(word, f"{count} {name}") for word, count in counts.items()]
@@ -63,14 +64,15 @@ def fixable_bars(scan: pd.DataFrame) -> go.Figure:
     finding = f"{fixed.sum()} of {len(rows)} vulnerabilities have a fix"
     serious = rows["severity"] >= "high"
     if serious.any():
-        finding += f"; of the {serious.sum()} high and critical ones, {(serious & fixed).sum()}"
+        share = "all" if (serious & ~fixed).sum() == 0 else f"{(serious & fixed).sum()}"
+        finding += f"; {share} of the {serious.sum()} high or critical ones do"
     return theme.legend_above(
         theme.titled(figure, finding, "Vulnerabilities by severity", height=210 + 34 * len(order))
     )
 
 
 def scan_flow(changes: pd.DataFrame) -> go.Figure:
-    """Before and after an update: which severities went, came, and stayed.
+    """Before and after an update: findings that are fixed, new, or still there, by severity.
 
     Parameters
     ----------
@@ -79,12 +81,12 @@ def scan_flow(changes: pd.DataFrame) -> go.Figure:
     """
     rows = changes[changes["finding"] != "package"]
     if rows.empty:
-        return theme.nothing("Neither scan has a finding")
-    before = rows["severity_before"].astype("object").where(rows["change"] != "new", "not there")
-    after = rows["severity_after"].astype("object").where(rows["change"] != "fixed", "gone")
+        return theme.nothing("No findings in either scan")
+    before = rows["severity_before"].astype("object").where(rows["change"] != "new", "not found")
+    after = rows["severity_after"].astype("object").where(rows["change"] != "fixed", "fixed")
     flows = pd.DataFrame({"before": before, "after": after}).fillna("unknown").value_counts()
-    colours = theme.SEVERITY_COLOURS | {"not there": "#c9ced6", "gone": "#009e73"}
-    order = [*_WORST_FIRST, "not there", "gone"]
+    colours = theme.SEVERITY_COLOURS | {"not found": "#c9ced6", "fixed": "#009e73"}
+    order = [*_WORST_FIRST, "not found", "fixed"]
     left, right = (flows.groupby(level=side).sum().reindex(order).dropna().astype("int64") for side in (0, 1))
     faint = "rgba({},{},{},0.25)"
     figure = go.Figure(
@@ -105,7 +107,7 @@ def scan_flow(changes: pd.DataFrame) -> go.Figure:
                 "target": [len(left) + right.index.get_loc(after) for _, after in flows.index],
                 "value": list(flows),
                 "color": [
-                    faint.format(*hex_to_rgb(colours[after if old == "not there" else old]))
+                    faint.format(*hex_to_rgb(colours[after if old == "not found" else old]))
                     for old, after in flows.index
                 ],
                 "customdata": [f"{count}: {before} → {after}" for (before, after), count in flows.items()],
@@ -116,12 +118,12 @@ def scan_flow(changes: pd.DataFrame) -> go.Figure:
     )
     counts = rows["change"].value_counts()
     stay = counts["persisting"] + counts["changed"]
-    finding = f"{counts['fixed']} findings are gone, {counts['new']} are new, {stay} stay"
+    finding = f"{counts['fixed']} findings are fixed, {counts['new']} are new, {stay} remain"
     return theme.titled(figure, finding, "Findings before (left) and after (right), by severity", height=380)
 
 
 def scanner_agreement(agreement: pd.DataFrame) -> go.Figure:
-    """Which scanners found the same, one bar for each set of them.
+    """Findings by the set of scanners that report them.
 
     Parameters
     ----------
@@ -129,7 +131,7 @@ def scanner_agreement(agreement: pd.DataFrame) -> go.Figure:
         From `imagelab.compare_scanners`.
     """
     if agreement.empty:
-        return theme.nothing("No scanner found anything")
+        return theme.nothing("No scanner reports a finding")
     alone = agreement["missed_by"].notna()
     names = agreement["found_by"].map(lambda text: escape(text, 60)).astype("string")
     several = agreement["found_by"].str.contains(", ")
@@ -137,21 +139,22 @@ def scanner_agreement(agreement: pd.DataFrame) -> go.Figure:
     rank = agreement["found_by"].str.count(", ").astype("Float64") * -1
     counts = _count(agreement["severity"], rank, label)
     differ = agreement["severity_differs"].sum()
-    finding = f"{(~alone).sum()} of {len(agreement)} findings are every scanner's; in {differ or 'none'} the severities differ"
-    return _stacked(counts, finding, "Findings by who found them, and their highest severity")
+    same = f"in {differ} of them the severities differ" if differ else "with the same severity"
+    finding = f"All scanners report {(~alone).sum()} of the {len(agreement)} findings, {same}"
+    return _stacked(counts, finding, "Findings by the scanners that report them, and highest severity")
 
 
 def epss_cvss(scan: pd.DataFrame) -> go.Figure:
-    """How likely (EPSS) against how bad (CVSS): what to do first stands at the top right.
+    """Probability of exploitation (EPSS) against severity (CVSS); the most urgent findings are at the top right.
 
     Parameters
     ----------
     scan : pandas.DataFrame
         From `imagelab.read_scan`; rows with both are drawn.
     """
-    rows = scan[scan["epss"].notna() & scan["cvss_score"].notna()].drop_duplicates(["id", "package"])
+    rows = scan[is_counted(scan) & scan["epss"].notna() & scan["cvss_score"].notna()].drop_duplicates(["id", "package"])
     if rows.empty:
-        return theme.nothing("No vulnerability here has both EPSS and CVSS")
+        return theme.nothing("No vulnerability has both EPSS and CVSS")
     figure = go.Figure()
     for word in _WORST_FIRST:
         part = rows[rows["severity"] == word]
@@ -173,12 +176,12 @@ def epss_cvss(scan: pd.DataFrame) -> go.Figure:
             hoverinfo="text",
         )
     first = rows.assign(weight=rows["epss"] * rows["cvss_score"]).nlargest(1, "weight").iloc[0]
-    finding = f"First comes {escape(first['id'])} in {escape(first['package'], 40)}: "
+    finding = f"Fix first: {escape(first['id'])} in {escape(first['package'], 40)}, "
     finding += f"EPSS {first['epss']:.1%}, CVSS {first['cvss_score']:.1f}"
     ticks = {"tickvals": [1e-4, 1e-3, 1e-2, 1e-1, 1], "ticktext": ["0.01%", "0.1%", "1%", "10%", "100%"]}
     figure.update_yaxes(type="log", title="EPSS", **ticks)
     figure.update_xaxes(range=[0, 10.3], title="CVSS base score")
-    measure = "Chance of exploitation within 30 days (EPSS) against severity (CVSS); a star: known to be exploited"
+    measure = "Probability of exploitation within 30 days (EPSS) against severity (CVSS); a star: known to be exploited"
     return theme.legend_above(theme.titled(figure, finding, measure, height=460))
 
 
@@ -189,13 +192,13 @@ def _point(row: dict[Any, Any]) -> str:
 
 
 def _count(severity: pd.Series, rank: pd.Series, label: pd.Series) -> pd.DataFrame:
-    """Rows per label and severity, in the order of the rank."""
+    """Count rows per label and severity, ordered by rank."""
     rows = pd.DataFrame({"severity": severity.astype("object").fillna("unknown"), "rank": rank, "label": label})
     return rows.groupby(["rank", "label", "severity"]).size().rename("count").reset_index()
 
 
 def _stacked(counts: pd.DataFrame, finding: str, measure: str, most: int = 25) -> go.Figure:
-    """Bars of counts, one per label (the rest of them folded), stacked by severity."""
+    """Bars of counts, one per label (small ones are folded), stacked by severity."""
     kept = set(counts.groupby("label")["count"].sum().nlargest(most).index)
     labels = [label for label in dict.fromkeys(counts["label"]) if label in kept]
     if folded := counts["label"].nunique() - len(kept):
@@ -216,7 +219,7 @@ def _stacked(counts: pd.DataFrame, finding: str, measure: str, most: int = 25) -
 
 
 def _middles(totals: list[int]) -> list[float]:
-    """Where the nodes of one side stand, in their own order, with a gap between them (0 is the top)."""
+    """Vertical positions of the nodes of one side, in order, with gaps (0 is the top)."""
     gap = 0.06
     scale = max(1 - gap * (len(totals) - 1), 0.2) / (sum(totals) or 1)
     starts = [sum(totals[:n]) * scale + gap * n for n in range(len(totals))]

@@ -11,7 +11,7 @@ import imagelab as il
 from imagelab.cli.output import Answer
 from imagelab.cli.verb import verb
 
-Report = Annotated[Path, typer.Argument(help="A scanner's report.")]
+ReportFile = Annotated[Path, typer.Argument(help="A scanner's report.")]
 
 
 @verb(rows=30)
@@ -19,7 +19,7 @@ def scan(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE…", help="Reports: Trivy, Grype, SARIF, GitLab, SBOMs, hadolint.")
     ],
-    ignore: Annotated[list[Path] | None, typer.Option(help="OpenVEX or .trivyignore; may be repeated.")] = None,
+    ignore: Annotated[list[Path] | None, typer.Option(help="VEX document or .trivyignore; may be repeated.")] = None,
     image: Annotated[
         str | None, typer.Option(help="The image that was scanned: shows which instruction introduced each finding.")
     ] = None,
@@ -28,22 +28,23 @@ def scan(
     findings = il.read_scan(files)
     if ignore:
         findings = il.suppress(findings, *ignore)
-    suppressed = il.suppressed(findings)
     if image is not None:
         findings = il.blame(findings, image)
     findings = findings.sort_values("severity", ascending=False, kind="stable")
+    suppressed, findings = il.suppressed(findings), findings[findings["suppressed"].isna()]
     counts = findings.groupby(["finding", "severity"], observed=True).size().rename("count").reset_index()
     columns = ["severity", "id", "package", "version", "fixed_version", "title"]
     columns += ["instruction", "remedy"] if image is not None else []
     more = {"suppressed": suppressed} if len(suppressed) else {}
+    hidden = {name: frame[["severity", "id", "package", "suppressed", "suppressed_by"]] for name, frame in more.items()}
     return Answer(
         {"counts": counts, "findings": findings, **more},
-        shown={"counts": counts, "findings": findings[columns], **more},
+        shown={"counts": counts, "findings": findings[columns], **hidden},
     )
 
 
 @verb(rows=30)
-def compare_scans(before: Report, after: Report) -> Answer:
+def compare_scans(before: ReportFile, after: ReportFile) -> Answer:
     """Compare two scans: which findings are new, fixed or changed."""
     changes = il.compare_scans(il.read_scan(before), il.read_scan(after))
     counts = changes.groupby("change", observed=False).size().rename("count").reset_index()

@@ -289,7 +289,8 @@ def found(scan: str, finding: str) -> float:
 
 @measure("The share of findings for which a fixed version is known.")
 def fixable(scan: str) -> float:
-    return float(read_scan(data_path(scan))["fixed_version"].notna().mean())
+    findings = read_scan(data_path(scan))
+    return float(findings.loc[findings["suppressed"].isna(), "fixed_version"].notna().mean())
 
 
 @measure("How many blobs of the stored image hold the build's token, unpacked.")

@@ -16,6 +16,7 @@ from imagelab.core.errors import ImagelabError
 from imagelab.core.extras import require
 from imagelab.core.frames import make_frame
 from imagelab.fleet.questions import BASED, FINDINGS_BY_BASE, QUESTIONS, TABLES, WHERE_FILES, Question
+from imagelab.security.scans.findings import is_counted
 from imagelab.security.scans.reader import read_scan
 
 MEMORY = "3GB"  # for DuckDB; beyond it, DuckDB spills to the temporary folder
@@ -83,7 +84,7 @@ def _findings(folder: Path) -> pd.DataFrame:
         return make_frame([], FINDINGS_BY_BASE)
     every = pd.concat(reports, ignore_index=True)
     images = every.groupby("base")["image"].nunique().rename("images")
-    distinct = every[every["severity"].notna()].drop_duplicates(["base", "id", "package", "version"])
+    distinct = every[is_counted(every)].drop_duplicates(["base", "id", "package", "version"])
     counted = {
         "findings": True,
         "critical": distinct["severity"] == "critical",

@@ -1,4 +1,4 @@
-"""Scans against each other: what an update changed, and where scanners disagree."""
+"""Compare scans: what an update changed, and where scanners disagree."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pandas as pd
 from imagelab.core.errors import ScanFormatError
 from imagelab.core.frames import expect_frame, make_frame
 from imagelab.core.terms import SEVERITIES
+from imagelab.security.gate import expect_complete, is_sbom
 from imagelab.security.scans.fields import parse_purl
-from imagelab.security.scans.findings import FINDINGS_COLUMNS, SEVERITY, check_name
+from imagelab.security.scans.findings import COUNTED, FINDINGS_COLUMNS, SEVERITY, check_name
 
 COMPARISON_COLUMNS: dict[str, Any] = {
     "change": pd.CategoricalDtype(["new", "changed", "persisting", "fixed"]),
@@ -45,34 +46,45 @@ AGREEMENT_COLUMNS: dict[str, Any] = {
     "severity_differs": "bool",
     "why": "string",
 }
-#: Ids that name one vulnerability. Advisories (RHSA, DSA, USN, ALAS …) cover many and join nothing.
+#: Ids of a single vulnerability. Advisories (RHSA, DSA, USN, ALAS …) cover several, so they do not join findings.
 _ONE_VULNERABILITY = re.compile(r"(?:CVE|GHSA|PYSEC|GO|RUSTSEC|OSV|GMS|MAL|SNYK|BDSA|XRAY)-", re.I)
 _SCOPED = ("composer", "golang", "maven", "npm", "swift")
 
-Key = tuple[str, str, str]  # kind of finding, its one name, its package or file
+Key = tuple[str, str, str]  # kind of finding, its canonical name, its package or file
 Summaries = dict[Key, dict[str, Any]]
 
 
 def compare_scans(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """What changed between two scans, as of an image before and after an update.
+    """List what changed between two scans, such as before and after an update.
 
-    Findings are the same where their kind, their vulnerability (by id or any alias) and their package (by its purl
-    without version, else its name) are. Secrets and misconfigurations are told apart by id and file.
+    Two findings are the same if their kind, their vulnerability (by id or any alias) and their package (by its purl
+    without version, else its name) are equal. Secrets and misconfigurations are compared by id and file. Suppressed
+    findings are left out.
 
     Parameters
     ----------
     before, after : pandas.DataFrame
-        From `read_scan`, of whichever scanners.
+        From `read_scan`: two scans, or two SBOMs.
 
     Returns
     -------
     pandas.DataFrame
         ``COMPARISON_COLUMNS``, one row per finding: ``change`` is new, changed (``changed`` says what: severity,
-        version), persisting or fixed; ``count_before`` and ``count_after`` are the rows behind it (one package can
-        lie in several places). Worst first.
+        version), persisting or fixed; ``count_before`` and ``count_after`` count its rows (a package can be in several
+        places). Worst first.
+
+    Raises
+    ------
+    ScanFormatError
+        A scan that failed or was not read completely, or an SBOM and a scan.
     """
+    for frame in (before, after):
+        expect_complete(frame)
+    if is_sbom(before) != is_sbom(after):
+        raise ScanFormatError("compare_scans was given an SBOM and a scan; it compares two scans, or two SBOMs.")
+    kinds = ("package",) if is_sbom(before) else COUNTED
     names = _names([before, after])
-    sides = [_summaries(frame, names) for frame in (before, after)]
+    sides = [_summaries(frame, names, kinds) for frame in (before, after)]
     rows = []
     for key in dict.fromkeys([*sides[1], *sides[0]]):
         old, new = (side.get(key, {}) for side in sides)
@@ -92,19 +104,19 @@ def compare_scans(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare_scanners(scans: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Who found what, where severities differ, and why as far as the reports tell.
+    """List which scanner found what, where severities differ, and why if the reports show it.
 
     Parameters
     ----------
     scans : sequence of pandas.DataFrame
-        From `read_scan`, of one image by several scanners. Components of an SBOM are left out.
+        From `read_scan`, of one image by several scanners. Suppressed findings and components of an SBOM are left out.
 
     Returns
     -------
     pandas.DataFrame
         ``AGREEMENT_COLUMNS``, one row per finding over all scans, aliases joined: ``found_by`` and ``missed_by``
-        list scanners, ``severity`` is the highest, ``severities`` who said what; ``why`` explains a difference from the
-        sources of the severities, or a miss from what the other scanner says of the same vulnerability or package.
+        list scanners, ``severity`` is the highest, ``severities`` lists each scanner's; ``why`` explains a difference
+        by the sources of the severities, or a miss by what the other scanner reports of the vulnerability or package.
 
     Raises
     ------
@@ -112,21 +124,21 @@ def compare_scanners(scans: Sequence[pd.DataFrame]) -> pd.DataFrame:
         Fewer than two scans.
     """
     if len(scans) < 2:
-        raise ScanFormatError(f"compare_scanners was given {len(scans)} scans; it compares two or more of one image.")
+        raise ScanFormatError(f"compare_scanners was given {len(scans)} scans; expected two or more of one image.")
     names = _names(scans)
     labels: list[str] = []
     for n, scan in enumerate(scans):
         label = " + ".join(scan["scanner"].dropna().unique()) or f"scan {n + 1}"
         labels.append(label if label not in labels else f"{label} {n + 1}")
-    sides = dict(zip(labels, (_summaries(scan[scan["finding"] != "package"], names) for scan in scans), strict=True))
+    sides = dict(zip(labels, (_summaries(scan, names, COUNTED) for scan in scans), strict=True))
     rows = []
     for key in dict.fromkeys(key for side in sides.values() for key in side):
         found = {label: side[key] for label, side in sides.items() if key in side}
         missed = [label for label in labels if label not in found]
-        said = {label: one["severity"] or "unknown" for label, one in found.items()}
-        differs = len(set(said.values())) > 1
+        severities = {label: summary["severity"] or "unknown" for label, summary in found.items()}
+        differs = len(set(severities.values())) > 1
         why = [_why_severity(found)] if differs else []
-        highest = max(said.values(), key=SEVERITIES.index)
+        highest = max(severities.values(), key=SEVERITIES.index)
         why += [_why_missed(key, highest, label, sides[label]) for label in missed if key[0] == "vulnerability"]
         rows.append(
             next(iter(found.values()))
@@ -134,7 +146,7 @@ def compare_scanners(scans: Sequence[pd.DataFrame]) -> pd.DataFrame:
                 "found_by": ", ".join(found),
                 "missed_by": ", ".join(missed) or None,
                 "severity": highest,
-                "severities": ", ".join(f"{label}: {word}" for label, word in said.items()),
+                "severities": ", ".join(f"{label}: {word}" for label, word in severities.items()),
                 "severity_differs": differs,
                 "why": "; ".join(why) or None,
             }
@@ -144,12 +156,12 @@ def compare_scanners(scans: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def plain_rows(frame: pd.DataFrame) -> Any:
-    """The frame's rows as tuples; unknown is None."""
+    """The frame's rows as tuples, with None for unknown values."""
     return frame.astype(object).where(frame.notna(), None).itertuples(index=False)
 
 
 def package_key(purl: Any, package: Any) -> str:
-    """What a package is called whichever scanner names it: lower case, one separator, with a namespace if need be."""
+    """A package's name in one spelling for all scanners: lower case, one separator, the namespace if it matters."""
     name = "" if package is None or package is pd.NA else str(package)
     if parsed := parse_purl(purl):
         name = f"{parsed.namespace}/{parsed.name}" if parsed.namespace and parsed.type in _SCOPED else parsed.name
@@ -161,13 +173,13 @@ def _aliases(row: Any) -> list[str]:
 
 
 def _own_name(row: Any) -> str:
-    """The row's id, or where that is an advisory, the one vulnerability that it names."""
+    """The row's id; for an advisory of a single vulnerability, that vulnerability."""
     named = [alias for alias in _aliases(row) if _ONE_VULNERABILITY.match(alias)]
     return row.id if _ONE_VULNERABILITY.match(row.id) or len(named) != 1 else named[0]
 
 
 def _names(frames: Sequence[pd.DataFrame]) -> dict[str, str]:
-    """Each id and alias → the one name of its vulnerability: its first CVE where it has one."""
+    """Map each id and alias to one canonical name: the first CVE if there is one."""
     for frame in frames:
         expect_frame(frame, FINDINGS_COLUMNS, "il.read_scan")
     parents: dict[str, str] = {}
@@ -188,10 +200,11 @@ def _names(frames: Sequence[pd.DataFrame]) -> dict[str, str]:
     return {name: root(name) for name in list(parents)}
 
 
-def _summaries(frame: pd.DataFrame, names: dict[str, str]) -> Summaries:
-    """One entry per finding, its rows folded together."""
+def _summaries(frame: pd.DataFrame, names: dict[str, str], kinds: Sequence[str]) -> Summaries:
+    """One entry per finding that is not suppressed, with its rows merged."""
     entries: Summaries = {}
-    for row in plain_rows(frame[list(FINDINGS_COLUMNS)]):
+    shown = frame["suppressed"].isna() & frame["finding"].isin(kinds)
+    for row in plain_rows(frame.loc[shown, list(FINDINGS_COLUMNS)]):
         package = package_key(row.purl, row.package)
         if row.finding == "vulnerability":
             key = (row.finding, names.get(_own_name(row), _own_name(row)), package)
@@ -221,20 +234,20 @@ def _why_severity(found: dict[str, dict[str, Any]]) -> str:
         ("cvss_version", "rated by", "CVSS {}"),
         ("cvss_score", "scored", "{}"),
     ):
-        said = {label: one[column] for label, one in found.items() if one[column] is not None}
-        if len(set(said.values())) > 1:
-            return f"{start} " + ", ".join(f"{shown.format(value)} ({label})" for label, value in said.items())
-    return "the reports do not say where the severities come from"
+        values = {label: summary[column] for label, summary in found.items() if summary[column] is not None}
+        if len(set(values.values())) > 1:
+            return f"{start} " + ", ".join(f"{shown.format(value)} ({label})" for label, value in values.items())
+    return "the reports do not name the sources of their severities"
 
 
 def _why_missed(key: Key, severity: str, label: str, side: Summaries) -> str:
     elsewhere = sorted({other[2] for other in side if other[:2] == key[:2]})
     if elsewhere:
-        return f"{label} has it under another package: {', '.join(elsewhere[:3])}"
-    words = {one["severity"] for one in side.values() if one["finding"] == "vulnerability"} - {None}
+        return f"{label} reports it for another package: {', '.join(elsewhere[:3])}"
+    words = {summary["severity"] for summary in side.values() if summary["finding"] == "vulnerability"} - {None}
     lowest = min(words, key=SEVERITIES.index, default="unknown")
     if _rank(severity) < _rank(lowest):
-        return f"{label}'s report holds nothing below {lowest}"
+        return f"{label}'s report lists nothing below {lowest}"
     if any(other[2] == key[2] for other in side):
-        return f"{label} knows the package, not this vulnerability in it"
-    return f"{label} reports nothing of this package"
+        return f"{label} reports other vulnerabilities of the package"
+    return f"{label} reports nothing for this package"

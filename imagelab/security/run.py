@@ -1,4 +1,4 @@
-"""Running a scanner that is on the PATH, and reading what it says."""
+"""Run a scanner from the PATH and read its report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from imagelab.security.scans.reader import make_scan, parse_report
 
 
 class Tool(NamedTuple):
-    """How a tool is called: its command, its words for what each transport names ({}), and where to get it."""
+    """A scanner: its command, its argument for each transport ({} is the name), and where to get it."""
 
     command: tuple[str, ...]
     targets: Mapping[str, str]
@@ -57,47 +57,47 @@ TOOLS = {
 
 
 def run_scan(image: Image | str | os.PathLike[str], tool: str, *options: str, timeout: float = 1800) -> pd.DataFrame:
-    """Scan an image (or, with hadolint, a Dockerfile) and read the result.
+    """Scan an image (with hadolint, a Dockerfile) and read the report.
 
     Parameters
     ----------
     image : Image, reference or path
-        References as `load_image` takes them.
+        References are those of `load_image`.
     tool : str
         One of ``TOOLS``: trivy, syft, grype, scout, hadolint.
     *options : str
-        More of the tool's own options, as ``"--scanners", "secret,license"``.
+        Options of the tool itself, such as ``"--scanners", "secret,license"``.
     timeout : float
         Seconds.
 
     Returns
     -------
     pandas.DataFrame
-        As `read_scan` makes it.
+        As from `read_scan`.
 
     Raises
     ------
     ImagelabError
-        The tool is unknown, not on the PATH (with how to get it), or fails (with what it said).
+        The tool is unknown, not on the PATH (the message says where to get it), or fails (with its error output).
     ScanFormatError
-        What it wrote is no report.
+        Its output is not a report.
     """
     if tool not in TOOLS:
         raise ImagelabError(
-            f"there is no tool {tool!r}; known: {', '.join(TOOLS)}. Other scanners' reports: il.read_scan."
+            f"unknown tool {tool!r}; expected one of {', '.join(TOOLS)}. il.read_scan reads other scanners' reports."
         )
     called = TOOLS[tool]
     if shutil.which(called.command[0]) is None:
         raise ImagelabError(
-            f"{called.command[0]} is not on the PATH. Get it: {called.get}. Or il.read_scan a report from elsewhere."
+            f"{called.command[0]} is not on the PATH. Get it: {called.get}. Or read an existing report with il.read_scan."
         )
     reference = image.reference if isinstance(image, Image) else os.fspath(image)
     transport, rest = _target(reference, called)
     arguments = [*called.command, *options, *(word.format(rest) for word in called.targets[transport].split())]
     done = _run(arguments, f"{tool} {rest}", timeout)
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip()[-1500:]
-        raise ImagelabError(f"{' '.join(arguments)} failed with exit code {done.returncode}:\n{said}")
+        message = done.stderr.decode("utf-8", "replace").strip()[-1500:]
+        raise ImagelabError(f"{' '.join(arguments)} failed with exit code {done.returncode}:\n{message}")
     return make_scan([(f"{tool} {reference}", parse_report(done.stdout, " ".join(arguments)))])
 
 
@@ -110,15 +110,15 @@ def _target(reference: str, tool: Tool) -> tuple[str, str]:
     if transport is None:
         transport = "docker-daemon" if parsed.path is None else "oci" if os.path.isdir(rest) else "docker-archive"
     if transport not in tool.targets:
-        raise ScanFormatError(f"{tool.command[0]} cannot read {transport}:; it takes {', '.join(tool.targets)}.")
+        raise ScanFormatError(f"{tool.command[0]} cannot read {transport}:; expected one of {', '.join(tool.targets)}.")
     if rest.startswith("-"):
-        raise ScanFormatError(f"{rest!r} is no image: a name does not begin with a dash.")
+        raise ScanFormatError(f"{rest!r} is not an image: a name cannot begin with a dash.")
     return transport, rest
 
 
 def _run(arguments: Sequence[str], what: str, timeout: float) -> subprocess.CompletedProcess[bytes]:
-    """Run to the end, with the seconds shown while it lasts. Files, not pipes: a report can be large."""
-    from tqdm.auto import tqdm  # slow to load: only where it is shown
+    """Run a command and show the elapsed time. Output goes to files, because a report can be large."""
+    from tqdm.auto import tqdm  # slow to import: only when it is shown
 
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with (
@@ -134,7 +134,7 @@ def _run(arguments: Sequence[str], what: str, timeout: float) -> subprocess.Comp
                         )
                     time.sleep(0.1)
                     bar.update(0)
-            finally:  # also where a notebook's cell is interrupted
+            finally:  # also if a notebook cell is interrupted
                 process.kill()
         out.seek(0)
         err.seek(0)

@@ -14,6 +14,7 @@ from imagelab.images.tables.files import files
 from imagelab.images.tables.images import Images, load_images
 from imagelab.images.tables.layers import layers
 from imagelab.security.hardening.check import check_hardening
+from imagelab.security.scans.findings import is_counted
 from imagelab.size.advice import advise
 from imagelab.size.waste import ledger
 
@@ -106,7 +107,7 @@ def _findings(scan: pd.DataFrame | None, image: Image) -> Answer:
     hardening = f"{count} hardening {'rule' if count == 1 else 'rules'} failed"
     if scan is None:
         return None, f"{NO_SCAN}; {hardening}"
-    found = scan[scan["finding"].ne("package")]
+    found = scan[is_counted(scan)]
     counts = found["severity"].value_counts()
     severities = [f"{counts[name]} {name}" for name in SEVERITIES[::-1] if counts.get(name)]
     fixed = f"; {found['fixed_version'].notna().sum()} have a fix" if len(found) else ""

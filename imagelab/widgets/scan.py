@@ -1,4 +1,4 @@
-"""Explore what scanners found: filter, compare two scans, go from a finding to its layer."""
+"""Explore findings: filter them, compare two scans, go from a finding to its layer."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from imagelab.core.terms import SEVERITIES
 from imagelab.core.text import clean
 from imagelab.security.blame import BLAME_COLUMNS, blame
 from imagelab.security.compare import compare_scanners, compare_scans
+from imagelab.security.scans.findings import is_counted
 from imagelab.security.scans.reader import read_scan
 from imagelab.widgets.base import Chart, Panel, Rows, row
 
@@ -25,23 +26,23 @@ EVERY = "all"
 
 
 class ScanExplorer(Panel):
-    """Findings of one or two scans, filtered by severity, fix, layer, package and scanner.
+    """The findings of one or two scans, with filters for severity, fix, layer, package and scanner.
 
     Parameters
     ----------
     scans : frames of `imagelab.read_scan`, or paths of reports
-        One, or two: two of one scanner are shown as before and after, two of different scanners side by side.
+        One or two. Two scans of one scanner are shown as before and after, two scans of different scanners side by side.
     image : Image or reference, optional
-        The (last) scan's image: adds layers and instructions (`imagelab.blame`).
+        The image of the (last) scan: adds layers and instructions (`imagelab.blame`).
     base : Image or reference, optional
-        As `imagelab.blame` takes it.
+        The base image, as in `imagelab.blame`.
 
     Attributes
     ----------
     images, diff_id, busy, error
-        As in `Panel`: choosing a finding chooses its layer in linked widgets.
+        As in `Panel`: selecting a finding selects its layer in linked widgets.
     selected : pandas.DataFrame
-        The findings that the filters leave, worst first.
+        The findings that pass the filters, worst first; suppressed findings are left out.
     """
 
     def __init__(self, scans: Any, image: Any = None, base: Any = None) -> None:
@@ -49,7 +50,7 @@ class ScanExplorer(Panel):
         self.scans = [scan if isinstance(scan, pd.DataFrame) else read_scan(scan) for scan in given]
         self.base = base
         self.severity = ipywidgets.Dropdown(options=SEVERITIES[::-1], value="unknown", description="At least")
-        self.fixable = ipywidgets.Checkbox(description="Fix known only", indent=False)
+        self.fixable = ipywidgets.Checkbox(description="Only with a fix", indent=False)
         self.layer = ipywidgets.Dropdown(options=[EVERY], description="Layer")
         self.scanner = ipywidgets.Dropdown(options=[EVERY], description="Scanner")
         self.package = ipywidgets.Text(description="Package", placeholder="part of a name", continuous_update=False)
@@ -68,7 +69,7 @@ class ScanExplorer(Panel):
 
     @property
     def selected(self) -> pd.DataFrame:
-        rows = self.findings[self.findings["finding"] != "package"]
+        rows = self.findings[is_counted(self.findings)]
         rows = rows[rows["severity"].ge(self.severity.value).fillna(False)]
         if self.fixable.value:
             rows = rows[rows["fixed_version"].notna()]
@@ -92,8 +93,8 @@ class ScanExplorer(Panel):
                 yield "What changed", changes.drop(columns=["finding", "url"])
             else:
                 agreement = compare_scanners(self.scans)
-                yield "Who found it", scanner_agreement(agreement)
-                yield "Who found what", agreement.drop(columns=["finding", "aliases"])
+                yield "Scanners", scanner_agreement(agreement)
+                yield "Findings by scanner", agreement.drop(columns=["finding", "aliases"])
         yield f"{len(rows)} findings, worst first", rows[SHOWN]
 
     def refresh(self) -> None:
@@ -106,7 +107,7 @@ class ScanExplorer(Panel):
         self.draw_parts()
 
     def _follow(self) -> None:
-        """Show the layer that a linked widget chose."""
+        """Show the layer that a linked widget selected."""
         diff_ids = [layer.diff_id for layer in self.images[0].layers] if self.images else []
         wanted = str(diff_ids.index(self.diff_id)) if self.diff_id in diff_ids else EVERY
         self.layer.value = wanted if wanted in self.layer.options else EVERY
@@ -118,7 +119,7 @@ class ScanExplorer(Panel):
 
 
 def _with_layers(scan: pd.DataFrame, image: Any, base: Any) -> pd.DataFrame:
-    """The scan blamed on the image, or with those columns unknown."""
+    """The scan with blame's columns; they are unknown without an image."""
     if image is not None:
         return blame(scan, image, base=base)
     unknown = make_frame({"layer_index": [None] * len(scan)}, BLAME_COLUMNS)

@@ -9,7 +9,7 @@ import pytest
 
 from imagelab.charts import security as charts
 from imagelab.security.compare import compare_scanners, compare_scans
-from imagelab.security.scans.findings import Report
+from imagelab.security.scans.findings import ScanReport
 from imagelab.security.scans.reader import make_scan, read_scan
 
 HOSTILE = "<img src=x onerror=alert(1)> $x$ %{x}"
@@ -49,7 +49,7 @@ def test_flow_keeps_every_finding(scans):
     figure = charts.scan_flow(changes)
     assert sum(figure.data[0].link.value) == len(changes)
     counts = changes["change"].value_counts()
-    assert f"{counts['fixed']} findings are gone, {counts['new']} are new" in figure.layout.title.text
+    assert f"{counts['fixed']} findings are fixed, {counts['new']} are new" in figure.layout.title.text
 
 
 def test_agreement_counts(corpus):
@@ -60,18 +60,18 @@ def test_agreement_counts(corpus):
     assert figure.layout.yaxis.ticktext == ("trivy, scout agree", "only trivy", "only scout") or set(
         figure.layout.yaxis.ticktext
     ) == {"trivy, scout agree", "only trivy", "only scout"}
-    assert "14 of 41" in figure.layout.title.text
+    assert "14 of the 41" in figure.layout.title.text
 
 
 def test_epss_against_cvss(scans):
     figure = charts.epss_cvss(scans[2])
     points = sum(len(trace.x) for trace in figure.data)
     rows = scans[2].dropna(subset=["epss", "cvss_score"]).drop_duplicates(["id", "package"])
-    assert points == len(rows) > 5 and "First comes CVE-" in figure.layout.title.text
+    assert points == len(rows) > 5 and "Fix first: CVE-" in figure.layout.title.text
 
 
 def test_many_layers_are_folded():
-    report = Report("x", "x")
+    report = ScanReport("x", "x")
     for n in range(100):
         report.add("vulnerability", f"CVE-{n}", severity="low")
     blamed = make_scan([("x", report)]).assign(layer_index=pd.Series(range(100), dtype="Int64"), created_by="RUN x")
@@ -82,7 +82,9 @@ def test_many_layers_are_folded():
 
 
 def test_empty_scans_say_so():
-    empty = make_scan([]).assign(layer_index=pd.Series(dtype="Int64"), created_by=pd.Series(dtype="string"))
+    report = ScanReport("trivy", "Trivy JSON")
+    columns = {"layer_index": pd.Series(dtype="Int64"), "created_by": pd.Series(dtype="string")}
+    empty = make_scan([("x", report)]).assign(**columns)
     for figure in (
         charts.severity_bars(empty),
         charts.fixable_bars(empty),
@@ -94,7 +96,7 @@ def test_empty_scans_say_so():
 
 
 def test_no_text_acts():
-    report = Report(HOSTILE, "x", reference=HOSTILE)
+    report = ScanReport(HOSTILE, "x", reference=HOSTILE)
     report.add("vulnerability", "CVE-1", package=HOSTILE, version=HOSTILE, severity="high", epss=0.5, title=HOSTILE)
     report.rows[0] |= {"cvss_score": 9.0}
     scan = make_scan([("x", report)])

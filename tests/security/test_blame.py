@@ -14,7 +14,7 @@ from imagelab.images.load import load_image
 from imagelab.images.tables.layers import layers
 from imagelab.images.tables.packages import packages
 from imagelab.security.blame import BLAME_COLUMNS, _lines, blame
-from imagelab.security.scans.findings import Report
+from imagelab.security.scans.findings import ScanReport
 from imagelab.security.scans.reader import make_scan
 from tests.support.images import image_of, layer_tar, sha256
 
@@ -54,7 +54,7 @@ def built(modern, corpus, tmp_path_factory):
 
 def generated(image, fixed=lambda name: "9.9"):
     """A report of one finding for each of the image's packages, as a scanner without layers writes it."""
-    report = Report("trivy", "made of il.packages", reference=image.reference)
+    report = ScanReport("trivy", "made of il.packages", reference=image.reference)
     for row in packages(image).itertuples():
         kind, namespace = TYPES[row.manager]
         version = str(row.version).partition(":")[2] or row.version  # a purl keeps Debian's epoch apart
@@ -100,7 +100,7 @@ def test_by_package_and_by_file(built):
 def test_by_diff_id_and_by_digest(built):
     image, base = built
     rows = layers(image)
-    report = Report("trivy", "x")
+    report = ScanReport("trivy", "x")
     for row in rows.itertuples():
         report.add("vulnerability", f"CVE-{row.Index}", diff_id=row.diff_id, severity="low")
         report.add("vulnerability", f"GHSA-{row.Index}", layer_digest=row.digest, severity="low")
@@ -120,7 +120,7 @@ def test_the_dockerfile_alone_tells_base_from_own(built):
 @pytest.mark.engine
 def test_what_cannot_be_known_stays_unknown(built):
     image, _ = built
-    report = Report("x", "x")
+    report = ScanReport("x", "x")
     report.add("vulnerability", "CVE-1", package="no-such-package", version="1", severity="high", fixed_version="2")
     found = blame(make_scan([("x", report)]), image).iloc[0]
     assert pd.isna(found["layer_index"]) and pd.isna(found["matched_by"]) and pd.isna(found["remedy"])
@@ -129,7 +129,7 @@ def test_what_cannot_be_known_stays_unknown(built):
 
 
 def test_an_image_without_files_leaves_unknown_what_they_would_tell():
-    report = Report("x", "x")
+    report = ScanReport("x", "x")
     report.add("vulnerability", "CVE-1", package="libc6", version="1", severity="high")
     found = blame(make_scan([("x", report)]), Image("registry.example/x:1", "docker", (Layer(None),)))
     assert found["layer_index"].isna().all() and "file" in found.attrs["not_listed"]
@@ -143,7 +143,7 @@ def test_the_layer_that_wrote_a_record_last_is_not_the_layer_of_all_its_packages
     made = image_of(tars)
     image = replace(made, layers=tuple(Layer(sha256(tar)) for tar in tars))
     base = replace(image, layers=image.layers[:1], history=image.history[:1])
-    report = Report("grype", "x")
+    report = ScanReport("grype", "x")
     for name, kind, path, layer in (
         ("musl", "apk", record, 1),
         ("curl", "apk", record, 1),
@@ -166,7 +166,7 @@ def test_lines_of_stages_that_share_a_name():
 
 
 def test_what_is_no_scan_and_what_is_no_image():
-    scan, image = make_scan([("x", Report("trivy", "x"))]), load_image("example:base-busybox")
+    scan, image = make_scan([("x", ScanReport("trivy", "x"))]), load_image("example:base-busybox")
     for wrong in ("scan.json", layers(image)):
         with pytest.raises(ImagelabError, match=r"il\.read_scan gives"):
             blame(wrong, image)

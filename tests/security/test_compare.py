@@ -14,12 +14,12 @@ from imagelab.security.compare import (
     compare_scans,
     package_key,
 )
-from imagelab.security.scans.findings import Report
+from imagelab.security.scans.findings import ScanReport
 from imagelab.security.scans.reader import make_scan, read_scan
 
 
 def scan(scanner, *rows):
-    report = Report(scanner, "made here")
+    report = ScanReport(scanner, "made here")
     for row in rows:
         facts = {"finding": "vulnerability", "severity": "medium", "version": "1", "type": "deb"} | row
         report.add(facts.pop("finding"), facts.pop("id"), **facts)
@@ -113,10 +113,10 @@ def test_why_scanners_differ():
     )
     why = compare_scanners([trivy, other]).set_index("id")["why"]
     assert why["CVE-1"] == "severity from nvd (trivy), debian (scout)"
-    assert why["CVE-2"] == "scout's report holds nothing below high"
-    assert "under another package: curl-source" in why["CVE-3"].iloc[0]
-    assert why["CVE-4"] == "scout knows the package, not this vulnerability in it"
-    assert why["CVE-5"] == "trivy knows the package, not this vulnerability in it"
+    assert why["CVE-2"] == "scout's report lists nothing below high"
+    assert "for another package: curl-source" in why["CVE-3"].iloc[0]
+    assert why["CVE-4"] == "scout reports other vulnerabilities of the package"
+    assert why["CVE-5"] == "trivy reports other vulnerabilities of the package"
 
 
 def test_two_real_scans_of_one_image(corpus):
@@ -199,3 +199,17 @@ def test_a_check_that_trivy_calls_otherwise_today_persists():
         for name in ("DS002", "DS-0002")
     )
     assert list(compare_scans(before, after)["change"]) == ["persisting"]
+
+
+def test_only_like_with_like_is_compared(corpus):
+    scan = read_scan(corpus / "scans/trivy/alpine-310.json")
+    sbom = read_scan(corpus / "scans/trivy/fluentd-multiple-lockfiles.cdx.json")
+    for pair in ((sbom, scan), (scan, sbom)):
+        with pytest.raises(ScanFormatError, match="an SBOM and a scan"):
+            compare_scans(*pair)
+    assert set(compare_scans(sbom, sbom)["change"]) == {"persisting"}
+
+
+def test_suppressed_findings_are_not_compared():
+    before = scan("trivy", {"id": "CVE-1", "package": "zlib", "severity": "high", "suppressed": "accepted"})
+    assert compare_scans(before, scan("trivy", {"id": "CVE-2", "package": "zlib"}))["change"].tolist() == ["new"]

@@ -1,21 +1,22 @@
-"""OpenVEX and Trivy's ignore files, applied; what they hide stays countable."""
+"""Decisions (VEX documents, ignore files) mark findings, and keep them in the frame."""
 
 from __future__ import annotations
 
 import json
 from datetime import date
 
+import pandas as pd
 import pytest
 
 from imagelab.core.errors import ScanFormatError
-from imagelab.security.scans.findings import Report
+from imagelab.security.scans.findings import ScanReport
 from imagelab.security.scans.reader import make_scan, read_scan
-from imagelab.security.suppress import SUPPRESSED_COLUMNS, suppress, suppressed
+from imagelab.security.suppress import suppress, suppressed
 
 
 @pytest.fixture
 def scan():
-    report = Report(
+    report = ScanReport(
         "trivy",
         "made here",
         reference="registry.example/team/app:1.0",
@@ -35,17 +36,22 @@ def scan():
 def left(scan, tmp_path, name, content, **options):
     path = tmp_path / name
     path.write_text(content if isinstance(content, str) else json.dumps(content))
-    kept = suppress(scan, path, **options)
-    assert len(kept) + len(kept.attrs["suppressed"]) == len(scan) and list(kept.columns) == list(scan.columns)
-    return kept
+    result = suppress(scan, path, **options)
+    assert len(result) == len(scan) and list(result.columns) == list(scan.columns)
+    return result
+
+
+def kept(scan):
+    return scan[scan["suppressed"].isna()]
 
 
 def test_trivyignore(scan, tmp_path):
     content = "# comment\n\nCVE-1\nCVE-2 exp:2024-01-01\nCVE-3 exp:2030-01-01\nDS002 exp:2030-13-01\ngithub-pat\n"
-    kept = left(scan, tmp_path, ".trivyignore", content, on=date(2025, 1, 1))
-    assert list(kept["id"]) == ["CVE-2", "DS002"]
-    hidden = suppressed(kept)
-    assert list(hidden.columns) == list(SUPPRESSED_COLUMNS) and list(hidden["id"]) == ["CVE-1", "CVE-3", "github-pat"]
+    result = left(scan, tmp_path, ".trivyignore", content, on=date(2025, 1, 1))
+    assert list(kept(result)["id"]) == ["CVE-2", "DS002"]
+    assert list(suppressed(result)["id"]) == ["CVE-1", "CVE-3", "github-pat"]
+    assert set(suppressed(result)["status"]) == {"ignored"}
+    assert set(suppressed(result)["suppressed_by"]) == {str(tmp_path / ".trivyignore")}
     assert len(suppress(scan)) == len(scan) and len(suppressed(scan)) == 0
 
 
@@ -69,9 +75,9 @@ secrets:
     paths: ["other/*"]
 nonsense: [1, null]
 """
-    kept = left(scan, tmp_path, "ignore.yaml", content)
-    assert list(kept["id"]) == ["CVE-2", "CVE-3", "github-pat"]
-    assert suppressed(kept)["reason"].iloc[0] == "ignored: not reachable"
+    result = left(scan, tmp_path, "ignore.yaml", content)
+    assert list(kept(result)["id"]) == ["CVE-2", "CVE-3", "github-pat"]
+    assert suppressed(result)["suppressed"].iloc[0] == "ignored: not reachable"
 
 
 def vex(*statements):
@@ -100,21 +106,99 @@ def test_openvex(scan, tmp_path):
         },
         {"vulnerability": {"name": "CVE-3"}, "products": [{"@id": "pkg:oci/another"}], "status": "fixed"},
     )
-    kept = left(scan, tmp_path, "vex.json", document)
-    assert list(kept["id"]) == ["CVE-2", "CVE-3", "DS002", "github-pat"]
-    assert kept["status"].iloc[0] == "under_investigation"
-    assert suppressed(kept)["reason"].item() == "not_affected: vulnerable_code_not_in_execute_path"
+    result = left(scan, tmp_path, "vex.json", document)
+    assert list(kept(result)["id"]) == ["CVE-2", "CVE-3", "DS002", "github-pat"]
+    assert kept(result)["status"].iloc[0] == "under_investigation"
+    assert suppressed(result)["suppressed"].item() == "not_affected: vulnerable_code_not_in_execute_path"
+
+
+def test_suppressed_findings_survive_concat(scan, tmp_path):
+    result = left(scan, tmp_path, ".trivyignore", "CVE-1\n")
+    both = pd.concat([result, scan], ignore_index=True)
+    assert len(suppressed(both)) == 1 and len(both) == 2 * len(scan)
+
+
+@pytest.mark.parametrize(
+    ("product", "hidden"),
+    [
+        ("pkg:oci/app?repository_url=registry.example%2Fteam%2Fapp", 1),
+        ("pkg:oci/app?repository_url=other.example%2Fteam%2Fapp", 0),
+        ("pkg:oci/app?repository_url=registry.example%2Fteam%2Fapp&tag=1.0", 1),
+        ("pkg:oci/app?tag=2.0", 0),
+        ("pkg:oci/app?arch=arm64", 0),
+        ("pkg:deb/debian/openssl?arch=amd64", 1),
+        ("pkg:deb/debian/openssl?arch=amd64&distro=bookworm", 0),
+    ],
+)
+def test_all_qualifiers_of_a_product_must_match(scan, tmp_path, product, hidden):
+    document = vex({"vulnerability": "CVE-1", "products": [product], "status": "not_affected"})
+    assert len(suppressed(left(scan, tmp_path, "vex.json", document))) == hidden
+
+
+def test_the_decision_of_another_repository(field_security):
+    scan = read_scan(field_security / "openvex-other-repository.trivy.json")
+    assert suppressed(suppress(scan, field_security / "openvex-other-repository.json")).empty and len(scan)
+
+
+def test_cyclonedx_vex(scan, tmp_path):
+    document = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "components": [{"bom-ref": "1", "purl": "pkg:deb/debian/openssl@1"}, {"bom-ref": "2", "name": "unknown"}],
+        "vulnerabilities": [
+            {"id": "CVE-1", "analysis": {"state": "false_positive", "detail": "unused"}, "affects": [{"ref": "1"}]},
+            {"id": "CVE-2", "analysis": {"state": "resolved"}, "affects": [{"ref": "2"}]},
+            {"id": "CVE-3", "analysis": {"state": "exploitable"}, "affects": [{"ref": "urn:cdx:x/1#pkg:pypi/flask@1"}]},
+        ],
+    }
+    result = left(scan, tmp_path, "vex.cdx.json", document)
+    assert list(suppressed(result)["suppressed"]) == ["not_affected: unused"]
+    assert result.set_index("id").loc["CVE-3", "status"] == "affected"
+
+
+def test_csaf_vex(scan, tmp_path):
+    helper = {"product_identification_helper": {"purl": "pkg:deb/debian/openssl"}}
+    image = {"product_identification_helper": {"purl": IMAGE}}
+    document = {
+        "document": {"category": "csaf_vex", "csaf_version": "2.0"},
+        "product_tree": {
+            "branches": [{"branches": [{"product": {"product_id": "P", "name": "openssl"} | helper}]}],
+            "full_product_names": [{"product_id": "I", "name": "app"} | image, {"product_id": "N", "name": "curl"}],
+            "relationships": [
+                {
+                    "product_reference": "P",
+                    "relates_to_product_reference": "I",
+                    "full_product_name": {"product_id": "P:I", "name": "openssl in app"},
+                },
+                {
+                    "product_reference": "N",
+                    "relates_to_product_reference": "I",
+                    "full_product_name": {"product_id": "N:I", "name": "curl in app"},
+                },
+            ],
+        },
+        "vulnerabilities": [
+            {
+                "cve": "CVE-1",
+                "product_status": {"known_not_affected": ["P:I"]},
+                "flags": [{"label": "component_not_present", "product_ids": ["P:I"]}],
+            },
+            {"cve": "CVE-2", "product_status": {"fixed": ["N:I", "N", "missing"]}},
+        ],
+    }
+    result = left(scan, tmp_path, "vex.csaf.json", document)
+    assert list(suppressed(result)["suppressed"]) == ["not_affected: component_not_present"]
 
 
 @pytest.mark.parametrize(
     "product", [{"@id": IMAGE, "subcomponents": [{"@id": "openssl"}]}, {"@id": None}, {"identifiers": {}}, 1]
 )
-def test_a_product_or_part_that_is_named_in_an_unknown_way_hides_nothing(scan, tmp_path, product):
+def test_an_unknown_form_of_product_suppresses_nothing(scan, tmp_path, product):
     document = vex({"vulnerability": {"name": "CVE-1"}, "products": [product], "status": "not_affected"})
-    assert len(left(scan, tmp_path, "vex.json", document)) == len(scan)
+    assert suppressed(left(scan, tmp_path, "vex.json", document)).empty
 
 
-def test_a_later_statement_speaks_over_an_earlier_one(scan, tmp_path):
+def test_a_later_statement_overrides_an_earlier_one(scan, tmp_path):
     product = [{"@id": IMAGE}]
     document = vex(
         {
@@ -130,13 +214,13 @@ def test_a_later_statement_speaks_over_an_earlier_one(scan, tmp_path):
             "timestamp": "2024-02-01T00:00:00Z",
         },
     )
-    kept = left(scan, tmp_path, "vex.json", document)
-    assert len(kept) == 5 and kept["status"].iloc[0] == "affected"
+    result = left(scan, tmp_path, "vex.json", document)
+    assert suppressed(result).empty and result["status"].iloc[0] == "affected"
 
 
 def test_openvex_0_0_1_and_other_digests(scan, tmp_path):
     old = vex({"vulnerability": "CVE-1", "products": ["registry.example/team/app:1.0"], "status": "fixed"})
-    assert "CVE-1" not in set(left(scan, tmp_path, "vex.json", old)["id"])
+    assert "CVE-1" in set(suppressed(left(scan, tmp_path, "vex.json", old))["id"])
     other = vex(
         {
             "vulnerability": {"name": "CVE-1"},
@@ -144,11 +228,11 @@ def test_openvex_0_0_1_and_other_digests(scan, tmp_path):
             "status": "fixed",
         }
     )
-    assert "CVE-1" in set(left(scan, tmp_path, "vex.json", other)["id"])
+    assert suppressed(left(scan, tmp_path, "vex.json", other)).empty
 
 
-def test_as_trivy_itself_did(corpus, tmp_path):
-    """The corpus' report was written with this statement in force: the finding that it hid is hidden here too."""
+def test_same_result_as_trivy(corpus, tmp_path):
+    """Trivy wrote this report of the corpus under this statement: the same finding is suppressed here."""
     shown = read_scan(corpus / "scans/trivy/npm-with-suppressed.json")
     statement = {
         "vulnerability": {"name": "CVE-2017-20165"},
@@ -157,8 +241,8 @@ def test_as_trivy_itself_did(corpus, tmp_path):
     }
     path = tmp_path / "vex.json"
     path.write_text(json.dumps(vex(statement)))
-    kept = suppress(shown, path)
-    assert len(kept) == 0 and len(suppressed(kept)) == 2
+    result = suppress(shown, path)
+    assert kept(result).empty and len(suppressed(result)) == 2
 
 
 @pytest.mark.parametrize(
@@ -171,7 +255,7 @@ def test_as_trivy_itself_did(corpus, tmp_path):
         ("a.json", '{"@context": "x", "statements": []}'),
     ],
 )
-def test_what_is_neither_is_refused(scan, tmp_path, name, content):
+def test_other_files_are_refused(scan, tmp_path, name, content):
     (tmp_path / name).write_text(content)
     with pytest.raises(ScanFormatError, match="OpenVEX"):
         suppress(scan, tmp_path / name)
@@ -182,7 +266,7 @@ def test_a_missing_file_is_refused(scan, tmp_path):
         suppress(scan, tmp_path / "none")
 
 
-def test_an_entry_holds_until_its_day_not_on_it(scan, tmp_path):
+def test_an_entry_expires_on_its_date(scan, tmp_path):
     content = "vulnerabilities: [{id: CVE-1, expired_at: 2030-01-01}, {id: CVE-2, expired_at: '2030-01-01T12:00:00Z'}]"
     for day, hidden in ((date(2029, 12, 31), 2), (date(2030, 1, 1), 0)):
         assert len(suppressed(left(scan, tmp_path, "ignore.yaml", content, on=day))) == hidden
@@ -191,8 +275,8 @@ def test_an_entry_holds_until_its_day_not_on_it(scan, tmp_path):
 
 @pytest.mark.parametrize("name", ["DS002", "DS-0002", "AVD-DS-0002"])
 @pytest.mark.parametrize("known", ["DS002", "DS-0002"])
-def test_a_check_goes_by_each_of_its_names(tmp_path, name, known):
-    report = Report("trivy", "made here")
+def test_a_check_is_found_by_each_of_its_ids(tmp_path, name, known):
+    report = ScanReport("trivy", "made here")
     report.add("misconfiguration", known, severity="high")
     report.add("vulnerability", known, severity="high")
     scan = make_scan([("scan", report)])
@@ -216,7 +300,7 @@ def test_a_check_goes_by_each_of_its_names(tmp_path, name, known):
     ],
 )
 def test_path_patterns(tmp_path, pattern, hidden):
-    report = Report("trivy", "made here")
+    report = ScanReport("trivy", "made here")
     report.add("vulnerability", "CVE-1", severity="high", target="Pipfile.lock")
     report.add("vulnerability", "CVE-2", severity="high", path="sub/a.txt", target="Python")
     scan = make_scan([("scan", report)])
@@ -237,8 +321,8 @@ def test_path_patterns(tmp_path, pattern, hidden):
         "[{id: CVE-1, expired_at: 2030}]",
     ],
 )
-def test_what_would_ignore_more_or_less_than_it_says_is_refused(scan, tmp_path, entries):
-    with pytest.raises(ScanFormatError, match="Expected an OpenVEX document"):
+def test_an_entry_that_could_cover_more_is_refused(scan, tmp_path, entries):
+    with pytest.raises(ScanFormatError, match="Expected an OpenVEX"):
         left(scan, tmp_path, "ignore.yaml", f"vulnerabilities: {entries}")
 
 
@@ -252,4 +336,4 @@ def test_statements_are_ordered_by_instants_and_attested_documents_are_read(scan
     about = {"vulnerability": "CVE-1", "products": ["pkg:deb/debian/openssl"]}
     document = vex(about | {"status": "fixed", "timestamp": late}, about | {"status": "affected", "timestamp": early})
     statement = {"_type": "https://in-toto.io/Statement/v1", "predicate": document}
-    assert list(suppressed(left(scan, tmp_path, "vex.json", statement))["reason"]) == ["fixed"]
+    assert list(suppressed(left(scan, tmp_path, "vex.json", statement))["suppressed"]) == ["fixed"]

@@ -1,4 +1,4 @@
-"""CycloneDX JSON, 1.2 to 1.7: components as packages, and vulnerabilities (since 1.4) with what they affect.
+"""Read CycloneDX JSON, 1.2 to 1.7: components as packages, and vulnerabilities (since 1.4) with what they affect.
 
 Fields as in CycloneDX's JSON schemas; layers and paths from the properties that Trivy and Syft add.
 """
@@ -11,28 +11,28 @@ from urllib.parse import unquote
 from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, text, texts
 from imagelab.core.terms import SEVERITIES
 from imagelab.security.scans.fields import best_link, parse_purl
-from imagelab.security.scans.findings import Report, cvss, newest_cvss, score_severity, severity
+from imagelab.security.scans.findings import ScanReport, cvss, newest_cvss, score_severity, severity
 
-#: Component types (schema: type) that are software; files, data and models are no packages.
+#: Component types (schema: type) that are software; files, data and models are not packages.
 PACKAGE_TYPES = (
     "application", "container", "device", "device-driver", "firmware", "framework", "library", "operating-system", "platform"
 )  # fmt: skip
 #: Rating methods (schema: scoreMethod) that are CVSS, each with its version.
 _CVSS_METHODS = {"CVSSv2": "2.0", "CVSSv3": "3.0", "CVSSv31": "3.1", "CVSSv4": "4.0"}
-#: Analysis states that say: not a problem here (schema: impactAnalysisState).
+#: Analysis states of a vulnerability that does not apply (schema: impactAnalysisState).
 _HARMLESS = ("not_affected", "false_positive", "resolved", "resolved_with_pedigree")
 
 
-def read_cyclonedx(document: Object) -> Report:
-    """One row per component (finding ``package``) and one per vulnerability and component that it affects."""
+def read_cyclonedx(document: Object) -> ScanReport:
+    """Read one row per component (finding ``package``), and one per vulnerability and affected component."""
     metadata, root = mapping(document, "metadata"), mapping(document, "metadata", "component")
     tool, properties = _tool(metadata.get("tools")), _properties(root)
-    report = Report(
+    report = ScanReport(
         (text(tool.get("name")) or "cyclonedx").lower(),
         " ".join(texts(["CycloneDX", document.get("specVersion"), "JSON"])),
         text(root.get("name")),
     )
-    # an application's version is no digest
+    # an application's version is not a digest
     digests = texts([properties.get("aquasecurity:trivy:RepoDigest"), root.get("version")])
     report.attrs = {
         "scanner_version": text(tool.get("version")),
@@ -44,23 +44,24 @@ def read_cyclonedx(document: Object) -> Report:
     components = {text(root.get("bom-ref")): _package(root)}
     pending = [document.get("components"), root.get("components")]
     while pending:
-        for component in report.objects(pending.pop(0), "package"):
+        for component in report.objects(pending.pop(0), "components"):
             pending.append(component.get("components"))
             package = components[text(component.get("bom-ref"))] = _package(component)
-            if (kind := text(component.get("type"))) in (None, *PACKAGE_TYPES):
-                report.add("package", package["purl"] or package["package"], title=_licenses(component), **package)
-            else:
-                report.skip(f"a component of type {kind}, not a package", finding="package", id=component.get("name"))
-    components[None] = {}  # what has no name is referred to by nothing
-    for item in report.objects(document.get("vulnerabilities"), "vulnerability"):
+            kind = text(component.get("type"))
+            reason = None if kind in (None, *PACKAGE_TYPES) else f"a component of type {kind}, not a package"
+            name, title = package["purl"] or package["package"], _licenses(component)
+            report.add("package", name, title=title, suppressed=reason, **package)
+    components[None] = {}  # nothing refers to a component without bom-ref
+    for item in report.objects(document.get("vulnerabilities"), "vulnerabilities"):
         affected = [text(one.get("ref")) for one in mappings(item.get("affects"))]
-        for ref in affected or [text(item.get("bom-ref"))]:  # Xray gives it the package's own
-            local = unquote((ref or "").rpartition("#")[2])  # at the end of a BOM-Link (urn:cdx:serial/version#ref)
+        for ref in affected or [text(item.get("bom-ref"))]:  # Xray uses the package's bom-ref
+            local = unquote((ref or "").rpartition("#")[2])  # the end of a BOM-Link (urn:cdx:serial/version#ref)
             package = components.get(ref) or components.get(local) or {}
-            purl = parse_purl(ref) or parse_purl(local)  # a reference to what is not in the file is often one
+            purl = parse_purl(ref) or parse_purl(local)  # a reference to a component outside the file is often a purl
             if purl and not package:
                 package = _package({**purl.to_dict(), "purl": str(purl)})
             _vulnerability(report, item, package)
+    report.kind = "scan" if any(row["finding"] == "vulnerability" for row in report.rows) else "sbom"
     return report
 
 
@@ -71,8 +72,8 @@ def _tool(tools: Any) -> Object:
 
 
 def _licenses(component: Object) -> str:
-    licenses = [(mapping(one, "license"), one.get("expression")) for one in mappings(component.get("licenses"))]
-    return ", ".join(texts([license.get("id") or license.get("name") or said for license, said in licenses]))
+    choices = [(mapping(choice, "license"), choice.get("expression")) for choice in mappings(component.get("licenses"))]
+    return ", ".join(texts([license.get("id") or license.get("name") or expression for license, expression in choices]))
 
 
 def _properties(component: Object) -> dict[str, str | None]:
@@ -96,20 +97,15 @@ def _package(component: Object) -> Object:
     }
 
 
-def _vulnerability(report: Report, item: Object, package: Object) -> None:
+def _vulnerability(report: ScanReport, item: Object, package: Object) -> None:
     analysis, source = mapping(item, "analysis"), mapping(item, "source")
     state = text(analysis.get("state"))
-    if state in _HARMLESS:
-        why = "analysis in the report: " + ", ".join(
-            texts([state, analysis.get("justification"), analysis.get("detail")])
-        )
-        report.skip(why, finding="vulnerability", id=item.get("id"), package=package.get("package"))
-        return
+    analysed = ", ".join(texts([state, analysis.get("justification"), analysis.get("detail")]))
     ratings = mappings(item.get("ratings"))
     rating = _rating(ratings, source.get("name"))
     measured = newest_cvss([_measured(one) for one in ratings if _version(one)])
     epss = [one for one in ratings if mapping(one, "source").get("name") in ("FIRST", "EPSS") and not _version(one)]
-    # Trivy's source is a whole database
+    # Trivy's source is the URL of a whole database
     links = [source.get("url"), *(one.get("url") for one in mappings(item.get("advisories")))]
     report.add(
         "vulnerability",
@@ -123,13 +119,14 @@ def _vulnerability(report: Report, item: Object, package: Object) -> None:
         title=item.get("description") or item.get("detail"),
         url=best_link(item.get("id"), links),
         published=item.get("published"),
+        suppressed=f"analysis in the report: {analysed}" if state in _HARMLESS else None,
         **package,
         **measured,
     )
 
 
 def _rating(ratings: list[Object], source: Any) -> Object:
-    """The rating whose severity counts: of the vulnerability's own source, else NVD's, else the highest."""
+    """The rating of the vulnerability's own source, else NVD's, else the highest."""
 
     def rank(one: Object) -> tuple[bool, bool, int]:
         name = mapping(one, "source").get("name")
@@ -139,13 +136,13 @@ def _rating(ratings: list[Object], source: Any) -> Object:
 
 
 def _version(rating: Object) -> str | None:
-    """The CVSS version of a rating; None where it is no CVSS."""
+    """The CVSS version of a rating; None if its method is not CVSS."""
     vector = text(rating.get("vector")) or ""
     return vector[5:8] if vector.startswith("CVSS:") else _CVSS_METHODS.get(text(rating.get("method")) or "")
 
 
 def _measured(rating: Object) -> Object:
-    """A rating's CVSS; many tools write the vector without its beginning, which the method tells."""
+    """A rating's CVSS; many tools omit the vector's prefix, which the method names."""
     version, vector = _version(rating), text(rating.get("vector"))
     if vector and version != "2.0" and not vector.startswith("CVSS:"):
         vector = f"CVSS:{version}/{vector}"
@@ -154,7 +151,7 @@ def _measured(rating: Object) -> Object:
 
 
 def _fixed(recommendation: Any, package: Object) -> str | None:
-    """The version to upgrade to. Trivy recommends for all affected packages in one line."""
+    """The version to upgrade to. Trivy writes the advice for all affected packages in one line."""
     advice = (text(recommendation) or "").split("; Upgrade ")
     if len(advice) > 1:
         name = package.get("package") or ""

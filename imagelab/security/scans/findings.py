@@ -1,8 +1,9 @@
-"""What every reader of a report fills: rows of findings, and what was set aside and why."""
+"""The findings table, and the ScanReport that every reader fills."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -43,8 +44,12 @@ FINDINGS_COLUMNS: dict[str, Any] = {
     "published": "datetime64[us, UTC]",
     "diff_id": "string",
     "layer_digest": "string",
+    "suppressed": "string",
+    "suppressed_by": "string",
 }
-#: One vulnerability's name in any of the well-known lists; ``_`` joins it to a package in JFrog's rules.
+#: The kinds of finding that a scan can count; ``package`` is an SBOM's component, ``error`` a part that was not read.
+COUNTED = ("vulnerability", "misconfiguration", "secret", "license")
+#: An identifier from a well-known vulnerability list; JFrog's rule ids append the package with ``_``.
 VULNERABILITY_ID = (
     r"(?<![^\W_])(CVE-\d{4}-\d{4,}|GHSA(?:-[^\W_]{4}){3}|(?:PYSEC|GO|RUSTSEC|OSV|MAL|GMS|BDSA)-\d{4}-\d+"
     r"|(?:ALPINE|DEBIAN|UBUNTU)-(?:CVE-\d{4}-)?\d+|XRAY-\d+|SNYK-(?!CC-)[\w-]{1,100}?-\d{4,})(?![^\W_])"
@@ -65,24 +70,28 @@ _STATUS_WORDS = {
 
 
 def severity(value: Any) -> str:
-    """A scanner's word in the six words of ``SEVERITIES``."""
+    """Map a scanner's severity to one of ``SEVERITIES``."""
     return _SEVERITY_WORDS.get((text(value) or "").lower(), "unknown")
 
 
 def score_severity(score: float | None) -> str:
-    """CVSS's own scale of a base score (CVSS v3.1 specification, table 14); 0 is negligible."""
+    """Rate a base score on CVSS's own scale (CVSS v3.1 specification, table 14); 0 is negligible.
+
+    >>> score_severity(7.0), score_severity(6.9)
+    ('high', 'medium')
+    """
     if score is None:
         return "unknown"
     scale = {"critical": 9, "high": 7, "medium": 4, "low": 0.1}
-    return first(word for word, least in scale.items() if score >= least) or "negligible"
+    return first(word for word, lowest in scale.items() if score >= lowest) or "negligible"
 
 
 def cvss(vector: Any, score: Any = None) -> dict[str, Any]:
-    """The three ``cvss_`` columns of a vector, checked and where needed scored by the cvss library."""
+    """Return the three ``cvss_`` columns; the cvss library checks the vector, and scores it if no score is given."""
     line, base = text(vector), number(score)
     if line and len(line) < 300:
         kind = CVSS4 if line.startswith("CVSS:4") else CVSS3 if line.startswith("CVSS:3") else CVSS2
-        with contextlib.suppress(CVSSError, ArithmeticError, ValueError, KeyError):  # no vector of that version
+        with contextlib.suppress(CVSSError, ArithmeticError, ValueError, KeyError):  # not a vector of that version
             measured = float(kind(line.strip("()")).base_score)
             version = "2.0" if kind is CVSS2 else line[5:8]
             return {"cvss_version": version, "cvss_score": measured if base is None else base, "cvss_vector": line}
@@ -90,71 +99,86 @@ def cvss(vector: Any, score: Any = None) -> dict[str, Any]:
 
 
 def newest_cvss(candidates: list[dict[str, Any]]) -> dict[str, Any]:
-    """The one of the newest CVSS version that has a vector, else any that has a score."""
-    known = [one for one in candidates if one["cvss_score"] is not None]
-    return max(known, key=lambda one: one["cvss_version"] or "", default=cvss(None))
+    """Pick the scored candidate of the newest CVSS version."""
+    scored = [candidate for candidate in candidates if candidate["cvss_score"] is not None]
+    return max(scored, key=lambda candidate: candidate["cvss_version"] or "", default=cvss(None))
 
 
 def check_name(name: str) -> str:
-    """One of the three names of Trivy's checks: ``DS002``, ``AVD-DS-0002``, ``DS-0002`` (of today's) are one."""
+    """Normalise the id of a Trivy check: ``DS002``, ``AVD-DS-0002`` and ``DS-0002`` are the same check."""
     found = re.fullmatch(r"(?:AVD-)?([A-Z]+)-?0*(\d+)", name)
     return f"{found[1]}{found[2]}" if found else name
 
 
 def masked(value: Any) -> str | None:
-    """A field's text without the secrets in it."""
+    """Return a field's text with secrets masked."""
     line = text(value)
     return line and mask(line).text
 
 
 @dataclass
-class Report:
-    """What a reader collects from one file; ``read_scan`` makes the frame of it."""
+class ScanReport:
+    """What a reader collects from one file; `make_scan` builds the frame.
+
+    ``kind`` is ``scan`` (it can say that there is no finding), ``sbom`` (a list of packages), or ``unknown`` (an empty
+    document that does not name its tool).
+    """
 
     scanner: str
     format: str
     reference: str | None = None
+    kind: str = "scan"
     rows: list[dict[str, Any]] = field(default_factory=list)
-    suppressed: list[dict[str, Any]] = field(default_factory=list)
     attrs: dict[str, Any] = field(default_factory=dict)
 
     def add(self, finding: str, id: Any, **row: Any) -> None:
-        """One finding. Without an id there is nothing to call it by: it is set aside."""
-        name = text(id)
-        if name is None:
-            self.skip("has no id", finding=finding, package=text(row.get("package")))
-            return
+        """Add one finding. Without an id, its title (what the tool says) or a digest of the row names it."""
         aliases = row.pop("aliases", ())
-        fixed, said = text(row.get("fixed_version")), (text(row.get("status")) or "").lower()
-        status = _STATUS_WORDS.get(said, said) or ("fixed" if fixed else None)
+        fixed, written = text(row.get("fixed_version")), (text(row.get("status")) or "").lower()
+        status = _STATUS_WORDS.get(written, written) or ("fixed" if fixed else None)
         row = {"reference": self.reference} | row
-        for column in ("reference", "title", "url", "path", "target"):
+        for column in ("reference", "title", "url", "path", "target", "suppressed"):
             row[column] = masked(row.get(column))
+        name = text(id) or (row["title"] or "")[:100] or f"{finding}-{_digest(row)}"
         row |= {"scanner": self.scanner, "finding": finding, "id": name, "fixed_version": fixed, "status": status}
         row["aliases"] = ", ".join(dict.fromkeys(alias for alias in aliases if alias and alias != name)) or None
         self.rows.append(row)
 
-    def skip(self, reason: str, **what: Any) -> None:
-        """One finding of the file that makes no row."""
-        self.suppressed.append({key: masked(value) for key, value in (what | {"reason": reason}).items()})
+    def suppress(self, reason: str, finding: str, id: Any, **row: Any) -> None:
+        """Add one finding that the report itself does not count, with the reason."""
+        self.add(finding, id, suppressed=reason, **row)
 
-    def objects(self, values: Any, finding: str) -> Iterator[Object]:
-        """The objects of a list; anything else in it is set aside."""
+    def error(self, id: str, problem: str) -> None:
+        """Add a row for what the tool did not do or the reader could not read; gates refuse such a scan."""
+        self.add("error", id, title=problem, severity="unknown")
+
+    def objects(self, values: Any, what: str) -> Iterator[Object]:
+        """Yield the objects of a list; anything else in it is an error row."""
         for value in sequence(values):
             if isinstance(value, dict):
                 yield value
             else:
-                self.skip(f"is {type(value).__name__}, not an object", finding=finding)
+                self.error("not-read", f"an entry of {what} is {type(value).__name__}, not an object")
+
+
+def _digest(row: dict[str, Any]) -> str:
+    facts = {column: value for column, value in row.items() if isinstance(value, str)}
+    return hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()[:12]
+
+
+def is_counted(scan: pd.DataFrame) -> pd.Series:
+    """Mark the findings that count: not suppressed, and neither packages of an SBOM nor errors."""
+    return scan["finding"].isin(COUNTED) & scan["suppressed"].isna()
 
 
 def make_findings(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """A frame under ``FINDINGS_COLUMNS``; severity becomes an ordered categorical."""
+    """Build a frame with ``FINDINGS_COLUMNS``."""
     readers: dict[Any, Any] = {"string": text, "Float64": number}
     columns: dict[str, Any] = {
         name: list(map(readers.get(dtype, lambda value: value), [row.get(name) for row in rows]))
         for name, dtype in FINDINGS_COLUMNS.items()
     }
-    # Go writes an unknown time as the year 1
+    # Go writes an unknown time as year 1
     dates = [day if day and re.match(r"[1-9]\d{3}", day) else None for day in map(text, columns["published"])]
     columns["published"] = pd.to_datetime(pd.Series(dates, dtype="string"), utc=True, format="ISO8601", errors="coerce")
     return make_frame(columns, FINDINGS_COLUMNS)

@@ -1,4 +1,4 @@
-"""GitLab's container-scanning report (security-report-schemas 2 to 15, container-scanning-report-format.json)."""
+"""Read GitLab's container-scanning report (security-report-schemas 2 to 15, container-scanning-report-format.json)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import re
 from typing import Any
 
 from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, sequence, text, texts
-from imagelab.security.scans.findings import VULNERABILITY_ID, Report, cvss, newest_cvss, severity
+from imagelab.security.scans.findings import VULNERABILITY_ID, ScanReport, cvss, newest_cvss, severity
 
 
 def scan_type(document: Object) -> str | None:
-    """Of a GitLab report: the scan's type, which before ``scan`` stood in each vulnerability."""
-    one = _first_vulnerability(document)
-    return text(mapping(document, "scan").get("type") or ("identifiers" in one and one.get("category")))
+    """The scan's type of a GitLab report; older reports have it in each vulnerability."""
+    vulnerability = _first_vulnerability(document)
+    category = vulnerability.get("category") if "identifiers" in vulnerability else None
+    return text(mapping(document, "scan").get("type") or category)
 
 
 def is_gitlab(document: Object) -> bool:
@@ -20,29 +21,29 @@ def is_gitlab(document: Object) -> bool:
     kind = scan_type(document)
     if kind is not None:
         return kind in ("container_scanning", "cluster_image_scanning", "dependency_scanning")
-    one = _first_vulnerability(document)
-    if "version" not in document or not ("remediations" in document or "identifiers" in one):
+    vulnerability = _first_vulnerability(document)
+    if "version" not in document or not ("remediations" in document or "identifiers" in vulnerability):
         return False
-    return not document.get("vulnerabilities") or "dependency" in mapping(one, "location")
+    return not document.get("vulnerabilities") or "dependency" in mapping(vulnerability, "location")
 
 
 def _first_vulnerability(document: Object) -> Object:
     return mapping(first(sequence(document.get("vulnerabilities"))))
 
 
-def read_gitlab(document: Object) -> Report:
-    """Rows of the vulnerabilities."""
+def read_gitlab(document: Object) -> ScanReport:
+    """Read the vulnerabilities."""
     scan, scanner = mapping(document, "scan"), mapping(document, "scan", "scanner")
     name = scanner.get("id") or scanner.get("name") or mapping(_first_vulnerability(document), "scanner").get("id")
-    report = Report((text(name) or "gitlab").lower(), "GitLab container scanning JSON")
+    report = ScanReport((text(name) or "gitlab").lower(), "GitLab container scanning JSON")
     report.attrs = {"scanner_version": text(scanner.get("version")), "scanned": text(scan.get("end_time"))}
     if scan.get("status") == "failure":
-        report.skip("the scan failed; there may be more to find", finding="scan", id=scanner.get("id"))
-    for item in report.objects(document.get("vulnerabilities"), "vulnerability"):
+        report.error("scan-failed", "the scan's status is failure; there may be more to find")
+    for item in report.objects(document.get("vulnerabilities"), "vulnerabilities"):
         location, dependency = mapping(item, "location"), mapping(item, "location", "dependency")
-        # Trivy's template writes "Unknown" for none
+        # Trivy's template writes "Unknown" for an absent value
         known = {key: value for key, value in location.items() if text(value) != "Unknown"}
-        # a weakness is no name: many vulnerabilities share it
+        # a weakness (CWE) does not identify a vulnerability: many share it
         identifiers = [one for one in mappings(item.get("identifiers")) if one.get("type") != "cwe"]
         identifiers.sort(key=lambda one: one.get("type") != "cve")
         names = texts([one.get("value") or one.get("name") for one in identifiers])
@@ -68,7 +69,7 @@ def read_gitlab(document: Object) -> Report:
 
 
 def _name(item: Object, identifiers: list[Object], names: list[str]) -> Any:
-    """The CVE, else another well-known name, else what the report calls it."""
+    """The CVE, else another well-known identifier, else the report's own."""
     if names and identifiers[0].get("type") == "cve":
         return names[0]
     return (

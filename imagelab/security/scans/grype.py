@@ -1,7 +1,7 @@
-"""Grype's JSON, from 0.7 (flat CVSS fields) to database schema 6 (EPSS, known exploited).
+"""Read Grype's JSON, from 0.7 (flat CVSS fields) to database schema 6 (EPSS, known exploited).
 
 Fields as in Grype's ``grype/presenter/models``. A location's ``layerID`` is the layer's diff_id
-(stereoscope fills it from the uncompressed tar; so do the configs inside the reports say).
+(stereoscope fills it from the uncompressed tar; the image configs inside the reports agree).
 """
 
 from __future__ import annotations
@@ -10,17 +10,24 @@ import re
 from typing import Any
 
 from imagelab.core.json_fields import Object, first, mapping, mappings, sequence, text, texts
-from imagelab.security.scans.findings import Report, cvss, newest_cvss, severity
+from imagelab.security.scans.findings import ScanReport, cvss, newest_cvss, severity
 
 
 def is_match(document: Any) -> bool:
-    """Whether an object is one of Grype's matches, as its list of 2020 and its ``-o jsonl`` hold them."""
+    """Whether an object is one of Grype's matches, as in its list of 2020 and in ``-o jsonl``."""
     return {"vulnerability", "artifact"} <= mapping(document).keys()
 
 
-def read_grype(document: Object) -> Report:
-    """Rows of the matches; ignored matches are set aside with their rule."""
-    report = Report("grype", "Grype JSON")
+def is_grype(document: Object) -> bool:
+    """Whether a document is Grype's: other tools write ``matches`` too."""
+    matches, named = sequence(document.get("matches")), mapping(document, "descriptor").get("name")
+    unnamed = any(map(is_match, matches)) or (not matches and {"source", "distro"} <= document.keys())
+    return "matches" in document and (named == "grype" or (named is None and unnamed))
+
+
+def read_grype(document: Object) -> ScanReport:
+    """Read the matches; ignored matches are suppressed rows with their rule."""
+    report = ScanReport("grype", "Grype JSON")
     source, target = mapping(document, "source"), mapping(document, "source", "target")
     descriptor, distribution = mapping(document, "descriptor"), mapping(document, "distro")
     database = mapping(descriptor, "db", "status") or mapping(descriptor, "db")
@@ -33,25 +40,21 @@ def read_grype(document: Object) -> Report:
         "image_id": text(target.get("imageID")),
         "digests": texts([target.get("manifestDigest"), *sequence(target.get("repoDigests"))]),
         "tags": texts(target.get("tags")),
+        "architecture": text(target.get("architecture")),
         "diff_ids": texts([layer.get("digest") for layer in mappings(target.get("layers"))]),
         "distribution": " ".join(texts([distribution.get("name"), distribution.get("version")])) or None,
     }
-    for match in report.objects(document.get("matches"), "vulnerability"):
-        _match(report, match, bool(schema and int(schema[0]) >= 6))
-    for match in report.objects(document.get("ignoredMatches"), "vulnerability"):
+    knows_exploited = bool(schema and int(schema[0]) >= 6)
+    for match in report.objects(document.get("matches"), "matches"):
+        _match(report, match, knows_exploited)
+    for match in report.objects(document.get("ignoredMatches"), "ignoredMatches"):
         rules = mappings(match.get("appliedIgnoreRules"))
         why = ["; ".join(f"{key} {text(value)}" for key, value in rule.items() if text(value)) for rule in rules]
-        report.skip(
-            "ignored by Grype: " + " | ".join(why),
-            finding="vulnerability",
-            id=mapping(match, "vulnerability").get("id"),
-            package=mapping(match, "artifact").get("name"),
-            severity=mapping(match, "vulnerability").get("severity"),
-        )
+        _match(report, match, knows_exploited, "ignored by Grype: " + " | ".join(why))
     return report
 
 
-def _match(report: Report, match: Object, knows_exploited: bool) -> None:
+def _match(report: ScanReport, match: Object, knows_exploited: bool, suppressed: str | None = None) -> None:
     vulnerability, artifact = mapping(match, "vulnerability"), mapping(match, "artifact")
     related = mappings(match.get("relatedVulnerabilities"))
     everywhere = [vulnerability, *related]
@@ -74,15 +77,16 @@ def _match(report: Report, match: Object, knows_exploited: bool) -> None:
         severity_source=vulnerability.get("namespace"),
         epss=first(score.get("epss") for one in everywhere for score in mappings(one.get("epss"))),
         known_exploited=exploited if exploited or knows_exploited or "risk" in vulnerability else None,
-        title=first(one["description"] for one in everywhere if one.get("description")),
+        title=first(texts([one.get("description") for one in everywhere])),
         url=vulnerability.get("dataSource") or first(texts(vulnerability.get("links"))),
         diff_id=location.get("layerID"),
+        suppressed=suppressed,
         **first(one for one in scores if one["cvss_score"] is not None) or cvss(None),
     )
 
 
 def _scores(vulnerability: Object) -> list[Object]:
-    """The list of today, or the two fields of Grype 0.7."""
+    """The list of scores, or the two fields of Grype 0.7."""
     flat, listed = [mapping(vulnerability, key) for key in ("cvssV2", "cvssV3")], mappings(vulnerability.get("cvss"))
     return [
         *(cvss(one.get("vector"), one.get("baseScore")) for one in flat),

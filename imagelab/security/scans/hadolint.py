@@ -1,4 +1,4 @@
-"""hadolint's JSON: one object per broken rule."""
+"""Read hadolint's JSON: one object per broken rule."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 from imagelab.core.json_fields import mappings, text
 from imagelab.security.scans.fields import at_line
-from imagelab.security.scans.findings import Report
+from imagelab.security.scans.findings import ScanReport
 
-#: hadolint's levels in our words.
+#: hadolint's levels as severities.
 _LEVELS = {"error": "high", "warning": "medium", "info": "low", "style": "negligible"}
 
 
@@ -18,10 +18,10 @@ def is_hadolint(document: Any) -> bool:
     return bool(rules) and all({"code", "level", "line"} <= rule.keys() for rule in rules)
 
 
-def read_hadolint(document: list[Any]) -> Report:
-    """Rows of the rules broken, each with the Dockerfile's line in its path."""
-    report = Report("hadolint", "hadolint JSON")
-    for item in report.objects(document, "misconfiguration"):
+def read_hadolint(document: list[Any]) -> ScanReport:
+    """Read the broken rules, each with the Dockerfile's line in its path."""
+    report = ScanReport("hadolint", "hadolint JSON")
+    for item in report.objects(document, "the list"):
         code = text(item.get("code")) or ""
         report.add(
             "misconfiguration",

@@ -1,4 +1,4 @@
-"""``read_scan``: looks at a file, picks its reader, makes one tidy frame."""
+"""Read scanners' reports into one findings table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imagelab.core.errors import ScanFormatError
 from imagelab.core.json_fields import mapping, text
 from imagelab.core.packed import read_packed
 from imagelab.security.scans import cyclonedx, gitlab, grype, hadolint, refused, sarif, spdx, trivy
-from imagelab.security.scans.findings import Report, make_findings, masked
+from imagelab.security.scans.findings import ScanReport, make_findings, masked
 
 MAX_BYTES = 512 * 1024 * 1024
 KNOWN = (
@@ -26,14 +26,14 @@ KNOWN = (
 def read_scan(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, max_bytes: int = MAX_BYTES
 ) -> pd.DataFrame:
-    """Read scanners' reports into one tidy frame, told apart by looking at them.
+    """Read scanners' reports into one tidy frame; the format is recognised from the content.
 
     Parameters
     ----------
     paths : path, or several
         Files in any of the formats of ``KNOWN``.
     max_bytes : int
-        Files that are larger, unpacked, are refused.
+        Limit for a file's unpacked size.
 
     Returns
     -------
@@ -44,20 +44,21 @@ def read_scan(
         (``file:line`` where the line is known), fixed_version, status (fixed: a fix exists; affected, will_not_fix,
         fix_deferred, end_of_life, under_investigation), severity (ordered categorical), severity_source,
         cvss_version, cvss_score, cvss_vector, epss (probability), known_exploited, title, url, published (UTC),
-        diff_id, layer_digest. Unknown is ``<NA>``.
-        ``attrs``: ``reports`` (per file: file, format, scanner, scanner_version, database_built, image_id, digests
-        … as far as the report has them), ``suppressed`` (a list of dicts: file, reason, finding, id …: what the file
-        holds and makes no row). Both are plain data, so that frames with them concatenate and save.
+        diff_id, layer_digest, suppressed (why a finding does not count; ``<NA>`` for those that count),
+        suppressed_by (the file of that decision). Unknown is ``<NA>``. A row with finding ``error`` is a scan that
+        failed or an entry that cannot be read: `check_limits` and `compare_scans` refuse such a scan.
+        ``attrs["reports"]``: provenance of each file (file, format, kind, scanner, scanner_version, database_built,
+        image_id, digests … if the report has them).
 
     Raises
     ------
     ScanFormatError
-        Damaged, too large, unknown, or of a kind that is recognised and not read: the message names the export to
-        ask for instead.
+        Damaged, too large, unknown, or a recognised format that is not supported: the message names the export to
+        use instead.
     """
     listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not listed:
-        raise ScanFormatError("No file was given; read_scan expects the path of a report, or several.")
+        raise ScanFormatError("no file given; read_scan expects one path of a report, or several.")
     reports = []
     for path in [os.fspath(path) for path in listed]:
         data = read_packed(Path(path), max_bytes, ScanFormatError, "a scanner's report (max_bytes raises the limit)")
@@ -65,29 +66,32 @@ def read_scan(
     return make_scan(reports)
 
 
-def make_scan(reports: list[tuple[str, Report]]) -> pd.DataFrame:
-    """The frame of read reports, each under the name of its file."""
-    frame = make_findings([row for _, report in reports for row in report.rows])
+def make_scan(reports: list[tuple[str, ScanReport]]) -> pd.DataFrame:
+    """Build the findings table from reports and the names of their files."""
+    rows = [
+        row | {"suppressed_by": name if row["suppressed"] else None} for name, report in reports for row in report.rows
+    ]
+    frame = make_findings(rows)
     known = dict.fromkeys(("scanner_version", "scanned", "database_built", "image_id")) | {"digests": [], "tags": []}
     reports_read = [
-        {"file": name, "format": report.format, "scanner": report.scanner, "reference": masked(report.reference)}
+        {"file": name, "format": report.format, "kind": report.kind, "scanner": report.scanner}
+        | {"reference": masked(report.reference)}
         | known
         | report.attrs
         for name, report in reports
     ]
-    suppressed = [{"file": name} | one for name, report in reports for one in report.suppressed]
-    frame.attrs = {"reports": reports_read, "suppressed": suppressed}
+    frame.attrs = {"reports": reports_read}
     return frame
 
 
-def parse_report(data: bytes, name: str) -> Report:
-    """The report in ``data``; ``name`` is for messages."""
+def parse_report(data: bytes, name: str) -> ScanReport:
+    """Parse the report in ``data``; ``name`` is for messages."""
     if not data.strip():
         raise ScanFormatError(f"{name}: the file is empty; the scan wrote no report.")
     try:
         return _dispatch(_load(data, name), name)
     except RecursionError:
-        raise ScanFormatError(f"{name}: nested too deeply; no scanner writes that.") from None
+        raise ScanFormatError(f"{name}: nested too deeply for a scanner's report.") from None
 
 
 def _load(data: bytes, name: str) -> Any:
@@ -98,14 +102,14 @@ def _load(data: bytes, name: str) -> Any:
             raise _refusal(name, known) from None
         if "Extra data" in str(error):
             raise ScanFormatError(
-                f"{name}: several JSON documents, one after another. Write each report to a file of its own; "
-                "several files are read together."
+                f"{name}: several JSON documents in one file. Write each report to its own file; "
+                "read_scan takes several files."
             ) from None
-        raise ScanFormatError(f"{name}: neither JSON nor a text that is known: {error}. Known: {KNOWN}.") from None
+        raise ScanFormatError(f"{name}: not a known report, and not JSON: {error}. Known: {KNOWN}.") from None
 
 
 def _documents(data: bytes) -> Any:
-    """The JSON document, or Grype's lines of one match each as their list."""
+    """The JSON document; Grype's JSON lines (one match each) become a list."""
     try:
         return json.loads(data)
     except ValueError:
@@ -115,9 +119,9 @@ def _documents(data: bytes) -> Any:
         raise
 
 
-def _dispatch(document: Any, name: str) -> Report:
+def _dispatch(document: Any, name: str) -> ScanReport:
     if document == []:
-        return Report("unknown", "empty list (hadolint, or Trivy before SchemaVersion 2)")
+        return ScanReport("unknown", "empty list (hadolint, or Trivy before SchemaVersion 2)", kind="unknown")
     if trivy.is_trivy(document):
         return trivy.read_trivy(document)
     if hadolint.is_hadolint(document):
@@ -126,7 +130,7 @@ def _dispatch(document: Any, name: str) -> Report:
     if matches and all(map(grype.is_match, matches)):
         return grype.read_grype({"matches": matches})
     if isinstance(document, dict):
-        if isinstance(document.get("matches"), list) or {"matches", "descriptor"} <= document.keys():
+        if grype.is_grype(document):
             return grype.read_grype(document)
         if isinstance(document.get("runs"), list):
             return sarif.read_sarif(document)
@@ -138,7 +142,7 @@ def _dispatch(document: Any, name: str) -> Report:
             return spdx.read_spdx3(document)
         if gitlab.is_gitlab(document):
             return gitlab.read_gitlab(document)
-        # what holds a report: an in-toto statement, Trivy's cosign-vuln, GitHub's SBOM export
+        # wrappers of a report: an in-toto statement, Trivy's cosign-vuln, GitHub's SBOM export
         for keys in (("predicate",), ("scanner", "result"), ("sbom",)):
             if inner := mapping(document, *keys):
                 kind = text(document.get("predicateType"))
@@ -148,10 +152,10 @@ def _dispatch(document: Any, name: str) -> Report:
     shape = f"a {type(document).__name__}"
     if isinstance(document, dict):
         shape = f"an object with {', '.join(list(document)[:8]) or 'nothing in it'}"
-    raise ScanFormatError(f"{name}: JSON, but no scanner's report that is known: {shape[:300]}. Known: {KNOWN}.")
+    raise ScanFormatError(f"{name}: JSON, but not a known scanner's report: {shape[:300]}. Known: {KNOWN}.")
 
 
 def _refusal(name: str, known: tuple[str, str]) -> ScanFormatError:
     return ScanFormatError(
-        f"{name}: this is {known[0]}, which is not read. Ask for {known[1]} instead. Known: {KNOWN}."
+        f"{name}: this is {known[0]}, which is not supported. Use {known[1]} instead. Known: {KNOWN}."
     )

@@ -1,7 +1,7 @@
-"""SARIF 2.1.0 as Docker Scout, Trivy, Grype, Snyk, OSV-Scanner, JFrog, Dockle and others write it.
+"""Read SARIF 2.1.0 as Docker Scout, Trivy, Grype, Snyk, OSV-Scanner, JFrog, Dockle and others write it.
 
-The results are read, not the rules: one rule can stand for several packages. What scanners put only into
-sentences (package, version, fix) is read from there; the places are those of Scout's output, Trivy's
+A row is a result, not a rule: one rule can cover several packages. Some scanners write package, version and fix
+only in sentences, which are parsed; the forms are those of Scout's output, Trivy's
 ``pkg/report/sarif.go``, Grype's ``grype/presenter/sarif``, Snyk's ``open-source-sarif-output.ts``, OSV-Scanner's
 ``internal/output/sarif.go`` and JFrog's ``sarifparser``.
 """
@@ -26,9 +26,9 @@ from imagelab.core.json_fields import (
 )
 from imagelab.core.terms import SEVERITIES
 from imagelab.security.scans.fields import at_line, parse_purl
-from imagelab.security.scans.findings import VULNERABILITY_ID, Report, cvss, newest_cvss, score_severity, severity
+from imagelab.security.scans.findings import VULNERABILITY_ID, ScanReport, cvss, newest_cvss, score_severity, severity
 
-#: How scanners say which package is vulnerable. Every repetition is bounded: a message can be made to be slow.
+#: Sentences that name the vulnerable package. Every repetition is bounded, because a hostile message could be slow.
 _SENTENCES = [
     re.compile(pattern)
     for pattern in (
@@ -43,15 +43,19 @@ _SENTENCES = [
         r"(?:\(CVE-[^)]{1,2000}\) )?(?P<package>\S{1,200})@(?P<version>[^\s@]{1,200})$",
     )
 ]
-#: SARIF's levels, where nothing finer is said (section 3.27.10).
+#: SARIF's levels (section 3.27.10), for results without a severity.
 _LEVELS = {"error": "high", "warning": "medium", "note": "low", "none": "negligible"}
 
 
-def read_sarif(document: Object) -> Report:
-    """Rows of every run's results; passed, suppressed and absent ones are set aside."""
-    report = Report("", "SARIF")
+#: Tools whose results are secrets; some of their SARIF names no rule.
+_SECRET_SCANNERS = ("gitleaks", "trufflehog", "detect-secrets")
+
+
+def read_sarif(document: Object) -> ScanReport:
+    """Read every run's results; passed, suppressed and absent ones are suppressed rows."""
+    report = ScanReport("", "SARIF")
     scanners = []
-    for run in report.objects(document.get("runs"), "run"):
+    for run in report.objects(document.get("runs"), "runs"):
         driver, properties = mapping(run, "tool", "driver"), mapping(run, "properties")
         name = text(driver.get("name")) or "unknown"
         report.scanner, report.reference = _scanner(name), text(properties.get("imageName"))
@@ -66,12 +70,12 @@ def read_sarif(document: Object) -> Report:
         rules = [rule for component in components for rule in mappings(component.get("rules"))]
         by_id = {rule["id"]: rule for rule in reversed(rules) if isinstance(rule.get("id"), str)}
         if run.get("results") is None:  # section 3.14.23
-            report.skip("no results: the tool did not scan, or they are in another file", finding="run", id=name)
+            report.error("no-results", f"{name} wrote no results: it did not scan, or they are in another file")
         if any(one.get("executionSuccessful") is False for one in mappings(run.get("invocations"))):
-            report.skip("the tool says that it failed; there may be more to find", finding="run", id=name)
-        for result in report.objects(run.get("results"), "result"):
+            report.error("scan-failed", f"{name} reports that it failed; there may be more to find")
+        for result in report.objects(run.get("results"), "results"):
             _result(report, run, result, _rule(result, rules, by_id), suppressible=not name.startswith("Anchore"))
-    report.scanner = " + ".join(dict.fromkeys(scanners)) or "unknown"
+    report.scanner, report.kind = " + ".join(dict.fromkeys(scanners)) or "unknown", "scan" if scanners else "unknown"
     return report
 
 
@@ -84,13 +88,12 @@ def _rule(result: Object, rules: list[Object], by_id: Object) -> Object:
     reference = mapping(result, "rule")
     name = result.get("ruleId") or reference.get("id")
     if isinstance(name, str) and name in by_id:
-        found: Object = by_id[name]
-        return found
+        return mapping(by_id[name])
     index = result.get("ruleIndex", reference.get("index"))
     return rules[index] if isinstance(index, int) and 0 <= index < len(rules) else {}
 
 
-def _result(report: Report, run: Object, result: Object, rule: Object, suppressible: bool) -> None:
+def _result(report: ScanReport, run: Object, result: Object, rule: Object, suppressible: bool) -> None:
     properties, tags = mapping(rule, "properties"), texts(mapping(rule, "properties").get("tags"))
     message, help_text = _message(result, rule), mapping(rule, "help").get("text")
     rule_id = text(result.get("ruleId")) or text(mapping(result, "rule").get("id")) or text(rule.get("id"))
@@ -98,10 +101,7 @@ def _result(report: Report, run: Object, result: Object, rule: Object, suppressi
     # Grype's and JFrog's rule ids add the package to the vulnerability's
     known = [rule_id or message[:LONGEST], *texts(rule.get("deprecatedIds")), sentence]
     names = re.findall(VULNERABILITY_ID, "\n".join(known), re.I)
-    finding = _finding(rule, tags, vulnerable=bool(names or sentence))
-    if why := _suppressed(result, suppressible):
-        report.skip(why, finding=finding, id=rule_id, title=message)
-        return
+    finding = "secret" if report.scanner in _SECRET_SCANNERS else _finding(rule, tags, bool(names or sentence))
     purls = texts([properties.get("purl"), *sequence(properties.get("purls"))])
     purl = _field("Package", message, value=r"pkg:\S+") or first(
         one for one in purls if (parsed := parse_purl(one)) and (len(purls) == 1 or parsed.version == version)
@@ -110,7 +110,7 @@ def _result(report: Report, run: Object, result: Object, rule: Object, suppressi
     score = number(properties.get("security-severity"))
     measured = _measured(properties, message)
     if measured["cvss_score"] is None and finding == "vulnerability" and report.scanner != "trivy":
-        measured["cvss_score"] = score  # Trivy's is a stand-in for its severity
+        measured["cvss_score"] = score  # Trivy derives it from the severity
     word, source = _severity(result, rule, tags, message, score)
     place = mapping(mapping(first(sequence(result.get("locations")))), "physicalLocation")
     path = _path(run, mapping(place, "artifactLocation"))
@@ -134,6 +134,7 @@ def _result(report: Report, run: Object, result: Object, rule: Object, suppressi
         epss=_field("EPSS Score", message, value=r"[\d.]+"),
         title=_title(finding, rule, message),
         url=rule.get("helpUri"),
+        suppressed=_suppressed(result, suppressible),
         **measured,
     )
 
@@ -149,14 +150,14 @@ def _message(result: Object, rule: Object) -> str:
 
 
 def _field(label: str, *lines: Any, value: str = r"[^\n]+") -> str | None:
-    """What stands behind ``Label:`` in a message or a help text."""
+    """The value after ``Label:`` in a message or a help text."""
     return first_match(rf"^[ \t]*(?:{label})\s*:[ \t]*({value})", *lines)
 
 
 def _package(
     rule: Object, tags: list[str], message: str, help_text: Any
 ) -> tuple[str | None, str | None, str | None, str]:
-    """Package, version and type, out of a scanner's sentence (given too), Trivy's lines, or the rule's help."""
+    """Package, version and type from a scanner's sentence (returned last), Trivy's lines, or the rule's help."""
     short, full = (str(mapping(rule, key).get("text"))[:2500] for key in ("shortDescription", "fullDescription"))
     for pattern in _SENTENCES:
         if found := pattern.search(short) or pattern.search(f"{message[:2000]}\n{full}"):
@@ -179,7 +180,7 @@ def _finding(rule: Object, tags: list[str], vulnerable: bool) -> str:
 
 
 def _measured(properties: Object, message: str) -> Object:
-    """The CVSS of Scout's message, or of the properties that the others write."""
+    """The CVSS in Scout's message, or in the properties that other tools write."""
     return newest_cvss(
         [
             cvss(_field("CVSS Vector", message, value=r"\S+"), properties.get("cvssV3")),
@@ -193,16 +194,16 @@ def _measured(properties: Object, message: str) -> Object:
 def _severity(
     result: Object, rule: Object, tags: list[str], message: str, score: float | None
 ) -> tuple[str, str | None]:
-    """The scanner's own word, else the score's, else the level's; and which of the two it was."""
-    said = (
+    """The scanner's own severity, else that of the score, else that of the level; and the source if it is not its own."""
+    own = (
         _field("Severity", message, mapping(rule, "help").get("text"), value=r"\w+")
         or first_match(r"^A (\w+) vulnerability in", message)
         or first_match(r"^(\w+) severity - ", mapping(rule, "shortDescription").get("text"))  # Snyk
         or text(mapping(rule, "properties").get("cvssV3_severity"))
         or first(tag for tag in tags if tag.isupper() and tag.lower() in SEVERITIES)  # Trivy
     )
-    if said:
-        return severity(said), None
+    if own:
+        return severity(own), None
     if score is not None:
         return score_severity(score), "security-severity"
     level = result.get("level") or mapping(rule, "defaultConfiguration").get("level") or "warning"
@@ -236,14 +237,14 @@ def _title(finding: str, rule: Object, message: str) -> str | None:
 
 
 def _suppressed(result: Object, suppressible: bool) -> str | None:
-    """Why a result is no finding of this run (SARIF 3.27.9, 3.27.23, 3.27.24), or None."""
+    """Why a result does not count in this run (SARIF 3.27.9, 3.27.23, 3.27.24), or None."""
     kind = result.get("kind", "fail")
     if kind in ("pass", "notApplicable", "informational"):
         return f"SARIF kind: {kind}"
     if result.get("baselineState") == "absent":
         return "absent from this run (SARIF baseline)"
     suppressions = mappings(result.get("suppressions"))
-    # Grype's first SARIF marked every result as suppressed.
+    # Grype's first SARIF marked every result as suppressed
     if suppressible and suppressions and all(one.get("status", "accepted") == "accepted" for one in suppressions):
         return "suppressed: " + (text(suppressions[0].get("justification")) or text(suppressions[0].get("kind")) or "")
     return None

@@ -1,4 +1,4 @@
-"""SPDX as JSON: 2.2 and 2.3 (packages, and advisories where a package names them), 3.0 (also its security profile).
+"""Read SPDX JSON: 2.2 and 2.3 (packages, and the advisories that they name), 3.0 (also its security profile).
 
 Fields as in the SPDX specifications, 2.3 annex F (external references) and the 3.0 model's Security profile.
 """
@@ -9,9 +9,9 @@ from collections import defaultdict
 
 from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, sequence, text, texts
 from imagelab.security.scans.fields import parse_purl
-from imagelab.security.scans.findings import VULNERABILITY_ID, Report, cvss, newest_cvss, severity
+from imagelab.security.scans.findings import VULNERABILITY_ID, ScanReport, cvss, newest_cvss, severity
 
-_ROOT = "what the document describes, not a package in it"
+_ROOT = "the subject of the document, not a package in it"
 _VEX = {
     "VexAffectedVulnAssessmentRelationship": "affected",
     "VexFixedVulnAssessmentRelationship": "fixed",
@@ -20,10 +20,12 @@ _VEX = {
 }
 
 
-def read_spdx(document: Object) -> Report:
-    """SPDX 2: a row per package, and per security advisory that a package refers to."""
+def read_spdx(document: Object) -> ScanReport:
+    """Read SPDX 2: a row per package, and per security advisory that a package refers to."""
     creation = mapping(document, "creationInfo")
-    report = Report("spdx", f"{text(document.get('spdxVersion')) or 'SPDX-2'} JSON", text(document.get("name")))
+    report = ScanReport(
+        "spdx", f"{text(document.get('spdxVersion')) or 'SPDX-2'} JSON", text(document.get("name")), kind="sbom"
+    )
     _name_tool(report, first_match(r"^Tool: (.+)$", *sequence(creation.get("creators"))))
     report.attrs["scanned"] = text(creation.get("created"))
     described = set(texts(document.get("documentDescribes"))) | {
@@ -31,7 +33,7 @@ def read_spdx(document: Object) -> Report:
         for one in mappings(document.get("relationships"))
         if one.get("relationshipType") == "DESCRIBES" and one.get("spdxElementId") == "SPDXRef-DOCUMENT"
     }
-    for item in report.objects(document.get("packages"), "package"):
+    for item in report.objects(document.get("packages"), "packages"):
         notes = [one.get("comment") for one in mappings(item.get("annotations"))]
         if described == {text(item.get("SPDXID"))}:
             report.attrs |= {
@@ -39,7 +41,7 @@ def read_spdx(document: Object) -> Report:
                 "digests": texts([first_match(r"^RepoDigest: (\S+)$", *notes)]),
                 "tags": texts([first_match(r"^RepoTag: (\S+)$", *notes)]),
             }
-            report.skip(_ROOT, finding="package", id=item.get("name"))
+            report.suppress(_ROOT, "package", item.get("name"))
             continue
         references = mappings(item.get("externalRefs"))
         purl = first(text(one.get("referenceLocator")) for one in references if one.get("referenceType") == "purl")
@@ -63,17 +65,17 @@ def read_spdx(document: Object) -> Report:
     return report
 
 
-def read_spdx3(document: Object) -> Report:
-    """SPDX 3: a row per package, and per package and vulnerability that a relationship joins."""
-    report = Report("spdx", "SPDX-3 JSON")
-    graph = list(report.objects(document.get("@graph"), "element"))
+def read_spdx3(document: Object) -> ScanReport:
+    """Read SPDX 3: a row per package, and per pair of package and vulnerability that a relationship joins."""
+    report = ScanReport("spdx", "SPDX-3 JSON")
+    graph = list(report.objects(document.get("@graph"), "@graph"))
     kinds: dict[str, list[Object]] = defaultdict(list)
     for element in graph:
         kinds[_kind(element)].append(element)
     _name_tool(report, first(texts([one.get("name") for one in kinds["Tool"]])))
     report.reference = first(text(one.get("name")) for one in kinds["SpdxDocument"])
     report.attrs["scanned"] = first(text(one.get("created")) for one in kinds["CreationInfo"])
-    # an SBOM's root is the image; without other packages it is all there is
+    # an SBOM's root is the image, unless it is the only package
     roots = {name for one in kinds["Sbom"] for name in texts(one.get("rootElement"))}
     packages: dict[str, Object] = {}
     for item in kinds["Package"]:
@@ -85,10 +87,8 @@ def read_spdx3(document: Object) -> Report:
             "type": _type(purl),
             "path": first_match(r": (/\S+)$", item.get("software_sourceInfo")),
         }
-        if roots == {_id(item)} and len(kinds["Package"]) > 1:
-            report.skip(_ROOT, finding="package", id=item.get("name"))
-        else:
-            report.add("package", purl or item.get("name"), **row)
+        is_root = roots == {_id(item)} and len(kinds["Package"]) > 1
+        report.add("package", purl or item.get("name"), suppressed=_ROOT if is_root else None, **row)
     vulnerabilities: dict[str, Object] = {
         _id(item): {
             "id": _identifier(item, "cve", "securityOther") or text(item.get("name")),
@@ -98,21 +98,21 @@ def read_spdx3(document: Object) -> Report:
         for item in kinds["Vulnerability"]
     }
     pairs, scores = _assessments(graph, vulnerabilities)
-    for (vulnerability, package), said in pairs.items():
+    for (vulnerability, package), assessment in pairs.items():
         facts, where = vulnerabilities.get(vulnerability, {"id": vulnerability}), packages.get(package, {})
-        if said.get("status") in ("not_affected", "fixed"):
-            why = "VEX in the report: " + ", ".join(texts([said["status"], said["why"]]))
-            report.skip(why, finding="vulnerability", id=facts["id"], package=where.get("package"))
-        else:
-            best = {"severity": "unknown"} | newest_cvss(scores[vulnerability])
-            report.add("vulnerability", status=said.get("status"), **facts, **where, **best)
+        status, reason = assessment.get("status"), None
+        if status in ("not_affected", "fixed"):
+            reason = "VEX in the report: " + ", ".join(texts([status, assessment["why"]]))
+        rating = {"severity": "unknown"} | newest_cvss(scores[vulnerability])
+        report.add("vulnerability", status=status, suppressed=reason, **facts, **where, **rating)
+    report.kind = "scan" if pairs else "sbom"
     return report
 
 
 def _assessments(
     graph: list[Object], vulnerabilities: dict[str, Object]
 ) -> tuple[dict[tuple[str, str], Object], dict[str, list[Object]]]:
-    """What is said of each vulnerability in each package, and its scores; EPSS and exploits go to the vulnerability."""
+    """The assessment of each vulnerability in each package, and its scores; EPSS and exploits go to the vulnerability."""
     pairs: dict[tuple[str, str], Object] = {}
     scores: dict[str, list[Object]] = defaultdict(list)
     for relation in graph:
@@ -135,8 +135,8 @@ def _assessments(
     return pairs | {(name, ""): {} for name in vulnerabilities if name not in joined}, scores
 
 
-def _name_tool(report: Report, tool: str | None) -> None:
-    """The scanner's name and version, which SPDX joins with a dash."""
+def _name_tool(report: ScanReport, tool: str | None) -> None:
+    """Set the scanner's name and version, which SPDX joins with a dash."""
     report.scanner = (first_match(r"^(.+?)(?:-v?\d\S*|-dev)?$", tool) or report.scanner).lower()
     report.attrs["scanner_version"] = first_match(r"-(v?\d\S*|dev)$", tool)
 

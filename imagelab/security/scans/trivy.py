@@ -1,4 +1,4 @@
-"""Trivy's JSON: the bare list of before schema 2, ``null`` for nothing found, and SchemaVersion 2.
+"""Read Trivy's JSON: SchemaVersion 2, and the bare list (or ``null``) that Trivy wrote before it.
 
 Fields as in Trivy's ``pkg/types`` (report.go, vulnerability.go, misconfiguration.go, finding.go).
 """
@@ -9,24 +9,25 @@ from typing import Any
 
 from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, text, texts
 from imagelab.security.scans.fields import at_line, best_link
-from imagelab.security.scans.findings import Report, cvss, newest_cvss, severity
+from imagelab.security.scans.findings import ScanReport, cvss, newest_cvss, severity
 
 
 def is_trivy(document: Any) -> bool:
-    """Whether a JSON document is one of Trivy's."""
+    """Whether a JSON document is Trivy's."""
     if isinstance(document, dict):
         return "SchemaVersion" in document and bool({"ArtifactName", "Results", "Metadata"} & document.keys())
     results = mappings(document)
     return document is None or (bool(results) and all("Target" in result for result in results))
 
 
-def read_trivy(document: Any) -> Report:
-    """Rows of every result; a suppressed finding or a passed check is set aside."""
-    report = Report("trivy", "Trivy JSON" if isinstance(document, dict) else "Trivy JSON (before SchemaVersion 2)")
+def read_trivy(document: Any) -> ScanReport:
+    """Read every result; findings that Trivy suppressed and checks that did not fail are suppressed rows."""
+    report = ScanReport("trivy", "Trivy JSON" if isinstance(document, dict) else "Trivy JSON (before SchemaVersion 2)")
+    report.kind = "unknown" if document is None else "scan"
     document, results = (document, document.get("Results")) if isinstance(document, dict) else ({}, document)
     metadata = mapping(document, "Metadata")
     tags = texts(metadata.get("RepoTags"))
-    # before schema 2 only the target of the system's packages names the image: "image (family release)"
+    # before schema 2 only the target of the OS packages names the image: "image (family release)"
     targets = [result.get("Target") for result in mappings(results)]
     named = text(document.get("ArtifactName")) or first(tags)
     report.reference = named or first_match(r"^(\S+) \([\w-]+ [^)]+\)$", *targets)
@@ -36,6 +37,7 @@ def read_trivy(document: Any) -> Report:
         "image_id": text(metadata.get("ImageID")),
         "digests": texts(metadata.get("RepoDigests")),
         "tags": tags,
+        "architecture": text(mapping(metadata, "ImageConfig").get("architecture")),
         "diff_ids": texts(metadata.get("DiffIDs")),
         "distribution": " ".join(texts(list(mapping(metadata, "OS").values())[:2])) or None,
     }
@@ -43,20 +45,15 @@ def read_trivy(document: Any) -> Report:
         for name, (finding, facts) in _LISTS.items():
             for item in report.objects(result.get(name), name):
                 status = text(item.get("Status"))
-                if finding == "misconfiguration" and status not in (None, "FAIL"):
-                    report.skip(f"check did not fail: {status}", finding=finding, id=item.get("ID"))
-                else:
-                    report.add(finding, **_common(result, item) | facts(result, item))
+                passed = finding == "misconfiguration" and status not in (None, "FAIL")
+                reason = f"check did not fail: {status}" if passed else None
+                report.add(finding, **_common(result, item) | facts(result, item), suppressed=reason)
         for modified in report.objects(result.get("ExperimentalModifiedFindings"), "modified finding"):
-            item = mapping(modified, "Finding")
-            why = texts([modified.get(key) for key in ("Status", "Statement", "Source")])
-            report.skip(
-                "suppressed by Trivy: " + ", ".join(why),
-                finding=modified.get("Type"),
-                id=item.get("VulnerabilityID") or item.get("ID") or item.get("RuleID") or item.get("Name"),
-                package=item.get("PkgName"),
-                severity=item.get("Severity"),
-            )
+            item, kinds = mapping(modified, "Finding"), dict(_LISTS.values())
+            reason = ", ".join(texts([modified.get(key) for key in ("Status", "Statement", "Source")]))
+            finding = str(modified.get("Type"))
+            row = _common(result, item) | kinds.get(finding, _vulnerability)(result, item)
+            report.suppress(f"suppressed by Trivy: {reason}", finding, **row)
     return report
 
 
@@ -91,7 +88,7 @@ def _vulnerability(result: Object, item: Object) -> Object:
 
 
 def _scores(by_source: Object, severity_source: str | None) -> Object:
-    """The source that gave the severity speaks first, then NVD, then whoever has a score."""
+    """Prefer the source of the severity, then NVD, then any source with a score."""
     for source in dict.fromkeys([severity_source, "nvd", *sorted(by_source)]):
         given = mapping(by_source, source or "")
         chosen = newest_cvss([cvss(given.get(f"{v}Vector"), given.get(f"{v}Score")) for v in ("V2", "V3", "V40")])

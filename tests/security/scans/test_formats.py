@@ -12,20 +12,31 @@ from hypothesis import strategies as st
 
 from imagelab.core.errors import ScanFormatError
 from imagelab.core.json_fields import text
-from imagelab.security.scans.findings import cvss, severity
+from imagelab.security.gate import count_findings
+from imagelab.security.scans.findings import cvss, is_counted, score_severity, severity
 from imagelab.security.scans.reader import make_scan, parse_report, read_scan
+from imagelab.security.suppress import suppressed
 
 
-def test_trivy_damaged_and_passed_are_suppressed(scan_of):
+def test_trivy_damaged_entries_and_passed_checks(scan_of):
     result = {
         "Target": "image",
         "Misconfigurations": [{"ID": "DS001", "Status": "PASS"}, {"ID": "DS002", "Status": "FAIL", "Severity": "LOW"}],
         "Vulnerabilities": [{"PkgName": "no-id"}, "text", None],
     }
     scan = scan_of({"SchemaVersion": 2, "ArtifactName": "a", "Results": [result, "nonsense"]})
-    assert list(scan["id"]) == ["DS002"]
-    reasons = [one["reason"] for one in scan.attrs["suppressed"]]
-    assert len(reasons) == 5 and any("PASS" in reason for reason in reasons)
+    assert list(scan["id"]) == [
+        "vulnerability-" + scan["id"][0].split("-")[1],
+        "not-read",
+        "not-read",
+        "DS001",
+        "DS002",
+        "not-read",
+    ]
+    assert suppressed(scan)["suppressed"].tolist() == ["check did not fail: PASS"]
+    assert scan["package"][0] == "no-id" and list(scan["finding"]).count("error") == 3
+    with pytest.raises(ScanFormatError, match="an entry of Vulnerabilities is str, not an object"):
+        count_findings(scan, "high")
 
 
 def test_grype_ignored_and_known_exploited(scan_of):
@@ -49,7 +60,7 @@ def test_grype_ignored_and_known_exploited(scan_of):
         and row["status"] == "will_not_fix"
         and row["aliases"] == "CVE-2024-1"
     )
-    assert "tested" in scan.attrs["suppressed"][0]["reason"]
+    assert "tested" in suppressed(scan)["suppressed"].item()
 
 
 def test_one_scout_rule_of_two_packages_makes_two_rows(scan_of):
@@ -99,9 +110,9 @@ def test_sarif_generalities(scan_of):
     ]
     run = {"tool": {"driver": driver}, "artifacts": [{"location": {"uri": "Dockerfile"}}], "results": results}
     scan = scan_of({"version": "2.1.0", "runs": [run]})
-    assert list(scan["id"]) == ["R1", "R2"] and list(scan["severity"]) == ["low", "high"]
+    assert list(scan[is_counted(scan)]["id"]) == ["R1", "R2"] and list(scan["severity"])[:2] == ["low", "high"]
     assert scan["title"].iloc[0] == "bad port" and scan["path"].iloc[1] == "Dockerfile:7"
-    assert [one["reason"] for one in scan.attrs["suppressed"]] == [
+    assert list(suppressed(scan)["suppressed"]) == [
         "SARIF kind: pass",
         "suppressed: fine",
         "absent from this run (SARIF baseline)",
@@ -129,9 +140,10 @@ def test_cyclonedx_vex_links_and_files(scan_of):
             ],
         }
     )
-    assert list(scan["finding"]) == ["package", "vulnerability", "vulnerability"]
-    assert list(scan["package"]) == ["@a/p", "@a/p", "app"] and scan["fixed_version"].iloc[1] == "2.0"
-    assert len(scan.attrs["suppressed"]) == 2
+    shown = scan[scan["suppressed"].isna()]
+    assert list(shown["finding"]) == ["package", "vulnerability", "vulnerability"]
+    assert list(shown["package"]) == ["@a/p", "@a/p", "app"] and shown["fixed_version"].iloc[1] == "2.0"
+    assert len(suppressed(scan)) == 2
 
 
 def test_cyclonedx_without_severities_or_components(scan_of):
@@ -176,8 +188,9 @@ def test_spdx3_security_profile(scan_of):
         },
     ]
     scan = scan_of({"@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld", "@graph": graph})
-    assert list(scan["id"]) == ["pkg:apk/alpine/openssl@1", "CVE-2024-1"] and scan["severity"].iloc[1] == "high"
-    assert scan["package"].iloc[1] == "openssl" and "componentNotPresent" in scan.attrs["suppressed"][0]["reason"]
+    assert list(scan["id"]) == ["pkg:apk/alpine/openssl@1", "CVE-2024-1", "CVE-2024-2"]
+    assert scan["severity"].iloc[1] == "high" and scan["package"].iloc[1] == "openssl"
+    assert "componentNotPresent" in suppressed(scan)["suppressed"].item()
 
 
 def test_gitlab_15_with_vectors(scan_of):
@@ -219,14 +232,14 @@ def test_a_vulnerability_that_names_no_component_is_of_none(scan_of):
     assert scan_of(document)["package"].fillna("").tolist() == ["a", "b", ""]
 
 
-def test_secrets_are_masked_in_what_is_suppressed_too(scan_of):
+def test_secrets_are_masked_in_suppressed_findings(scan_of):
     token = "ghp_" + "abcdefghij" * 4
     results = [
         {"ruleId": "r", "message": {"text": f"found {token}"}, "suppressions": [{"justification": f"old {token}"}]}
     ]
     run = {"tool": {"driver": {"name": "x"}}, "results": results, "properties": {"imageName": f"x:{token}@h.example/a"}}
     scan = scan_of({"version": "2.1.0", "runs": [run]})
-    assert scan.attrs["suppressed"] and token not in str(scan.attrs)
+    assert len(suppressed(scan)) == 1 and token not in str(scan.attrs) + scan.to_csv()
     hadolint = [{"code": "DL1", "level": "info", "line": 1, "message": "m", "file": f"https://u:{token}@h.example/x"}]
     assert token not in scan_of(hadolint).to_csv()
 
@@ -251,7 +264,7 @@ def test_missing_files_and_bombs(tmp_path, scan_of):
         read_scan(tmp_path / "nothing.json")
     with pytest.raises(ScanFormatError, match="null byte"):
         read_scan("a\0b")
-    with pytest.raises(ScanFormatError, match="No file"):
+    with pytest.raises(ScanFormatError, match="no file given"):
         read_scan([])
     with pytest.raises(ScanFormatError, match="max_bytes"):
         scan_of(gzip.compress(b" " * 5_000_000), max_bytes=1_000_000)
@@ -272,7 +285,7 @@ def test_a_number_is_no_date(scan_of):
 def test_an_spdx_package_whose_id_is_no_text_is_read(scan_of):
     packages = [{"SPDXID": ["SPDXRef-a"], "name": "a"}, {"SPDXID": "SPDXRef-b", "name": "b"}]
     scan = scan_of({"spdxVersion": "SPDX-2.3", "documentDescribes": ["SPDXRef-b"], "packages": packages})
-    assert list(scan["id"]) == ["a"]
+    assert list(scan[scan["suppressed"].isna()]["id"]) == ["a"]
 
 
 HOSTILE = [
@@ -385,6 +398,15 @@ KEYS = [
 def test_any_json_is_read_or_refused(document):
     with contextlib.suppress(ScanFormatError):
         make_scan([("any", parse_report(json.dumps(document).encode(), "any"))])
+
+
+@pytest.mark.parametrize(
+    ("score", "word"),
+    [(10, "critical"), (9.0, "critical"), (8.9, "high"), (7.0, "high"), (6.9, "medium"), (4.0, "medium"), (3.9, "low"),
+     (0.1, "low"), (0.0, "negligible"), (None, "unknown")],
+)  # fmt: skip
+def test_boundaries_of_the_cvss_scale(score, word):
+    assert score_severity(score) == word
 
 
 def test_words_and_vectors():

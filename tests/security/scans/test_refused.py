@@ -17,7 +17,7 @@ def test_reports_inside_attestations_and_exports(scan_of):
         assert list(scan_of(document)["id"]) == ["CVE-2021-1000"]
     spdx = {"spdxVersion": "SPDX-2.3", "packages": [{"name": "a", "versionInfo": "1"}]}
     assert list(scan_of({"sbom": spdx})["package"]) == ["a"]
-    with pytest.raises(ScanFormatError, match="in p: JSON, but no scanner's report"):
+    with pytest.raises(ScanFormatError, match="in p: JSON, but not a known scanner's report"):
         scan_of({"predicateType": "p", "predicate": {"builder": {}}})
 
 
@@ -61,10 +61,10 @@ def test_what_is_not_read_is_called_by_its_name(scan_of, document, name):
     ("document", "message"),
     [
         (b"", "is empty"),
-        (b"\xff\xfe\x00\xd8", "neither JSON"),
+        (b"\xff\xfe\x00\xd8", "not JSON"),
         (b"[" * 100_000, "nested"),
         (b'{"a":' * 50_000, "nested|neither"),
-        (b"hello", "neither JSON"),
+        (b"hello", "not JSON"),
         (b"3", "a int"),
         (b"{}", "an object with"),
         (b'{"kind": "Pod", "apiVersion": "v1"}', "Kubernetes object"),
