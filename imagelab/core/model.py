@@ -85,17 +85,28 @@ class Redaction:
 
 
 class Source(Protocol):
-    """Where an image came from, able to read its layers again. Plain data, so that it pickles."""
+    """What an image's source can do, and the reading of its layers. Plain data, so that it pickles.
 
-    #: Whether listing costs no more than reading local files: then tables of layers list them.
-    listing_is_local: bool
-    #: Whether what is read is checked against its digests (by the engine or on its way), not only said to be theirs.
-    verifies: bool
+    A source inherits from this class and states only what differs.
+    """
+
+    #: Whether the files of every layer can be listed. A snapshot may contain the config and the history alone.
+    listed: bool = True
+    #: Whether the contents of files can be read. A snapshot has none.
+    contents: bool = True
+    #: Whether a listing can have the digests of the files' contents.
+    digests: bool = True
+    #: Whether listing reads local files only: then tables of layers list them.
+    listing_is_local: bool = False
+    #: Whether layers are checked against their digests while they are read. Archives only claim digests.
+    verifies: bool = False
+    #: Whether listing makes an engine save the image. A save also has the exact config, which the API does not show.
+    saves: bool = False
 
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False
     ) -> Iterator[tuple[int, LayerListing]]:
-        """List the wanted layers, each once, in whatever order the source has them."""
+        """List the wanted layers, each once, in the order in which the source has them."""
         ...
 
     def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
@@ -103,8 +114,8 @@ class Source(Protocol):
         ...
 
     def regions(self) -> list[Region | None]:
-        """Where each layer lies in a file, compressed or not; None for one that does not."""
-        ...
+        """Where each layer lies in a file, compressed or not; None for a layer that does not. Empty: none does."""
+        return []
 
 
 @dataclass(frozen=True, repr=False)
@@ -159,6 +170,11 @@ class Image:
     provenance: dict[str, Any] = field(default_factory=dict)
     redactions: tuple[Redaction, ...] = ()
     source: Source | None = field(default=None, compare=False)
+
+    @property
+    def listed(self) -> bool:
+        """Whether the files of its layers can be listed."""
+        return self.source is not None and self.source.listed
 
     def __repr__(self) -> str:
         return f"Image({self.reference!r}, {self.transport}, {self.platform!r}, {len(self.layers)} layers)"

@@ -26,7 +26,6 @@ from imagelab.core.model import Image
 from imagelab.core.references import parse_reference, repository_and_tag
 from imagelab.images.load import load_image
 from imagelab.images.save import save_snapshot
-from imagelab.images.sources.snapshot import SnapshotSource
 from imagelab.images.tables.base_image import find_base
 from imagelab.images.tables.created_by import parse_created_by
 from imagelab.images.tables.files import files
@@ -194,8 +193,6 @@ def image_facts(image: Image, name: str, reference: str) -> dict[str, Any]:
     indexes, _ = join_layers(image, commands)
     base = find_base(image, commands, indexes, None, [])
     times = [timestamp(entry.created) for entry in image.history]
-    source = image.source
-    listed = isinstance(source, SnapshotSource) and len(source.listed) == len(image.layers)
     parts = parse_reference(reference)
     unnamed = parts.path is not None and parts.name is None and len(image.tags) == 1
     repository, tag = repository_and_tag(image.tags[0] if unnamed else reference)
@@ -209,14 +206,14 @@ def image_facts(image: Image, name: str, reference: str) -> dict[str, Any]:
         "manifest_digest": image.manifest_digest,
         "platform": image.platform,
         "created": _naive(timestamp(image.config.get("created"))),
-        "listed": listed,
-        "digests": listed and source.digests,  # type: ignore[union-attr]
+        "listed": image.listed,
+        "digests": image.listed and image.source is not None and image.source.digests,
         "base_name": base.name,
         "base_layers": base.layers,
         "base_created": _naive(max((when for when in times[: base.steps or 0] if when is not pd.NaT), default=pd.NaT)),
         "layers": _records(table.assign(instruction=_patterns(table["created_by"])), "layers"),
     }
-    if listed:
+    if image.listed:
         lost = ledger(files(image))
         lost = lost.assign(instruction=_patterns(lost["instruction"]), reason=lost["reason"].astype("str"), copies=1)
         lost = lost.groupby(["instruction", "reason"], as_index=False)[["bytes", "copies"]].sum()

@@ -11,7 +11,7 @@ from imagelab.core.model import Image
 from imagelab.images.layers.listing import layer_listings
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.load import load_image
-from imagelab.images.sources.snapshot import SnapshotSource, write_snapshot
+from imagelab.images.sources.snapshot import write_snapshot
 from imagelab.images.tables.images import Reference, one_image
 
 
@@ -40,10 +40,9 @@ def save_snapshot(image: Reference, path: str | os.PathLike[str], *, digests: bo
     """
     image = one_image(image)
     listings: dict[int, LayerListing] = {}
-    # what nothing lists is written as its facts alone
-    if image.source is not None and not (isinstance(image.source, SnapshotSource) and not image.source.listed):
+    if image.source is not None and image.source.listed:  # else the config and history alone are written
         listings = layer_listings(image, digests=digests)
-        if image.transport == "docker-daemon":
+        if image.source.saves:
             image = _exact(image)
         layers = enumerate(image.layers)
         listed = (replace(one, size=listings[n].size, entries=listings[n].entries) for n, one in layers)

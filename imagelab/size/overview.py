@@ -54,13 +54,12 @@ def overview(
     rows = []
     for image in load_images(images):
         log, scan = (logs or {}).get(image.reference), (scans or {}).get(image.reference)
-        listed = getattr(image.source, "listed", True)
         answers = {
             "how big": _size(image),
-            "how much waste": _waste(image) if listed else (None, NOT_LISTED),
+            "how much waste": _waste(image) if image.listed else (None, NOT_LISTED),
             "how slow": (None, NO_LOG) if log is None else _seconds(log),
             "how bad": _findings(scan, image),
-            "what next": _next(image) if listed else (None, NOT_LISTED),
+            "what next": _next(image) if image.listed else (None, NOT_LISTED),
         }
         rows += [
             {"reference": image.reference, "question": question, "answer": answer, "detail": detail}

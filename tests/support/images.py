@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagelab.core.model import HistoryEntry, Image, Layer
+from imagelab.core.model import HistoryEntry, Image, Layer, Source
 from imagelab.images.layers.blobs import StreamWindow
 from imagelab.images.layers.tar import list_tar
 from tests.support.tars import END, header, padded
@@ -36,12 +36,11 @@ def layer_tar(entries: Sequence[tuple[bytes, str, Any]]) -> bytes:
 
 
 @dataclass(frozen=True)
-class TarsSource:
+class TarsSource(Source):
     """A source whose layers are at hand."""
 
     tars: tuple[bytes, ...]
     listing_is_local = True
-    verifies = False
 
     def read_layers(self, image, wanted, *, digests=False):
         for index in wanted:
@@ -49,9 +48,6 @@ class TarsSource:
 
     def read_range(self, image, layer_index, offset, size):
         return iter([self.tars[layer_index][offset : offset + size]])
-
-    def regions(self):
-        return []
 
 
 def image_of(tars: Sequence[bytes], reference: str = "made") -> Image:

@@ -42,7 +42,7 @@ def layer_listings(
     regions = image.source.regions() if not verified else []
     firsts = {indexes[0]: indexes for indexes in missing.values()}  # a diff_id can stand twice
     for first, listing in image.source.read_layers(image, firsts, digests=digests):
-        if image.transport != "snapshot":
+        if image.source.contents:
             origin = regions[first] if regions else None
             store(image.layers[first].diff_id, listing, verified=verified, origin=origin)
         found |= dict.fromkeys(firsts[first], listing)

@@ -14,25 +14,24 @@ from typing import Any
 
 from imagelab.core.errors import ArchiveError
 from imagelab.core.json_fields import array_of, labels, object_of, parse_json, string
-from imagelab.core.model import Image, Layer
+from imagelab.core.model import Image, Layer, Source
 from imagelab.images.layers.listing import check_listable, holds_files
 from imagelab.images.layers.regions import Region
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.sources.assemble import CONFIG_TYPES, PLAIN_LAYER, assemble, digest_of, manifest_layers
 from imagelab.images.sources.choices import Choice, blob_member, choices, choose, peek, walk_index
-from imagelab.images.sources.members import Container, open_archive
+from imagelab.images.sources.members import Archive, open_archive
 
 _EARLY_CONFIG = "application/octet-stream"  # what Docker 1.10 called an image's config
 
 
 @dataclass(frozen=True)
-class ArchiveSource:
+class ArchiveSource(Source):
     """Reads layers again out of the file or layout at ``path``."""
 
     path: str
     members: tuple[str, ...]  # each layer's
     listing_is_local = True
-    verifies = False
 
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False
@@ -59,37 +58,35 @@ def load_archive(reference: str, path: Path, name: str | None, platform: str | N
     return load_from(open_archive(path), reference, str(path), name, platform, mask)
 
 
-def load_from(
-    container: Container, reference: str, path: str, name: str | None, platform: str | None, mask: bool
-) -> Image:
-    """As ``load_archive``, from an open container."""
-    found = choices(container)
+def load_from(archive: Archive, reference: str, path: str, name: str | None, platform: str | None, mask: bool) -> Image:
+    """As ``load_archive``, from an open archive."""
+    found = choices(archive)
     # an engine can save an index of which it holds one platform only
     held = [
         choice
         for choice in found
-        if "Config" in choice.descriptor or blob_member(string(choice.descriptor.get("digest"))) in container.sizes
+        if "Config" in choice.descriptor or blob_member(string(choice.descriptor.get("digest"))) in archive.sizes
     ]
     chosen = choose(held or found, reference, name, platform)
     load = _docker_image if "Config" in chosen.descriptor else _oci_image
-    return load(container, chosen, reference, path, mask)
+    return load(archive, chosen, reference, path, mask)
 
 
-def _checked_blob(container: Container, digest: str | None, what: str) -> bytes:
+def _checked_blob(archive: Archive, digest: str | None, what: str) -> bytes:
     if not digest or not digest.startswith("sha256:"):
-        raise ArchiveError(f"{container.name}: the {what}'s digest is {digest!r}; sha256: is what is read.")
-    data = container.read(blob_member(digest))
+        raise ArchiveError(f"{archive.name}: the {what}'s digest is {digest!r}; sha256: is what is read.")
+    data = archive.read(blob_member(digest))
     if digest_of(data) != digest:
-        raise ArchiveError(f"{container.name}: the {what} {digest} is damaged: its content is {digest_of(data)}.")
+        raise ArchiveError(f"{archive.name}: the {what} {digest} is damaged: its content is {digest_of(data)}.")
     return data
 
 
-def _oci_image(container: Container, chosen: Choice, reference: str, path: str, mask: bool) -> Image:
+def _oci_image(archive: Archive, chosen: Choice, reference: str, path: str, mask: bool) -> Image:
     digest = string(chosen.descriptor.get("digest"))
     kind = string(chosen.descriptor.get("mediaType")) or ""
-    manifest = object_of(parse_json(_checked_blob(container, digest, "manifest"), "the manifest"), "the manifest")
-    config_descriptor = check_manifest(manifest, container.name, kind)
-    config_bytes = _checked_blob(container, string(config_descriptor.get("digest")), "config")
+    manifest = object_of(parse_json(_checked_blob(archive, digest, "manifest"), "the manifest"), "the manifest")
+    config_descriptor = check_manifest(manifest, archive.name, kind)
+    config_bytes = _checked_blob(archive, string(config_descriptor.get("digest")), "config")
     config = object_of(parse_json(config_bytes, "the config"), "the config")
     layers = manifest_layers(manifest, config)
     return assemble(
@@ -135,25 +132,21 @@ def check_manifest(manifest: dict[str, Any], where: str, kind: str = "") -> dict
     return descriptor
 
 
-def _docker_image(container: Container, chosen: Choice, reference: str, path: str, mask: bool) -> Image:
+def _docker_image(archive: Archive, chosen: Choice, reference: str, path: str, mask: bool) -> Image:
     entry = chosen.descriptor
     config_member, members = string(entry.get("Config")), array_of(entry.get("Layers"), "Layers in manifest.json")
     if not config_member or not all(isinstance(member, str) for member in members):
-        raise ArchiveError(
-            f"{container.name}: an entry of manifest.json without Config or Layers. Save the image again."
-        )
-    config_bytes = container.read(config_member)
+        raise ArchiveError(f"{archive.name}: an entry of manifest.json without Config or Layers. Save the image again.")
+    config_bytes = archive.read(config_member)
     config = object_of(parse_json(config_bytes, config_member), "the config")
     image_id = digest_of(config_bytes)
     stated = config_member.rpartition("/")[2].removesuffix(".json")
     if len(stated) == 64 and image_id != f"sha256:{stated}":
-        raise ArchiveError(f"{container.name}: the config {config_member} is damaged: its content is {image_id}.")
-    manifest, facts = _manifest_beside(container, image_id)
-    layers = manifest_layers(manifest, config) if manifest else _plain_layers(container, config, members)
+        raise ArchiveError(f"{archive.name}: the config {config_member} is damaged: its content is {image_id}.")
+    manifest, facts = _manifest_beside(archive, image_id)
+    layers = manifest_layers(manifest, config) if manifest else _plain_layers(archive, config, members)
     if len(layers) != len(members):
-        raise ArchiveError(
-            f"{container.name}: {config_member} names {len(layers)} layers, manifest.json {len(members)}."
-        )
+        raise ArchiveError(f"{archive.name}: {config_member} names {len(layers)} layers, manifest.json {len(members)}.")
     return assemble(
         reference,
         "docker-archive",
@@ -170,7 +163,7 @@ def _docker_image(container: Container, chosen: Choice, reference: str, path: st
     )
 
 
-def _plain_layers(container: Container, config: dict[str, Any], members: list[str]) -> list[Layer]:
+def _plain_layers(archive: Archive, config: dict[str, Any], members: list[str]) -> list[Layer]:
     """Layers of an archive without an OCI manifest: a member named by its digest says which that is."""
     layers = manifest_layers({"layers": [{}] * len(members)}, config)
     if len(layers) != len(members):
@@ -181,21 +174,21 @@ def _plain_layers(container: Container, config: dict[str, Any], members: list[st
         stated = member.rpartition("/")[2].removesuffix(".tar.gz")
         digest = f"sha256:{stated}" if re.fullmatch(r"[0-9a-f]{64}", stated) else None if packed else layer.diff_id
         plain = digest == layer.diff_id
-        size = container.sizes.get(member)
+        size = archive.sizes.get(member)
         placed.append(Layer(layer.diff_id, digest, PLAIN_LAYER if plain else None, content_size=size))
     return placed
 
 
-def _manifest_beside(container: Container, image_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _manifest_beside(archive: Archive, image_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The OCI manifest that a Docker 25 archive holds for the same config, with its digests."""
-    if "index.json" not in container.sizes:
+    if "index.json" not in archive.sizes:
         return {}, {}
-    index = object_of(parse_json(container.read("index.json"), "index.json"), "index.json")
-    for choice in walk_index(container, index, None, (), 0, set()):
+    index = object_of(parse_json(archive.read("index.json"), "index.json"), "index.json")
+    for choice in walk_index(archive, index, None, (), 0, set()):
         digest = string(choice.descriptor.get("digest"))
-        if blob_member(digest) not in container.sizes:
+        if blob_member(digest) not in archive.sizes:
             continue
-        manifest = peek(container, blob_member(digest))
+        manifest = peek(archive, blob_member(digest))
         if isinstance(manifest.get("config"), dict) and manifest["config"].get("digest") == image_id:
             annotations = dict(choice.annotations) | labels(manifest.get("annotations"))
             return manifest, {

@@ -1,4 +1,4 @@
-"""Which images a container holds, and which of them is meant.
+"""Which images an archive holds, and which of them is meant.
 
 Formats: moby's image tarball specification (``manifest.json``) and the OCI image-spec's image-layout.md, indexes in
 indexes. BuildKit's attestation manifests are not images.
@@ -15,7 +15,7 @@ from imagelab.core.errors import ArchiveError, ImageNotFound
 from imagelab.core.json_fields import array_of, labels, object_of, parse_json, string
 from imagelab.core.references import parse_image_name
 from imagelab.images.sources.assemble import CONFIG_TYPES, INDEX_TYPES, normal_platform, platform_of
-from imagelab.images.sources.members import Container
+from imagelab.images.sources.members import Archive
 
 _REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
@@ -26,7 +26,7 @@ _MAX_DEPTH = 8  # of indexes in indexes
 
 @dataclass(frozen=True)
 class Choice:
-    """One image of a container: what it is called and where it stands."""
+    """One image of an archive: what it is called and where it stands."""
 
     names: tuple[str, ...]
     platform: str | None
@@ -51,20 +51,20 @@ class Choice:
         return self.platform.replace("/", f"({version})/", 1) if self.platform and version else self.platform
 
 
-def choices(container: Container) -> list[Choice]:
-    """Every image that a container holds.
+def choices(archive: Archive) -> list[Choice]:
+    """Every image that an archive holds.
 
     Raises
     ------
     ArchiveError
         It is no image archive or layout, and what it is instead where that is plain.
     """
-    members = container.sizes
+    members = archive.sizes
     if "manifest.json" in members:
-        entries = parse_json(container.read("manifest.json"), f"{container.name}: manifest.json")
+        entries = parse_json(archive.read("manifest.json"), f"{archive.name}: manifest.json")
         if isinstance(entries, dict) and "schemaVersion" in entries:
             raise ArchiveError(
-                f"{container.name} is in the form of skopeo's dir: and Podman's docker-dir. "
+                f"{archive.name} is in the form of skopeo's dir: and Podman's docker-dir. "
                 "Copy it into a layout: skopeo copy dir:FOLDER oci:LAYOUT"
             )
         found = []
@@ -72,23 +72,21 @@ def choices(container: Container) -> list[Choice]:
             entry = object_of(entry, "an entry of manifest.json")
             entry = {_SAVED.get(key.lower(), key): value for key, value in entry.items()}
             if "Config" not in entry:
-                raise ArchiveError(
-                    f"{container.name}: an entry of manifest.json names no Config. Save the image again."
-                )
+                raise ArchiveError(f"{archive.name}: an entry of manifest.json names no Config. Save the image again.")
             tags = [tag for tag in array_of(entry.get("RepoTags"), "RepoTags") if isinstance(tag, str)]
             found.append(Choice(tuple(tags), None, entry))
         if found:
             return found
-        raise ArchiveError(f"{container.name} holds an empty manifest.json: nothing was saved in it.")
+        raise ArchiveError(f"{archive.name} holds an empty manifest.json: nothing was saved in it.")
     if "index.json" in members:
-        index = object_of(parse_json(container.read("index.json"), f"{container.name}: index.json"), "index.json")
-        found = list(walk_index(container, index, None, (), 0, set()))
+        index = object_of(parse_json(archive.read("index.json"), f"{archive.name}: index.json"), "index.json")
+        found = list(walk_index(archive, index, None, (), 0, set()))
         if found:
             return found
         raise ArchiveError(
-            f"{container.name} is an OCI layout without an image in it (attestations and artifacts are none)."
+            f"{archive.name} is an OCI layout without an image in it (attestations and artifacts are none)."
         )
-    raise ArchiveError(f"{container.name} is not an image archive: {_what_else(members)}")
+    raise ArchiveError(f"{archive.name} is not an image archive: {_what_else(members)}")
 
 
 def _what_else(members: dict[str, int]) -> str:
@@ -106,7 +104,7 @@ def _what_else(members: dict[str, int]) -> str:
 
 
 def walk_index(
-    container: Container,
+    archive: Archive,
     index: dict[str, Any],
     index_digest: str | None,
     names: tuple[str, ...],
@@ -122,17 +120,15 @@ def walk_index(
             continue
         digest, kind = string(descriptor.get("digest")), string(descriptor.get("mediaType"))
         member = blob_member(digest)
-        if kind in INDEX_TYPES or (member in container.sizes and "manifests" in peek(container, member)):
-            if member not in container.sizes or depth >= _MAX_DEPTH:
+        if kind in INDEX_TYPES or (member in archive.sizes and "manifests" in peek(archive, member)):
+            if member not in archive.sizes or depth >= _MAX_DEPTH:
                 yield Choice(own or names, None, descriptor, digest)
                 continue
             if (digest, own or names) in seen:  # indexes that name one another many times would multiply
                 continue
             seen.add((digest, own or names))
-            inner = object_of(parse_json(container.read(member), member), member)
-            yield from walk_index(
-                container, inner, digest if depth == 0 else index_digest, own or names, depth + 1, seen
-            )
+            inner = object_of(parse_json(archive.read(member), member), member)
+            yield from walk_index(archive, inner, digest if depth == 0 else index_digest, own or names, depth + 1, seen)
         elif kind_of(descriptor) == "image":
             listed = object_of(descriptor.get("platform"), "a descriptor's platform")
             yield Choice(own or names, platform_of(listed), descriptor, index_digest, tuple(annotations.items()))
@@ -148,9 +144,9 @@ def kind_of(descriptor: dict[str, Any]) -> str:
     return "image" if descriptor.get("artifactType") in (None, "", *CONFIG_TYPES) else "artifact"
 
 
-def peek(container: Container, member: str) -> dict[str, Any]:
+def peek(archive: Archive, member: str) -> dict[str, Any]:
     """A member's JSON object; an empty one where it is something else."""
-    document = parse_json(container.read(member), member)
+    document = parse_json(archive.read(member), member)
     return document if isinstance(document, dict) else {}
 
 

@@ -17,13 +17,12 @@ from tqdm.auto import tqdm
 
 from imagelab.core.errors import ArchiveError, DaemonUnavailable, ImageNotFound, similar_names
 from imagelab.core.json_fields import array_of, byte_count, object_of, string
-from imagelab.core.model import HistoryEntry, Image, Layer, Redaction
+from imagelab.core.model import HistoryEntry, Image, Layer, Redaction, Source
 from imagelab.images.layers.cache import cached, link_digest, recall_config, remember_config
-from imagelab.images.layers.regions import Region
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.sources import archive
 from imagelab.images.sources.assemble import assemble, history_entries, platform_of
-from imagelab.images.sources.members import Stream
+from imagelab.images.sources.members import StreamArchive
 
 _CHUNK = 1 << 20
 _CONTAINERD = "io.containerd.snapshotter.v1"
@@ -79,19 +78,19 @@ def client() -> Iterator[docker.DockerClient]:
 
 
 @dataclass(frozen=True)
-class DaemonSource:
+class DaemonSource(Source):
     """Lists the layers of an engine's image by having it saved, once, as a stream."""
 
     id: str
-    listing_is_local = False
     verifies = True
+    saves = True
 
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False
     ) -> Iterator[tuple[int, LayerListing]]:
         wanted = set(wanted)
         with client() as engine, self._saved(engine, image.reference) as chunks:
-            stream = Stream(
+            stream = StreamArchive(
                 f"docker-daemon:{image.reference}",
                 lambda: chunks,
                 known=lambda member: cached(
@@ -110,9 +109,6 @@ class DaemonSource:
         for member, listing in stream.list_layers({members[index] for index in wanted}, digests=digests):
             yield from ((index, listing) for index in sorted(wanted) if members[index] == member)
 
-    def regions(self) -> list[Region | None]:
-        return []  # an engine's layers are no files of ours
-
     def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
         # two passes over what the engine saves: the first says which member the layer is
         with client() as engine:
@@ -121,7 +117,7 @@ class DaemonSource:
                 with self._saved(engine, image.reference) as stream:
                     yield from stream
 
-            stream = Stream(f"docker-daemon:{image.reference}", chunks)
+            stream = StreamArchive(f"docker-daemon:{image.reference}", chunks)
             saved = archive.load_from(stream, image.reference, "", None, image.platform, mask=False)
             assert isinstance(saved.source, archive.ArchiveSource)
             yield from stream.read_range(saved.source.members[layer_index], offset, size)

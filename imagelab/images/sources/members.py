@@ -1,6 +1,6 @@
 """Where an image's blobs lie: a tar file, a directory, or a tar that streams by. Nothing is extracted.
 
-Each container names its members, reads small ones whole, and lists layers; what they mean is
+Each archive names its members, reads small ones whole, and lists layers; what they mean is
 ``sources.archive``'s business.
 """
 
@@ -26,7 +26,7 @@ _SMALL_LIMIT = 1 << 28  # bytes of all that a streamed archive holds
 _CHUNK = 1 << 18
 
 
-class Container(Protocol):
+class Archive(Protocol):
     """Members by name, with forward slashes and no leading ``./``."""
 
     name: str
@@ -103,7 +103,7 @@ class _Files:
                 yield from pool.map(one, sorted(heavy, key=lambda member: -self.region(member).length))
 
 
-class TarFile(_Files):
+class TarArchive(_Files):
     """An archive in one uncompressed tar."""
 
     def __init__(self, path: Path) -> None:
@@ -124,7 +124,7 @@ class TarFile(_Files):
                 self._regions[member] = self._regions[target]
 
 
-class Directory(_Files):
+class FolderArchive(_Files):
     """An OCI image layout, unpacked."""
 
     def __init__(self, path: Path) -> None:
@@ -139,7 +139,7 @@ class Directory(_Files):
                     self._regions[Path(full).relative_to(path).as_posix()] = Region(full, 0, os.path.getsize(full))
 
 
-class Stream:
+class StreamArchive:
     """A tar that can only be read from its start: a compressed archive, or what an engine saves.
 
     Opening reads it once, for its small members; listing layers reads it again. With ``known``, which gives the
@@ -284,7 +284,7 @@ def _follow(member: str, links: dict[str, str]) -> str:
     return member
 
 
-def open_archive(path: Path) -> Container:
+def open_archive(path: Path) -> Archive:
     """The archive at ``path``, plain or compressed as a whole.
 
     Raises
@@ -294,17 +294,17 @@ def open_archive(path: Path) -> Container:
     """
     try:
         if path.is_dir():
-            return Directory(path)
+            return FolderArchive(path)
         with path.open("rb") as file:
             compressed = is_compressed(file.read(6))
         if compressed:
             whole = Region(str(path), 0, path.stat().st_size)
-            return Stream(str(path), lambda: decompressed(whole.chunks(), str(path)))
+            return StreamArchive(str(path), lambda: decompressed(whole.chunks(), str(path)))
         with path.open("rb") as file:
             if not is_tar(file.read(512)):
                 raise ArchiveError(
                     f"{path} is not a tar: an image archive is what `docker save` or `skopeo copy` writes."
                 )
-        return TarFile(path)
+        return TarArchive(path)
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from error

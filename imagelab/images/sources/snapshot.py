@@ -22,8 +22,7 @@ import pyarrow.compute as pc
 from imagelab.core.atomic import write_atomically
 from imagelab.core.errors import ArchiveError
 from imagelab.core.json_fields import object_of, parse_json
-from imagelab.core.model import HistoryEntry, Image, Layer, Redaction
-from imagelab.images.layers.regions import Region
+from imagelab.core.model import HistoryEntry, Image, Layer, Redaction, Source
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.layers.tar_columns import KINDS, SCHEMA
 
@@ -34,20 +33,21 @@ _SCHEMA = pa.schema([pa.field("layer_index", pa.int32()), *SCHEMA])
 
 
 @dataclass(frozen=True)
-class SnapshotSource:
+class SnapshotSource(Source):
     """Reads the listing back out of the file."""
 
     path: str
-    listed: tuple[int, ...]
+    layers: tuple[int, ...]  # whose files it lists
+    listed: bool
     digests: bool
+    contents = False
     listing_is_local = True
-    verifies = False
 
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False
     ) -> Iterator[tuple[int, LayerListing]]:
         wanted = set(wanted)
-        if absent := wanted - set(self.listed):
+        if absent := wanted - set(self.layers):
             raise ArchiveError(
                 f"{self.path} was made without the files of layer {min(absent)}. Take the snapshot again from the image."
             )
@@ -59,9 +59,6 @@ class SnapshotSource:
         for index in sorted(wanted):  # rows are sorted by layer
             start, stop = indexes.searchsorted(index, "left"), indexes.searchsorted(index, "right")
             yield index, LayerListing(table.slice(start, stop - start), self.digests)
-
-    def regions(self) -> list[Region | None]:
-        return []  # a snapshot has no contents
 
     def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
         raise ArchiveError(
@@ -127,8 +124,9 @@ def load_snapshot(reference: str, path: Path) -> Image:
         fields["history"] = tuple(_typed(HistoryEntry(**entry)) for entry in fields["history"])
         fields["redactions"] = tuple(_typed(Redaction(**entry)) for entry in fields["redactions"])
         fields["tags"] = tuple(fields["tags"])
-        listed = document["listed"]
-        source = SnapshotSource(str(path), tuple(map(int, listed["layers"])), bool(listed["digests"]))
+        layers = tuple(map(int, document["listed"]["layers"]))
+        listed = len(layers) == len(fields["layers"])
+        source = SnapshotSource(str(path), layers, listed, bool(document["listed"]["digests"]))
         fields["provenance"] = fields["provenance"] | {
             "recorded_as": fields["reference"],
             "recorded_from": fields["transport"],

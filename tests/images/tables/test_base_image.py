@@ -7,6 +7,7 @@ import json
 import pytest
 
 import imagelab as il
+from imagelab.core.model import HistoryEntry, Layer
 from imagelab.images.tables.base_image import find_base
 from imagelab.images.tables.steps import parsed, timestamp
 from tests.support.images import Layout, config_of, layer_tar, sha256, write_tar
@@ -92,3 +93,17 @@ def test_gos_zero_time_is_no_time():
     assert timestamp("0001-01-01T00:00:00Z") is timestamp("")
     assert str(timestamp("1970-01-01T00:00:00Z")) == "1970-01-01 00:00:00+00:00"
     assert str(timestamp("2021-11-24T16:18:42.209146777-06:00")).startswith("2021-11-24 22:18:42.209146")
+
+
+def test_of_several_images_whose_layers_begin_it_the_largest_is_the_base():
+    image, middle, lowest = (load_plain(count) for count in (3, 2, 1))
+    found = find_base(image, parsed(image), [0, 1, 2], None, [lowest, middle, image])
+    assert (found.layers, found.name, found.rule) == (2, "of 2 layers", "prefix")
+    given = find_base(image, parsed(image), [0, 1, 2], lowest, [middle])
+    assert (given.layers, given.name, given.rule) == (1, "of 1 layers", "given")
+
+
+def load_plain(layers: int) -> il.Image:
+    made = [Layer(sha256(tar)) for tar in TARS[:layers]]
+    history = [HistoryEntry(None, f"RUN step {number} # buildkit", empty_layer=False) for number in range(layers)]
+    return il.Image(f"of {layers} layers", "docker-archive", tuple(made), tuple(history))

@@ -20,11 +20,10 @@ from tqdm.auto import tqdm
 from imagelab.core.errors import ArchiveError, ImageNotFound, similar_names
 from imagelab.core.frames import make_frame
 from imagelab.core.json_fields import array_of, byte_count, labels, object_of, parse_json, string
-from imagelab.core.model import Image, Layer
+from imagelab.core.model import Image, Layer, Source
 from imagelab.core.references import DIGEST, ImageName, parse_image_name
 from imagelab.images.layers.blobs import StreamWindow, decompressed
 from imagelab.images.layers.listing import check_listable
-from imagelab.images.layers.regions import Region
 from imagelab.images.layers.tar import LayerListing, list_tar
 from imagelab.images.sources.archive import check_manifest
 from imagelab.images.sources.assemble import INDEX_TYPES, assemble, digest_of, manifest_layers, platform_of
@@ -57,12 +56,11 @@ TAGS_COLUMNS = {"repository": "str", "tag": "str", "reference": "str"}
 
 
 @dataclass(frozen=True)
-class RegistrySource:
+class RegistrySource(Source):
     """Streams layers out of a registry. Plain data: the connection is the process's own."""
 
     host: str
     repository: str
-    listing_is_local = False
     verifies = True
 
     def read_layers(
@@ -88,9 +86,6 @@ class RegistrySource:
         finally:
             pool.shutdown(cancel_futures=True)
             bar.close()
-
-    def regions(self) -> list[Region | None]:
-        return []  # a registry's layers are no files of ours
 
     def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
         name = f"{image.reference}: layer {image.layers[layer_index].digest}"
