@@ -1,8 +1,9 @@
-"""The command, its errors and its exit codes: 0 done, 1 a gate did not hold, 2 it could not be done."""
+"""The command, its errors and its exit codes: 0 done, 1 a limit is exceeded, 2 it could not be done."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
@@ -10,9 +11,32 @@ import typer
 import imagelab
 from imagelab.core.errors import ImagelabError
 
+PANELS = {
+    "images": "One image, or two",
+    "builds": "Builds",
+    "scans": "Findings",
+    "fleet": "Many images",
+    "reports": "Pages",
+    "lab": "Lessons",
+}
+"""Module with verbs → their heading in ``imagelab --help``."""
+WELCOME = """\
+Why is this container image so big, so slow to build, so full of findings?
+
+  imagelab show IMAGE                    how big it is, and what each step added
+  imagelab advise IMAGE                  what to leave out, and how
+  imagelab advise-build .                what makes rebuilds slow
+  imagelab compare BEFORE AFTER          what changed, and by which step
+  imagelab report IMAGE -o report.html   all of it on one page that opens offline
+
+IMAGE is a name in the engine, an archive such as app.tar, or docker://HOST/NAME
+for a registry. Without Docker, try example:service-full.
+
+imagelab --help lists every verb."""
+
 app = typer.Typer(
-    help="Why is this image so big, so slow to build, so full of findings?",
-    no_args_is_help=True,
+    help="Why is this container image so big, so slow to build, so full of findings?",
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -28,6 +52,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -35,19 +60,24 @@ def _options(
 ) -> None:
     global _debug
     _debug = debug
+    if context.invoked_subcommand is None:
+        typer.echo(WELCOME)
 
 
 def main() -> None:
     """Run the command line."""
-    from imagelab.cli import builds, fleet, images, lab, reports, scans  # noqa: F401  # they register their verbs
-
+    for name in PANELS:  # each registers its verbs
+        import_module(f"imagelab.cli.{name}")
     try:
         app()
     except BrokenPipeError:  # `imagelab … | head`
         sys.stderr.close()
         sys.exit(0)
-    except (ImagelabError, OSError) as error:  # OSError: where to write is no place for it
+    except (ImagelabError, OSError) as error:  # OSError: a path that cannot be read or written
         if _debug:
             raise
-        print(f"imagelab: {error}", file=sys.stderr)
+        from imagelab.core.text import clean
+
+        message = "\n".join(clean(line, 2000) for line in str(error).splitlines())
+        print(f"imagelab: {message}", file=sys.stderr)
         sys.exit(2)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import imagelab as il
-from imagelab.cli.output import Answer
+from imagelab.cli.output import Answer, with_arguments
 from imagelab.cli.verb import pairs, verb
 
 Directory = Annotated[Path, typer.Argument(help="The build context.")]
@@ -40,8 +40,8 @@ def plan_build(
         target=target,
         log=log,
     )
-    columns = ["stage", "step", "instruction", "arguments", "hit", "certain", "reason", "seconds"]
-    return Answer({"plan": plan}, shown={"plan": plan[columns]})
+    columns = ["stage", "step", "hit", "certain", "seconds", "instruction", "arguments", "reason"]
+    return Answer({"plan": plan}, shown={"plan": with_arguments(plan[columns])}, prose=["reason"])
 
 
 @verb(rows=100)
@@ -50,8 +50,8 @@ def build_log(
 ) -> Answer:
     """Read a build's log: its steps, how long each took, which ones came from the cache."""
     steps = il.read_build_log(file)
-    columns = ["stage", "step", "instruction", "arguments", "duration", "cached", "status", "bytes"]
-    return Answer({"steps": steps}, shown={"steps": steps[columns]})
+    columns = ["stage", "step", "duration", "status", "bytes", "instruction", "arguments"]
+    return Answer({"steps": steps}, shown={"steps": with_arguments(steps[columns])})
 
 
 @verb(rows=20)
@@ -60,8 +60,12 @@ def context(directory: Directory, file: File = None) -> Answer:
     paths = il.build_context(directory, file)
     sizes = il.context_sizes(paths)
     sent = paths[~paths["ignored"]].sort_values("size", ascending=False, kind="stable")
-    largest = sent[["path", "size", "copied"]]
-    return Answer({"directories": sizes, "paths": paths}, shown={"directories": sizes, "largest paths sent": largest})
+    largest = sent[["size", "copied", "path"]]
+    return Answer(
+        {"directories": sizes, "paths": paths},
+        shown={"directories": sizes, "largest paths sent": largest},
+        hint=f"imagelab advise-build {directory}",
+    )
 
 
 @verb(rows=20)

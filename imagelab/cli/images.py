@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 import imagelab as il
-from imagelab.cli.app import app
-from imagelab.cli.output import Answer
+from imagelab.cli.app import PANELS, app
+from imagelab.cli.output import Answer, with_arguments
 from imagelab.cli.verb import verb
 
 Image = Annotated[
@@ -31,11 +31,21 @@ def show(image: Image) -> Answer:
     """Show an image: how big it is, how efficient, and what each step added."""
     import pandas as pd
 
+    from imagelab.core.frames import format_bytes
+
     loaded = il.load_image(image)
     names = ["reference", "platform", "image_id", "manifest_digest"]
     identity = pd.DataFrame({"fact": names, "value": [getattr(loaded, name) for name in names]})
-    columns = ["step", "layer_index", "instruction", "arguments", "size", "content_size", "disk_usage"]
-    return Answer({"image": identity, "efficiency": il.efficiency(loaded), "history": il.history(loaded)[columns]})
+    efficiency, history = il.efficiency(loaded), il.history(loaded)
+    total = efficiency.iloc[0]
+    stored, visible, wasted = (format_bytes(total[name]) for name in ("stored", "visible", "wasted"))
+    columns = ["step", "size", "content_size", "disk_usage", "instruction", "arguments"]
+    return Answer(
+        {"image": identity, "efficiency": efficiency, "history": history},
+        shown={"image": identity, "history": with_arguments(history[columns])},
+        summary=f"{stored} stored, {visible} visible, {wasted} wasted: efficiency {total['efficiency']:.4f}",
+        hint=f"imagelab advise {image}",
+    )
 
 
 @verb(rows=20)
@@ -50,8 +60,18 @@ def waste(
 
     loaded = il.load_image(image)
     ledger = il.waste(loaded, digests="copies" if digests else False).drop(columns="reference")
-    total = format_bytes(ledger["bytes"].sum())
-    return Answer({"waste": ledger}, summary=f"{total} wasted in {len(ledger)} file copies of {loaded.reference}")
+    groups = ledger.groupby(["reason", "instruction", "removed_instruction"], observed=True, dropna=False, sort=False)
+    sums = groups["bytes"].agg(bytes="sum", files="size").reset_index().sort_values("bytes", ascending=False)
+    columns = ["bytes", "reason", "path", "layer_index", "instruction", "removed_instruction"]
+    return Answer(
+        {"waste": ledger},
+        shown={
+            "by instruction": sums[["bytes", "files", "reason", "instruction", "removed_instruction"]],
+            "files": ledger[columns],
+        },
+        summary=f"{format_bytes(ledger['bytes'].sum())} wasted in {len(ledger):,} file copies of {loaded.reference}",
+        hint=f"imagelab advise {image}",
+    )
 
 
 @verb(rows=20)
@@ -64,13 +84,15 @@ def advise(
     from imagelab.core.frames import format_bytes
 
     advice = il.advise(image, digests=digests, accepted=accepted)
-    columns = ["rule", "what", "confidence", "layer_index", "instruction", "from_base", "suggestion", "accepted"]
     parts = (advice[~advice["accepted"]], advice[advice["accepted"]])
     still_open, set_apart = (f"{len(part)} ({format_bytes(part['bytes'].sum())})" for part in parts)
+    columns = ["bytes", "confidence", "what", "rule", "instruction", "suggestion", "accepted_reason"]
     return Answer(
         {"advice": advice},
         shown={"advice": advice[columns]},
         summary=f"findings open: {still_open}; accepted: {set_apart}",
+        prose=["rule", "instruction", "suggestion", "accepted_reason"],
+        hint=f"imagelab report {image} -o report.html",
     )
 
 
@@ -81,11 +103,25 @@ def compare(
     digests: Annotated[bool, typer.Option("--digests", help="Compare contents, not only sizes.")] = False,
 ) -> Answer:
     """Compare two images: the layers they share, the files that changed."""
+    from imagelab.core.frames import format_bytes
+
     loaded = [il.load_image(before), il.load_image(after)]
     sharing = il.compare_layers(loaded)
     changes = il.compare_files(*loaded, digests=digests)
-    columns = ["change", "why", "path", "delta", "instruction_after"]
-    return Answer({"layers": sharing, "files": changes}, shown={"layers": sharing, "files": changes[columns]})
+    delta, pair = changes["delta"].sum(), sharing.iloc[1]
+    sums = il.sum_changes(changes, "instruction").rename(columns={"group": "instruction"})
+    between = ["reference", "other", "shared", "pull", "unique", "total", "shared_layers", "layers", "measure"]
+    return Answer(
+        {"layers": sharing, "files": changes},
+        shown={
+            "layers": sharing.loc[sharing["reference"] != sharing["other"], between],
+            "by instruction": sums[["delta", "paths", "added", "removed", "instruction"]],
+            "files": changes[["delta", "change", "path", "why", "instruction_after"]],
+        },
+        summary=f"{'+' if delta > 0 else ''}{format_bytes(delta)} in {len(changes):,} changed paths; "
+        f"{pair['shared_layers']} of {pair['layers']} layers shared",
+        hint=f"imagelab report {before} {after} -o report.html",
+    )
 
 
 @verb()
@@ -123,21 +159,21 @@ def check(
     return Answer({"check": result}, shown={"check": shown}, failed=bool((~result["passed"]).any()))
 
 
-@app.command()
+@verb()
 def snapshot(
     image: Image,
     output: Annotated[Path, typer.Option("-o", "--output", help="The Parquet file to write.")],
     digests: Annotated[bool, typer.Option("--digests", help="Also hash the files' contents.")] = False,
-) -> None:
+) -> Answer:
     """Take a snapshot: save an image's config and file listing in one Parquet file."""
-    from imagelab.core.frames import format_bytes
+    import pandas as pd
 
     path = il.save_snapshot(image, output, digests=digests)
-    typer.echo(f"{path}: {format_bytes(path.stat().st_size)}")
+    return Answer({"snapshot": pd.DataFrame({"path": [str(path)], "size": [path.stat().st_size]})})
 
 
 cache_app = typer.Typer(help="Inspect or clear the cache of layer listings.", no_args_is_help=True)
-app.add_typer(cache_app, name="cache")
+app.add_typer(cache_app, name="cache", rich_help_panel=PANELS["images"])
 
 
 @verb(group=cache_app)

@@ -1,9 +1,9 @@
-"""Print named DataFrames on a terminal, as JSON, and as Markdown for the comment of a pull request."""
+"""Print an answer: on a terminal, as JSON, or as Markdown for the comment of a pull request."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -18,21 +18,36 @@ class Form(StrEnum):
     """How an answer is printed."""
 
     TEXT = "text"
+    FULL = "full"
     JSON = "json"
     MARKDOWN = "markdown"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a verb found: ``frames`` by name.
+    """What a verb found: ``frames`` by name, which JSON and ``--full`` print whole.
 
-    JSON prints ``frames`` whole. Text and Markdown print ``shown``, the rows and columns for people, or ``frames``
-    if ``shown`` is not given, and above the tables the sentence ``summary``. ``failed`` sets exit code 1.
+    Parameters
+    ----------
+    frames
+        Every row and column.
+    shown
+        The rows and columns for people, if these are not ``frames``.
+    summary
+        One sentence above the tables.
+    prose
+        Columns that a terminal shows whole, below each row.
+    hint
+        The command to run next.
+    failed
+        Whether the exit code is 1.
     """
 
     frames: Mapping[str, pd.DataFrame]
     shown: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     summary: str = ""
+    prose: Sequence[str] = ("suggestion", "advice", "remedy")
+    hint: str = ""
     failed: bool = False
 
 
@@ -41,16 +56,12 @@ def print_answer(answer: Answer, form: Form, rows: int | None = None) -> None:
     if form is Form.JSON:
         found = {name: records(frame) for name, frame in answer.frames.items()}
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
-        return
-    if answer.summary:
-        typer.echo(answer.summary + "\n")
-    for name, frame in (answer.shown or answer.frames).items():
-        part = frame if rows is None else frame.head(rows)
-        typer.echo(f"{'### ' if form is Form.MARKDOWN else ''}{name}\n")
-        typer.echo(_table(part, form) if len(part) else "(none)")
-        if len(part) < len(frame):
-            typer.echo(f"\n… and {len(frame) - len(part)} more; --json prints all.")
-        typer.echo("")
+    elif form is Form.MARKDOWN:
+        typer.echo("\n".join(_markdown(answer, rows)))
+    else:
+        from imagelab.cli.terminal import print_text
+
+        print_text(answer, rows, full=form is Form.FULL)
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -61,39 +72,71 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def _table(frame: pd.DataFrame, form: Form) -> str:
+def is_number(column: pd.Series) -> bool:
+    """Whether a column is right-aligned."""
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-    from imagelab.core.text import BYTE_COLUMN
-
-    width = 80
-    columns: list[list[str]] = []
-    for name, column in frame.items():
-        number = is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype)
-        cells = [_cell(value, bool(BYTE_COLUMN.search(str(name))) and number, width) for value in column]
-        size = max(map(len, [str(name), *cells]))
-        columns.append([(cell.rjust if number else cell.ljust)(size) for cell in [str(name), *cells]])
-    lines = [list(line) for line in zip(*columns, strict=True)]
-    if form is Form.TEXT:
-        return "\n".join("  ".join(line).rstrip() for line in lines)
-    lines = [[_escape(cell.strip()) for cell in line] for line in lines]
-    lines.insert(1, ["---"] * len(columns))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return bool(is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype))
 
 
-def _cell(value: Any, size: bool, width: int) -> str:
+def cells(column: pd.Series) -> list[str]:
+    """A column's values as people read them: sizes in decimal units, instructions without their shell, no control
+    characters."""
     import pandas as pd
 
     from imagelab.core.frames import format_bytes
+    from imagelab.core.text import BYTE_COLUMN, clean
+    from imagelab.images.tables.created_by import parse_created_by
+
+    name, number = str(column.name), is_number(column)
+
+    def cell(value: Any) -> str:
+        if pd.isna(value):
+            return "–"
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if number and BYTE_COLUMN.search(name):
+            return format_bytes(value)
+        if isinstance(value, float):
+            return f"{value:.4g}"
+        text = str(value)
+        if "instruction" in name and text.endswith("# buildkit"):
+            text = " ".join(filter(None, parse_created_by(text)[:2]))
+        return clean(" ".join(text.split()))
+
+    return [cell(value) for value in column.astype(object)]
+
+
+def without_empty_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns that have a value in some row."""
+    return frame.loc[:, (frame.notna() & (frame.astype(object) != "")).any()] if len(frame) else frame
+
+
+def with_arguments(frame: pd.DataFrame) -> pd.DataFrame:
+    """A history, build log or plan with its instructions and their arguments in one column."""
+    text = frame["instruction"].fillna("") + " " + frame["arguments"].fillna("")
+    return frame.assign(instruction=text.str.strip()).drop(columns="arguments")
+
+
+def _markdown(answer: Answer, rows: int | None) -> list[str]:
     from imagelab.core.text import clean
 
-    if pd.isna(value):
-        return "–"
-    if size:
-        return format_bytes(value)
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return clean(str(value).replace("\n", " "), width)
+    lines = [_escape(clean(answer.summary)), ""] if answer.summary else []
+    for name, frame in (answer.shown or answer.frames).items():
+        part = without_empty_columns(frame if rows is None else frame.head(rows))
+        lines += [f"### {_escape(clean(name))}", ""]
+        if len(part):
+            table = [list(part), ["---"] * part.shape[1], *zip(*(cells(part[name]) for name in part), strict=True)]
+            table = [
+                [_escape(clean(cell, 80)) if row != 1 else cell for cell in line] for row, line in enumerate(table)
+            ]
+            lines += ["| " + " | ".join(line) + " |" for line in table]
+        else:
+            lines += ["(none)"]
+        if len(part) < len(frame):
+            lines += ["", f"… and {len(frame) - len(part)} more; --json prints all."]
+        lines += [""]
+    return lines
 
 
 def _escape(cell: str) -> str:

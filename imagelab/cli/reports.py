@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from imagelab.cli.app import app
+from imagelab.cli.app import PANELS, app
 from imagelab.cli.verb import pairs
 from imagelab.core.errors import ImagelabError
 
 
-@app.command()
+@app.command(rich_help_panel=PANELS["reports"])
 def report(
     references: Annotated[
         list[str],
@@ -52,7 +52,7 @@ def report(
     typer.echo(write(references, output, notebook=notebook, show_code=show_code, parameters=given))
 
 
-@app.command()
+@app.command(rich_help_panel=PANELS["reports"])
 def notebooks(output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")]) -> None:
     """Run every notebook on the embedded data and write a page for each, with an index."""
     from imagelab.core.resources import notebook_paths

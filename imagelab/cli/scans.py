@@ -33,8 +33,8 @@ def scan(
     findings = findings.sort_values("severity", ascending=False, kind="stable")
     suppressed, findings = il.suppressed(findings), findings[findings["suppressed"].isna()]
     counts = findings.groupby(["finding", "severity"], observed=True).size().rename("count").reset_index()
-    columns = ["severity", "id", "package", "version", "fixed_version", "title"]
-    columns += ["instruction", "remedy"] if image is not None else []
+    columns = ["severity", "id", "package", "version", "fixed_version"]
+    columns += [*(["instruction", "remedy"] if image is not None else []), "title"]
     more = {"suppressed": suppressed} if len(suppressed) else {}
     hidden = {name: frame[["severity", "id", "package", "suppressed", "suppressed_by"]] for name, frame in more.items()}
     return Answer(
@@ -64,4 +64,5 @@ def harden(
     return Answer(
         {"counts": counts, "rules": rules},
         shown={"counts": counts, "rules": shown[["result", "rule", "evidence", "advice"]]},
+        prose=["evidence", "advice"],
     )

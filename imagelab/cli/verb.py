@@ -9,12 +9,13 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from imagelab.cli.app import app
+from imagelab.cli.app import PANELS, app
 from imagelab.cli.output import Answer, Form, print_answer
 from imagelab.core.errors import ImagelabError
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON: every row and column, sizes in bytes.")]
 _Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for the comment of a pull request.")]
+_Full = Annotated[bool, typer.Option("--full", help="Print every row and column, not fitted to the terminal.")]
 _Rows = Annotated[int, typer.Option("--rows", min=1, help="Rows to print of each table; --json prints all.")]
 
 # no square brackets in a help text: rich reads them as markup
@@ -41,15 +42,20 @@ def verb(
     group
         The typer app to register with.
     """
-    added: list[tuple[str, Any, Any]] = [("as_json", _Json, False), ("as_markdown", _Markdown, False)]
+    added: list[tuple[str, Any, Any]] = [
+        ("full", _Full, False),
+        ("as_json", _Json, False),
+        ("as_markdown", _Markdown, False),
+    ]
     if rows is not None:
         added.insert(0, ("rows", _Rows, rows))
 
     def register(function: Callable[..., Answer]) -> Callable[..., Answer]:
         @wraps(function)
-        def run(*, as_json: bool, as_markdown: bool, rows: int | None = None, **given: Any) -> None:
+        def run(*, full: bool, as_json: bool, as_markdown: bool, rows: int | None = None, **given: Any) -> None:
             answer = function(**given)
-            print_answer(answer, Form.JSON if as_json else Form.MARKDOWN if as_markdown else Form.TEXT, rows)
+            forms = {Form.JSON: as_json, Form.MARKDOWN: as_markdown, Form.FULL: full}
+            print_answer(answer, next((form for form, chosen in forms.items() if chosen), Form.TEXT), rows)
             if answer.failed:
                 raise typer.Exit(1)
 
@@ -63,7 +69,7 @@ def verb(
             + [inspect.Parameter(key, keyword, default=default, annotation=kind) for key, kind, default in added]
         )
         run.__annotations__ = hints | {key: kind for key, kind, _ in added}
-        group.command(name)(run)
+        group.command(name, rich_help_panel=PANELS.get(function.__module__.rpartition(".")[2]))(run)
         return function
 
     return register

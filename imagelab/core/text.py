@@ -9,7 +9,7 @@ import pandas as pd
 
 # Sizes under any of these names are bytes (DESIGN: three sizes, the ledger, comparisons).
 BYTE_COLUMN = re.compile(
-    r"(^|_)(size|bytes|usage|stored|visible|wasted|saving|savings|shared|unique|total|pull|delta|memory)$"
+    r"(^|_)(size|bytes|usage|stored|visible|wasted|saving|savings|shared|unique|total|pull|delta|added|removed|sent|ignored|memory)$"
 )
 
 

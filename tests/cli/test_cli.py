@@ -28,19 +28,19 @@ def run(*words, code=0, **env):
 
 
 def test_show_and_waste_in_every_form():
-    assert "RUN" in run("show", EXAMPLE) and "efficiency" in run("show", EXAMPLE, "--markdown")
+    assert "RUN" in run("show", EXAMPLE) and "efficiency 0.1911" in run("show", EXAMPLE, "--markdown")
     shown = json.loads(run("show", EXAMPLE, "--json"))
     assert shown["efficiency"][0]["stored"] == shown["efficiency"][0]["visible"] + shown["efficiency"][0]["wasted"]
     ledger = json.loads(run("waste", EXAMPLE, "--json"))["waste"]
     assert sum(row["bytes"] for row in ledger) == shown["efficiency"][0]["wasted"]
-    assert "wasted in" in run("waste", EXAMPLE) and run("waste", EXAMPLE, "--markdown").count("\n| ---") == 1
+    assert "wasted in" in run("waste", EXAMPLE) and run("waste", EXAMPLE, "--markdown").count("\n| ---") == 2
 
 
 def test_compare_and_advise():
     compared = json.loads(run("compare", EXAMPLE, "example:whiteout-after", "--json"))
     assert {row["change"] for row in compared["files"]} <= {"added", "removed", "changed"} and compared["layers"]
     assert "delete them in the RUN" in run("advise", EXAMPLE)
-    assert run("compare", EXAMPLE, "example:whiteout-after", "--markdown").startswith("### layers")
+    assert run("compare", EXAMPLE, "example:whiteout-after", "--markdown").count("\n### ") == 3
 
 
 def test_advice_names_its_rules_and_counts_what_is_accepted_apart(tmp_path):
@@ -51,8 +51,7 @@ def test_advice_names_its_rules_and_counts_what_is_accepted_apart(tmp_path):
     totals = found.groupby("accepted")["bytes"].sum().map(format_bytes)
     for form in ([], ["--markdown"]):
         shown = run(*words, *form).replace("\\", "")
-        heading = next(line for line in shown.splitlines() if "suggestion" in line)
-        assert "rule" in heading and "instruction" in heading and "apt-cache" in shown
+        assert all(word in shown for word in ("rule", "instruction", "suggestion", "apt-cache"))
         assert f"findings open: {len(found) - 1} ({totals[False]}); accepted: 1 ({totals[True]})" in shown
 
 
@@ -104,7 +103,7 @@ def test_the_gate_counts_findings(tmp_path):
         (["report", EXAMPLE, "-o", "x.html", "--set", "scans"], "'scans' is not NAME=VALUE"),
         (["snapshot", EXAMPLE, "-o", "/"], "Is a directory|resource busy"),
         (["index", EXAMPLE, "-o", __file__], "exists|Not a directory"),
-        (["context", str(Path(__file__).parent), "-f", "Dokerfile"], "'Dokerfile' cannot be read"),
+        (["context", str(Path(__file__).parent), "-f", "Dokerfile"], "'Dokerfile' is neither in"),
         (["plan-build", str(Path(__file__).parent), "--build-arg", "V"], "'V' is not NAME=VALUE"),
         (["show", "a" * 5000], "no container engine answers"),
     ],
@@ -157,6 +156,6 @@ def test_hostile_text_is_neither_markdown_nor_control(tmp_path):
 
 
 def test_every_verb_is_in_the_readme():
-    listed = re.findall(r"^│ ([a-z-]+) ", run("--help").split("Commands")[1], re.MULTILINE)
+    listed = re.findall(r"^│ ([a-z][a-z-]*) ", run("--help"), re.MULTILINE)
     readme = (ROOT / "README.md").read_text()
     assert listed and not [verb for verb in listed if f"imagelab {verb}" not in readme]

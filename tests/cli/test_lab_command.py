@@ -6,9 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 import imagelab as il
-from imagelab.cli import lab
+from imagelab.cli import lab  # noqa: F401  # registers its verbs
 from imagelab.cli.app import app
 from imagelab.core.errors import ImagelabError, ImageNotFound
+from imagelab.course import recipes
 
 
 def run(*words, code=0):
@@ -45,7 +46,7 @@ def test_no_docker_is_named(monkeypatch, tmp_path):
 )
 def test_the_verdict_compares_what_is_saved(monkeypatch, factor, said, code):
     """As if an engine had the images, whose second saves another part."""
-    recorded = {side: lab._facts(f"example:whiteout-{side}") for side in ("before", "after")}
+    recorded = {side: recipes._facts(f"example:whiteout-{side}") for side in ("before", "after")}
     stored = [bytes_ for bytes_, _ in recorded.values()]
     here = {"before": stored[0], "after": stored[0] - round(factor * (stored[0] - stored[1]))}
 
@@ -53,7 +54,7 @@ def test_the_verdict_compares_what_is_saved(monkeypatch, factor, said, code):
         side = reference[-6:].strip(":-")
         return recorded[side] if reference.startswith("example:") else (here[side], recorded[side][1])
 
-    monkeypatch.setattr(lab, "_facts", facts)
+    monkeypatch.setattr(recipes, "_facts", facts)
     row = json.loads(run("measure", "whiteout", "--json", code=code))["measured"][0]
     assert (row["variants"], row["verdict"]) == ("before → after", said)
     assert row["recorded_bytes"] == 8 * 2**20 and row["recorded_rules"] == row["here_rules"] == ""
@@ -75,8 +76,8 @@ def test_the_verdict_compares_what_is_put_right(monkeypatch, here, said):
         right = {"user", "key"} if reference.startswith("example:") else here
         return 0, {rule: "passed" if rule in right else "failed" for rule in ("user", "key", "port")}
 
-    monkeypatch.setattr(lab, "_facts", facts)
-    row = lab._measured("whiteout").iloc[0]
+    monkeypatch.setattr(recipes, "_facts", facts)
+    row = recipes.measure_recipe("whiteout").iloc[0]
     assert row["verdict"] == said and row["here_rules"] == ", ".join(sorted(here))
 
 
@@ -85,8 +86,8 @@ def test_what_a_snapshot_cannot_tell_is_not_compared(monkeypatch):
         after = "unknown" if reference.startswith("example:") else "passed"
         return 0, {"owner": "failed" if reference.endswith("before") else after}
 
-    monkeypatch.setattr(lab, "_facts", facts)
-    assert lab._measured("whiteout")["verdict"].iloc[0] == "confirmed"
+    monkeypatch.setattr(recipes, "_facts", facts)
+    assert recipes.measure_recipe("whiteout")["verdict"].iloc[0] == "confirmed"
 
 
 def test_a_missing_base_is_named_with_how_to_make_it(monkeypatch, tmp_path):
@@ -101,7 +102,7 @@ def test_a_missing_base_is_named_with_how_to_make_it(monkeypatch, tmp_path):
 # Left to `make data`, which records them: these install compilers or scientific packages, and take minutes on an engine
 # that has not built them before. The first engine builds all others, the older one those that show what it can.
 LONG = {"base-choice", "cache-mount", "fix-dockerfile", "multi-stage", "no-cache-dir", "same-layer-cleanup", "wheels"}
-RECIPES = sorted({path.parts[-3] for path in lab._variants()} - LONG)
+RECIPES = sorted({path.parts[-3] for path in recipes.variants()} - LONG)
 ON_CLASSIC = ["cap-drop", "chmod-in-layer", "dockerignore", "opaque-directory", "secret-mount", "ssh-mount", "whiteout"]
 CASES = [("modern", name) for name in RECIPES] + [("classic", name) for name in ON_CLASSIC]
 
@@ -112,7 +113,7 @@ def test_a_recipe_is_built_and_what_is_recorded_holds(kind, name, request, monke
     engine = request.getfixturevalue("debian" if kind == "modern" else kind)
     for key, value in engine.env.items():
         monkeypatch.setenv(key, value)
-    assert f"Next: imagelab lab measure {name}" in run("build", name, "--local")
+    assert f"next: imagelab lab measure {name}" in run("build", name, "--local")
     rows = json.loads(run("measure", name, "--json"))["measured"]
     assert [row["verdict"] for row in rows] == ["confirmed"] * len(rows)
     if name == "whiteout":

@@ -1,0 +1,117 @@
+"""How an answer looks on a terminal: it fits, nothing is lost, and no text of an image is markup or control."""
+
+import os
+import pty
+import re
+import subprocess
+
+import pandas as pd
+import pytest
+from rich.cells import cell_len
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from imagelab.cli.app import PANELS, app, import_module
+from imagelab.cli.output import Answer, Form, print_answer
+from tests.cli.test_cli import BINARY, EXAMPLE, run
+
+for panel in PANELS:
+    import_module(f"imagelab.cli.{panel}")
+
+
+def verbs(command, words=()):
+    """The words of every command and group."""
+    yield list(words)
+    for name, child in getattr(command, "commands", {}).items():
+        yield from verbs(child, (*words, name))
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_every_help_prints_and_fits(width):
+    for words in verbs(get_command(app)):
+        done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": str(width)})
+        assert done.exit_code == 0 and "Usage" in done.output, (words, done.exception)
+        assert max(map(cell_len, done.output.splitlines())) <= width, words
+
+
+def shown(answer, width, capsys, monkeypatch, rows=None, form=Form.TEXT):
+    if width is None:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    else:
+        monkeypatch.setenv("COLUMNS", str(width))
+    print_answer(answer, form, rows)
+    return capsys.readouterr().out
+
+
+FRAME = pd.DataFrame(
+    {
+        "bytes": [2_000_000, 1_000_000],
+        "path": ["/usr/share/a/long/path/to/some/file/that/ends/in/its/name.txt", "/b"],
+        "empty": pd.Series([None, None], dtype="string"),
+        "instruction": ["RUN |1 A=b /bin/sh -c make install # buildkit", "COPY . . # buildkit"],
+        "suggestion": ["write this instead, which is a sentence of more than one line on any terminal", "that"],
+        "more": ["x" * 30, "y" * 30],
+    }
+)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_a_table_fits_and_keeps_its_suggestions_whole(width, capsys, monkeypatch):
+    text = shown(Answer({"waste": FRAME}, summary="a sentence " * 9, hint="imagelab"), width, capsys, monkeypatch)
+    assert max(map(cell_len, text.splitlines())) <= width
+    assert FRAME["suggestion"][0] in " ".join(text.split()) and "empty" not in text
+    assert ("██████" in text) == (width >= 72)
+    assert "more" in text  # as a column, or among those not shown
+
+
+def test_piped_output_has_whole_rows_and_no_colours(capsys, monkeypatch):
+    text = shown(Answer({"waste": FRAME}), None, capsys, monkeypatch)
+    assert FRAME["path"][0] in text and "\x1b" not in text
+    assert "RUN make install" in text and "COPY . ." in text
+    assert len(text.splitlines()) == 7  # heading, names, two rows with a suggestion each, an empty line
+
+
+def test_full_prints_every_row_and_column(capsys, monkeypatch):
+    answer = Answer({"waste": FRAME}, shown={"waste": FRAME[["path"]]})
+    text = shown(answer, 60, capsys, monkeypatch, rows=1, form=Form.FULL)
+    assert FRAME["path"][0] in text and "y" * 30 in text and "--full" not in text
+    short = shown(answer, 60, capsys, monkeypatch, rows=1)
+    assert "suggestion" not in short and "… and 1 more: --rows N, or --full" in short
+
+
+def test_wide_characters_keep_their_columns(capsys, monkeypatch):
+    frame = pd.DataFrame({"path": ["/文件/名字/很长的路径/文件文件文件文件文件文件", "/a"], "n": [1, 2]})
+    text = shown(Answer({"files": frame}), 40, capsys, monkeypatch)
+    assert len({cell_len(line) for line in text.splitlines()[1:4]}) == 1
+
+
+def test_no_text_of_an_image_is_markup_or_control(capsys, monkeypatch):
+    hostile = "[bold]x[/] \x1b[31m\u202e[link=x]"
+    answer = Answer({hostile: pd.DataFrame({"path": [hostile], hostile: [hostile]})}, summary=hostile, hint=hostile)
+    for form in (Form.TEXT, Form.FULL, Form.MARKDOWN):
+        text = shown(answer, 80, capsys, monkeypatch, form=form)
+        assert "\x1b" not in text and "\u202e" not in text and "x1b" in text.replace("\\\\", "\\")
+    assert "[bold]x[/]" in shown(answer, 80, capsys, monkeypatch)
+
+
+@pytest.mark.parametrize("no_color", [{}, {"NO_COLOR": "1"}])
+def test_colours_are_on_a_terminal_unless_refused(no_color):
+    main, side = pty.openpty()
+    env = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
+    env |= {"TERM": "xterm-256color"} | no_color
+    command = [BINARY, "check", EXAMPLE, "--max-size", "1GB"]
+    with subprocess.Popen(command, stdout=side, stdin=side, env=env) as process:
+        process.wait()
+    os.close(side)
+    text = os.read(main, 100_000).decode()
+    os.close(main)
+    assert ("\x1b[32m" in text) == (not no_color) and "ok" in text
+
+
+def test_an_error_shows_no_control_characters():
+    assert "\x1b" not in run("show", "./evil\x1b[31m.tar", code=2)
+
+
+def test_the_command_alone_shows_where_to_begin():
+    text = run()
+    assert len(re.findall(r"^  imagelab ", text, re.MULTILINE)) == 5 and max(map(len, text.splitlines())) <= 80
