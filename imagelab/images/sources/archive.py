@@ -19,7 +19,7 @@ from imagelab.images.layers.listing import check_listable, holds_files
 from imagelab.images.layers.regions import Region
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.sources.assemble import CONFIG_TYPES, PLAIN_LAYER, assemble, digest_of, manifest_layers
-from imagelab.images.sources.choices import Choice, blob_member, choices, choose, peek, walk_index
+from imagelab.images.sources.choices import Choice, blob_member, choices, choose
 from imagelab.images.sources.members import Archive, open_archive
 
 _EARLY_CONFIG = "application/octet-stream"  # what Docker 1.10 called an image's config
@@ -61,13 +61,11 @@ def load_archive(reference: str, path: Path, name: str | None, platform: str | N
 def load_from(archive: Archive, reference: str, path: str, name: str | None, platform: str | None, mask: bool) -> Image:
     """As ``load_archive``, from an open archive."""
     found = choices(archive)
-    # an engine can save an index of which it holds one platform only
-    held = [
-        choice
-        for choice in found
-        if "Config" in choice.descriptor or blob_member(string(choice.descriptor.get("digest"))) in archive.sizes
+    # an engine can save an index of which it has one platform only
+    present = [
+        choice for choice in found if "Config" in choice.descriptor or blob_member(choice.digest) in archive.sizes
     ]
-    chosen = choose(held or found, reference, name, platform)
+    chosen = choose(present or found, reference, name, platform)
     load = _docker_image if "Config" in chosen.descriptor else _oci_image
     return load(archive, chosen, reference, path, mask)
 
@@ -91,7 +89,7 @@ def _oci_image(archive: Archive, chosen: Choice, reference: str, path: str, mask
     layers = manifest_layers(manifest, config)
     return assemble(
         reference,
-        "oci" if Path(path).is_dir() else "oci-archive",
+        "oci-archive" if chosen.transport == "oci" and not Path(path).is_dir() else chosen.transport,
         config,
         mask=mask,
         manifest=manifest,
@@ -137,14 +135,9 @@ def _docker_image(archive: Archive, chosen: Choice, reference: str, path: str, m
     config_member, members = string(entry.get("Config")), array_of(entry.get("Layers"), "Layers in manifest.json")
     if not config_member or not all(isinstance(member, str) for member in members):
         raise ArchiveError(f"{archive.name}: an entry of manifest.json without Config or Layers. Save the image again.")
-    config_bytes = archive.read(config_member)
+    config_bytes = archive.read(config_member)  # its name is a path, not a digest to check
     config = object_of(parse_json(config_bytes, config_member), "the config")
-    image_id = digest_of(config_bytes)
-    stated = config_member.rpartition("/")[2].removesuffix(".json")
-    if len(stated) == 64 and image_id != f"sha256:{stated}":
-        raise ArchiveError(f"{archive.name}: the config {config_member} is damaged: its content is {image_id}.")
-    manifest, facts = _manifest_beside(archive, image_id)
-    layers = manifest_layers(manifest, config) if manifest else _plain_layers(archive, config, members)
+    layers = _plain_layers(archive, config, members)
     if len(layers) != len(members):
         raise ArchiveError(f"{archive.name}: {config_member} names {len(layers)} layers, manifest.json {len(members)}.")
     return assemble(
@@ -152,14 +145,11 @@ def _docker_image(archive: Archive, chosen: Choice, reference: str, path: str, m
         "docker-archive",
         config,
         mask=mask,
-        manifest=manifest,
-        annotations=facts.pop("annotations", {}),
         layers=layers,
         source=ArchiveSource(path, tuple(members)),
-        image_id=image_id,
+        image_id=digest_of(config_bytes),
         tags=chosen.names,
         provenance={"path": path},
-        **facts,
     )
 
 
@@ -177,23 +167,3 @@ def _plain_layers(archive: Archive, config: dict[str, Any], members: list[str]) 
         size = archive.sizes.get(member)
         placed.append(Layer(layer.diff_id, digest, PLAIN_LAYER if plain else None, content_size=size))
     return placed
-
-
-def _manifest_beside(archive: Archive, image_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The OCI manifest that a Docker 25 archive holds for the same config, with its digests."""
-    if "index.json" not in archive.sizes:
-        return {}, {}
-    index = object_of(parse_json(archive.read("index.json"), "index.json"), "index.json")
-    for choice in walk_index(archive, index, None, (), 0, set()):
-        digest = string(choice.descriptor.get("digest"))
-        if blob_member(digest) not in archive.sizes:
-            continue
-        manifest = peek(archive, blob_member(digest))
-        if isinstance(manifest.get("config"), dict) and manifest["config"].get("digest") == image_id:
-            annotations = dict(choice.annotations) | labels(manifest.get("annotations"))
-            return manifest, {
-                "manifest_digest": digest,
-                "index_digest": choice.index_digest,
-                "annotations": annotations,
-            }
-    return {}, {}

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from imagelab.core.errors import ArchiveError, ImageNotFound
-from imagelab.core.json_fields import array_of, labels, object_of, parse_json, string
+from imagelab.core.json_fields import array_of, labels, mapping, object_of, parse_json, string, strings
 from imagelab.core.references import parse_image_name
-from imagelab.images.sources.assemble import CONFIG_TYPES, INDEX_TYPES, normal_platform, platform_of
+from imagelab.images.sources.assemble import CONFIG_TYPES, INDEX_TYPES, digest_of, normal_platform, platform_of
 from imagelab.images.sources.members import Archive
 
 _REF_NAME = "org.opencontainers.image.ref.name"
@@ -33,6 +33,7 @@ class Choice:
     descriptor: dict[str, Any]  # an OCI descriptor, or an entry of manifest.json
     index_digest: str | None = None
     annotations: tuple[tuple[str, str], ...] = ()
+    transport: str = "oci"  # docker-archive, oci or dir: the form in which it is stored
 
     @property
     def label(self) -> str:
@@ -41,7 +42,8 @@ class Choice:
 
     @property
     def digest(self) -> str:
-        return str(self.descriptor.get("digest") or self.descriptor.get("Config") or "")
+        config = str(self.descriptor.get("Config") or "").removesuffix(".json").rpartition("/")[2]
+        return str(self.descriptor.get("digest") or f"sha256:{config}")
 
     @property
     def full_platform(self) -> str | None:
@@ -52,41 +54,69 @@ class Choice:
 
 
 def choices(archive: Archive) -> list[Choice]:
-    """Every image that an archive holds.
+    """Every image in an archive. If it has an index, the index decides: manifest.json names one platform only.
 
     Raises
     ------
     ArchiveError
-        It is no image archive or layout, and what it is instead where that is plain.
+        It is not an image archive or layout; says what it is instead, if that is clear.
     """
     members = archive.sizes
-    if "manifest.json" in members:
-        entries = parse_json(archive.read("manifest.json"), f"{archive.name}: manifest.json")
-        if isinstance(entries, dict) and "schemaVersion" in entries:
-            raise ArchiveError(
-                f"{archive.name} is in the form of skopeo's dir: and Podman's docker-dir. "
-                "Copy it into a layout: skopeo copy dir:FOLDER oci:LAYOUT"
-            )
-        found = []
-        for entry in array_of(entries, "manifest.json"):
-            entry = object_of(entry, "an entry of manifest.json")
-            entry = {_SAVED.get(key.lower(), key): value for key, value in entry.items()}
-            if "Config" not in entry:
-                raise ArchiveError(f"{archive.name}: an entry of manifest.json names no Config. Save the image again.")
-            tags = [tag for tag in array_of(entry.get("RepoTags"), "RepoTags") if isinstance(tag, str)]
-            found.append(Choice(tuple(tags), None, entry))
-        if found:
-            return found
-        raise ArchiveError(f"{archive.name} holds an empty manifest.json: nothing was saved in it.")
-    if "index.json" in members:
-        index = object_of(parse_json(archive.read("index.json"), f"{archive.name}: index.json"), "index.json")
-        found = list(walk_index(archive, index, None, (), 0, set()))
-        if found:
-            return found
+    saved = _saved(archive) if "manifest.json" in members else []
+    if "index.json" not in members:
+        if saved:
+            return saved
+        raise ArchiveError(f"{archive.name} is not an image archive: {_what_else(members)}")
+    index = object_of(parse_json(archive.read("index.json"), f"{archive.name}: index.json"), "index.json")
+    found = list(walk_index(archive, index, None, (), 0, set()))
+    if saved:
+        found = _joined(archive, saved, found)
+    if not found:
         raise ArchiveError(
-            f"{archive.name} is an OCI layout without an image in it (attestations and artifacts are none)."
+            f"{archive.name} is an OCI layout without an image (attestations and artifacts are not images)."
         )
-    raise ArchiveError(f"{archive.name} is not an image archive: {_what_else(members)}")
+    return found
+
+
+def _saved(archive: Archive) -> list[Choice]:
+    """The images that manifest.json lists; in a folder of skopeo's ``dir:``, the image or index that it is."""
+    data = archive.read("manifest.json")
+    entries = parse_json(data, f"{archive.name}: manifest.json")
+    if isinstance(entries, dict) and "schemaVersion" in entries:
+        if "manifests" in entries:
+            return [replace(choice, transport="dir") for choice in walk_index(archive, entries, None, (), 0, set())]
+        return [Choice((), None, {"digest": digest_of(data), "mediaType": entries.get("mediaType")}, transport="dir")]
+    found = []
+    for entry in array_of(entries, "manifest.json"):
+        entry = object_of(entry, "an entry of manifest.json")
+        entry = {_SAVED.get(key.lower(), key): value for key, value in entry.items()}
+        if "Config" not in entry:
+            raise ArchiveError(f"{archive.name}: an entry of manifest.json has no Config. Save the image again.")
+        found.append(Choice(tuple(strings(array_of(entry.get("RepoTags"), "RepoTags"))), None, entry))
+    if not found:
+        raise ArchiveError(f"{archive.name} has an empty manifest.json: no image was saved in it.")
+    return [replace(choice, transport="docker-archive") for choice in found]
+
+
+def _joined(archive: Archive, saved: list[Choice], indexed: list[Choice]) -> list[Choice]:
+    """The index's images under the tags of manifest.json, which the other platforms of the same index share."""
+    by_config = {string(choice.descriptor["Config"]): choice for choice in saved}
+    configs = []
+    for choice in indexed:
+        member = blob_member(choice.digest)
+        manifest = peek(archive, member) if member in archive.sizes else {}
+        configs.append(blob_member(string(mapping(manifest, "config").get("digest"))))
+    tags = {
+        choice.index_digest: by_config[config].names
+        for choice, config in zip(indexed, configs, strict=True)
+        if config in by_config
+    }
+    found = []
+    for choice, config in zip(indexed, configs, strict=True):
+        entry = by_config.pop(config, None)
+        names = entry.names if entry else choice.index_digest and tags.get(choice.index_digest)
+        found.append(replace(choice, names=names or choice.names, transport="docker-archive"))
+    return [*found, *by_config.values()]
 
 
 def _what_else(members: dict[str, int]) -> str:
@@ -151,29 +181,25 @@ def peek(archive: Archive, member: str) -> dict[str, Any]:
 
 
 def choose(found: list[Choice], reference: str, name: str | None, platform: str | None) -> Choice:
-    """The one image that is meant.
+    """The one image that ``name`` and ``platform`` mean.
 
     Raises
     ------
     ImageNotFound
-        None fits, or several do: the message lists them.
+        No image fits, or several do: the message lists them, and how to choose.
     """
-    fitting = [choice for choice in found if name is None or name in choice.names or _matches(name, choice)]
+    position = re.fullmatch(r"@(\d{1,9})", name or "")
+    if position:
+        fitting = found[int(position[1]) :][:1]
+    else:
+        fitting = [choice for choice in found if name is None or name in choice.names or _matches(name, choice)]
     if platform is not None:
-        wanted = normal_platform(platform)
-        told = [(choice, choice.full_platform if "(" in platform else choice.platform) for choice in fitting]
-        literal = [choice for choice, own in told if own == platform]
-        same = [
-            choice for choice, own in told if own is None or ("(" not in platform and normal_platform(own) == wanted)
-        ]
-        fitting = literal or same or [choice for choice, own in told if own and own.startswith(f"{platform}/")]
+        fitting = _of_platform(fitting, platform)
     distinct: dict[str, Choice] = {}
     for choice in fitting:  # one image under several tags is one image
         first = distinct.get(choice.digest)
         names = tuple(dict.fromkeys((first.names if first else ()) + choice.names))
-        distinct[choice.digest] = Choice(
-            names, choice.platform, choice.descriptor, choice.index_digest, choice.annotations
-        )
+        distinct[choice.digest] = replace(choice, names=names)
     if len(distinct) == 1:
         return next(iter(distinct.values()))
     labels = [choice.label for choice in list(distinct.values()) or found]
@@ -181,21 +207,34 @@ def choose(found: list[Choice], reference: str, name: str | None, platform: str 
     listed = "\n  ".join(list(dict.fromkeys(several or labels))[:20])
     if not distinct:
         wanted = " ".join(filter(None, [name, platform and f"for {platform}"]))
-        raise ImageNotFound(f"{reference}: no image {wanted}. It holds:\n  {listed}")
-    if several:
-        how = "its digest (PATH:DIGEST or NAME@DIGEST)"
-    elif len({choice.names for choice in distinct.values()}) == 1:
-        how = "platform="
-    else:
+        raise ImageNotFound(f"{reference}: no image {wanted}. It contains:\n  {listed}")
+    called, platforms = ({getattr(choice, key) for choice in distinct.values()} for key in ("names", "full_platform"))
+    if len(called) == len(distinct) and () not in called:
         how = "a name behind the path (PATH:NAME)"
-    raise ImageNotFound(f"{reference} holds {len(distinct)} images: choose one with {how}:\n  {listed}")
+    elif len(platforms) == len(distinct):
+        how = "platform= (--platform on the command line)"
+    else:
+        how = "its digest or position (PATH:sha256:…, NAME@sha256:…, or PATH:@0, PATH:@1 …)"
+    raise ImageNotFound(f"{reference} contains {len(distinct)} images: choose one with {how}:\n  {listed}")
+
+
+def _of_platform(found: list[Choice], platform: str) -> list[Choice]:
+    """The choices of a platform: literally it, else the same when normalised, else with a more exact variant."""
+    wanted = normal_platform(platform)
+    own = [(choice, choice.full_platform if "(" in platform else choice.platform) for choice in found]
+    literal = [choice for choice, known in own if known == platform]
+    same = [
+        choice for choice, known in own if known is None or ("(" not in platform and normal_platform(known) == wanted)
+    ]
+    return literal or same or [choice for choice, known in own if known and known.startswith(f"{platform}/")]
 
 
 def _matches(name: str, choice: Choice) -> bool:
-    """Whether ``name`` is one of the choice's names in any spelling, or a beginning of its digest."""
-    if name.startswith("sha256:") and name.removeprefix("sha256:") in choice.digest.removesuffix(".json"):
-        return True
+    """Whether ``name`` is one of the choice's names in any spelling, its digest, or a beginning of that."""
     wanted = parse_image_name(name)
+    digest = name if name.startswith("sha256:") else wanted.digest if wanted else None
+    if digest and any(digest.removeprefix("sha256:") in str(own) for own in (choice.digest, choice.index_digest)):
+        return True
     known = filter(None, map(parse_image_name, choice.names))
     return wanted is not None and any(wanted[:2] == own[:2] and wanted.target == own.target for own in known)
 

@@ -6,7 +6,9 @@ Each archive names its members, reads small ones whole, and lists layers; what t
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import tarfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -125,18 +127,43 @@ class TarArchive(_Files):
 
 
 class FolderArchive(_Files):
-    """An OCI image layout, unpacked."""
+    """An unpacked archive: an OCI image layout, a docker-archive, or skopeo's ``dir:``, whose blobs lie flat."""
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._regions = {}
         if not any((path / name).is_file() for name in ("index.json", "manifest.json", "oci-layout")):
+            # perhaps a whole disk, so nothing more is looked at
             raise ArchiveError(f"{path} is a folder, but not an image: it has no index.json and no manifest.json.")
-        for folder, _, files in os.walk(path):
+        root = os.path.realpath(path)
+        for folder, folders, files in os.walk(path, followlinks=True):
+            inside = [name for name in folders if _is_below(os.path.join(folder, name), root)]
+            # a link to a folder above would be walked without end
+            folders[:] = [
+                name for name in inside if not _is_below(folder, os.path.realpath(os.path.join(folder, name)))
+            ]
             for file in files:
                 full = os.path.join(folder, file)
-                if os.path.isfile(full):
-                    self._regions[Path(full).relative_to(path).as_posix()] = Region(full, 0, os.path.getsize(full))
+                if os.path.isfile(full) and _is_below(full, root):
+                    region = Region(full, 0, os.path.getsize(full))
+                    self._regions[Path(full).relative_to(path).as_posix()] = region
+                    if folder == str(path) and (flat := re.fullmatch(r"([0-9a-f]{64})(\.manifest\.json)?", file)):
+                        self._regions[f"blobs/sha256/{flat[1]}"] = region
+        if "index.json" not in self._regions and "manifest.json" in self._regions:
+            manifest = hashlib.sha256(self.read("manifest.json")).hexdigest()
+            self._regions[f"blobs/sha256/{manifest}"] = self._regions["manifest.json"]
+
+    def region(self, member: str) -> Region:
+        if member not in self._regions and os.path.lexists(os.path.join(self.name, member)):
+            raise ArchiveError(
+                f"{self.name}: {member} is a symbolic link that leads out of the folder, or is not a file. Copy the image "
+                "again, with the files that the links lead to."
+            )
+        return super().region(member)
+
+
+def _is_below(path: str, root: str) -> bool:
+    return os.path.commonpath([os.path.realpath(path), root]) == root
 
 
 class StreamArchive:

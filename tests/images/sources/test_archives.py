@@ -128,14 +128,8 @@ PACKS = {
 }  # fmt: skip
 
 
-def test_folders_of_an_unpacked_archive_and_of_other_tools(tmp_path):
-    """Without index.json: an archive of a Docker before 25, unpacked, is read, skopeo's dir: says what to do."""
+def test_an_unpacked_archive_of_an_older_docker(tmp_path):
     right(il.load_image(str(write_folder(tmp_path / "unpacked", docker_save(TARS)))))
-    (tmp_path / "dir").mkdir()
-    (tmp_path / "dir" / "manifest.json").write_text('{"schemaVersion": 2, "config": {}, "layers": []}')
-    for reference in (f"{tmp_path}/dir", f"oci:{tmp_path}/dir"):
-        with pytest.raises(il.ArchiveError, match="skopeo copy dir:"):
-            il.load_image(reference)
 
 
 @pytest.mark.parametrize("pack", PACKS)
