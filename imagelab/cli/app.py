@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import imagelab
 from imagelab.core.errors import ImagelabError
@@ -27,14 +28,30 @@ Why is this container image so big, so slow to build, so full of findings?
   imagelab advise IMAGE                  what to leave out, and how
   imagelab advise-build .                what makes rebuilds slow
   imagelab compare BEFORE AFTER          what changed, and by which step
-  imagelab report IMAGE -o report.html   all of it on one page that opens offline
+  imagelab report IMAGE -o report.html   all of it on one page, offline
 
 IMAGE is a name in the engine, an archive such as app.tar, or docker://HOST/NAME
 for a registry. Without Docker, try example:service-full.
 
 imagelab --help lists every verb."""
 
+
+class _Verbs(TyperGroup):
+    """Help with the verbs under their headings."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        headings: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.commands.items():
+            heading = getattr(command, "rich_help_panel", None) or "Verbs"
+            headings.setdefault(heading, []).append((name, command.get_short_help_str(300)))
+        for heading, rows in headings.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
 app = typer.Typer(
+    cls=_Verbs,
+    rich_markup_mode=None,  # plain help: its layout by rich takes longer than all the rest
     help="Why is this container image so big, so slow to build, so full of findings?",
     invoke_without_command=True,
     pretty_exceptions_enable=False,

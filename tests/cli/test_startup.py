@@ -21,6 +21,7 @@ HEAVY = {
     "duckdb",
     "tqdm",
     "IPython",
+    "rich.console",
 }
 HELP_OF_EVERY_VERB = """
 import sys
@@ -49,12 +50,6 @@ def test_the_help_of_every_verb_imports_only_the_command_line():
     loaded = modules("-c", HELP_OF_EVERY_VERB)
     assert {name for name in loaded if name.split(".")[0] == "imagelab"} <= ALLOWED
     assert not HEAVY & set(loaded)
-
-
-def test_the_version_does_not_lay_out_text():
-    code = "import sys, imagelab.cli as cli\nsys.argv = ['imagelab', '--version']\n"
-    code += "try: cli.main()\nexcept SystemExit: print('MODULES', *sys.modules)"
-    assert not ({"rich.console"} | HEAVY) & set(modules("-c", code))
 
 
 @pytest.mark.parametrize("verb", ["show", "waste", "check"])

@@ -29,7 +29,7 @@ def verbs(command, words=()):
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_every_help_prints_and_fits(width):
     for words in verbs(get_command(app)):
-        done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": str(width)})
+        done = CliRunner().invoke(app, [*words, "--help"], terminal_width=width)
         assert done.exit_code == 0 and "Usage" in done.output, (words, done.exception)
         assert max(map(cell_len, done.output.splitlines())) <= width, words
 
