@@ -6,13 +6,15 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from imagelab.build.advice_rules import RULES, Row, Site
-from imagelab.build.context import build_context
-from imagelab.build.dockerfile.syntax import parse, read_text
+from imagelab.build.advice_rules import RULES, Row
+from imagelab.build.dockerfile.syntax import read_text
+from imagelab.build.improve.edits import Project, read_project
+from imagelab.build.improve.rules import edited_lines, every_edit
 from imagelab.build.logs.cost import step_seconds
 from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import make_frame
@@ -39,7 +41,7 @@ def advise_build(
     context: str | os.PathLike[str] | None = None,
     log: str | os.PathLike[str] | pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """What makes rebuilds slow in a Dockerfile, most seconds first.
+    """What makes rebuilds slow and images large in a Dockerfile, most seconds first.
 
     Parameters
     ----------
@@ -54,26 +56,57 @@ def advise_build(
     DataFrame
         `BUILD_ADVICE_COLUMNS`: ``seconds`` that the step took, so at most what following the advice saves in a rebuild;
         ``bytes`` of the context concerned; ``line`` to ``end_line`` are to be replaced by ``suggestion``, lines of a
-        Dockerfile (of a .dockerignore, where ``rule`` is ``wide-copy`` or ``unused-context``). ``confidence``: ``exact`` (it
-        follows from BuildKit's rules), ``likely``, or ``possible`` (look first). ``hadolint``: the codes that hadolint,
+        Dockerfile (to be added to a .dockerignore, where ``rule`` is ``wide-copy``, ``wide-copy-built`` or
+        ``unused-context``); rows about the same lines share one suggestion. ``confidence``: ``exact`` (a test of this
+        repository builds this kind of rewrite, and the image keeps its files), ``likely``, or ``possible`` (look
+        first); `improve` builds the rewrite itself and proves it. ``hadolint``: the codes that hadolint,
         where it is installed, has for the same lines; what it has for others are rows with its code as ``rule``.
     """
     text = read_text(dockerfile)
     is_file = "\n" not in os.fspath(dockerfile)
-    build = parse(text)
-    frame = None if context is None else build_context(context, os.path.abspath(dockerfile) if is_file else None)
-    seconds = step_seconds(log, {stage.name for stage in build.stages})
-    rows: list[Row] = []
-    for stage in build.stages:
-        steps = [step for step in stage.steps if not step.onbuild]
-        took = {step.line: seconds.get((stage.name, step.step or 0)) for step in steps}
-        site = Site(stage, steps, took, frame, Path(context) if context is not None else None)
-        rows += [row for rule in RULES for row in rule(site)]
+    if context is not None:
+        project = read_project(Path(context), os.path.abspath(dockerfile) if is_file else None)
+        project = project if is_file else replace(project, text=text)
+    else:
+        project = Project("Dockerfile", text)
+    seconds = step_seconds(log, {stage.name for stage in project.build.stages})
+    rows = _edit_rows(project)
+    rows += [row for stage in project.build.stages for rule in RULES for row in rule(project, stage)]
     for row in rows:
-        row |= {"what": mask(row["what"]).text, "suggestion": mask(row["suggestion"]).text}
+        step = row.pop("of")
+        took = [seconds[key] for s in row.pop("timed", [step]) if (key := (s.stage, s.step or 0)) in seconds]
+        place = {"stage": step.stage, "step": step.step, "line": step.line, "end_line": step.node.end_line}
+        texts = {"what": mask(row["what"]).text, "suggestion": mask(row["suggestion"]).text}
+        row |= {**place, **row, **texts, "seconds": sum(took) if took else None}
     table = make_frame(_joined(rows, _hadolint(text)), BUILD_ADVICE_COLUMNS)
     order = {"ascending": [False, True], "na_position": "last", "kind": "stable"}
     return table.sort_values(["seconds", "line"], ignore_index=True, **order)
+
+
+def _edit_rows(project: Project) -> list[Row]:
+    """The edits as rows; those that change the same lines share one suggestion, with all of them applied."""
+    rows: list[Row] = []
+    for edit in every_edit(project):
+        row: Row = {"rule": edit.rule, "what": edit.what, "of": edit.step, "confidence": edit.confidence}
+        row |= {"timed": list(edit.cached)} if edit.cached else {}
+        if edit.ignore:
+            row |= {"suggestion": "\n".join(edit.lines), "bytes": edit.size}
+        else:
+            row["span"] = edit.span
+        rows.append(row)
+    spans: list[tuple[int, int]] = []
+    for start, stop in sorted({row["span"] for row in rows if "span" in row}):
+        if spans and start < spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(stop, spans[-1][1]))
+        else:
+            spans.append((start, stop))
+    texts = {span: "\n".join(edited_lines(project, *span)) for span in spans}
+    for row in rows:
+        if "span" in row:
+            own, _ = row.pop("span")
+            start, stop = next(span for span in spans if span[0] <= own < span[1])
+            row |= {"line": start + 1, "end_line": stop, "suggestion": texts[start, stop]}
+    return rows
 
 
 def _hadolint(text: str) -> list[tuple[int, str, str]]:

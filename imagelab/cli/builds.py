@@ -1,4 +1,4 @@
-"""Verbs on builds: plan-build, build-log, context, advise-build."""
+"""Verbs on builds: plan-build, build-log, context, advise-build, improve."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import imagelab as il
+from imagelab.cli.app import app
 from imagelab.cli.output import Answer, with_arguments
 from imagelab.cli.verb import pairs, verb
 
@@ -77,3 +78,56 @@ def advise_build(directory: Directory, file: File = None, log: Log = None) -> An
     advice = il.advise_build(dockerfile, root, log)
     columns = ["line", "rule", "what", "seconds", "confidence", "suggestion"]
     return Answer({"advice": advice}, shown={"advice": advice[columns]})
+
+
+@app.command()
+def improve(
+    directory: Directory,
+    file: File = None,
+    target: Annotated[str | None, typer.Option(help="The stage to build.")] = None,
+    args: Annotated[list[str] | None, typer.Option("--build-arg", help="NAME=VALUE; may be repeated.")] = None,
+    contexts: Annotated[list[str] | None, typer.Option("--build-context", help="NAME=PATH; may be repeated.")] = None,
+    network: Annotated[str | None, typer.Option(help="The network of the builds: none, host.")] = None,
+    check: Annotated[str | None, typer.Option(help="A command that must succeed in a container of each image.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="A rule to apply; may be repeated.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="A rule to leave out; may be repeated.")] = None,
+    image: Annotated[
+        str | None, typer.Option(help="An image of this project: predicts bytes without building.")
+    ] = None,
+    log: Log = None,
+    build: Annotated[bool, typer.Option(help="Build and prove the edits; without it they are only proposed.")] = True,
+    write: Annotated[bool, typer.Option("--write", help="Write the proven patch to the project's files.")] = False,
+    fail_if_possible: Annotated[
+        bool, typer.Option("--fail-if-possible", help="Exit code 1 if something proven can be gained.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A folder for improve.patch and improve.json.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: edits, before, after, patch.")] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, for the comment of a pull request.")
+    ] = False,
+) -> None:
+    """Turn advice on a Dockerfile into a patch that was built, compared with the original and measured."""
+    found = il.improve(
+        directory,
+        file,
+        target=target,
+        args=pairs(args),
+        contexts=pairs(contexts),
+        network=network,
+        check=check,
+        only=only or (),
+        without=without or (),
+        image=image,
+        log=log,
+        build=build,
+        write=write,
+    )
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "improve.patch").write_bytes(found.patch.encode("utf-8", "surrogateescape"))
+        (output / "improve.json").write_text(found.to_json(), encoding="utf-8")
+    typer.echo(found.to_json() if as_json else found.to_markdown() if as_markdown else found.to_text())
+    if fail_if_possible and found.is_possible:
+        raise typer.Exit(1)

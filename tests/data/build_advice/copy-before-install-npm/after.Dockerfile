@@ -1,7 +1,7 @@
 FROM localhost/imagelab-installers:test
 RUN echo FRESH
+COPY package.json package-lock.json /srv/
 WORKDIR /srv
 ENV NODE_ENV=production
-COPY package.json package-lock.json /srv/
 RUN npm ci
 COPY . /srv

@@ -1,6 +1,6 @@
 FROM localhost/imagelab-installers:test
 RUN echo FRESH
 WORKDIR /app
-COPY requirements.txt /app/
+COPY requirements.txt ./
 RUN pip install -r requirements.txt
 COPY . .

@@ -1,0 +1,181 @@
+"""What a run of improve answers: a table of edits, the measures before and after, and one patch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from imagelab.build.improve.edits import Edit, Project, unified
+from imagelab.build.improve.prove import Built
+from imagelab.core.frames import format_bytes, make_frame
+from imagelab.core.redact import mask
+from imagelab.core.text import clean, escape
+
+IMPROVE_COLUMNS = {
+    "rule": "string",
+    "path": "string",
+    "line": "Int64",
+    "predicted_bytes": "Int64",
+    "measured_bytes": "Int64",
+    "predicted_rebuild_seconds": "Float64",
+    "measured_rebuild_seconds": "Float64",
+    "result": "string",
+    "why": "string",
+    "diff": "string",
+}
+RESULTS = ("proven", "no gain", "breaks the build", "changes the image", "fails the check", "not built")
+_SHOWN = ["rule", "path", "line", "predicted_bytes", "measured_bytes", "measured_rebuild_seconds", "result", "why"]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """An image and its builds: bytes, and seconds of a cold build and of a rebuild after one source line changed."""
+
+    size: int
+    content_size: int | None
+    wasted: int
+    cold_seconds: float
+    rebuild_seconds: float | None
+
+    @classmethod
+    def of(cls, built: Built, cold: float, rebuild: float | None) -> Measures:
+        rounded = None if rebuild is None else round(rebuild, 2)
+        return cls(built.size, built.image.content_size, built.wasted, round(cold, 2), rounded)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an edit; seconds are those that a rebuild saves."""
+
+    edit: Edit
+    before: Project
+    after: Project
+    predicted: int | None
+    measured: int | None
+    predicted_seconds: float | None
+    measured_seconds: float | None
+    result: str
+    why: str
+
+    def failed(self, why: str) -> Outcome:
+        return replace(self, result="changes the image", why=why)
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "rule": self.edit.rule,
+            "path": self.before.ignore if self.edit.ignore else self.before.dockerfile,
+            "line": 1 if self.edit.ignore else self.edit.step.line,
+            "predicted_bytes": self.predicted,
+            "measured_bytes": self.measured,
+            "predicted_rebuild_seconds": self.predicted_seconds,
+            "measured_rebuild_seconds": None if self.measured_seconds is None else round(self.measured_seconds, 2),
+            "result": self.result,
+            "why": mask(self.why).text,
+            "diff": unified(self.before, self.after),
+        }
+
+
+class Improvement:
+    """The answer of `improve`.
+
+    Attributes
+    ----------
+    edits : DataFrame
+        `IMPROVE_COLUMNS`, a row per edit in the order in which they were tried; ``line`` and ``diff`` are of the text
+        that the edits proven before it left. Bytes are those that the image stores (for ``.dockerignore``: that the
+        builder is sent) less; seconds those that a rebuild after one source line takes less. ``result`` is one of
+        `RESULTS`, and ``why`` its reason.
+    before, after : Measures or None
+        Of the unchanged Dockerfile and with every proven edit; None where nothing was built.
+    patch : str
+        A unified diff of the proven edits for ``patch -p1`` and ``git apply``; without an engine, of every edit.
+    not_built : str
+        Why nothing was built, or empty.
+    """
+
+    def __init__(
+        self,
+        outcomes: Sequence[Outcome],
+        before: Measures | None,
+        after: Measures | None,
+        patch: str,
+        not_built: str = "",
+    ) -> None:
+        self.edits = make_frame([outcome.row() for outcome in outcomes], IMPROVE_COLUMNS)
+        self.before, self.after, self.patch, self.not_built = before, after, patch, not_built
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether something proven can be gained."""
+        return bool((self.edits["result"] == "proven").any())
+
+    @property
+    def headline(self) -> str:
+        """The result in one line."""
+        count = len(self.edits)
+        if self.not_built:
+            return f"not built, predictions only: {count} edits proposed ({clean(self.not_built, 120)})"
+        if self.before is None or self.after is None or not self.is_possible:
+            return f"nothing to gain: none of {count} edits is proven" if count else "nothing to improve"
+        proven = int((self.edits["result"] == "proven").sum())
+        text = f"{format_bytes(self.before.size)} → {format_bytes(self.after.size)} with {proven} proven edits"
+        if self.before.rebuild_seconds is not None and self.after.rebuild_seconds is not None:
+            text += f"; rebuild {self.before.rebuild_seconds:.1f} s → {self.after.rebuild_seconds:.1f} s"
+        return text
+
+    def to_json(self) -> str:
+        """The answer as JSON; bytes and seconds as numbers, unknown as null."""
+        rows = json.loads(self.edits.to_json(orient="records", force_ascii=False))
+        measures = {
+            name: None if m is None else asdict(m) for name, m in (("before", self.before), ("after", self.after))
+        }
+        return json.dumps({"edits": rows, **measures, "patch": self.patch}, indent=1, ensure_ascii=False)
+
+    def to_markdown(self) -> str:
+        """A pull request's comment: the result, and the diff folded."""
+        lost = self.edits.loc[self.edits["result"] != "proven", ["rule", "result"]]
+        rest = "; ".join(f"`{rule}` {result}" for rule, result in lost.itertuples(index=False)) or "none"
+        measured = "" if self.before is None or self.after is None else _measured(self.before, self.after)
+        fence = "`" * max(3, 1 + _longest_run(self.patch))
+        lines = [f"**imagelab improve**: {self.headline}", measured, f"Not in the patch: {rest}"]
+        folded = f"<details><summary>The patch</summary>\n\n{fence}diff\n{self.patch}{fence}\n\n</details>"
+        return "\n".join([line + "  " for line in lines if line] + (["", folded] if self.patch else [])) + "\n"
+
+    def to_text(self) -> str:
+        """The result in one line, the table and the patch, for a terminal."""
+        rows = [
+            (f"{row.path}:{row.line}", row.rule, row.result, _gain(row), clean(row.why, 100))
+            for row in self.edits.itertuples()
+        ]
+        widths = [max((len(row[n]) for row in rows), default=0) for n in range(4)]
+        lines = [
+            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]) for row in rows
+        ]
+        return "\n".join([self.headline, "", *lines, *(["", self.patch.rstrip("\n")] if self.patch else [])])
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self.headline)}</p>{self.edits[_SHOWN].to_html(index=False, escape=True, na_rep='–')}"
+
+
+def _gain(row: Any) -> str:
+    size = row.predicted_bytes if pd.isna(row.measured_bytes) else row.measured_bytes
+    seconds = row.predicted_rebuild_seconds if pd.isna(row.measured_rebuild_seconds) else row.measured_rebuild_seconds
+    parts = [] if pd.isna(size) else [format_bytes(size)]
+    return ", ".join([*parts, *([] if pd.isna(seconds) else [f"{seconds:.1f} s"])]) or "unknown"
+
+
+def _measured(before: Measures, after: Measures) -> str:
+    parts = [f"Stored {format_bytes(before.size)} → {format_bytes(after.size)}"]
+    parts += [f"wasted {format_bytes(before.wasted)} → {format_bytes(after.wasted)}"]
+    parts += [f"cold build {before.cold_seconds:.1f} s → {after.cold_seconds:.1f} s"]
+    if before.rebuild_seconds is not None and after.rebuild_seconds is not None:
+        parts += [f"rebuild after one line changes {before.rebuild_seconds:.1f} s → {after.rebuild_seconds:.1f} s"]
+    return "; ".join(parts)
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in text.replace("\n", " ").split() if set(run) == {"`"}), default=0)

@@ -1,0 +1,171 @@
+"""Clean up in the RUN that makes the mess: package lists, downloads, and files that a later RUN deletes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from imagelab.build.dockerfile.syntax import Step
+from imagelab.build.improve.edits import Change, Edit, Project, with_command, with_flags
+from imagelab.build.improve.installers import (
+    APK_ADD,
+    APT_INSTALL,
+    APT_UPDATE,
+    DNF_INSTALL,
+    INSTALLERS,
+    Installer,
+    is_cached,
+    is_root,
+    runs,
+    script,
+)
+from imagelab.core.terms import LIKELY
+
+_APT_FILES = (r"^/var/lib/apt/lists(/|$)", r"^/var/cache/apt(/|$)")
+_DELETES = re.compile(
+    r"(?:rm\s|apt(?:-get)?\s+(?:-\S+\s+)*(?:purge|remove|autoremove|clean)\b|apk\s+(?:--\S+\s+)*del\b)"
+)
+
+
+def apt_lists(project: Project) -> Iterator[Edit]:
+    """Package lists and downloads of apt: delete them in the RUN that fetches them.
+
+    A RUN that installs updates the lists itself: one that relies on the lists of an earlier RUN would find none
+    (apt-get(8), Docker's best practices for RUN). Keeps every package; removes /var/lib/apt/lists and /var/cache/apt.
+    """
+    for stage in project.build.needed(project.target):
+        changes: list[Change] = []
+        alone: Step | None = None
+        first: Step | None = None
+        for step in project.steps(stage):
+            commands = script(step)
+            updates, installs = APT_UPDATE.search(commands), APT_INSTALL.search(commands)
+            if not (updates or installs) or any(is_cached(step, "/var/" + name) for name in ("lib/apt", "cache/apt")):
+                continue
+            if updates and not installs:
+                if alone is None and re.fullmatch(r"\s*apt(?:-get)?\s+(-\S+\s+)*update(\s+-\S+)*\s*", commands):
+                    alone = step
+                    changes.append(project.change(step))
+                continue
+            raw: list[str] | None = project.raw(step)
+            if not updates and raw and (alone or changes):
+                raw = _insert_before(raw, APT_INSTALL, "apt-get update && ")
+            if "/var/lib/apt/lists" not in commands and raw:
+                raw = with_command(raw, step, "apt-get clean && rm -rf /var/lib/apt/lists/*")
+            if raw is None:
+                break
+            if raw != project.raw(step):
+                first = first or step
+                changes.append(project.change(step, *raw))
+        if first:
+            rule, what = "apt-cleanup", "the package lists stay in the layer"
+            if alone:
+                rule, first = "apt-update-alone", alone
+                what = "apt-get update alone stays cached: a later install then uses old lists, which stay in the layer"
+            yield Edit(rule, what, first, tuple(changes), _APT_FILES)
+
+
+def _insert_before(raw: list[str], pattern: re.Pattern[str], text: str) -> list[str]:
+    """The lines with text before the first command that the pattern finds."""
+    for n, line in enumerate(raw):
+        if found := pattern.search(line):
+            return [*raw[:n], line[: found.start()] + text + line[found.start() :], *raw[n + 1 :]]
+    return raw
+
+
+def apk_index(project: Project) -> Iterator[Edit]:
+    """The index of apk: ``apk add --no-cache`` stores none and needs no ``apk update`` (apk-add(8))."""
+    for step, commands in runs(project):
+        if not APK_ADD.search(commands) or "--no-cache" in commands or "/apk" in commands or step.mounts:
+            continue
+        lines = [re.sub(r"\bapk\s+(?:-\S+\s+)*update\s*&&\s*", "", line) for line in project.raw(step)]
+        lines = [APK_ADD.sub(lambda found: f"{found[0]} --no-cache", line) for line in lines]
+        what, touches = "the package index stays in the layer", (r"^/var/cache/apk/", r"^/etc/apk/cache")
+        yield Edit("apk-cleanup", what, step, (project.change(step, *lines),), touches, confidence=LIKELY)
+
+
+def dnf_cache(project: Project) -> Iterator[Edit]:
+    """Metadata and downloads of dnf and yum: ``dnf clean all`` in the RUN that installs (dnf(8))."""
+    for step, commands in runs(project):
+        found = DNF_INSTALL.search(commands)
+        if not found or "clean all" in commands or step.mounts:
+            continue
+        command = f"{found[0].split()[0]} clean all && rm -rf /var/cache/dnf /var/cache/yum"
+        if lines := with_command(project.raw(step), step, command):
+            what = "the metadata of the package repositories stay in the layer"
+            touches = (r"^/var/cache/(dnf|yum|libdnf5)(/|$)",)
+            yield Edit("dnf-cleanup", what, step, (project.change(step, *lines),), touches, confidence=LIKELY)
+
+
+def downloads(project: Project) -> Iterator[Edit]:
+    """Downloads of language package managers: a cache mount keeps them out of the layer and for the next build.
+
+    The alternative keeps no downloads: ``--no-cache-dir`` of pip and its like, or the manager's own cleaning command
+    in the same RUN. Both keep what is installed. Docker's documentation of cache mounts; each tool's of its cache.
+    """
+    for step, commands in runs(project):
+        for installer in INSTALLERS:
+            found = installer.command.search(commands)
+            if not found or not installer.caches or not is_root(step) or _keeps_none(step, commands, installer):
+                continue
+            touches = tuple(_with_parents(folder) for folder in installer.caches)
+            what = f"{installer.name} keeps its downloads in the layer"
+            flags = [f"--mount=type=cache,target={folder}" for folder in installer.caches]
+            raw = [
+                re.sub(rf" {installer.flag}(?=\s|$)", "", line) if installer.flag else line
+                for line in project.raw(step)
+            ]
+            mounted = project.change(step, *with_flags(raw, flags))
+            again = f"{what}, and downloads again whenever this step runs again"
+            yield Edit("cache-mount", again, step, (mounted,), touches)
+            if lines := _without_downloads(project.raw(step), step, installer):
+                yield Edit("no-download-cache", what, step, (project.change(step, *lines),), touches)
+
+
+def _without_downloads(raw: list[str], step: Step, installer: Installer) -> list[str] | None:
+    """The RUN's lines so that it keeps no downloads."""
+    if not installer.flag:
+        return with_command(raw, step, installer.clean) if installer.clean else None
+    if any(installer.flag in line for line in raw):
+        return None
+    lines = [installer.command.sub(rf"\g<0> {installer.flag}", line) for line in raw]
+    return lines if lines != raw else None
+
+
+def _keeps_none(step: Step, commands: str, installer: Installer) -> bool:
+    """Whether the layer keeps no downloads already."""
+    off = {"pip": "PIP_NO_CACHE_DIR", "uv": "UV_NO_CACHE"}.get(installer.name, "")
+    by_setting = step.state.env.get(off, "0").lower() not in ("0", "", "false", "off")
+    cleaned = bool(re.search(r"\bcache clean|\bconda clean|-modcache", commands)) or any(
+        folder in commands for folder in installer.caches
+    )
+    return by_setting or cleaned or any(is_cached(step, folder) for folder in installer.caches)
+
+
+def _with_parents(folder: str) -> str:
+    """A folder, all below it, and the parents that a mount makes."""
+    *parents, last = folder.strip("/").split("/")
+    made = "".join(f"/{re.escape(part)}" for part in (*parents, last))
+    above = ["/" + "/".join(parents[: n + 1]) for n in range(1, len(parents))]
+    return "^(?:" + "|".join([f"{made}(?:/.*)?", *map(re.escape, above)]) + ")$"
+
+
+def deleted_later(project: Project) -> Iterator[Edit]:
+    """A RUN that only deletes: its commands belong at the end of the RUN before it, which made the files.
+
+    A layer cannot free bytes of the layers below it (OCI layer specification, whiteouts). Keeps the final filesystem.
+    """
+    for stage in project.final:
+        previous: Step | None = None
+        for step in project.steps(stage):
+            commands = script(step).strip()
+            if step.instruction in ("COPY", "ADD", "WORKDIR", "USER", "SHELL"):
+                previous = None
+            if previous and _DELETES.match(commands) and not step.heredocs and not step.flags and not step.node.json:
+                lines = with_command(project.raw(previous), previous, commands)
+                if lines:
+                    what = "deletes files that the layer before it still stores"
+                    changes = (project.change(previous, *lines), project.change(step))
+                    yield Edit("delete-in-same-run", what, step, changes)
+            if step.instruction == "RUN":
+                previous = step

@@ -1,0 +1,178 @@
+"""Build and run a project's variants with Docker's command line; nothing that a trial makes outlives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagelab.build.dockerfile.grammar import parse_mount
+from imagelab.build.improve.edits import Project
+from imagelab.build.improve.guard import LABEL
+from imagelab.core.errors import DaemonUnavailable, ImagelabError
+from imagelab.core.redact import mask
+from imagelab.core.text import clean
+
+_CACHE_MOUNT = re.compile(r"--mount=(\S*\btype=cache\b\S*)")
+
+
+class BuildFailed(ImagelabError):
+    """A build that ended with an error; the message has the end of its log."""
+
+
+@dataclass
+class Trial:
+    """The builds of one run: their folder, label and build options."""
+
+    run: str
+    folder: Path
+    guard: subprocess.Popen[str]
+    options: Sequence[str]
+    network: str | None
+    builds: int = 0
+    mounts: int = 0  # which cache mounts a build uses: a fresh build gets empty ones
+
+    @property
+    def context(self) -> Path:
+        return self.folder / "context"
+
+    def build(self, project: Project, *, fresh: bool = False) -> tuple[str, float, Path]:
+        """Build; the image's tag, the seconds and the log's path. ``fresh`` uses nothing of the cache."""
+        self.builds += 1
+        self.mounts += fresh
+        tag = f"imagelab-improve:{self.run}-{self.builds}"
+        dockerfile = self._write(project)
+        self._announce(project)
+        command = ["build", "--progress=plain", f"--label={LABEL}={self.run}", f"--tag={tag}", f"--file={dockerfile}"]
+        command += ["--no-cache"] * fresh + [f"--network={self.network}"] * bool(self.network) + list(self.options)
+        command += [f"--build-arg={name}={value}" for name, value in project.args.items()]
+        command += [f"--target={project.target}"] * bool(project.target)
+        started = time.monotonic()
+        status, output = self.docker(*command, str(self.context))
+        seconds = time.monotonic() - started
+        if status:
+            why = re.findall(r"(?m)^(?:#\d+ )?(?:ERROR|.*?: ERROR|error)[: ].*$", output) or output.splitlines()
+            raise BuildFailed(clean(mask(why[-1] if why else "no output").text))
+        log = self.folder / f"{self.builds}.log"
+        log.write_text(output, encoding="utf-8")
+        return tag, seconds, log
+
+    def docker(self, *args: str, timeout: float | None = None) -> tuple[int, str]:
+        """Docker's exit status and output; the client ends with the run."""
+        env = os.environ | {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+        with subprocess.Popen(
+            ["docker", *args],
+            env=env,
+            process_group=self.guard.pid,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            try:
+                output, _ = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                return 124, f"no end after {timeout:.0f} seconds"
+            except BaseException:
+                process.terminate()
+                raise
+        return process.returncode, output.decode("utf-8", "replace")
+
+    @contextmanager
+    def edited_source(self, path: str) -> Iterator[None]:
+        """One line more in a file of the context, never the same twice."""
+        file = self.context / path
+        original = file.read_bytes()
+        file.unlink()  # a hard link to the user's file
+        file.write_bytes(original + b"\n" * (self.builds + 1))
+        try:
+            yield
+        finally:
+            file.write_bytes(original)
+
+    def _write(self, project: Project) -> Path:
+        """The project's two texts in the trial's copy of the context, and outside it as they are built."""
+        dockerfile = self.folder / "Dockerfile"
+        texts = {self.context / project.dockerfile: project.text}
+        texts[dockerfile] = _own_mounts(project.text, f"{self.run}-{self.mounts}")
+        if project.ignore_text is not None:
+            texts[self.context / project.ignore] = texts[self.folder / "Dockerfile.dockerignore"] = project.ignore_text
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            path.write_bytes(text.encode("utf-8", "surrogateescape"))
+        return dockerfile
+
+    def _announce(self, project: Project) -> None:
+        """Tell the guard what the build's RUNs are called in the build cache."""
+        assert self.guard.stdin
+        for step in project.build.steps:
+            if step.instruction == "RUN" and step.words:
+                self.guard.stdin.write(json.dumps(" ".join(step.words).split("\n")[0]) + "\n")
+        self.guard.stdin.flush()
+
+
+@contextmanager
+def trial(project: Project, network: str | None, contexts: Mapping[str, str]) -> Iterator[Trial]:
+    """A trial in its own copy of the project's context, cleaned up at the end by a process of its own."""
+    if shutil.which("docker") is None:
+        raise DaemonUnavailable("the docker command is not installed; without it the edits cannot be built.")
+    run = uuid.uuid4().hex[:12]
+    folder = Path(tempfile.mkdtemp(prefix=f"imagelab-improve-{run}-"))
+    command = [sys.executable, "-m", "imagelab.build.improve.guard", run, str(folder)]
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0)
+    assert guard.stdin and guard.stdout
+    cache = os.environ.get("IMAGELAB_CACHE_DIR")
+    os.environ["IMAGELAB_CACHE_DIR"] = str(folder / "layers")  # the trial's layers go with it
+    try:
+        guard.stdout.readline()
+        _copy_context(project, folder / "context")
+        options = [f"--build-context={name}={place}" for name, place in contexts.items()]
+        yield Trial(run, folder, guard, options, network)
+    finally:
+        os.environ.pop("IMAGELAB_CACHE_DIR")
+        if cache is not None:
+            os.environ["IMAGELAB_CACHE_DIR"] = cache
+        guard.stdin.close()
+        guard.wait()
+        guard.stdout.close()
+
+
+def _own_mounts(text: str, prefix: str) -> str:
+    """The Dockerfile with cache mounts of the trial's own: the user's stay as they are, a fresh build's are empty."""
+
+    def own(found: re.Match[str]) -> str:
+        fields = parse_mount(found[1])
+        rest = ",".join(part for part in found[1].split(",") if not part.startswith("id="))
+        return f"--mount={rest},id={prefix}{fields.get('id') or fields['target']}"
+
+    return _CACHE_MOUNT.sub(own, text)
+
+
+def _copy_context(project: Project, target: Path) -> None:
+    """Everything that is sent, as hard links where the filesystem allows them."""
+    assert project.root
+    target.mkdir()
+    for path, entry in project.sent.items():
+        source, place = project.root / path, target / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if entry.kind == "directory":
+            place.mkdir(exist_ok=True)
+            place.chmod(entry.mode & 0o7777 | 0o700)
+        elif entry.kind == "symlink":
+            place.symlink_to(os.readlink(source))
+        elif entry.kind == "file":
+            try:
+                os.link(source, place)
+            except OSError:
+                shutil.copy2(source, place)

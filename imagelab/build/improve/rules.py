@@ -1,0 +1,87 @@
+"""Every rule that proposes edits, in the order in which they apply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+from imagelab.build.improve import clean, once, order, send
+from imagelab.build.improve.edits import Edit, Project
+from imagelab.core.errors import ImagelabError
+
+Rule = Callable[[Project], Iterator[Edit]]
+#: Each sees the texts that the edits before it left.
+RULES: tuple[Rule, ...] = (
+    send.ignore_clutter,
+    order.install_before_sources,
+    clean.apt_lists,
+    clean.apk_index,
+    clean.dnf_cache,
+    clean.downloads,
+    clean.deleted_later,
+    once.copy_with_owner,
+    once.copy_with_mode,
+)
+NAMES = (
+    "wide-copy",
+    "wide-copy-built",
+    "copy-before-install",
+    "apt-cleanup",
+    "apt-update-alone",
+    "apk-cleanup",
+    "dnf-cleanup",
+    "cache-mount",
+    "no-download-cache",
+    "delete-in-same-run",
+    "copy-chown",
+    "copy-chmod",
+)
+
+
+@dataclass
+class Walk:
+    """The edits of a project one by one. Whoever takes one sets ``project`` to the result; later edits build on it."""
+
+    project: Project
+    only: Collection[str] = ()
+    without: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        if unknown := {*self.only, *self.without} - set(NAMES):
+            raise ImagelabError(f"unknown rule {', '.join(sorted(unknown))}; the rules are {', '.join(NAMES)}.")
+
+    def __iter__(self) -> Iterator[Edit]:
+        for rule in RULES:
+            tried: set[tuple[str, ...]] = set()
+            while edit := next((edit for edit in self._wanted(rule) if self._key(edit) not in tried), None):
+                tried.add(self._key(edit))
+                yield edit
+
+    def _wanted(self, rule: Rule) -> Iterator[Edit]:
+        if self.project.build.directives.get("escape", "\\") != "\\":
+            return  # an edit would have to continue lines in another way
+        for edit in rule(self.project):
+            if (not self.only or edit.rule in self.only) and edit.rule not in self.without:
+                yield edit
+
+    def _key(self, edit: Edit) -> tuple[str, ...]:
+        return (edit.rule, *self.project.raw(edit.step), *edit.lines)
+
+
+def every_edit(project: Project) -> list[Edit]:
+    """The edits of the project as it is, without alternatives to one before them."""
+    edits: list[Edit] = []
+    for edit in (edit for rule in RULES for edit in rule(project)):
+        if edit.rule != "no-download-cache" or all(other.step is not edit.step for other in edits[-1:]):
+            edits.append(edit)
+    return edits
+
+
+def edited_lines(project: Project, start: int, stop: int) -> list[str]:
+    """Lines ``start`` to ``stop`` of the Dockerfile after every edit that changes only them."""
+    walk = Walk(project)
+    for edit in walk:
+        if not edit.ignore and start <= edit.span[0] and edit.span[1] <= stop:
+            walk.project = walk.project.apply(edit)
+            stop += sum(len(change.lines) - (change.stop - change.start) for change in edit.changes)
+    return walk.project.lines[start:stop]

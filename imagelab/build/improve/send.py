@@ -1,0 +1,78 @@
+"""Send less: .dockerignore lines for what ends in the image or the build by accident."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+
+from imagelab.build.context import parse_ignore
+from imagelab.build.dockerfile.select import context_path, context_sources, copied
+from imagelab.build.improve.edits import Change, Edit, Project
+from imagelab.build.improve.installers import installer_of, runs
+from imagelab.core.frames import format_bytes
+
+#: Never part of a build: history, caches, editors' folders.
+_CLUTTER = re.compile(
+    r"(?:^|/)(?:\.git|\.hg|\.svn|__pycache__|\.(?:mypy|pytest|ruff)_cache|\.tox|\.nox|\.idea|\.vscode|\.DS_Store)$"
+)
+#: Made again by the manager of the same line, in the image.
+_INSTALLED = {
+    "node_modules": ("npm", "yarn", "pnpm"),
+    ".venv": ("pip", "uv", "poetry"),
+    "venv": ("pip", "uv", "poetry"),
+}
+#: Made again by a build in the image; what the build does not make again would be missing, so nothing is announced.
+_NODE = ("npm", "yarn", "pnpm")
+_BUILT = {"target": ("cargo", "maven"), "dist": (*_NODE, "poetry", "uv"), ".next": _NODE, "build": ("gradle",)}
+
+
+def ignore_clutter(project: Project) -> Iterator[Edit]:
+    """``COPY .`` of a context with version control, caches and installed packages: any change there is a miss.
+
+    The lines stand at the top of .dockerignore, so that every ``!`` below keeps its meaning (the last rule that matches
+    decides, Docker's documentation of .dockerignore). Removes those paths from the image where they were copied.
+    """
+    called = (installer_of(commands) for _, commands in runs(project))
+    managers = {installer.name for installer in called if installer}
+    wide = [
+        step
+        for stage in project.build.needed(project.target)
+        for step in project.steps(stage)
+        if any(context_path(source) == "." for source in context_sources(step))
+    ]
+    named = {
+        context_path(source)
+        for stage in project.build.stages
+        for step in stage.steps
+        for source in context_sources(step)
+    }
+    if not wide:
+        return
+    present = {pattern for pattern, _ in parse_ignore(project.ignore_text or "")}
+    clutter = [path for path in project.copied if _CLUTTER.search(path) or _is(path, _INSTALLED, managers)]
+    built = [path for path in project.copied if _is(path, _BUILT, managers)]
+    for rule, matched, announced in (("wide-copy", clutter, True), ("wide-copy-built", built, False)):
+        tops = [path for path in matched if not any(path.startswith(f"{other}/") for other in matched)]
+        tops = sorted(path for path in tops if not any(name == path or name.startswith(path + "/") for name in named))
+        patterns = tuple(dict.fromkeys(f"**/{posixpath.basename(p)}" if "/" in p else p for p in tops))
+        patterns = tuple(pattern for pattern in patterns if pattern not in present)
+        if not patterns:
+            continue
+        size = sum(
+            e.size for p, e in project.copied.items() if any(p == top or p.startswith(f"{top}/") for top in tops)
+        )
+        shown = ", ".join(tops[:3]) + (f" and {len(tops) - 3} more" if len(tops) > 3 else "")
+        what = f"{wide[0].instruction} . copies {shown} ({format_bytes(size)}): any change there is a miss"
+        touches = [
+            f"^{re.escape(posixpath.normpath(posixpath.join(step.state.workdir, step.words[-1], top)))}(/|$)"
+            for step in wide
+            if copied(step)
+            for top in tops
+        ]
+        announces = tuple(touches) if announced else ()
+        yield Edit(rule, what, wide[0], (Change(0, 0, patterns),), announces, ignore=True, size=size)
+
+
+def _is(path: str, names: Mapping[str, tuple[str, ...]], managers: set[str]) -> bool:
+    return bool(managers & set(names.get(posixpath.basename(path), ())))

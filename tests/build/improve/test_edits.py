@@ -1,0 +1,241 @@
+"""Edits as text: what the rules propose, for the cases that advice got wrong, and that no other byte changes."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imagelab.build.advice import advise_build
+from imagelab.build.dockerfile.syntax import parse
+from imagelab.build.improve.edits import Project, read_project, unified
+from imagelab.build.improve.rules import RULES, Walk
+from imagelab.core.errors import ImagelabError
+
+MANIFESTS = {"package.json": '{"workspaces": ["packages/*"]}', "package-lock.json": "{}"}
+BUILD_SYSTEM = '[build-system]\nrequires = ["setuptools"]\n'
+
+
+def project(folder: Path, dockerfile: str, files: dict[str, str] | None = None) -> Project:
+    for name, text in {"Dockerfile": dockerfile, **(files or {})}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text.encode())
+    return read_project(folder, None)
+
+
+def applied(before: Project, *only: str) -> Project:
+    walk = Walk(before, only=only)
+    for edit in walk:
+        walk.project = walk.project.apply(edit)
+    return walk.project
+
+
+def body(found: Project) -> list[str]:
+    return found.text.splitlines()[1:]
+
+
+def test_uv_sync_installs_the_dependencies_alone_before_the_sources(tmp_path):
+    files = {"pyproject.toml": BUILD_SYSTEM, "uv.lock": "", "app/main.py": "1"}
+    before = project(tmp_path, "FROM a\nWORKDIR /app\nCOPY . .\nRUN uv sync --frozen --no-dev\n", files)
+    assert body(applied(before, "copy-before-install")) == [
+        "WORKDIR /app",
+        "COPY pyproject.toml uv.lock ./",
+        "RUN uv sync --frozen --no-dev --no-install-project",
+        "COPY . .",
+        "RUN uv sync --frozen --no-dev",
+    ]
+    (tmp_path / "pyproject.toml").write_text("[project]\n")  # a virtual project: nothing of ours is installed
+    assert body(applied(read_project(tmp_path, None), "copy-before-install"))[-2:] == [
+        "RUN uv sync --frozen --no-dev",
+        "COPY . .",
+    ]
+
+
+def test_workspaces_bring_every_manifest(tmp_path):
+    files = {**MANIFESTS, "packages/a/package.json": "{}", "packages/a/src/i.js": "1", ".npmrc": ""}
+    before = project(tmp_path, "FROM a\nWORKDIR /app\nCOPY . .\nRUN npm ci\n", files)
+    assert body(applied(before, "copy-before-install")) == [
+        "WORKDIR /app",
+        "COPY package.json .npmrc package-lock.json ./",
+        "COPY packages/a/package.json packages/a/",
+        "RUN npm ci",
+        "COPY . .",
+    ]
+
+
+def test_uv_pip_is_one_rule_and_needs_its_requirements(tmp_path):
+    files = {"requirements.txt": "-r base.txt\n", "base.txt": "flask\n", "pyproject.toml": BUILD_SYSTEM}
+    before = project(tmp_path, "FROM a\nCOPY . /app\nWORKDIR /app\nRUN uv pip install -r requirements.txt\n", files)
+    found = [edit for rule in RULES for edit in rule(before) if edit.rule == "copy-before-install"]
+    assert len(found) == 1
+    assert body(applied(before, "copy-before-install"))[0] == "COPY requirements.txt base.txt /app/"
+
+
+@pytest.mark.parametrize("line", ["./lib", "-e .", "file:lib", "lib @ file:///app/lib"])
+def test_requirements_of_our_own_sources_stay_below_them(tmp_path, line):
+    before = project(tmp_path, "FROM a\nWORKDIR /app\nCOPY . .\nRUN pip install -r r.txt\n", {"r.txt": f"{line}\n"})
+    assert applied(before, "copy-before-install") == before
+
+
+def test_apt_lists_are_updated_in_every_run_that_installs(tmp_path):
+    text = "FROM a\nRUN apt-get update\nRUN apt-get install -y curl\nRUN apt-get install -y \\\n    git \\\n    jq\n"
+    assert body(applied(project(tmp_path, text))) == [
+        "RUN apt-get update && apt-get install -y curl && apt-get clean && rm -rf /var/lib/apt/lists/*",
+        "RUN apt-get update && apt-get install -y \\",
+        "    git \\",
+        "    jq \\",
+        "    && apt-get clean && rm -rf /var/lib/apt/lists/*",
+    ]
+
+
+def test_a_mount_hides_the_lists_of_an_earlier_run_so_none_is_advised(tmp_path):
+    advice = advise_build("FROM a\nRUN apt-get update\nRUN apt-get install -y curl\n")
+    assert not advice["suggestion"].str.contains("type=cache").any()
+
+
+def test_apk_keeps_no_cache():
+    advice = advise_build("FROM a@sha256:0\nRUN apk add --no-cache gcc\nRUN apk update && apk add git\n")
+    assert advice["suggestion"].tolist() == ["RUN apk add --no-cache git"]
+
+
+def test_rust_target_is_not_sent_and_dependencies_are_built_before_the_sources(tmp_path):
+    files = {"Cargo.toml": '[package]\nname = "svc"\n', "Cargo.lock": "", "src/main.rs": "1", "target/debug/x": "1" * 9}
+    before = project(tmp_path, "FROM a\nWORKDIR /s\nCOPY . .\nRUN cargo build --release\n", files)
+    found = applied(before)
+    assert found.ignore_text == "target\n"
+    assert body(found)[1:4] == [
+        "COPY Cargo.toml Cargo.lock ./",
+        "RUN --mount=type=cache,target=/usr/local/cargo/registry mkdir src && echo 'fn main() {}' > src/main.rs"
+        " && cargo build --release && rm -r src && cargo clean --release -p svc",
+        "COPY . .",
+    ]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://h/moby/buildkit.git?ref=v1&subdir=docs", "https://h/a.git#v1", "git@h:a/b.git#main"]
+)
+def test_a_git_repository_has_no_checksum_to_add(url):
+    assert "add-url" not in set(advise_build(f"FROM a\nADD {url} /x\n")["rule"])
+    assert "add-url" in set(advise_build("FROM a\nADD https://h/a.tar.gz /x\n")["rule"])
+
+
+def test_rows_about_the_same_lines_share_one_suggestion(tmp_path):
+    text = "FROM a\nWORKDIR /app\nCOPY . .\nRUN pip install -r r.txt\nRUN useradd -m u && chown -R u:u /app\nRUN true\n"
+    project(tmp_path, text, {"r.txt": "flask\n", "m.py": "1"})
+    advice = advise_build(tmp_path / "Dockerfile", tmp_path)
+    rows = advice[advice["rule"].isin(["copy-before-install", "cache-mount", "copy-chown"])]
+    assert len(rows) == 3 and rows[["line", "end_line", "suggestion"]].drop_duplicates().shape[0] == 1
+    assert rows["suggestion"].iloc[0].splitlines() == [
+        "RUN useradd -m u",
+        "COPY --chown=u:u r.txt ./",
+        "RUN --mount=type=cache,target=/root/.cache/pip pip install -r r.txt"
+        " && find /app ! -user u -exec chown u:u {} +",
+        "COPY --chown=u:u . .",
+    ]
+
+
+def test_ignore_lines_stand_above_so_that_exceptions_keep_their_meaning(tmp_path):
+    files = {
+        ".dockerignore": "*.log\n!node_modules/keep\n",
+        "node_modules/keep": "1",
+        "node_modules/drop": "1",
+        ".git/HEAD": "1",
+        "package.json": "{}",
+        "i.js": "1",
+    }
+    before = project(tmp_path, "FROM a\nWORKDIR /a\nCOPY . .\nRUN npm ci\n", files)
+    after = applied(before, "wide-copy")
+    assert after.ignore_text == ".git\nnode_modules\n*.log\n!node_modules/keep\n"
+    assert set(before.sent) - set(after.sent) == {".git", ".git/HEAD", "node_modules/drop"}
+
+
+def test_what_an_instruction_copies_by_name_is_sent(tmp_path):
+    before = project(tmp_path, "FROM a\nCOPY . .\nCOPY .git/HEAD /version\n", {".git/HEAD": "1", "m.py": "1"})
+    assert applied(before, "wide-copy") == before
+
+
+def test_deletions_join_the_run_that_made_the_files(tmp_path):
+    text = "FROM a\nRUN make big\n# gone\nRUN rm -rf /big\nCOPY x /x\nRUN rm /x\n"
+    assert body(applied(project(tmp_path, text, {"x": "1"}), "delete-in-same-run")) == [
+        "RUN make big && rm -rf /big",
+        "# gone",
+        "COPY x /x",
+        "RUN rm /x",
+    ]
+
+
+def test_one_copied_file_gets_its_mode_from_the_copy(tmp_path):
+    before = project(tmp_path, "FROM a\nCOPY run.sh /run.sh\nRUN chmod +x /run.sh\n", {"run.sh": "1"})
+    (tmp_path / "run.sh").chmod(0o640)
+    assert body(applied(before, "copy-chmod")) == ["COPY --chmod=751 run.sh /run.sh"]
+
+
+def test_a_project_that_is_already_good_gets_no_proposal(tmp_path):
+    text = (
+        "FROM a AS build\nWORKDIR /app\nCOPY requirements.txt ./\n"
+        "RUN --mount=type=cache,target=/root/.cache/pip pip install -r requirements.txt\nCOPY src src\n"
+        'FROM b\nCOPY --from=build --chown=1:1 /app /app\nUSER 1\nCMD ["x"]\n'
+    )
+    assert applied(project(tmp_path, text, {"requirements.txt": "a\n", "src/m.py": "1"})).text == text
+
+
+def test_unknown_rules_are_refused():
+    with pytest.raises(ImagelabError, match="unknown rule nope; the rules are wide-copy"):
+        Walk(Project("Dockerfile", "FROM a\n"), only=["nope"])
+
+
+LINES = (
+    "RUN apt-get update",
+    "RUN apt-get update \\\n  # why\n    && apt-get install -y curl",
+    "RUN apt-get install -y git",
+    "RUN pip install -r requirements.txt",
+    "RUN <<EOF\napt-get update\napt-get install -y jq\nEOF",
+    'RUN ["pip", "install", "x"]',
+    "run npm ci  # not a comment",
+    "COPY . .",
+    "COPY --chown=1:1 src /app/src",
+    "WORKDIR /app",
+    "RUN useradd u && chown -R u /app",
+    "RUN rm -rf /tmp/x",
+    "RUN apk add \\\n gcc",
+    "# a comment",
+    "",
+    "ENV A=1 \\\n  B=2",
+    "FROM b AS c",
+    "RUN cargo build --release",
+)
+
+
+@given(
+    st.lists(st.sampled_from(LINES), min_size=1, max_size=9),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+)
+@settings(max_examples=150)
+def test_an_edit_changes_no_byte_outside_its_lines(lines, end, closed):
+    text = "FROM a\n" + "\n".join(lines) + ("\n" if closed else "")
+    before = Project("Dockerfile", text.replace("\n", end))
+    for edit in (edit for rule in RULES for edit in rule(before)):
+        after = before.apply(edit).text
+        touched = {n for change in edit.changes for n in range(change.start, change.stop)}
+        kept = [line for n, line in enumerate(before.text.splitlines(keepends=True)) if n not in touched]
+        rest = iter(after.splitlines(keepends=True))
+        last_moves = max(change.stop for change in edit.changes) >= len(before.lines)
+        for line in kept[:-1] if last_moves and not closed else kept:
+            assert any(line == other for other in rest)
+        parse(after)
+        assert ("\r\n" in after) is ("\r\n" in before.text) and after.endswith(end) is before.text.endswith(end)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("tool", [["patch", "-p1", "--binary"], ["git", "apply"]])
+def test_patch_and_git_apply_take_the_diff(tmp_path, tool, end):
+    text = "FROM a\nWORKDIR /app\nCOPY . .\nRUN pip install -r r.txt".replace("\n", end)
+    before = project(tmp_path, text, {"r.txt": "flask\n", "m.py": "1", ".git_/x": "", ".tox/x": "1"})
+    after = applied(before)
+    subprocess.run(tool, input=unified(before, after).encode(), cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "Dockerfile").read_bytes() == after.text.encode()
+    assert (tmp_path / ".dockerignore").read_text() == ".tox\n"
