@@ -15,8 +15,9 @@ from imagelab.build.dockerfile.read import Dockerfile
 from imagelab.core.resources import data_path
 from imagelab.images.load import load_image
 from imagelab.images.tables.layers import layers
-from imagelab.security.blame import blame, final_stages
+from imagelab.security.blame import blame
 from imagelab.security.hardening.rules import is_root
+from imagelab.security.origin import final_stages
 from imagelab.security.scans.reader import read_scan
 from imagelab.size.advice import advise
 from imagelab.size.waste import efficiency

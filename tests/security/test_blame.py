@@ -1,4 +1,4 @@
-"""Finding → layer → instruction, on real images whose layers are known because they were made here."""
+"""Blame on real images whose layers are known because they are built here."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from imagelab.build.dockerfile.read import read_dockerfile
 from imagelab.core.errors import ImagelabError
 from imagelab.core.model import Image, Layer
 from imagelab.images.load import load_image
 from imagelab.images.tables.layers import layers
 from imagelab.images.tables.packages import packages
-from imagelab.security.blame import BLAME_COLUMNS, _lines, blame
+from imagelab.security.blame import BLAME_COLUMNS, blame
+from imagelab.security.origin import DockerfileLines, step_lines
 from imagelab.security.scans.findings import ScanReport
-from imagelab.security.scans.reader import make_scan
+from imagelab.security.scans.reader import make_scan, read_scan
 from tests.support.images import image_of, layer_tar, sha256
 
 NAME = "imagelab/blame:1"
@@ -111,14 +113,14 @@ def test_by_diff_id_and_by_digest(built):
 
 
 @pytest.mark.engine
-def test_the_dockerfile_alone_tells_base_from_own(built):
+def test_the_dockerfile_separates_base_from_own(built):
     image, _ = built
     found = blame(generated(image), image, dockerfile=DOCKERFILE)
     assert found.groupby("origin").size()["own"] == 3 and found["origin"].notna().all()
 
 
 @pytest.mark.engine
-def test_what_cannot_be_known_stays_unknown(built):
+def test_unknown_packages_stay_unknown(built):
     image, _ = built
     report = ScanReport("x", "x")
     report.add("vulnerability", "CVE-1", package="no-such-package", version="1", severity="high", fixed_version="2")
@@ -128,14 +130,14 @@ def test_what_cannot_be_known_stays_unknown(built):
     assert len(empty) == 0 and list(empty.columns)[-len(BLAME_COLUMNS) :] == list(BLAME_COLUMNS)
 
 
-def test_an_image_without_files_leaves_unknown_what_they_would_tell():
+def test_an_image_without_files_leaves_layers_unknown():
     report = ScanReport("x", "x")
     report.add("vulnerability", "CVE-1", package="libc6", version="1", severity="high")
     found = blame(make_scan([("x", report)]), Image("registry.example/x:1", "docker", (Layer(None),)))
     assert found["layer_index"].isna().all() and "file" in found.attrs["not_listed"]
 
 
-def test_the_layer_that_wrote_a_record_last_is_not_the_layer_of_all_its_packages():
+def test_the_last_writer_of_a_database_is_not_the_layer_of_all_its_packages():
     record, rpm = b"lib/apk/db/installed", b"var/lib/rpm/rpmdb.sqlite"
     packages = [b"P:musl\nV:1\nF:lib\n\n", b"P:curl\nV:8\nF:usr/bin\n\n"]
     first = layer_tar([(record, "file", packages[0]), (rpm, "file", b"1")])
@@ -161,14 +163,125 @@ def test_the_layer_that_wrote_a_record_last_is_not_the_layer_of_all_its_packages
 def test_lines_of_stages_that_share_a_name():
     history = pd.DataFrame({"step": [0, 1, 2], "instruction": ["CMD", "COPY", "RUN"]})
     text = "FROM a AS b\nCOPY x /x\nFROM c AS d\nRUN no\nFROM B AS b\nRUN y\n"
-    assert _lines(history, text).to_dict() == {2: 6, 1: 2}
-    assert _lines(history, "CMD x\nCOPY x /x\n").empty
+    assert step_lines(history, text) == {2: 6, 1: 2}
+    assert step_lines(history, "CMD x\nCOPY x /x\n") == {}
 
 
-def test_what_is_no_scan_and_what_is_no_image():
+def test_wrong_arguments_are_refused():
     scan, image = make_scan([("x", ScanReport("trivy", "x"))]), load_image("example:base-busybox")
     for wrong in ("scan.json", layers(image)):
         with pytest.raises(ImagelabError, match=r"il\.read_scan gives"):
             blame(wrong, image)
     with pytest.raises(ImagelabError, match="was given 2"):
         blame(scan, [image, image])
+
+
+@pytest.mark.parametrize("report", ["trivy.json", "syft.cdx.json"])
+def test_chown_does_not_move_a_finding(field_security, report):
+    image = load_image(f"docker-archive:{field_security / 'chown/image.tar'}")
+    found = blame(
+        read_scan(field_security / "chown" / report), image, dockerfile=field_security / "chown" / "Dockerfile"
+    )
+    lodash = found[found["package"] == "lodash"].iloc[0]
+    assert (lodash["layer_index"], lodash["instruction"], lodash["dockerfile_line"]) == (1, "COPY", 2)
+    assert (lodash["origin"], lodash["origin_confidence"]) == ("own", "likely")
+    row = packages(image).set_index("name").loc["lodash"]
+    assert (row["layer_index"], row["record_layer_index"]) == (1, 2)
+
+
+def test_a_rewrite_with_other_bytes_or_after_a_deletion_is_the_layers_own():
+    path, gone = b"app/lib/x.jar", b"app/lib/.wh.x.jar"
+    versions = [[(path, "file", b"one")], [(path, "file", b"one")], [(path, "file", b"two")], [(path, "file", b"two")]]
+    deleted = [[(path, "file", b"one")], [(gone, "file", b"")], [(path, "file", b"one")], [(path, "file", b"one")]]
+    report = ScanReport("grype", "x")
+    report.add("vulnerability", "CVE-1", package="x", type="java-archive", path="/app/lib/x.jar", severity="high")
+    scan = make_scan([("x", report)])
+    for contents in (versions, deleted):
+        assert blame(scan, image_of([layer_tar(entries) for entries in contents]))["layer_index"].item() == 2
+
+
+def test_debian_and_alpine_source_packages():
+    status = (
+        "Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nSource: glibc\nVersion: 2.36-9\n\n"
+        "Package: bash\nStatus: install ok installed\nArchitecture: amd64\nSource: bash (5.1-2)\nVersion: 5.1-2+b1\n\n"
+    )
+    apk = "P:libcrypto3\nV:3.1-r0\no:openssl\nF:lib\n\n"
+    image = image_of(
+        [
+            layer_tar([(b"var/lib/dpkg/status", "file", status.encode())]),
+            layer_tar([(b"lib/apk/db/installed", "file", apk.encode())]),
+        ]
+    )
+    assert packages(image)["source"].tolist() == ["glibc 2.36-9", "bash 5.1-2", "openssl 3.1-r0"]
+    report = ScanReport("osv-scanner", "x")
+    for name, version in (("glibc", "2.36-9"), ("openssl", "3.1-r0"), ("bash", "5.1-2"), ("zlib", "1")):
+        report.add("vulnerability", "CVE-1", package=name, version=version, severity="high")
+    found = blame(make_scan([("x", report)]), image)
+    assert found["layer_index"].fillna(-1).tolist() == [0, 1, 0, -1]
+    assert found["matched_by"].fillna("").tolist() == ["source_package", "source_package", "package", ""]
+
+
+STAGES = """\
+FROM golang AS deps
+RUN go install example.com/tool
+FROM deps AS build
+RUN apk add git
+RUN go build -o /app
+FROM scratch
+COPY --from=build /app /usr/bin/app
+COPY x /x
+"""
+
+
+def test_copy_from_names_the_builders_run():
+    lines = DockerfileLines(read_dockerfile(STAGES), {0: 7, 1: 8})
+    assert lines.change_line(7, "stdlib", "go") == 5
+    assert lines.change_line(7, "git", "apk") == 4
+    assert lines.change_line(7, "unknown", None) == 7  # several RUNs, and none names it
+    assert lines.change_line(8, "x", "npm") == 8
+    single = read_dockerfile("FROM a AS b\nRUN make\nFROM b AS c\nCOPY --from=0 /x /x\nFROM d\nCOPY --from=c /x /x\n")
+    assert DockerfileLines(single, {}).change_line(6, "x", None) == 2
+
+
+def test_a_finding_that_names_its_line_keeps_it():
+    report = ScanReport("hadolint", "x")
+    report.add("misconfiguration", "DL3008", path="build/Dockerfile:14", severity="medium")
+    report.add("secret", "key", path="/app/notes.txt:3", severity="high")
+    found = blame(make_scan([("x", report)]), image_of([layer_tar([(b"app/notes.txt", "file", b"x")])]))
+    assert found["dockerfile_line"].fillna(0).tolist() == [14, 0]
+    assert found["matched_by"].tolist() == ["line", "path"]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("kind", ["modern", "classic"])
+def test_a_base_without_cmd_is_recognised_in_the_engine(request, kind, tmp_path, monkeypatch):
+    engine = request.getfixturevalue(kind)
+    for name, value in engine.env.items():
+        monkeypatch.setenv(name, value)
+    metadata = "Metadata-Version: 2.1\\nName: {}\\nVersion: {}\\n"
+    folder = "/usr/lib/python3/dist-packages"
+    old, new = (f"printf '{metadata.format('requests', version)}' > {folder}/requests-{version}.dist-info/METADATA"
+                for version in ("2.25.0", "2.31.0"))  # fmt: skip
+    tag = f"security-{kind}"
+    for name, text in (
+        (f"{tag}-base:1", f"FROM localhost/busybox:static\nRUN mkdir -p {folder}/requests-2.25.0.dist-info && {old}\n"),
+        (f"{tag}-chown:1", f"FROM {tag}-base:1\nENV A=b\nRUN chown -R 1000 {folder}\nUSER 1000\n"),
+        (
+            f"{tag}-upgrade:1",
+            f"FROM {tag}-base:1\nRUN rm -r {folder}/requests-* && mkdir {folder}/requests-2.31.0.dist-info && {new}\n",
+        ),
+    ):
+        engine.docker("build", "-q", "--network=none", "-t", name, "-", input=text)
+    report = ScanReport("grype", "x")
+    for version in ("2.25.0", "2.31.0"):
+        path = f"{folder}/requests-{version}.dist-info/METADATA"
+        report.add("vulnerability", "CVE-1", package="requests", version=version, type="python", path=path,
+                   severity="high", fixed_version="9")  # fmt: skip
+    scan = make_scan([("x", report)])
+    moved = blame(scan.head(1), f"docker-daemon:{tag}-chown:1")
+    upgraded = blame(scan.tail(1), f"docker-daemon:{tag}-upgrade:1")
+    for name in ("chown", "upgrade", "base"):
+        engine.docker("rmi", "-f", f"{tag}-{name}:1")
+    assert (moved["layer_index"].item(), moved["origin"].item()) == (1, "base")
+    assert (upgraded["layer_index"].item(), upgraded["origin"].item()) == (2, "own")
+    assert {moved["origin_confidence"].item(), upgraded["origin_confidence"].item()} == {"exact"}

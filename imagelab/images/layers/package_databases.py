@@ -55,7 +55,7 @@ def reduce(path: bytes, content: bytes) -> bytes:
         return b"\n".join(line.split(None, 1)[-1] for line in content.splitlines())
     if name == b"installed":
         return b"\n".join(
-            line for line in content.split(b"\n") if not line or line[:2] in (b"P:", b"V:", b"F:", b"R:", b"I:")
+            line for line in content.split(b"\n") if not line or line[:2] in (b"P:", b"V:", b"F:", b"R:", b"I:", b"o:")
         )
     if name == b"package.json":
         return _npm(content)

@@ -28,6 +28,8 @@ PACKAGES_COLUMNS = {
     "files": "Int64",
     "layer_index": "int64",
     "path": "str",
+    "record_layer_index": "int64",
+    "source": "string",
 }
 
 
@@ -35,7 +37,9 @@ _RPM = r"/(?:var/lib|usr/lib/sysimage)/rpm/(?:.*/)?(?:Packages|Packages\.db|rpmd
 
 
 _Final = dict[str, tuple[bytes, int]]
-"""Path → content in the final filesystem, and the layer it comes from."""
+"""Path → content in the final filesystem, and the layer that first brought it."""
+_Record = tuple[str, list[str] | None, str | None]
+"""Version, files, and source package."""
 
 
 @dataclass
@@ -46,6 +50,7 @@ class _Package:
     layer_index: int
     path: str  # of the record
     files: list[str] | None = field(default=None, repr=False)  # absolute; None: the record names none
+    source: str | None = None  # the source package, "name version"
 
 
 def packages(images: Images) -> pd.DataFrame:
@@ -61,7 +66,9 @@ def packages(images: Images) -> pd.DataFrame:
     pandas.DataFrame
         ``PACKAGES_COLUMNS``: ``manager`` is dpkg, apk, python or npm; ``size`` the bytes of the package's files that
         are still there and ``files`` their number (``<NA>`` where the record names no files); ``layer_index`` the layer
-        that brought this version; ``path`` the record. ``attrs["unread"]`` lists databases that are not read: rpm's.
+        that first brought this version, whoever rewrote it unchanged (``chown -R``); ``path`` the record and
+        ``record_layer_index`` the layer that wrote it last; ``source`` the source package of dpkg and apk and its version,
+        joined by a space. ``attrs["unread"]`` lists databases that are not read: rpm's.
     """
     rows: list[dict[str, Any]] = []
     unread: list[str] = []
@@ -77,7 +84,7 @@ def packages(images: Images) -> pd.DataFrame:
 def package_files(image: Image) -> pd.DataFrame:
     """Which package each visible file belongs to: ``path``, ``manager``, ``package`` (a file of two is listed
     twice)."""
-    found, _ = _recorded(image)
+    found, _, _ = _recorded(image)
     owned = _owned(found, files(image))
     owners = [found[owner] for owner in owned["owner"]]
     names = {"manager": [one.manager for one in owners], "package": [one.name for one in owners]}
@@ -85,7 +92,7 @@ def package_files(image: Image) -> pd.DataFrame:
 
 
 def _of_image(image: Image) -> tuple[list[dict[str, Any]], list[str]]:
-    found, unread = _recorded(image)
+    found, unread, written = _recorded(image)
     seen = files(image)
     live = seen.loc[seen["visible"] & seen["inode"].notna(), ["path", "inode"]].drop_duplicates("path")
     held = _owned(found, seen).merge(live, on="path")
@@ -105,6 +112,8 @@ def _of_image(image: Image) -> tuple[list[dict[str, Any]], list[str]]:
                 "files": int(count.get(owner, 0)) if known else None,
                 "layer_index": package.layer_index,
                 "path": package.path,
+                "record_layer_index": written[package.path],
+                "source": package.source,
             }
         )
     return rows, unread
@@ -126,7 +135,8 @@ def _merged_usr(paths: pd.Series, seen: pd.DataFrame) -> pd.Series:
     return paths
 
 
-def _recorded(image: Image) -> tuple[list[_Package], list[str]]:
+def _recorded(image: Image) -> tuple[list[_Package], list[str], dict[str, int]]:
+    """The packages, the databases that are not read, and the layer that wrote each record last."""
     listings = layer_listings(image)
     captured: list[dict[str, bytes]] = []  # of each layer, in order
     for index in range(len(image.layers)):
@@ -138,17 +148,33 @@ def _recorded(image: Image) -> tuple[list[_Package], list[str]]:
     wanted = {path for layer in captured for path in layer}
     holders = live[live["path"].isin(wanted)]
     at = dict(zip(holders["path"], holders["layer_index"], strict=True))
-    final = {path: (captured[layer][path], layer) for path, layer in at.items() if path in captured[layer]}
+    rewritten = every[every["path"].isin(wanted) & (every["change"] == "modified")]
+    replaced = set(zip(rewritten["path"], rewritten["layer_index"], strict=True))
+    final = {
+        path: (captured[layer][path], _brought(path, layer, captured, replaced))
+        for path, layer in at.items()
+        if path in captured[layer]
+    }
     unread = live["path"][live["path"].str.fullmatch(_RPM)]
     found = [
-        *_databases("dpkg", "/var/lib/dpkg/status", captured, final, _dpkg),
+        *_databases("dpkg", "/var/lib/dpkg/status", captured, final, at, _dpkg),
         *_distroless(final),
         *(package for path in sorted(final) if path.endswith("lib/apk/db/installed")
-          for package in _databases("apk", path, captured, final, _apk)),
+          for package in _databases("apk", path, captured, final, at, _apk)),
         *_python(final),
         *_npm(final, live),
     ]  # fmt: skip
-    return found, [f"{image.reference}: {path}" for path in unread]
+    return found, [f"{image.reference}: {path}" for path in unread], at
+
+
+def _brought(path: str, layer: int, captured: list[dict[str, bytes]], replaced: set[tuple[str, int]]) -> int:
+    """The layer that first brought the content which ``path`` has in ``layer``."""
+    while (path, layer) in replaced:
+        below = next((lower for lower in range(layer - 1, -1, -1) if path in captured[lower]), None)
+        if below is None or captured[below][path] != captured[layer][path]:
+            break
+        layer = below
+    return layer
 
 
 def _databases(
@@ -156,24 +182,24 @@ def _databases(
     path: str,
     captured: list[dict[str, bytes]],
     final: _Final,
-    parse: Callable[[bytes, _Final], dict[str, tuple[str, list[str] | None]]],
+    written: dict[str, int],
+    parse: Callable[[bytes, _Final], dict[str, _Record]],
 ) -> Iterator[_Package]:
     """Packages of a database that every installing layer writes anew: the layer is the first that has this
     version and from which on it stays."""
     if path not in final:
         return
     since: dict[str, tuple[str, int]] = {}
-    last = final[path][1]
-    records: dict[str, tuple[str, list[str] | None]] = {}
-    for layer, contents in enumerate(captured[: last + 1]):
+    records: dict[str, _Record] = {}
+    for layer, contents in enumerate(captured[: written[path] + 1]):
         if path in contents:
             records = parse(contents[path], final)
             since = {
                 name: since[name] if name in since and since[name][0] == version else (version, layer)
-                for name, (version, _) in records.items()
+                for name, (version, _, _) in records.items()
             }
-    for name, (version, listed) in records.items():
-        yield _Package(manager, name.partition(":")[0], version, since[name][1], path, listed)
+    for name, (version, listed, source) in records.items():
+        yield _Package(manager, name.partition(":")[0], version, since[name][1], path, listed, source)
 
 
 def _paragraphs(content: bytes) -> Iterator[dict[str, str]]:
@@ -183,8 +209,8 @@ def _paragraphs(content: bytes) -> Iterator[dict[str, str]]:
             yield fields
 
 
-def _dpkg(content: bytes, final: _Final) -> dict[str, tuple[str, list[str] | None]]:
-    found: dict[str, tuple[str, list[str] | None]] = {}
+def _dpkg(content: bytes, final: _Final) -> dict[str, _Record]:
+    found: dict[str, _Record] = {}
     for fields in _paragraphs(content):
         name, architecture = fields.get("Package"), fields.get("Architecture", "")
         if not name or "installed" not in fields.get("Status", "").split()[-1:]:
@@ -192,8 +218,14 @@ def _dpkg(content: bytes, final: _Final) -> dict[str, tuple[str, list[str] | Non
         lists = (f"/var/lib/dpkg/info/{name}{suffix}.list" for suffix in (f":{architecture}", ""))
         listed = next((final[path][0] for path in lists if path in final), None)
         lines = None if listed is None else listed.decode(errors="backslashreplace").splitlines()
-        found[f"{name}:{architecture}"] = (fields.get("Version", ""), lines)
+        found[f"{name}:{architecture}"] = (fields.get("Version", ""), lines, _source(fields))
     return found
+
+
+def _source(fields: dict[str, str]) -> str:
+    """The source package and its version: the ``Source`` field, which leaves out what equals the binary's."""
+    name, _, version = fields.get("Source", fields.get("Package", "")).partition(" ")
+    return f"{name} {version.strip('()') or fields.get('Version', '')}"
 
 
 def _distroless(final: _Final) -> Iterator[_Package]:
@@ -206,25 +238,28 @@ def _distroless(final: _Final) -> Iterator[_Package]:
                 sums = final.get(f"{path}.md5sums")
                 lines = None if sums is None else sums[0].decode(errors="backslashreplace").splitlines()
                 listed = None if lines is None else ["/" + line for line in lines]
-                yield _Package("dpkg", name, fields.get("Version"), final[path][1], path, listed)
+                yield _Package("dpkg", name, fields.get("Version"), final[path][1], path, listed, _source(fields))
 
 
-def _apk(content: bytes, final: _Final) -> dict[str, tuple[str, list[str] | None]]:
-    found: dict[str, tuple[str, list[str] | None]] = {}
+def _apk(content: bytes, final: _Final) -> dict[str, _Record]:
+    found: dict[str, _Record] = {}
     for block in content.decode(errors="replace").split("\n\n"):
-        name, version, folder, listed = "", "", "", []
+        name, version, folder, source = "", "", "", ""
+        listed: list[str] = []
         for line in block.splitlines():
             key, value = line[:2], line[2:]
             if key == "P:":
                 name = value
             elif key == "V:":
                 version = value
+            elif key == "o:":
+                source = value
             elif key == "F:":
                 folder = "/" + value
             elif key == "R:":
                 listed.append(posixpath.join(folder or "/", value))
         if name:
-            found[name] = (version, listed)
+            found[name] = (version, listed, f"{source or name} {version}")
     return found
 
 
