@@ -45,6 +45,7 @@ from .security.compare import compare_scanners as compare_scanners
 from .security.compare import compare_scans as compare_scans
 from .security.hardening.check import check_hardening as check_hardening
 from .security.hardening.containers import containers as containers
+from .security.remediation import remediation as remediation
 from .security.run import run_scan as run_scan
 from .security.scans.reader import read_scan as read_scan
 from .security.suppress import suppress as suppress

@@ -9,7 +9,14 @@ from imagelab.charts.build import build_gantt, context_treemap, stage_graph
 from imagelab.charts.claims import advice_accuracy, claim_ratios, claim_tiles
 from imagelab.charts.fleet import base_map, fleet_sharing, similarity_heatmap
 from imagelab.charts.health import health_timeline
-from imagelab.charts.security import epss_cvss, fixable_bars, scan_flow, scanner_agreement, severity_bars
+from imagelab.charts.security import (
+    epss_cvss,
+    fixable_bars,
+    remediation_waterfall,
+    scan_flow,
+    scanner_agreement,
+    severity_bars,
+)
 from imagelab.charts.sharing import sharing_heatmap
 from imagelab.charts.trees import file_tree, size_tree
 from imagelab.charts.trend import trend
@@ -29,6 +36,7 @@ __all__ = [
     "growth",
     "health_timeline",
     "layer_bars",
+    "remediation_waterfall",
     "scan_flow",
     "scanner_agreement",
     "severity_bars",

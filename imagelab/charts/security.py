@@ -71,6 +71,41 @@ def fixable_bars(scan: pd.DataFrame) -> go.Figure:
     )
 
 
+def remediation_waterfall(changes: pd.DataFrame) -> go.Figure:
+    """Draw a waterfall from today's findings to those that remain, a bar per change.
+
+    Parameters
+    ----------
+    changes : pandas.DataFrame
+        From `imagelab.remediation`.
+    """
+    if not changes["findings"].sum():
+        return theme.nothing("No findings")
+    edits = changes[changes["kind"] != "none"].head(15)
+    today, removed = (frame[[*_WORST_FIRST, "findings"]].sum() for frame in (changes, edits))
+    bars = pd.DataFrame([today, *(edits.loc[row, today.index] for row in edits.index), today - removed])
+    lines = edits["line"].map(lambda line: "" if pd.isna(line) else f"line {line}: ")
+    labels = ["today", *(lines + edits["change"]).map(lambda text: escape(text, 60)), "remaining"]
+    figure = go.Figure()
+    places = list(range(len(labels)))
+    start = [0, *edits["remaining"], 0]
+    figure.add_bar(y=places, x=start, orientation="h", opacity=0, hoverinfo="skip", showlegend=False)
+    for word in _WORST_FIRST:
+        if bars[word].any():
+            texts = [f"{label}<br>{count} {word}" for label, count in zip(labels, bars[word], strict=True)]
+            theme.add_bars(figure, places, bars[word], theme.SEVERITY_COLOURS[word], texts, name=word)
+    figure.update_layout(barmode="stack")
+    theme.label_rows(figure, labels)
+    finding = f"{len(edits)} changes remove {removed['findings']} of {today['findings']} findings"
+    if len(edits):
+        finding += f"; the first one removes {edits['findings'].iloc[0]}"
+    return theme.legend_above(
+        theme.titled(
+            figure, finding, "Findings by change and severity; each counts once", height=190 + 32 * len(labels)
+        )
+    )
+
+
 def scan_flow(changes: pd.DataFrame) -> go.Figure:
     """Before and after an update: findings that are fixed, new, or still there, by severity.
 

@@ -40,6 +40,7 @@ _MANAGERS = {
     "npm": "npm node-pkg yarn pnpm",
     "go": "golang gobinary go-module gomod",
     "java": "maven jar java-archive gradle pom",
+    "rpm": "rpm redhat centos rocky alma amazon oracle suse opensuse photon fedora",
     "rust": "cargo rustbinary rust-binary rust-crate",
 }
 _MANAGER = {name: manager for manager, names in _MANAGERS.items() for name in names.split()}

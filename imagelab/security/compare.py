@@ -83,7 +83,7 @@ def compare_scans(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     if is_sbom(before) != is_sbom(after):
         raise ScanFormatError("compare_scans was given an SBOM and a scan; it compares two scans, or two SBOMs.")
     kinds = ("package",) if is_sbom(before) else COUNTED
-    names = _names([before, after])
+    names = names_of([before, after])
     sides = [_summaries(frame, names, kinds) for frame in (before, after)]
     rows = []
     for key in dict.fromkeys([*sides[1], *sides[0]]):
@@ -125,7 +125,7 @@ def compare_scanners(scans: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """
     if len(scans) < 2:
         raise ScanFormatError(f"compare_scanners was given {len(scans)} scans; expected two or more of one image.")
-    names = _names(scans)
+    names = names_of(scans)
     labels: list[str] = []
     for n, scan in enumerate(scans):
         label = " + ".join(scan["scanner"].dropna().unique()) or f"scan {n + 1}"
@@ -178,7 +178,7 @@ def _own_name(row: Any) -> str:
     return row.id if _ONE_VULNERABILITY.match(row.id) or len(named) != 1 else named[0]
 
 
-def _names(frames: Sequence[pd.DataFrame]) -> dict[str, str]:
+def names_of(frames: Sequence[pd.DataFrame]) -> dict[str, str]:
     """Map each id and alias to one canonical name: the first CVE if there is one."""
     for frame in frames:
         expect_frame(frame, FINDINGS_COLUMNS, "il.read_scan")
@@ -200,18 +200,22 @@ def _names(frames: Sequence[pd.DataFrame]) -> dict[str, str]:
     return {name: root(name) for name in list(parents)}
 
 
+def finding_key(row: Any, names: dict[str, str]) -> Key:
+    """What makes two findings the same: their kind, canonical id, and package or file."""
+    package = package_key(row.purl, row.package)
+    if row.finding == "vulnerability":
+        return (row.finding, names.get(_own_name(row), _own_name(row)), package)
+    if row.finding == "package":
+        return (row.finding, package, "")
+    return (row.finding, check_name(row.id), package or re.sub(r":\d+$", "", row.path or ""))
+
+
 def _summaries(frame: pd.DataFrame, names: dict[str, str], kinds: Sequence[str]) -> Summaries:
     """One entry per finding that is not suppressed, with its rows merged."""
     entries: Summaries = {}
     shown = frame["suppressed"].isna() & frame["finding"].isin(kinds)
     for row in plain_rows(frame.loc[shown, list(FINDINGS_COLUMNS)]):
-        package = package_key(row.purl, row.package)
-        if row.finding == "vulnerability":
-            key = (row.finding, names.get(_own_name(row), _own_name(row)), package)
-        elif row.finding == "package":
-            key = (row.finding, package, "")
-        else:
-            key = (row.finding, check_name(row.id), package or re.sub(r":\d+$", "", row.path or ""))
+        key = finding_key(row, names)
         entry = entries.setdefault(key, row._asdict() | {"count": 0, "versions": set(), "names": set()})
         entry["count"] += 1
         entry["names"] |= {row.id, *_aliases(row)}

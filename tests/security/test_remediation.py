@@ -1,0 +1,91 @@
+"""Changes: what to edit, ranked, with each finding counted once."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+import imagelab as il
+from imagelab.charts import remediation_waterfall
+from imagelab.security.remediation import NO_FIX, REMEDIATION_COLUMNS, remediation
+from imagelab.security.scans.findings import ScanReport
+from imagelab.security.scans.reader import make_scan
+from tests.support.images import image_of, layer_tar
+
+DOCKERFILE = """\
+FROM example/base:1
+RUN pip install flask==2.0.0 \\
+    requests==2.25.0
+RUN apt-get install -y libssl3
+COPY key.pem /app/key.pem
+"""
+
+
+def blamed(scanner="trivy"):
+    report = ScanReport(scanner, "x")
+    own = {"purl": "pkg:pypi/requests@2.25.0", "package": "requests", "version": "2.25.0"}
+    report.add("vulnerability", "CVE-1", severity="high", fixed_version="2.31.0", epss=0.5, **own)
+    report.add("vulnerability", "CVE-2", severity="medium", fixed_version="2.9.0, 2.26.1", known_exploited=True, **own)
+    system = {"severity": "low", "fixed_version": "3.1", "version": "3.0"}
+    for name in ("libssl3", "openssl"):
+        report.add("vulnerability", "CVE-3", package=name, purl=f"pkg:deb/debian/{name}@3.0", **system)
+    report.add("vulnerability", "CVE-4", severity="critical", package="zlib", fixed_version="2", type="debian")
+    report.add("vulnerability", "CVE-5", severity="low", package="bash", type="debian")
+    report.add("secret", "private-key", severity="critical", path="/app/key.pem")
+    report.add("vulnerability", "CVE-6", severity="low", package="x", suppressed="accepted")
+    scan = make_scan([("x", report)])
+    layer = pd.Series([1, 1, 2, 2, 0, 0, 3, 0], dtype="Int64")
+    return scan.assign(
+        layer_index=layer,
+        change_line=layer.map({1: 2, 2: 4, 3: 5}).astype("Int64"),
+        origin=layer.eq(0).map({True: "base", False: "own"}).astype("string"),
+        origin_confidence="exact",
+    )
+
+
+def test_changes_are_ranked_and_count_each_finding_once():
+    changes = remediation(blamed(), dockerfile=DOCKERFILE)
+    assert list(changes.columns) == list(REMEDIATION_COLUMNS) and changes["findings"].sum() == 7
+    assert changes["change"].tolist() == [
+        "requests 2.25.0 → 2.31.0",
+        "rebuild on a newer base image",
+        "remove /app/key.pem from the image and replace the secret",
+        "upgrade libssl3, openssl",
+        NO_FIX,
+    ]
+    assert changes["line"].fillna(0).tolist() == [2, 1, 5, 4, 0]
+    assert changes["remaining"].tolist() == [5, 4, 3, 1, 1]
+    assert changes["known_exploited"].tolist() == [1, 0, 0, 0, 0] and changes["epss"].iloc[0] == 0.5
+    assert changes["confidence"].fillna("").tolist() == ["likely"] * 4 + [""]
+    assert "+    requests==2.31.0" in changes["diff"].iloc[0] and changes["diff"].iloc[1:].isna().all()
+
+
+def test_two_scanners_count_a_finding_once():
+    scan = blamed()
+    both = pd.concat([scan, blamed("grype")], ignore_index=True)
+    assert remediation(both)["findings"].sum() == remediation(scan)["findings"].sum() == 7
+
+
+def test_a_guessed_base_is_possible_only():
+    changes = remediation(blamed().assign(origin_confidence="possible"))
+    assert set(changes["confidence"].dropna()) == {"possible"}
+
+
+def test_an_embedded_scan_and_its_waterfall():
+    scan = il.read_scan(il.data_path("scans/service-slim.facts.trivy.json"))
+    changes = il.remediation(scan, "example:service-slim")
+    assert changes["findings"].sum() == len(scan) and changes["kind"].iloc[-1] == "none"
+    figure = remediation_waterfall(changes)
+    drawn = {trace.name: list(trace.x) for trace in figure.data if trace.name}
+    assert sum(bars[0] for bars in drawn.values()) == len(scan)
+    assert sum(bars[-1] for bars in drawn.values()) == changes["findings"].iloc[-1]
+    assert list(figure.data[0].x)[1:-1] == changes["remaining"].tolist()[:-1]
+    assert "No findings" in remediation_waterfall(changes.head(0)).layout.title.text
+
+
+def test_unblamed_and_empty_scans():
+    report = ScanReport("trivy", "x")
+    report.add("vulnerability", "CVE-1", package="a", version="1", fixed_version="2", severity="high")
+    changes = remediation(make_scan([("x", report)]))
+    assert changes["change"].tolist() == ["a 1 → 2"] and changes["confidence"].tolist() == ["possible"]
+    image = image_of([layer_tar([(b"a", "file", b"x")])])
+    assert il.remediation(make_scan([("x", ScanReport("trivy", "x"))]), image).empty
