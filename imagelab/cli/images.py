@@ -139,6 +139,13 @@ def check(
         str | None, typer.Option(help="Allow no finding of this severity or worse: low, medium, high …")
     ] = None,
     only_fixed: Annotated[bool, typer.Option("--only-fixed", help="Count only findings that an update fixes.")] = False,
+    known_exploited: Annotated[
+        bool, typer.Option("--known-exploited", help="Count only findings known to be exploited.")
+    ] = False,
+    epss: Annotated[float | None, typer.Option(help="Count only findings with at least this EPSS, 0 to 1.")] = None,
+    own: Annotated[bool, typer.Option("--own", help="Leave out findings of the base image.")] = False,
+    base: Annotated[str | None, typer.Option(metavar="REF", help="The base image, for --own.")] = None,
+    ignore: Annotated[Path | None, typer.Option(help="VEX document, .trivyignore or accepted findings (TOML).")] = None,
 ) -> Answer:
     """Check an image against limits: one line for each, exit code 1 if one is exceeded."""
     result = il.check_limits(
@@ -153,6 +160,11 @@ def check(
         scan=il.read_scan(scan) if scan else None,
         fail_on=fail_on,
         only_fixed=only_fixed,
+        known_exploited=known_exploited,
+        epss=epss,
+        own=own,
+        base=base,
+        ignore=ignore,
     )
     shown = result[["message"]].copy()
     shown.insert(0, "result", result["passed"].map({True: "ok", False: "FAIL"}))

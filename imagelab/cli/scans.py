@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,25 +11,37 @@ import imagelab as il
 from imagelab.cli.output import Answer
 from imagelab.cli.verb import verb
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 ReportFile = Annotated[Path, typer.Argument(help="A scanner's report.")]
+Base = Annotated[str | None, typer.Option(metavar="REF", help="The base image: separates its findings from your own.")]
+DockerfilePath = Annotated[Path | None, typer.Option(help="The image's Dockerfile: adds lines and diffs.")]
+_CHANGES = ["findings", "critical", "high", "known_exploited", "change", "line", "origin", "confidence", "remaining"]
 
 
 @verb(rows=30)
 def scan(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE…", help="Reports: Trivy, Grype, SARIF, GitLab, SBOMs, hadolint.")
+        list[Path], typer.Argument(metavar="FILE…", help="Scanners' reports and SBOMs; the format is recognised.")
     ],
-    ignore: Annotated[list[Path] | None, typer.Option(help="VEX document or .trivyignore; may be repeated.")] = None,
-    image: Annotated[
-        str | None, typer.Option(help="The image that was scanned: shows which instruction introduced each finding.")
+    ignore: Annotated[
+        list[Path] | None, typer.Option(help="VEX, .trivyignore or accepted findings (TOML); may be repeated.")
     ] = None,
+    image: Annotated[
+        str | None, typer.Option(help="The scanned image: adds the changes to make, and layers and instructions.")
+    ] = None,
+    dockerfile: DockerfilePath = None,
+    base: Base = None,
 ) -> Answer:
-    """Read scanners' reports; with the image, name the instruction that introduced each finding."""
+    """Read scanners' reports; with the image, list the changes to make and what introduced each finding."""
     findings = il.read_scan(files)
     if ignore:
         findings = il.suppress(findings, *ignore)
+    first: dict[str, pd.DataFrame] = {}
     if image is not None:
-        findings = il.blame(findings, image)
+        findings = il.blame(findings, image, base=base, dockerfile=dockerfile)
+        first = {"changes": il.remediation(findings, dockerfile=dockerfile)}
     findings = findings.sort_values("severity", ascending=False, kind="stable")
     suppressed, findings = il.suppressed(findings), findings[findings["suppressed"].isna()]
     counts = findings.groupby(["finding", "severity"], observed=True).size().rename("count").reset_index()
@@ -38,8 +50,32 @@ def scan(
     more = {"suppressed": suppressed} if len(suppressed) else {}
     hidden = {name: frame[["severity", "id", "package", "suppressed", "suppressed_by"]] for name, frame in more.items()}
     return Answer(
-        {"counts": counts, "findings": findings, **more},
-        shown={"counts": counts, "findings": findings[columns], **hidden},
+        {**first, "counts": counts, "findings": findings, **more},
+        shown={
+            **{name: frame[_CHANGES] for name, frame in first.items()},
+            "counts": counts,
+            "findings": findings[columns],
+            **hidden,
+        },
+    )
+
+
+@verb(rows=30)
+def remediate(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The scanned image.")],
+    files: Annotated[list[Path], typer.Argument(metavar="SCAN…", help="Scanners' reports.")],
+    dockerfile: DockerfilePath = None,
+    base: Base = None,
+    ignore: Annotated[list[Path] | None, typer.Option(help="Decisions about findings, as for scan.")] = None,
+) -> Answer:
+    """List the changes that remove findings, the most effective first; each finding counts once."""
+    findings = il.suppress(il.read_scan(files), *(ignore or ()))
+    changes = il.remediation(findings, image, dockerfile=dockerfile, base=base)
+    diffs = "\n".join(changes["diff"].dropna())
+    fixed = int(changes.loc[changes["kind"] != "none", "findings"].sum())
+    summary = f"{fixed} of {changes['findings'].sum()} findings have a change that removes them"
+    return Answer(
+        {"changes": changes}, shown={"changes": changes[_CHANGES]}, summary="\n\n".join([summary, diffs]).strip()
     )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -77,6 +78,8 @@ def read_decisions(path: str | os.PathLike[str], today: date) -> list[Decision]:
     path = Path(path)
     try:
         content = path.read_text("utf-8-sig")
+        if path.suffix == ".toml":
+            return list(_accepted(tomllib.loads(content), today))
         if path.suffix in (".yaml", ".yml"):
             return list(_trivy_yaml(yaml.safe_load(content), today))
         if content.lstrip().startswith(("{", "[")):
@@ -84,9 +87,32 @@ def read_decisions(path: str | os.PathLike[str], today: date) -> list[Decision]:
         return list(_trivyignore(content, today))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ScanFormatError(
-            f"{path}: {error}. Expected an OpenVEX, CycloneDX VEX or CSAF VEX document (JSON), a .trivyignore or a "
-            ".trivyignore.yaml."
+            f"{path}: {error}. Expected an OpenVEX, CycloneDX VEX or CSAF VEX document (JSON), a .trivyignore, a "
+            ".trivyignore.yaml, or accepted findings (TOML)."
         ) from error
+
+
+def _accepted(document: Object, today: date) -> Iterator[Decision]:
+    """The ``[[accept]]`` tables with ``id``: the finding's id, ``reason``, and optionally path, purl and expires (the
+    last day on which the entry is valid). Tables with ``rule`` are for `imagelab.advise`."""
+    for number, entry in enumerate(_list(document, "accept"), 1):
+        if not isinstance(entry, dict) or "rule" in entry:
+            continue
+        texts_only = all(isinstance(entry.get(key, ""), str) for key in ("id", "reason", "path", "purl"))
+        purl, expires = parse_purl(entry.get("purl")), entry.get("expires", today)
+        unknown = entry.keys() - {"id", "reason", "path", "purl", "expires"}
+        if unknown or not texts_only or not (entry.get("id") and entry.get("reason")) or type(expires) is not date:
+            raise ValueError(
+                f"accept entry {number} is {entry!r}; it needs id and reason; path, purl, expires may follow"
+            )
+        if "purl" in entry and purl is None:
+            raise ValueError(f"invalid purl in accept entry {number}")
+        paths = (
+            (glob_pattern(entry["path"]), glob_pattern(entry["path"].rstrip("/") + "/**")) if "path" in entry else ()
+        )
+        if today <= expires:
+            name, purls = str(entry["id"]), (purl,) if purl else ()
+            yield Decision(name, purls=purls, paths=paths, status="accepted", statement=entry["reason"])
 
 
 def _trivyignore(content: str, today: date) -> Iterator[Decision]:

@@ -37,7 +37,8 @@ class ImageNames(NamedTuple):
 def suppress(scan: pd.DataFrame, *files: str | os.PathLike[str], on: date | None = None) -> pd.DataFrame:
     """Mark the findings that a decision suppresses.
 
-    Reads OpenVEX, CycloneDX VEX and CSAF VEX documents, ``.trivyignore`` and ``.trivyignore.yaml`` files.
+    Reads OpenVEX, CycloneDX VEX and CSAF VEX documents, ``.trivyignore`` and ``.trivyignore.yaml`` files, and the tables
+    with ``id`` of a TOML file of accepted findings (`read_accepted`).
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ from datetime import date
 import pandas as pd
 import pytest
 
+import imagelab as il
 from imagelab.core.errors import ScanFormatError
 from imagelab.security.scans.findings import ScanReport
 from imagelab.security.scans.reader import make_scan, read_scan
@@ -337,3 +338,27 @@ def test_statements_are_ordered_by_instants_and_attested_documents_are_read(scan
     document = vex(about | {"status": "fixed", "timestamp": late}, about | {"status": "affected", "timestamp": early})
     statement = {"_type": "https://in-toto.io/Statement/v1", "predicate": document}
     assert list(suppressed(left(scan, tmp_path, "vex.json", statement))["suppressed"]) == ["fixed"]
+
+
+def test_accepted_findings(scan, tmp_path):
+    content = """
+[[accept]]
+rule = "documentation"
+reason = "for il.advise"
+[[accept]]
+id = "CVE-1"
+purl = "pkg:deb/debian/openssl"
+reason = "not reachable"
+expires = 2030-01-01
+[[accept]]
+id = "CVE-3"
+path = "/app/site"
+reason = "internal"
+"""
+    result = left(scan, tmp_path, "accepted.toml", content, on=date(2030, 1, 1))
+    assert list(suppressed(result)["suppressed"]) == ["accepted: not reachable", "accepted: internal"]
+    assert list(suppressed(left(scan, tmp_path, "accepted.toml", content, on=date(2030, 1, 2)))["id"]) == ["CVE-3"]
+    assert il.read_accepted(tmp_path / "accepted.toml")["rule"].tolist() == ["documentation"]
+    for entry in ('reason = "x"', 'id = "*"\nreason = ""', 'id = "a"\nreason = "x"\npurl = "y"'):
+        with pytest.raises(ScanFormatError, match="accept entry 1"):
+            left(scan, tmp_path, "accepted.toml", f"[[accept]]\n{entry}\n")
