@@ -1,0 +1,485 @@
+// The views of imagelab: tables, file trees and charts, in a live widget and in a static page alike.
+// anywidget calls `render`; a page has <imagelab-view> elements, each with its data and a plain fallback inside.
+// Everything that comes from an image is set as text, never as markup.
+
+const STYLE = `
+imagelab-view, .il-view { display: block; --il-line: rgba(128,128,128,.35); --il-soft: rgba(128,128,128,.12);
+  --il-link: #0b5f9e; --il-added: #00694c; --il-modified: #7a4b00; --il-removed: #a3161b; }
+html.dark :is(imagelab-view, .il-view), [data-jp-theme-light="false"] :is(imagelab-view, .il-view) {
+  --il-link: #6db7ee; --il-added: #4cc79f; --il-modified: #e6b04f; --il-removed: #ff8f88; }
+.il-caption { font-weight: 600; margin: .2em 0 .4em; overflow-wrap: anywhere; }
+.il-bar { display: flex; flex-wrap: wrap; gap: .4em .6em; align-items: center; margin: .3em 0; font-size: .88em; }
+.il-bar input[type=search] { flex: 0 1 16em; min-width: 8em; }
+.il-bar .il-grow { flex: 1; }
+.il-view :is(button, input, select), imagelab-view :is(button, input, select) { font: inherit; color: inherit;
+  background: transparent; border: 1px solid var(--il-line); border-radius: 4px; padding: .15em .5em; }
+.il-view button, imagelab-view button { cursor: pointer; }
+.il-bar button:disabled { opacity: .55; cursor: default; }
+.il-bar button[aria-pressed=false] { text-decoration: line-through; opacity: .75; }
+.il-bar details { position: relative; }
+.il-bar summary { cursor: pointer; border: 1px solid var(--il-line); border-radius: 4px; padding: .15em .5em; list-style: none; }
+.il-bar details[open] > div { position: absolute; z-index: 5; display: grid; gap: .2em; padding: .5em .8em; right: 0;
+  max-height: 20em; overflow: auto; background: Canvas; color: CanvasText; border: 1px solid var(--il-line); border-radius: 4px; }
+.il-scroll { overflow-x: auto; }
+.il-view table, imagelab-view table { border-collapse: collapse; width: 100%; margin: 0; font-size: .88em; table-layout: auto; }
+.il-view :is(th, td), imagelab-view :is(th, td) { padding: .28em .6em; text-align: left; vertical-align: top;
+  border-bottom: 1px solid var(--il-line); overflow-wrap: anywhere; white-space: normal; max-width: 34em; }
+.il-view th, imagelab-view th { white-space: nowrap; }
+.il-view th button, imagelab-view th button { border: 0; padding: 0; font-weight: 600; }
+.il-view th[aria-sort=ascending] button::after, imagelab-view th[aria-sort=ascending] button::after { content: " ▲"; }
+.il-view th[aria-sort=descending] button::after, imagelab-view th[aria-sort=descending] button::after { content: " ▼"; }
+:is(.il-view, imagelab-view) :is(th, td).il-right { text-align: right; }
+:is(.il-view, imagelab-view) td:is(.il-right, .il-short) { white-space: nowrap; overflow-wrap: normal; }
+:is(.il-view, imagelab-view) td.il-long { min-width: 13em; }
+:is(.il-view, imagelab-view) td.il-code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .95em; white-space: nowrap; }
+:is(.il-view, imagelab-view) td button { border: 0; padding: 0; color: var(--il-link); text-decoration: underline; }
+:is(.il-view, imagelab-view) td a { color: var(--il-link); }
+:is(.il-view, imagelab-view) tr.il-pick { cursor: pointer; }
+:is(.il-view, imagelab-view) tr[aria-selected=true] { background: var(--il-soft); outline: 2px solid var(--il-link); }
+.il-chip { border-radius: 3px; padding: 0 .4em; }
+.il-tree { max-height: 34em; overflow: auto; border: 1px solid var(--il-line); border-radius: 6px; padding: .3em 0; font-size: .9em; }
+.il-tree [role=treeitem] { outline-offset: -2px; }
+.il-node { display: flex; gap: .6em; align-items: baseline; padding: .08em .6em; cursor: default; }
+.il-tree [role=treeitem]:focus > .il-node { background: var(--il-soft); }
+.il-node .il-name { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.il-node .il-size { flex: 0 0 5em; text-align: right; } .il-node .il-layer { flex: 0 0 4.6em; text-align: right; }
+.il-node .il-sign { flex: 0 0 1em; text-align: center; font-weight: 700; }
+.il-node .il-gauge { flex: 0 1 6em; height: .6em; background: var(--il-soft); align-self: center; }
+.il-node .il-gauge span { display: block; height: 100%; background: #0072b2; }
+.il-added { color: var(--il-added); } .il-modified { color: var(--il-modified); } .il-removed, .il-wasted { color: var(--il-removed); }
+.il-wasted .il-name { text-decoration: line-through; }
+.il-plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30em, 100%), 1fr)); gap: 1em; }
+imagelab-view figure { margin: 0; min-width: 0; } imagelab-view figcaption { overflow-wrap: anywhere; }
+imagelab-view figcaption strong { display: block; font-size: 1.06em; } imagelab-view figcaption span { font-size: .88em; opacity: .85; }
+imagelab-view .js-plotly-plot { width: 100%; }
+@media (max-width: 40em) { .il-node .il-gauge, .il-node .il-layer { display: none; } }
+@media print {
+  .il-bar, .il-view details, imagelab-view details { display: none !important; }
+  .il-scroll, .il-tree { overflow: visible !important; max-height: none !important; }
+  :is(.il-view, imagelab-view) :is(th, td) { padding: .15em .3em; font-size: 7pt; min-width: 0 !important; white-space: normal !important;
+    overflow-wrap: anywhere !important; }
+  :is(.il-view, imagelab-view) td.il-right { overflow-wrap: normal !important; white-space: nowrap !important; }
+  tr { break-inside: avoid; }
+}`;
+
+/** Create an element; children are elements or text. */
+const make = (tag, properties = {}, ...children) => {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+};
+const button = (text, action, properties = {}) => make("button", { type: "button", textContent: text, onclick: action, ...properties });
+let count = 0;
+const unique = (name) => `${name}-${(count += 1)}-${Math.random().toString(36).slice(2, 8)}`;
+
+/** Bytes as imagelab.core.frames.format_bytes writes them: all digits of a double, a tie to even. */
+export const formatBytes = (data) => {
+  let [size, unit] = [data, "B"];
+  for (const larger of ["kB", "MB", "GB", "TB"]) if (Math.abs(size) >= 999.5) [size, unit] = [size / 1000, larger];
+  const digits = unit === "B" ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 };
+  const number = new Intl.NumberFormat("en", { ...digits, roundingMode: "halfEven", useGrouping: false });
+  return `${number.format(size.toPrecision(60))} ${unit}`;
+};
+
+const save = (name, type, text) => {
+  const link = make("a", { download: name, href: URL.createObjectURL(new Blob([text], { type })) });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+};
+
+// What all views of a page share: its images, the chosen ones and the chosen layer. Widgets have none of it.
+const page = (globalThis.imagelabPage ??= Object.assign(new EventTarget(), { images: [], chosen: [], layer: null, linked: false }));
+const choose = (changes) => { Object.assign(page, changes); page.dispatchEvent(new Event("change")); };
+const shown = (image) => !page.linked || !page.images.length || image === null || page.chosen.includes(image);
+
+// ------------------------------------------------------------------------------------------------ tables
+const text = (value, column) => {
+  if (value === null || value === undefined) return "";
+  if (column.kind === "bytes") return formatBytes(value);
+  if (column.kind === "number" && !Number.isInteger(value)) return String(+value.toPrecision(4));
+  if (column.kind === "digest") return value.replace(/^(sha256:)([0-9a-f]{12})[0-9a-f]+$/, "$1$2…");
+  return String(value);
+};
+const webAddress = (value) => { try { return ["http:", "https:"].includes(new URL(value).protocol); } catch { return false; } };
+// A spreadsheet would run a cell that starts with one of these as a formula.
+const csvCell = (value) => {
+  const cell = value === null ? "" : String(value);
+  return `"${(typeof value === "string" && /^[=+\-@\t\r]/.test(cell) ? `'${cell}` : cell).replaceAll('"', '""')}"`;
+};
+
+function table(element, spec, pick) {
+  const { columns } = spec;
+  const at = (name) => columns.findIndex((column) => column.name === name);
+  const [image, layer, url] = [at("reference"), at("layer_index"), at("url")];
+  const severity = columns.findIndex((column) => column.colours);
+  const all = spec.rows.map((cells, place) => ({ cells, place }));
+  const view = { from: 0, page: spec.page, sort: null, down: false, search: "", off: new Set(), hidden: new Set(url < 0 ? [] : [url]) };
+  const head = make("thead"), body = make("tbody"), chips = make("span", { className: "il-bar" });
+  const counter = make("span", { className: "il-count" });
+  const left = () => all.filter(({ cells }) =>
+    (image < 0 || shown(cells[image])) &&
+    (layer < 0 || !page.linked || page.layer === null || cells[layer] === page.layer) &&
+    (severity < 0 || !view.off.has(cells[severity])) &&
+    (!view.search || cells.some((value, place) => text(value, columns[place]).toLowerCase().includes(view.search))));
+  const sorted = (rows) => {
+    if (view.sort === null) return rows;
+    const { order } = columns[view.sort], key = (row) => (order ? order.indexOf(row.cells[view.sort]) : row.cells[view.sort]);
+    return rows.sort((a, b) => {
+      const [x, y] = [key(a), key(b)];
+      if (x === null || y === null) return (x === null) - (y === null);
+      return (x < y ? -1 : x > y ? 1 : 0) * (view.down ? -1 : 1);
+    });
+  };
+  const visible = () => columns.map((column, place) => place).filter((place) =>
+    !view.hidden.has(place) && !(place === image && page.linked && page.chosen.length < 2));
+  const cell = (row, place) => {
+    const value = row.cells[place], column = columns[place], words = text(value, column);
+    const td = make("td", { className: `il-${column.style}` });
+    if (column.colours && value !== null) {
+      const chip = make("span", { className: "il-chip", textContent: words });
+      [chip.style.background, chip.style.color] = column.colours[value] ?? [];
+      td.append(chip);
+    } else if (column.name === "id" && url >= 0 && webAddress(row.cells[url])) {
+      td.append(make("a", { href: row.cells[url], textContent: words, target: "_blank", rel: "noopener noreferrer" }));
+    } else if (place === layer && page.linked && value !== null) {
+      td.append(button(words, () => choose({ layer: value }), { title: `Show only layer ${value}` }));
+    } else td.textContent = words;
+    if (column.kind === "digest" && value !== null) td.title = value;
+    return td;
+  };
+  const draw = () => {
+    const rows = sorted(left()), places = visible();
+    if (view.from >= rows.length) view.from = 0;
+    const end = Math.min(view.from + view.page, rows.length);
+    head.replaceChildren(make("tr", {}, ...places.map((place) => {
+      const th = make("th", { scope: "col", className: `il-${columns[place].style}` }, button(columns[place].name, () => {
+        [view.down, view.sort, view.from] = [view.sort === place ? !view.down : columns[place].style === "right", place, 0];
+        draw();
+      }));
+      if (view.sort === place) th.setAttribute("aria-sort", view.down ? "descending" : "ascending");
+      return th;
+    })));
+    body.replaceChildren(...rows.slice(view.from, end).map((row) => {
+      const tr = make("tr", {}, ...places.map((place) => cell(row, place)));
+      if (pick) {
+        Object.assign(tr, { className: "il-pick", tabIndex: 0 });
+        const take = () => {
+          body.querySelectorAll("tr").forEach((other) => other.setAttribute("aria-selected", other === tr));
+          pick(row.place);
+        };
+        tr.onclick = take;
+        tr.onkeydown = (event) => { if (event.key === "Enter") take(); };
+      }
+      return tr;
+    }));
+    counter.textContent = rows.length > view.page ? `${view.from + 1}–${end} of ${rows.length.toLocaleString("en")} rows` : `${rows.length.toLocaleString("en")} ${rows.length === 1 ? "row" : "rows"}`;
+    previous.disabled = view.from === 0;
+    next.disabled = end === rows.length;
+    for (const control of [previous, next, whole]) control.hidden = rows.length <= spec.page;
+    element.classList.toggle("il-empty", !rows.length);
+    if (severity >= 0) drawChips();
+  };
+  const drawChips = () => {
+    const words = columns[severity].order.filter((word) => all.some(({ cells }) => cells[severity] === word)).reverse();
+    chips.replaceChildren(...words.map((word) => {
+      const number = all.filter(({ cells }) => cells[severity] === word && (image < 0 || shown(cells[image]))).length;
+      const chip = button(`${word} ${number}`, () => { view.off.has(word) ? view.off.delete(word) : view.off.add(word); draw(); });
+      chip.setAttribute("aria-pressed", !view.off.has(word));
+      return chip;
+    }));
+  };
+  const step = (by) => { view.from = Math.max(view.from + by * view.page, 0); draw(); };
+  const previous = button("‹ Previous", () => step(-1)), next = button("Next ›", () => step(1));
+  const whole = button("All", () => { [view.page, view.from] = [view.page === Infinity ? spec.page : Infinity, 0]; whole.textContent = view.page === Infinity ? "Fewer" : "All"; draw(); });
+  const search = make("input", { type: "search", placeholder: "Search", ariaLabel: "Search this table" });
+  search.oninput = () => { [view.search, view.from] = [search.value.toLowerCase(), 0]; draw(); };
+  const chooser = make("details", {}, make("summary", { textContent: "Columns" }), make("div", {}, ...columns.map((column, place) => {
+    const box = make("input", { type: "checkbox", checked: !view.hidden.has(place) });
+    box.onchange = () => { box.checked ? view.hidden.delete(place) : view.hidden.add(place); draw(); };
+    return make("label", {}, box, ` ${column.name}`);
+  })));
+  const name = (spec.caption || "table").replace(/[^\w]+/g, "-").slice(0, 40);
+  const csv = () => [columns.map((column) => column.name), ...sorted(left()).map((row) => row.cells)].map((cells) => cells.map(csvCell).join(",")).join("\r\n");
+  const json = () => JSON.stringify(sorted(left()).map(({ cells }) => Object.fromEntries(columns.map((column, place) => [column.name, cells[place]]))), null, 1);
+  const tools = make("div", { className: "il-bar" }, all.length > spec.page ? search : null, severity < 0 ? null : chips, make("span", { className: "il-grow" }),
+    counter, previous, next, whole, columns.length > 3 ? chooser : null,
+    button("CSV", () => save(`${name}.csv`, "text/csv", csv()), { title: "Download these rows as CSV" }),
+    button("JSON", () => save(`${name}.json`, "application/json", json()), { title: "Download these rows as JSON" }));
+  const caption = spec.caption ? make("p", { className: "il-caption", textContent: spec.caption }) : null;
+  const scroll = make("div", { className: "il-scroll", tabIndex: 0, role: "group", ariaLabel: spec.caption || "Table" }, make("table", {}, head, body));
+  element.replaceChildren(...[caption, tools, scroll].filter(Boolean));
+  // Paper shows every row.
+  const paper = matchMedia("print");
+  const print = () => { [view.page, view.from] = [paper.matches ? Infinity : spec.page, 0]; draw(); };
+  paper.addEventListener("change", print);
+  page.addEventListener("change", draw);
+  draw();
+  return () => { paper.removeEventListener("change", print); page.removeEventListener("change", draw); };
+}
+
+// ------------------------------------------------------------------------------------------------ file trees
+const SIGNS = { added: "+", modified: "~", removed: "−" };
+const MOST = 200; // entries of a directory that are made at once
+
+/** Build nested directories of [path, size, layer, change, wasted] entries; sizes are summed upwards. */
+function grow(entries) {
+  const root = { name: "/", children: new Map(), size: 0, wasted: 0, signs: new Set() };
+  for (const [path, size, layer, change, wasted] of entries) {
+    const parts = path.split("/").filter(Boolean), line = [root];
+    parts.forEach((part, depth) => {
+      const last = depth === parts.length - 1, above = line.at(-1), key = last ? `${part}\0${layer}` : part;
+      if (!above.children.has(key)) above.children.set(key, { name: part, children: new Map(), size: 0, wasted: 0, signs: new Set(), layer: last ? layer : null });
+      line.push(above.children.get(key));
+    });
+    for (const node of line) {
+      node.size += wasted ? 0 : size;
+      node.wasted += wasted ? size : 0;
+      node.signs.add(change);
+    }
+  }
+  return root;
+}
+
+function tree(element, spec) {
+  const view = { search: "", focus: null };
+  const box = make("div", { className: "il-tree", role: "tree", ariaLabel: spec.caption || "Files" });
+  const layers = make("select", { ariaLabel: "Layer" }, make("option", { value: "", textContent: "Final filesystem and waste" }),
+    ...spec.layers.map((words, place) => make("option", { value: place, textContent: words })));
+  const search = make("input", { type: "search", placeholder: "Search paths", ariaLabel: "Search paths" });
+  const summary = make("span");
+  const layer = () => (layers.value === "" ? null : Number(layers.value));
+  const entries = () => spec.entries.filter(([path, , index, change]) =>
+    (layer() === null ? change !== "removed" : index === layer()) && (!view.search || path.toLowerCase().includes(view.search)));
+  const item = (node, level, whole) => {
+    const folder = node.children.size > 0, sign = node.signs.size === 1 ? [...node.signs][0] : folder && layer() !== null ? "modified" : "";
+    const marked = layer() !== null && sign ? `il-${sign}` : "";
+    const wasted = node.wasted && !node.size ? " il-wasted" : "";
+    const bytes = node.size + node.wasted, gauge = make("span");
+    gauge.style.width = `${whole ? (100 * bytes) / whole : 0}%`;
+    const row = make("div", { className: `il-node ${marked}${wasted}` });
+    row.style.paddingLeft = `${level * 1.1}em`;
+    const arrow = make("span", { textContent: folder ? "▸" : " ", ariaHidden: "true" });
+    const waste = node.wasted ? `${formatBytes(node.wasted)} wasted` : "";
+    row.append(arrow, make("span", { className: "il-sign", textContent: layer() === null ? "" : SIGNS[sign] ?? "", title: sign }),
+      make("span", { className: "il-name", textContent: node.name, title: node.name }), make("span", { className: "il-removed", textContent: waste }),
+      make("span", { className: "il-gauge", ariaHidden: "true" }, gauge), make("span", { className: "il-size", textContent: bytes || !folder ? formatBytes(bytes) : "" }),
+      make("span", { className: "il-layer", textContent: node.layer === null ? "" : `layer ${node.layer}` }));
+    const line = make("div", { role: "treeitem", tabIndex: -1, ariaLevel: String(level) }, row);
+    if (folder) {
+      const group = make("div", { role: "group" });
+      group.hidden = true;
+      line.append(group);
+      line.setAttribute("aria-expanded", "false");
+      line.open = (open) => {
+        if (open && !group.childElementCount) more(group, node, level + 1, 0);
+        group.hidden = !open;
+        arrow.textContent = open ? "▾" : "▸";
+        line.setAttribute("aria-expanded", String(open));
+      };
+    }
+    row.onclick = () => { line.open?.(line.getAttribute("aria-expanded") === "false"); focus(line); };
+    return line;
+  };
+  // Children are made when a directory is opened, the largest first.
+  const more = (group, node, level, from) => {
+    node.sorted ??= [...node.children.values()].sort((a, b) => b.size + b.wasted - a.size - a.wasted);
+    group.append(...node.sorted.slice(from, from + MOST).map((child) => item(child, level, node.size + node.wasted)));
+    const rest = node.sorted.length - from - MOST;
+    if (rest > 0) {
+      const line = make("div", { role: "treeitem", tabIndex: -1, ariaLevel: String(level) }, make("div", { className: "il-node", textContent: `… ${rest.toLocaleString("en")} smaller ones` }));
+      line.style.paddingLeft = `${level * 1.1}em`;
+      line.onclick = () => { line.remove(); more(group, node, level, from + MOST); };
+      group.append(line);
+    }
+  };
+  const focus = (line) => {
+    if (view.focus) view.focus.tabIndex = -1;
+    view.focus = line;
+    line.tabIndex = 0;
+    line.focus({ preventScroll: false });
+  };
+  box.onkeydown = (event) => {
+    const lines = [...box.querySelectorAll("[role=treeitem]")].filter((line) => line.offsetParent), now = document.activeElement;
+    const place = lines.indexOf(now), expanded = now.getAttribute("aria-expanded");
+    const go = { ArrowDown: lines[place + 1], ArrowUp: lines[place - 1], Home: lines[0], End: lines.at(-1) }[event.key];
+    if (go) focus(go);
+    else if (event.key === "ArrowRight" && expanded === "false") now.open(true);
+    else if (event.key === "ArrowRight" && expanded === "true") focus(lines[place + 1]);
+    else if (event.key === "ArrowLeft" && expanded === "true") now.open(false);
+    else if (event.key === "ArrowLeft") now.parentElement.closest("[role=treeitem]") && focus(now.parentElement.closest("[role=treeitem]"));
+    else if (event.key === "Enter" || event.key === " ") now.open ? now.open(expanded === "false") : now.onclick?.();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  const draw = () => {
+    const found = entries(), root = grow(found), first = item(root, 1, root.size + root.wasted);
+    box.replaceChildren(first);
+    first.open?.(true);
+    first.tabIndex = 0;
+    view.focus = first;
+    if (view.search) for (let depth = 0; depth < 12; depth += 1) {
+      const closed = [...box.querySelectorAll("[aria-expanded=false]")];
+      if (closed.length > 60) break;
+      closed.forEach((line) => line.open(true));
+    }
+    const waste = root.wasted ? `, ${formatBytes(root.wasted)} wasted` : "";
+    summary.textContent = `${found.length.toLocaleString("en")} entries, ${formatBytes(root.size + root.wasted)}${waste}`;
+  };
+  const follow = () => {
+    element.hidden = !shown(spec.image);
+    const wanted = page.layer === null ? "" : String(page.layer);
+    if (page.linked && layers.value !== wanted && wanted < spec.layers.length) { layers.value = wanted; draw(); }
+  };
+  layers.onchange = () => (page.linked ? choose({ layer: layer() }) : draw());
+  search.oninput = () => { clearTimeout(view.wait); view.wait = setTimeout(() => { view.search = search.value.toLowerCase(); draw(); }, 150); };
+  element.replaceChildren(make("p", { className: "il-caption", textContent: spec.caption }),
+    make("div", { className: "il-bar" }, layers, search, make("span", { className: "il-grow" }), summary), box,
+    ...(spec.folded ? [make("p", { className: "il-bar", textContent: spec.folded })] : []));
+  page.addEventListener("change", () => { follow(); draw(); });
+  follow();
+  draw();
+}
+
+// ------------------------------------------------------------------------------------------------ charts
+/** A figure; of a figure with a menu of images, one plot for each chosen image. */
+function chart(element, spec) {
+  if (!globalThis.Plotly) return;
+  const { layout } = spec, menus = layout.updatemenus ?? [];
+  const buttons = menus.length ? menus[0].buttons : [null];
+  const plots = make("div", { className: "il-plots" });
+  element.replaceChildren(plots);
+  const shorten = (ticks) => ticks.map((words) => {
+    const characters = words.match(/&#?\w+;|<[^>]*>|[^]/g) ?? [];
+    return characters.length > 20 ? `${characters.slice(0, 19).join("")}…` : words;
+  });
+  const plot = (one) => {
+    const [restyle, relayout] = one ? one.args : [null, {}], caption = one ? one.caption : spec.caption;
+    const drawn = { ...layout, ...relayout, updatemenus: [], title: undefined };
+    const data = restyle ? spec.data.filter((trace, place) => restyle.visible[place]).map((trace) => ({ ...trace, visible: true })) : spec.data;
+    // The title is HTML: it wraps at any width, and can be read and selected.
+    const saved = (drawn.margin?.t ?? 60) - 8 - (drawn.legend?.y === 1 || drawn.annotations?.length ? 26 : 0);
+    drawn.margin = { ...drawn.margin, t: drawn.margin.t - saved };
+    drawn.height -= saved;
+    if (innerWidth < 640) for (const axis of ["xaxis", "yaxis"]) {
+      if (drawn[axis]?.ticktext) drawn[axis] = { ...drawn[axis], ticktext: shorten(drawn[axis].ticktext) };
+    }
+    const target = make("div");
+    const figure = make("figure", {}, make("figcaption", {}, make("strong", { textContent: caption[0] }), make("span", { textContent: caption[1] })), target);
+    plots.append(figure);
+    Plotly.newPlot(target, data, drawn, { displaylogo: false, plotlyServerURL: "", responsive: true, showTips: false });
+    target.on("plotly_click", ({ points }) => {
+      const [image, layer] = points[0]?.customdata ?? [];
+      if (page.linked && image) choose({ layer, ...(shown(image) ? {} : { chosen: [image] }) });
+    });
+  };
+  let last;
+  const draw = () => {
+    const wanted = buttons.filter((one) => !one || shown(one.name)), key = wanted.map((one) => one?.name).join("\n");
+    if (key === last) return;
+    last = key;
+    plots.querySelectorAll(".js-plotly-plot").forEach((old) => Plotly.purge(old));
+    plots.replaceChildren();
+    wanted.forEach(plot);
+  };
+  page.addEventListener("change", draw);
+  draw();
+}
+
+const VIEWS = { table, tree, chart };
+
+// ------------------------------------------------------------------------------------------------ pages
+/** The address keeps the section, the images and the layer: #files?image=app:v2&layer=3 */
+const address = () => {
+  const [section, query] = location.hash.slice(1).split("?");
+  return { section: decodeURIComponent(section), wanted: new URLSearchParams(query) };
+};
+function openPage(spec) {
+  page.images = spec.images;
+  page.linked = true;
+  const bar = make("div", { className: "switcher", role: "group", ariaLabel: "Image and filter" }), chip = make("span");
+  const select = (label, names) => make("select", { ariaLabel: label }, ...names.map(([value, words]) => make("option", { value, textContent: words })));
+  const first = select("Image", spec.images.map((name) => [name, name]));
+  const second = select("Compare with", [["", "no other image"], ...spec.images.map((name) => [name, name])]);
+  const chosen = () => [first.value, second.value].filter((name, place, names) => name && names.indexOf(name) === place);
+  const write = () => {
+    const query = new URLSearchParams();
+    if (page.images.length > 1) page.chosen.forEach((name) => query.append("image", name));
+    if (page.layer !== null) query.set("layer", page.layer);
+    const words = String(query);
+    if (words !== String(address().wanted)) history.replaceState(null, "", `#${encodeURIComponent(address().section)}${words ? `?${words}` : ""}`);
+  };
+  const read = () => {
+    const { section, wanted } = address(), names = wanted.getAll("image").filter((name) => page.images.includes(name));
+    if (names.length) page.chosen = names.slice(0, 2);
+    if (wanted.has("layer")) page.layer = /^\d+$/.test(wanted.get("layer")) ? Number(wanted.get("layer")) : null;
+    page.dispatchEvent(new Event("change"));
+    if (section && wanted.size) document.getElementById(section)?.scrollIntoView();
+  };
+  const draw = () => {
+    [first.value, second.value] = [page.chosen[0] ?? "", page.chosen[1] ?? ""];
+    document.querySelectorAll("[data-image]").forEach((element) => { element.hidden = !shown(element.dataset.image); });
+    chip.replaceChildren(...(page.layer === null ? [] : [button(`Layer ${page.layer} ✕`, () => choose({ layer: null }), { title: "Clear the filter" })]));
+    bar.hidden = page.images.length < 2 && page.layer === null;
+    write();
+  };
+  page.chosen = spec.images.slice(0, 1);
+  first.onchange = second.onchange = () => choose({ chosen: chosen() });
+  if (spec.images.length > 1) bar.append(make("label", {}, "Image ", first), make("label", {}, " compare with ", second));
+  bar.append(chip);
+  document.querySelector("main")?.before(bar);
+  page.addEventListener("change", draw);
+  addEventListener("hashchange", read);
+  read();
+}
+
+/** DataTables-free dark mode: the class follows the system; paper is light. */
+function followTheme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)"), paper = matchMedia("print");
+  const paint = () => document.documentElement.classList.toggle("dark", dark.matches && !paper.matches);
+  for (const query of [dark, paper]) query.addEventListener("change", paint);
+  addEventListener("beforeprint", () => document.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.Plots.resize(plot)));
+  paint();
+}
+
+const addStyle = () => {
+  if (!document.getElementById("imagelab-style")) document.head.append(make("style", { id: "imagelab-style", textContent: STYLE }));
+};
+
+class ImagelabView extends HTMLElement {
+  connectedCallback() {
+    addStyle();
+    const data = this.querySelector(":scope > script[type='application/json']");
+    if (!data || this.ready) return;
+    this.ready = true;
+    const open = () => VIEWS[this.getAttribute("kind")]?.(this, JSON.parse(data.textContent), null);
+    // Charts first; what is below waits until the browser has time.
+    if (this.getAttribute("kind") === "chart" && !document.querySelector("imagelab-view .js-plotly-plot")) open();
+    else (globalThis.requestIdleCallback ?? setTimeout)(open, { timeout: 500 });
+  }
+}
+
+if (globalThis.customElements && !customElements.get("imagelab-view")) {
+  const spec = document.getElementById("imagelab-page");
+  if (spec) { followTheme(); openPage(JSON.parse(spec.textContent)); }
+  customElements.define("imagelab-view", ImagelabView);
+}
+
+/** anywidget's entry: the traits are kind, data and selected (the place of the chosen row). */
+export default {
+  render({ model, el }) {
+    addStyle();
+    el.classList.add("il-view");
+    const element = make("div");
+    el.append(element);
+    let close;
+    const draw = () => {
+      close?.();
+      const data = model.get("data");
+      if (data.columns || data.entries) close = VIEWS[model.get("kind")](element, data, model.get("selects") ? (place) => { model.set("selected", place); model.save_changes(); } : null);
+    };
+    model.on("change:data", draw);
+    draw();
+    return () => { close?.(); model.off("change:data", draw); };
+  },
+};

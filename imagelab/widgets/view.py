@@ -1,0 +1,63 @@
+"""Views that need script: one ES module serves the live widget and the HTML of a page or a notebook's output alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+MODULE = Path(__file__).with_name("static") / "imagelab.js"
+_in_report = False
+
+
+class View(anywidget.AnyWidget):
+    """A table or a file tree inside a widget.
+
+    Attributes
+    ----------
+    kind : str
+        ``table`` or ``tree``.
+    data : dict
+        What `tables.table_data` or `tree.tree_data` returns.
+    selects : bool
+        Whether a row of the table can be selected.
+    selected : int
+        The selected row as a position in the data; -1 without one.
+    """
+
+    _esm = MODULE
+    kind = traitlets.Unicode("table").tag(sync=True)
+    data = traitlets.Dict().tag(sync=True)
+    selects = traitlets.Bool().tag(sync=True)
+    selected = traitlets.Int(-1).tag(sync=True)
+
+
+def view_html(kind: str, data: Any, fallback: str = "", image: str | None = None) -> str:
+    """Return the HTML of a view: its data, the ``fallback`` for readers without script, and the module.
+
+    Each output carries the module, which defines its element once a page: outputs can be run, cleared, saved and opened
+    in any order. A report's page contains the module itself. A view of one ``image`` is shown while that image is chosen.
+    """
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    shown_for = f' data-image="{image}"' if image else ""
+    view = f'<imagelab-view kind="{kind}"{shown_for}><script type="application/json">{text}</script>{fallback}</imagelab-view>'
+    return view if _in_report else f"{view}{module_html()}"
+
+
+def module_html() -> str:
+    """Return the module as an inline script."""
+    return f'<script type="module">{MODULE.read_text(encoding="utf-8")}</script>'
+
+
+def begin_report() -> None:
+    """Make views leave the module to the page."""
+    global _in_report
+    _in_report = True
+
+
+def in_report() -> bool:
+    """Return whether views are made for a report's page."""
+    return _in_report
