@@ -62,6 +62,6 @@ from .size.overview import overview as overview
 from .size.sizes import size_by as size_by
 from .size.waste import efficiency as efficiency
 from .size.waste import waste as waste
-from .widgets.display import show as show
+from .widgets.tables import show as show
 
 __version__: str

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.core.text import escape
+from imagelab.core.text import clean, escape
 
 # The parts of the layout that the menu changes.
 CHANGED = ("title", "height", "xaxis", "yaxis", "margin", "showlegend", "barmode")
@@ -45,6 +45,7 @@ def choose(figures: dict[str, go.Figure]) -> go.Figure:
         buttons.append(
             {
                 "label": escape(name, 60),
+                "name": clean(name, 120),
                 "method": "update",
                 "args": [{"visible": [holder == name for holder in shown]}, changes],
             }

@@ -224,12 +224,3 @@ def legend_swatches(figure: go.Figure, colours: Sequence[tuple[str, str]]) -> No
         marker = {"color": colour, "symbol": "square", "size": 11}
         figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker)
     figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False}, showlegend=True)
-
-
-def figure_html(figure: go.Figure | dict[str, Any]) -> str:
-    """A figure's HTML for a page that holds plotly's code already; it asks nothing of a network."""
-    config = {**CONFIG, "responsive": True, "showTips": False}
-    html: str = pio.to_html(
-        figure, config=config, include_plotlyjs=False, include_mathjax=False, full_html=False, validate=False
-    )
-    return html

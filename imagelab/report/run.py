@@ -1,31 +1,25 @@
-"""A notebook and its parameters → one self-contained HTML file that opens with no network."""
+"""A notebook and its parameters as one self-contained HTML file that opens with no network."""
 
 from __future__ import annotations
 
-import importlib.metadata
+import json
 import keyword
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
-from imagelab.core.atomic import write_atomically
 from imagelab.core.errors import ImagelabError
-from imagelab.core.model import Image
 from imagelab.core.resources import notebook_paths
 from imagelab.core.text import clean
-from imagelab.widgets.display import begin_report, bundle
 
-TEMPLATE = Path(__file__).with_name("template")
-IMAGES_MIME = "application/vnd.imagelab.images+json"
-# What a page shows of an output, best first. Live views and scripts of their own are not among them.
-OUTPUTS = ("text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/plain")
+_FOLDERS = re.compile(r"^(?:(?:docker-archive|oci|oci-archive|snapshot|dir):(?:[^:]*/)?|(?=[/.~])[^:]*/)")
 
 
 def report(
@@ -40,8 +34,8 @@ def report(
     Parameters
     ----------
     references : sequence of str
-        What the notebook's first parameter takes: images, as `imagelab.load_image` takes them, for ``image_report``;
-        files for ``build_report`` and ``security_report``. Relative paths start from the current folder.
+        The notebook's first parameter: images as `imagelab.load_image` takes them for ``image_report``, files for
+        ``build_report`` and ``security_report``. Relative paths start from the current folder.
     output : path
     notebook : str
         A notebook with a cell tagged ``parameters``: a name in the package or a path.
@@ -53,17 +47,27 @@ def report(
     Returns
     -------
     pathlib.Path
-        The file written. On an error there is none, and an older one of that name is untouched.
+        The file written. After an error, an older file of that name is unchanged.
     """
     references = [references] if isinstance(references, str) else list(references)
     if not references:
-        raise ImagelabError(
-            "a report needs at least one image or file: a name, an archive, a layout, a snapshot, a log …"
-        )
-    names = ", ".join(clean(reference, 60) for reference in references[:3])
+        raise ImagelabError("a report needs at least one image or file: a name, archive, layout, snapshot or log")
+    names = ", ".join(short_name(reference) for reference in references[:3])
     title = f"{names} and {len(references) - 3} more" if len(references) > 3 else names
     given = {_first_parameter(notebook): references} | dict(parameters or {})
     return render(notebook, given, output, title=title, show_code=show_code, folder=Path.cwd())
+
+
+def short_name(reference: str) -> str:
+    """Return a reference for a title: without ``example:``, and of a path only the file's name.
+
+    >>> short_name("docker-archive:/home/me/v1.tar:app:v1"), short_name("host:5000/team/app:v1")
+    ('v1.tar:app:v1', 'host:5000/team/app:v1')
+    """
+    text = str(reference)
+    if Path(text).exists():
+        return clean(Path(text).name, 60)
+    return clean(_FOLDERS.sub("", text.removeprefix("example:")), 60)
 
 
 def render(
@@ -77,7 +81,7 @@ def render(
     folder: Path | None = None,
     home: str | None = None,
 ) -> Path:
-    """Run a notebook in a fresh kernel of this Python and write it as one HTML file.
+    """Run a notebook in a process of its own and write it as one HTML file.
 
     Parameters
     ----------
@@ -86,37 +90,95 @@ def render(
     parameters : mapping
         Values (literals) for names that the cell tagged ``parameters`` sets.
     output : path
-        Written whole or not at all.
+        Written atomically.
     title : str, optional
-        Else the notebook's first heading.
+        Default: the notebook's first heading.
     show_code : bool
     progress : bool
-        Show a bar of the cells.
+        Show a progress bar of the cells.
     folder : path, optional
-        Where the notebook runs; else in its own folder, as in JupyterLab.
+        Where the notebook runs. Default: its own folder, as in JupyterLab.
     home : str, optional
-        The page that this one is listed on, for a link back.
+        The page that lists this one, for a link back.
 
     Raises
     ------
     ImagelabError
-        No such notebook, a parameter that it does not have, or a failing cell, with the cell's error.
+        There is no such notebook, it has no such parameter, or a cell failed; the message has the cell's error.
     """
-    import nbformat
-
-    path = find_notebook(notebook)
-    try:
-        book = nbformat.read(path, as_version=4)
-    except Exception as error:  # nbformat raises its own, jsonschema's, json's and OSError
-        raise ImagelabError(f"{path} is not a notebook that can be read: {error}") from error
-    _set_parameters(book, parameters, path.name)
-    images = _run(book, path.name, folder or path.parent, progress)
-    write_page(Path(output), _page(book, title or heading(book) or path.stem, images, show_code, home))
+    job = make_job(
+        notebook, parameters, output, title=title, folder=folder, options={"show_code": show_code, "home": home}
+    )
+    run_jobs([job], job["name"], "cell", progress)
     return Path(output)
 
 
+def make_job(
+    notebook: str | Path,
+    parameters: Mapping[str, Any],
+    output: str | Path,
+    *,
+    title: str | None = None,
+    folder: Path | None = None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the job of one page for `run_jobs`; ``options`` are those of `page.page_html`."""
+    path = find_notebook(notebook)
+    book = read_notebook(path)
+    set_parameters(book["cells"], parameters, path.name)
+    heading = first_heading(book)
+    switcher = book["metadata"].get("imagelab", {}).get("switcher", False)
+    return {
+        "name": path.name,
+        "cells": [cell for cell in book["cells"] if cell["cell_type"] in ("markdown", "code")],
+        "title": title or heading or path.stem,
+        "output": str(Path(output).absolute()),
+        "folder": str(folder or path.parent.absolute()),
+        "options": {**options, "heading": heading, "switcher": switcher},
+    }
+
+
+def run_jobs(jobs: Sequence[dict[str, Any]], description: str, unit: str, progress: bool = True) -> None:
+    """Make the pages of jobs, as many at once as there are processors. The first error is raised when all have ended."""
+    steps = len(jobs) if unit == "page" else sum(len(job["cells"]) for job in jobs)
+    jobs = [{**job, "number": number} for number, job in enumerate(jobs)]
+    errors: list[str] = []
+    # a process can make several pages only where it can be forked
+    groups = [jobs] if sys.platform == "linux" else [[job] for job in jobs]
+    with tqdm(total=steps, desc=description, unit=unit, disable=not progress) as bar:
+        for group in groups:
+            errors += _run_worker(group, lambda event: bar.update(event == ("done" if unit == "page" else "cell")))
+    if errors:
+        raise ImagelabError(errors[0])
+
+
+def _run_worker(jobs: Sequence[dict[str, Any]], done: Any) -> list[str]:
+    """Give jobs to a worker process and return the errors of those that failed."""
+    errors, open_jobs = [], {job["number"]: job["name"] for job in jobs}
+    with tempfile.TemporaryDirectory(prefix="imagelab-") as scratch, tempfile.TemporaryFile() as log:
+        environment = {**os.environ, "IMAGELAB_SCRATCH": scratch}
+        command = [sys.executable, "-m", "imagelab.report.worker"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, env=environment) as worker:
+            assert worker.stdin and worker.stdout
+            worker.stdin.write("".join(f"{json.dumps(job)}\n" for job in jobs).encode())
+            worker.stdin.close()
+            for line in worker.stdout:
+                event = json.loads(line)
+                done(event["event"])
+                if event["event"] != "cell":
+                    open_jobs.pop(event["job"], None)
+                if event["event"] == "error":
+                    errors.append(event["message"])
+        if open_jobs and not errors:
+            log.seek(0)
+            reason = log.read().decode(errors="replace")[-2000:]
+            errors.append(f"{', '.join(open_jobs.values())}: the worker process ended without a page\n{reason}")
+    return errors
+
+
 def find_notebook(notebook: str | Path) -> Path:
-    """A notebook's path from a path or from the name of one in the package or checkout."""
+    """Return a notebook's path from a path or from the name of one in the package or checkout."""
     given = Path(notebook)
     if given.suffix == ".ipynb" and given.is_file():
         return given
@@ -124,16 +186,36 @@ def find_notebook(notebook: str | Path) -> Path:
     name = given.name.removesuffix(".ipynb")
     if name not in known:
         raise ImagelabError(
-            f"no notebook {str(notebook)!r}: give a path to an .ipynb file, or one of {', '.join(known)}"
+            f"no notebook {str(notebook)!r}; expected a path to an .ipynb file, or one of {', '.join(known)}"
         )
     return known[name]
 
 
-def heading(book: Any) -> str | None:
-    """The notebook's first H1."""
-    text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+def read_notebook(path: Path) -> dict[str, Any]:
+    """Read a notebook (nbformat 4) with the source of each cell as one text.
+
+    nbformat itself takes a second to import, and nothing here needs its validation.
+    """
+    try:
+        book = json.loads(path.read_text(encoding="utf-8"))
+        for cell in book["cells"]:
+            cell["source"] = "".join(cell["source"])
+            cell.setdefault("metadata", {})
+        book.setdefault("metadata", {})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ImagelabError(f"{path} is not a notebook of format 4: {error}") from error
+    return dict(book)
+
+
+def first_heading(book: Mapping[str, Any]) -> str | None:
+    """Return the first H1 of a notebook."""
+    text = "\n".join(cell["source"] for cell in book["cells"] if cell["cell_type"] == "markdown")
     found = re.search(r"^# +(.+?)\s*$", text, flags=re.MULTILINE)
     return found[1] if found else None
+
+
+def _tagged(cells: Sequence[Mapping[str, Any]]) -> list[Any]:
+    return [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
 
 
 def _parameters(source: str) -> list[str]:
@@ -141,193 +223,19 @@ def _parameters(source: str) -> list[str]:
 
 
 def _first_parameter(notebook: str | Path) -> str:
-    import nbformat
-
-    cells = nbformat.read(find_notebook(notebook), as_version=4).cells
-    tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-    return next(iter(_parameters("\n".join(tagged))), "references")
+    cells = _tagged(read_notebook(find_notebook(notebook))["cells"])
+    return next(iter(_parameters("\n".join(cell["source"] for cell in cells))), "references")
 
 
-def _set_parameters(book: Any, parameters: Mapping[str, Any], name: str) -> None:
-    tagged = [place for place, cell in enumerate(book.cells) if "parameters" in cell.metadata.get("tags", [])]
+def set_parameters(cells: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any], name: str) -> None:
+    """Append assignments of ``parameters`` to the cell tagged ``parameters``."""
     if not parameters:
         return
+    tagged = _tagged(cells)
     if len(tagged) != 1:
         raise ImagelabError(f"{name} takes no parameters: it has {len(tagged)} cells tagged 'parameters', expected one")
-    cell = book.cells[tagged[0]]
-    known = _parameters(cell.source)
+    known = _parameters(tagged[0]["source"])
     for parameter in parameters:
         if parameter not in known or keyword.iskeyword(parameter):
             raise ImagelabError(f"{name} has no parameter {parameter!r}; it has {', '.join(known)}")
-    cell.source += "\n" + "\n".join(f"{parameter} = {value!r}" for parameter, value in parameters.items())
-
-
-def _run(book: Any, name: str, folder: Path, progress: bool) -> list[dict[str, str]]:
-    """Run the cells in place; what images the notebook held."""
-    import nbformat
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, DeadKernelError
-    from traitlets.config import Config
-
-    class ThisPython(AsyncKernelManager):
-        """This interpreter, whatever kernels the user has installed."""
-
-        @property
-        def kernel_spec(self) -> KernelSpec:
-            command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-            return KernelSpec(argv=command, language="python")
-
-    first = nbformat.v4.new_code_cell("from imagelab.report.run import begin_page\nbegin_page()")
-    last = nbformat.v4.new_code_cell("from imagelab.report.run import tell_images\ntell_images(globals())")
-    book.cells = [first, *book.cells, last]
-    with (
-        tempfile.TemporaryDirectory(prefix="imagelab-") as scratch,
-        tqdm(total=len(book.cells), desc=name, unit="cell", disable=not progress) as bar,
-    ):
-        connection = {"connection_file": str(Path(scratch, "kernel.json"))}
-        if os.name == "posix":  # a socket file that only this user can open, instead of a port
-            connection |= {"transport": "ipc", "ip": str(Path(scratch, "kernel"))}
-        client = NotebookClient(
-            book,
-            kernel_manager_class=ThisPython,
-            config=Config({"KernelManager": connection}),
-            timeout=None,
-            resources={"metadata": {"path": str(folder)}},
-            store_widget_state=False,
-            on_cell_complete=lambda cell, cell_index: bar.update(),
-        )
-        try:
-            client.execute(env={**os.environ, "IPYTHONDIR": scratch, "PYDEVD_DISABLE_FILE_VALIDATION": "1"})
-        except CellExecutionError as error:
-            raise ImagelabError(
-                f"{name}: a cell failed with {error.ename}: {error.evalue}\n\n{_failed_source(book)}"
-            ) from error
-        except DeadKernelError as error:
-            raise ImagelabError(f"{name}: its kernel died while a cell ran, perhaps for want of memory") from error
-    told = book.cells.pop().outputs
-    book.cells.pop(0)
-    return next((output.data[IMAGES_MIME] for output in told if IMAGES_MIME in output.get("data", {})), [])
-
-
-def _failed_source(book: Any) -> str:
-    failed = (cell for cell in book.cells if any(output.output_type == "error" for output in cell.get("outputs", [])))
-    return "\n".join(f"    {line}" for cell in failed for line in cell.source.splitlines())
-
-
-def begin_page() -> None:
-    """In the kernel of a report: charts and tables leave their code to the page, frames are shown as tables."""
-    import pandas as pd
-    import plotly.io as pio
-    from IPython.core.getipython import get_ipython
-    from plotly.io.base_renderers import MimetypeRenderer
-
-    from imagelab.charts.theme import figure_html
-    from imagelab.widgets.display import show
-
-    class Page(MimetypeRenderer):
-        def to_mimebundle(self, fig_dict: dict[str, Any]) -> dict[str, str]:
-            return {"text/html": figure_html(fig_dict)}
-
-    pio.renderers["imagelab_page"] = Page()
-    pio.renderers.default = "imagelab_page"
-    begin_report()
-    shell = get_ipython()
-    if shell is not None and shell.display_formatter is not None:
-        formatter = shell.display_formatter.formatters["text/html"]
-        formatter.for_type(
-            pd.DataFrame, lambda frame: show(frame.reset_index() if frame.index.name else frame).to_html()
-        )
-
-
-def tell_images(namespace: Mapping[str, Any]) -> None:
-    """In the kernel of a report: tell which images the notebook holds, for the page's head."""
-    from IPython.display import display
-
-    found: dict[str, Image] = {}
-    for value in list(namespace.values()):
-        members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
-        found.update({member.reference: member for member in members if isinstance(member, Image)})
-    told = [
-        {
-            "reference": clean(image.reference, 120),
-            "platform": clean(image.platform or "", 40),
-            "digest": clean(image.image_id or image.manifest_digest or image.index_digest or "digest unknown", 80),
-        }
-        for image in found.values()
-    ]
-    display({IMAGES_MIME: told}, raw=True)
-
-
-def _page(book: Any, title: str, images: list[dict[str, str]], show_code: bool, home: str | None) -> str:
-    """The executed notebook as HTML."""
-    from nbconvert.exporters import HTMLExporter
-    from plotly.offline import get_plotlyjs
-    from pygments.formatters import HtmlFormatter
-    from traitlets.config import Config
-
-    for cell in book.cells:
-        if cell.cell_type == "markdown":
-            cell.source = re.sub(
-                rf"\A# +{re.escape(heading(book) or '')}\s*$", "", cell.source, count=1, flags=re.MULTILINE
-            )
-            break
-    for cell in book.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if _belongs(output)]
-            for output in cell.outputs:
-                if output.output_type == "stream":  # whatever a cell prints of an image
-                    output.text = "\n".join(clean(line, 10_000) for line in output.text.split("\n"))
-    style = (TEMPLATE / "report.css").read_text(encoding="utf-8")
-    if show_code:
-        style += (
-            HtmlFormatter(style="default").get_style_defs(".highlight")
-            + "@media screen and (prefers-color-scheme: dark) {"
-        )
-        style += (
-            HtmlFormatter(style="github-dark").get_style_defs(".highlight")
-            + "} .highlight { background: none !important; }"
-        )
-    exporter = HTMLExporter(
-        template_name=TEMPLATE.name,
-        extra_template_basedirs=[str(TEMPLATE.parent)],
-        exclude_input=not show_code,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-        config=Config({"NbConvertBase": {"display_data_priority": list(OUTPUTS)}}),
-    )
-    page = {
-        "title": clean(title, 240),
-        "home": home,
-        "images": images,
-        "plotly": get_plotlyjs().replace("</script", "<\\/script"),
-        "tables": bundle(),
-        "style": style,
-        "script": (TEMPLATE / "report.js").read_text(encoding="utf-8"),
-        **stamp(),
-    }
-    html, _ = exporter.from_notebook_node(book, resources={"imagelab": page})
-    sections = re.findall(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link"', html)
-    links = "".join(f'<li><a href="#{anchor}">{re.sub("<[^>]+>", "", words)}</a></li>' for anchor, words in sections)
-    navigation = f'<nav aria-label="Sections"><ul>{links}</ul></nav>' if len(sections) > 1 else ""
-    return html.replace("<!--navigation-->", navigation, 1)
-
-
-def _belongs(output: Any) -> bool:
-    """Whether an output is for readers: no warnings and progress on standard error, no live view without a sibling."""
-    if output.output_type == "stream":
-        return bool(output.name == "stdout")
-    data = output.get("data", {})
-    live = "application/vnd.jupyter.widget-view+json" in data
-    return any(kind in data for kind in OUTPUTS[: -1 if live else None])
-
-
-def stamp() -> dict[str, str]:
-    """Who made a page, and when."""
-    return {"version": importlib.metadata.version("imagelab"), "date": f"{datetime.now(UTC):%-d %B %Y, %H:%M} UTC"}
-
-
-def write_page(path: Path, html: str) -> None:
-    """Write a page whole or not at all."""
-    write_atomically(path, lambda file: file.write(html.encode("utf-8", "backslashreplace")))
+    tagged[0]["source"] += "\n" + "\n".join(f"{parameter} = {value!r}" for parameter, value in parameters.items())

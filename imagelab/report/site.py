@@ -1,26 +1,25 @@
-"""Several pages and the index that leads to them: of a folder of snapshots, with pages over time, and of notebooks."""
+"""Sites: several pages and the index that leads to them, of a folder of snapshots or of notebooks."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from imagelab.core.errors import ImagelabError
-from imagelab.core.frames import format_bytes
 from imagelab.core.model import Image
 from imagelab.core.references import repository_and_tag
 from imagelab.core.text import clean
 from imagelab.images.load import load_image
 from imagelab.images.tables.layers import layers
-from imagelab.report.run import TEMPLATE, find_notebook, heading, render, stamp, write_page
+from imagelab.report.page import ASSETS, index_html, write_page, write_shared
+from imagelab.report.run import find_notebook, first_heading, make_job, read_notebook, run_jobs, short_name
+from imagelab.size.limits import check_limits
 from imagelab.size.waste import efficiency
 
-# What lies beside a snapshot NAME.parquet: a scanner's report NAME.trivy.json, NAME.sarif; a build's log NAME.log.
+# Files beside a snapshot NAME.parquet: a scanner's report NAME.trivy.json, NAME.sarif; a build log NAME.log.
 SCANS = (".json", ".json.gz", ".sarif")
 LOGS = (".log", ".log.gz", ".rawjson", ".rawjson.gz")
 
@@ -28,17 +27,18 @@ LOGS = (".log", ".log.gz", ".rawjson", ".rawjson.gz")
 def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) -> Path:
     """Write a report for each snapshot of a folder, trends, and an ``index.html`` that leads to them.
 
-    Snapshots of one repository (of one of its tags, where a tag was recorded twice) are builds of one image: they
-    have a page of size, waste, layers and findings by build, in the order in which they were built. Findings are
-    those of a scanner's report beside the snapshot: of ``app.parquet`` in ``app.json``, ``app.trivy.json`` …; the build's
-    seconds those of a log beside it: ``app.log``, ``app.rawjson`` …
+    Snapshots of one repository (of one tag, where a tag was recorded twice) are builds of one image. They get a page of
+    size, waste, layers and findings by build, in the order in which they were built. Findings come from a scanner's
+    report beside the snapshot (of ``app.parquet``: ``app.json``, ``app.trivy.json`` …), the seconds of the build from
+    a log beside it (``app.log``, ``app.rawjson`` …). A ``.dive-ci`` file in the folder sets limits, and the index marks
+    images that exceed one.
 
     Parameters
     ----------
     folder : path
-        Holds ``*.parquet`` that `imagelab.save_snapshot` wrote.
+        Contains ``*.parquet`` that `imagelab.save_snapshot` wrote.
     output : path
-        A folder. Each page in it is one file that opens with no network.
+        A folder. The pages open with no network and share plotly's code in ``assets/``.
 
     Returns
     -------
@@ -48,69 +48,117 @@ def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) 
     Raises
     ------
     ImagelabError
-        No snapshot there, one that cannot be read, or an output that is a file.
+        There is no snapshot, one cannot be read, or the output is a file.
     """
     folder, output = Path(folder).resolve(), Path(output)
     paths = sorted(folder.glob("*.parquet"))
     if not paths:
-        raise ImagelabError(
-            f"{folder} holds no *.parquet: make snapshots with `imagelab snapshot IMAGE -o NAME.parquet`"
-        )
+        raise ImagelabError(f"{folder} has no *.parquet; make snapshots with `imagelab snapshot IMAGE -o NAME.parquet`")
     if output.exists() and not output.is_dir():
-        raise ImagelabError(f"{output} is a file; a folder's reports are several: give a folder with -o")
-    images = {path: load_image(f"snapshot:{path}") for path in paths}  # a bad one is told before the long work
+        raise ImagelabError(f"{output} is a file; the reports of a folder are several pages: give a folder with -o")
+    images = {path: load_image(f"snapshot:{path}") for path in paths}  # fails before the long work
     trends = builds_of_one_image(images)
-    pages = []
-    with tqdm(total=len(images) + len(trends), desc="reports", unit="page") as bar:
-        for place, (name, members) in enumerate(trends.items(), 1):
-            title, file = f"{name} over time", f"trends/{place}-{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.html"
-            scans = {f"snapshot:{path}": str(scan) for path in members if (scan := beside(path, SCANS))}
-            given: dict[str, Any] = {"references": [f"snapshot:{path}" for path in members], "scans": scans}
-            _page("trend_report", given, output / file, title)
-            pages.append({"file": file, "title": title, "summary": f"{len(members)} builds"})
-            bar.update()
-        for path, image in images.items():
-            title, file = recorded_name(image), f"images/{path.stem}.html"
-            near = {"scans": beside(path, SCANS), "logs": beside(path, LOGS)}
-            given = {what: {f"snapshot:{path}": str(other)} for what, other in near.items() if other}
-            _page("image_report", {"references": [f"snapshot:{path}"], **given}, output / file, title)
-            pages.append({"file": file, "title": title, "summary": f"{path.stem}: {_summary(image)}"})
-            bar.update()
-    write_index(output / "index.html", f"Images of {folder.name}", pages)
+    jobs, cards = [], []
+    options = {"home": "../index.html", "shared": f"../{ASSETS}"}
+    for place, (name, members) in enumerate(trends.items(), 1):
+        file = f"trends/{place}-{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.html"
+        scans = {f"snapshot:{path}": str(scan) for path in members if (scan := beside(path, SCANS))}
+        given: dict[str, Any] = {"references": [f"snapshot:{path}" for path in members], "scans": scans}
+        jobs.append(
+            make_job(
+                "trend_report", given, output / file, title=f"{name} over time", folder=Path.cwd(), options=options
+            )
+        )
+        cards.append({"file": file, "title": f"{name} over time", "summary": f"{len(members)} builds"})
+    for path, image in images.items():
+        near = {"scans": beside(path, SCANS), "logs": beside(path, LOGS)}
+        given = {"references": [f"snapshot:{path}"]}
+        given |= {what: {f"snapshot:{path}": str(other)} if other else {} for what, other in near.items()}
+        jobs.append(
+            make_job(
+                "image_report",
+                given,
+                output / _page(path),
+                title=recorded_name(image),
+                folder=Path.cwd(),
+                options=options,
+            )
+        )
+    write_shared(output)
+    run_jobs(jobs, "reports", "page")
+    groups = [{"heading": "Images", "html": _table(images, trends, folder / ".dive-ci")}]
+    groups += [{"heading": "Over time", "cards": cards}] if cards else []
+    write_page(output / "index.html", index_html(f"Images of {folder.name}", groups))
     return output / "index.html"
 
 
-def render_all(notebooks: Iterable[str | Path], folder: str | Path) -> Path:
-    """Render each notebook with its own defaults into ``folder``, and an ``index.html`` that lists them."""
-    import nbformat
+def _page(snapshot: Path) -> str:
+    return f"images/{snapshot.stem}.html"
 
-    paths = [find_notebook(notebook) for notebook in notebooks]
-    folder = Path(folder)
-    pages = []
-    for path in tqdm(paths, desc="notebooks", unit="page"):
-        render(path, {}, folder / f"{path.stem}.html", progress=False, home="index.html")
-        book = nbformat.read(path, as_version=4)
-        text = next((cell.source for cell in book.cells if cell.cell_type == "markdown"), "")
+
+def _table(images: Mapping[Path, Image], trends: Mapping[str, list[Path]], limits: Path) -> str:
+    """Return a table of the images: their page, size and waste, the change since the build before, exceeded limits."""
+    from imagelab.widgets.view import begin_report, view_html
+
+    begin_report()
+    sizes = {path: _size(image) for path, image in images.items()}
+    series = {path: members[: place + 1] for members in trends.values() for place, path in enumerate(members)}
+    columns = [
+        ("image", "link", "long"),
+        ("snapshot", "text", "short"),
+        ("layers", "number", "right"),
+        ("size", "bytes", "right"),
+    ]
+    columns += [
+        ("wasted", "bytes", "right"),
+        ("change", "bytes", "right"),
+        ("builds", "spark", "short"),
+        ("limits", "text", "short"),
+    ]
+    rows, marks = [], {}
+    for path, image in images.items():
+        listed = not layers(image)["size"].isna().any()
+        measured = efficiency(image).iloc[0] if listed else None
+        before = series.get(path, [path])
+        history = [sizes[build] for build in before]
+        change = history[-1] - history[-2] if len(history) > 1 and None not in history[-2:] else None
+        checked = check_limits(image, dive_ci=limits) if listed and limits.is_file() else None
+        exceeded = "" if checked is None else ", ".join(checked.loc[~checked["passed"], "rule"])
+        marks |= {exceeded: ["#a3161b", "#ffffff"]} if exceeded else {}
+        rows.append([[recorded_name(image), _page(path)], path.stem, len(image.layers), sizes[path],
+                     int(measured["wasted"]) if measured is not None else None, change,
+                     [size or 0 for size in history] if len(history) > 1 else None, exceeded])  # fmt: skip
+    data = {"caption": "", "page": 50, "rows": rows,
+            "columns": [{"name": name, "kind": kind, "style": style} for name, kind, style in columns]}  # fmt: skip
+    data["columns"][-1]["marks"] = marks
+    return view_html("table", data)
+
+
+def render_all(notebooks: Iterable[str | Path], folder: str | Path) -> Path:
+    """Render each notebook with its defaults into ``folder``, and an ``index.html`` with lessons apart from reports."""
+    paths, folder = [find_notebook(notebook) for notebook in notebooks], Path(folder)
+    jobs, groups = [], {"Lessons": [], "Reports": []}  # type: ignore[var-annotated]
+    for path in paths:
+        lesson = path.parent.name != "reports"
+        options = {"home": "index.html", "shared": ASSETS, "show_code": lesson}  # a lesson is read with its code
+        jobs.append(make_job(path, {}, folder / f"{path.stem}.html", options=options))
+        book = read_notebook(path)
+        text = next((cell["source"] for cell in book["cells"] if cell["cell_type"] == "markdown"), "")
         sentences = [
             line for line in text.splitlines() if line and not line.startswith(("#", "-", "*", "|", ">", "```"))
         ]
         summary = re.sub(r"[*`_]|\[([^]]*)\]\([^)]*\)", r"\1", " ".join(sentences[:2]))
-        pages.append({"file": f"{path.stem}.html", "title": heading(book) or path.stem, "summary": summary})
-    write_index(folder / "index.html", "imagelab reports", pages)
+        card = {"file": f"{path.stem}.html", "title": first_heading(book) or path.stem, "summary": summary}
+        groups["Lessons" if lesson else "Reports"].append(card)
+    write_shared(folder)
+    run_jobs(jobs, "notebooks", "page")
+    shown = [{"heading": heading, "cards": cards} for heading, cards in groups.items() if cards]
+    write_page(folder / "index.html", index_html("imagelab: lessons and reports", shown))
     return folder / "index.html"
 
 
-def write_index(path: Path, title: str, pages: Sequence[Mapping[str, str]]) -> None:
-    """Write a page that leads to others: ``file``, ``title`` and ``summary`` of each."""
-    from jinja2 import Template
-
-    source = (TEMPLATE / "overview.html.j2").read_text(encoding="utf-8")
-    style = (TEMPLATE / "report.css").read_text(encoding="utf-8")
-    write_page(path, Template(source).render(title=title, pages=pages, style=style, **stamp()))
-
-
 def builds_of_one_image(images: dict[Path, Image]) -> dict[str, list[Path]]:
-    """Names that several snapshots bear, each with its snapshots from the first built to the last."""
+    """Return the names that several snapshots have, each with its snapshots from the first built to the last."""
     repositories: dict[tuple[str, str], dict[str, list[Path]]] = {}
     for path, image in images.items():
         repository, tag = repository_and_tag(recorded_name(image).partition(" (")[0])
@@ -126,32 +174,26 @@ def builds_of_one_image(images: dict[Path, Image]) -> dict[str, list[Path]]:
 
 
 def beside(path: Path, endings: tuple[str, ...]) -> Path | None:
-    """The file of the same name that lies beside a snapshot and ends so."""
+    """Return the file beside a snapshot that has its name and one of these endings."""
     near = (other for other in path.parent.iterdir() if other.name.startswith(f"{path.stem}."))
     return next(iter(sorted(other for other in near if other.name.endswith(endings))), None)
 
 
 def recorded_name(image: Image) -> str:
-    """The name under which a snapshot's image was known: a tag, else as it was asked for."""
+    """Return the name of a snapshot's image: a tag, else the reference that was recorded, without folders."""
     if image.provenance.get("recorded_from") not in ("docker-daemon", "docker") and image.tags:
         return clean(image.tags[0], 80)
-    return clean(image.provenance.get("recorded_as") or image.reference, 80)
+    return short_name(image.provenance.get("recorded_as") or image.reference)
 
 
 def _built(image: Image) -> str:
-    """When it was built, in RFC 3339, which sorts as text; empty where that is unknown."""
+    """Return when an image was built, in RFC 3339, which sorts as text; empty where unknown."""
     times: Iterable[Any] = (image.config.get("created"), *(entry.created for entry in reversed(image.history)))
     return next((time for time in times if isinstance(time, str) and time), "")
 
 
-def _summary(image: Image) -> str:
-    layer_rows = layers(image)
-    size = layer_rows["size"].sum(min_count=1)
-    if layer_rows["size"].isna().any():
-        return f"{format_bytes(layer_rows['content_size'].sum(min_count=1))} compressed in {len(layer_rows)} layers"
-    wasted = efficiency(image)["wasted"].iloc[0]
-    return f"{format_bytes(size)} in {len(layer_rows)} layers, {format_bytes(wasted)} of it wasted"
-
-
-def _page(notebook: str, parameters: dict[str, Any], output: Path, title: str) -> None:
-    render(notebook, parameters, output, title=title, progress=False, folder=Path.cwd(), home="../index.html")
+def _size(image: Image) -> int | None:
+    """Return the first of size and content_size that is known for every layer."""
+    frame = layers(image)
+    known = [name for name in ("size", "content_size") if frame[name].notna().all()]
+    return int(frame[known[0]].sum()) if known else None

@@ -1,4 +1,4 @@
-"""What every widget is: one look, one way to choose images, errors shown in place, and a static sibling."""
+"""The base of the widgets: choose images, show errors in place, and a static sibling for pages."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ import ipywidgets
 import pandas as pd
 import plotly.graph_objects as go
 import traitlets
-from itables.widget import ITable
 
 import imagelab as il
-from imagelab.charts.theme import CONFIG, figure_html
+from imagelab.charts.theme import CONFIG
 from imagelab.core.errors import ImagelabError
 from imagelab.core.model import Image
 from imagelab.core.text import clean, escape
 from imagelab.widgets.controls import Status
-from imagelab.widgets.display import caption_of, in_report, show, table_options
+from imagelab.widgets.tables import show, table_data
+from imagelab.widgets.tree import FileTree
+from imagelab.widgets.view import View, chart_html, in_report
 
 WIDE = {"width": "100%"}
+Part = go.Figure | pd.DataFrame | FileTree
 
 
 def wide(rem: int) -> dict[str, str]:
-    """The layout of a control that is so wide where there is room."""
+    """Return the layout of a control of this width, or narrower where the page is."""
     return {"width": f"{rem}rem", "max_width": "100%"}
 
 
 def row(*controls: ipywidgets.Widget) -> ipywidgets.HBox:
-    """Controls side by side, and below each other where there is no room."""
+    """Put controls side by side; they wrap on a narrow page."""
     return ipywidgets.HBox(controls, layout={"flex_flow": "row wrap", **WIDE})
 
 
@@ -40,16 +42,16 @@ class Panel(ipywidgets.VBox):
     Attributes
     ----------
     images : list of Image
-        What is shown. Takes references too (`imagelab.load_image`); one that does not load is named in the
-        widget, and the others stay.
+        The images shown. References are loaded (`imagelab.load_image`); the widget shows the error of one that fails and
+        keeps the others.
     diff_id : str
-        The layer chosen, empty where none is. `link` carries it from widget to widget.
+        The selected layer, or empty. `link` shares it between widgets.
     busy : bool
         True while images are read.
     error : str
-        What went wrong last, shown in the widget; empty where nothing did.
+        The last error, which the widget shows, or empty.
     selected : pandas.DataFrame
-        What the widget shows now, as a frame (a property).
+        The rows that the widget shows now (a property).
     """
 
     charts: Sequence[Chart] = ()
@@ -61,7 +63,7 @@ class Panel(ipywidgets.VBox):
 
     def __init__(self, images: Any = (), **traits: Any) -> None:
         self.status = Status()
-        self.asked: dict[str, str] = {}  # an image's reference → how it was asked for
+        self.asked: dict[str, str] = {}  # an image's reference → the reference as given
         super().__init__(layout=WIDE, **traits)
         self.add_class("imagelab")
         self.images = images
@@ -70,12 +72,12 @@ class Panel(ipywidgets.VBox):
     def selected(self) -> pd.DataFrame:
         raise NotImplementedError
 
-    def parts(self) -> Iterable[tuple[str, go.Figure | pd.DataFrame]]:
-        """What the static sibling shows: (caption, figure or frame)."""
+    def parts(self) -> Iterable[tuple[str, Part]]:
+        """Yield the parts of the static sibling: (caption, figure, frame or tree)."""
         raise NotImplementedError
 
     def refresh(self) -> None:
-        """Draw again what depends on ``images``."""
+        """Redraw what depends on ``images``."""
         raise NotImplementedError
 
     @traitlets.validate("images")
@@ -95,16 +97,16 @@ class Panel(ipywidgets.VBox):
         return loaded
 
     @traitlets.observe("images")
-    def _shown(self, change: Any = None) -> None:
+    def _refresh(self, change: Any = None) -> None:
         with self.working("Reading layers"):
             self.guarded(self.refresh)
 
     def on(self, control: Any, name: str, action: Callable[[], Any]) -> None:
-        """Do it when a control changes by someone's hand: not while the widget itself sets its controls."""
+        """Call ``action`` when the user changes a control, not when the widget sets it."""
         control.observe(lambda change: None if self.busy else self.guarded(action), name)
 
     def draw_parts(self) -> None:
-        """Put the figures and frames of `parts` into ``charts`` and ``tables``, in their order."""
+        """Show the figures and frames of `parts` in ``charts`` and ``tables``, in order."""
         charts, tables = iter(self.charts), iter(self.tables)
         for caption, part in self.parts():
             if isinstance(part, go.Figure):
@@ -115,7 +117,7 @@ class Panel(ipywidgets.VBox):
             chart.set_trait("outputs", ())
 
     def guarded(self, action: Callable[[], Any]) -> None:
-        """Do it; an error of imagelab's is shown in the widget."""
+        """Call ``action`` and show an ImagelabError in the widget."""
         try:
             action()
         except ImagelabError as error:
@@ -123,22 +125,22 @@ class Panel(ipywidgets.VBox):
 
     @contextmanager
     def working(self, words: str) -> Any:
-        """Show ``words`` and that the widget is busy."""
+        """Show ``words`` while the widget is busy."""
         outer, self.busy = self.busy, True
         self.status.value = f'<p role="status">⏳ {escape(words)} …</p>'
         try:
             yield
         finally:
             self.busy = outer
-            self._tell()
+            self._show_error()
 
     @traitlets.observe("error")
-    def _tell(self, change: Any = None) -> None:
+    def _show_error(self, change: Any = None) -> None:
         words = escape(self.error, 1200).replace("\\n", "<br>")
         self.status.value = f'<p role="alert"><strong>⚠ {words}</strong></p>' if words else ""
 
     def static_html(self) -> str:
-        """The sibling for a page without a kernel: the same default view, as a chart and tables."""
+        """Return the default view as HTML for a page without a kernel."""
         html: list[str] = []
         try:
             html.extend(self._part_html(caption, part) for caption, part in self.parts())
@@ -146,12 +148,12 @@ class Panel(ipywidgets.VBox):
             self.error = str(error)
         return self.status.value + "".join(html)
 
-    def _part_html(self, caption: str, part: go.Figure | pd.DataFrame) -> str:
-        if isinstance(part, go.Figure):
-            return figure_html(part) if in_report() else ""
-        if in_report():
-            return show(part, caption).to_html()
-        return f"<p>{escape(caption_of(part, caption, 20))}</p>{table_options(part, rows=20)[0].to_html(index=False)}"
+    def _part_html(self, caption: str, part: Part) -> str:
+        if isinstance(part, pd.DataFrame):
+            return show(part, caption, rows=1000 if in_report() else 20).to_html()
+        if isinstance(part, FileTree):
+            return part._repr_html_()
+        return chart_html(part) if in_report() else ""
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**kwargs)
@@ -160,32 +162,28 @@ class Panel(ipywidgets.VBox):
 
 
 class Chart(ipywidgets.Output):
-    """A figure inside a widget, drawn by JupyterLab's own plotly renderer."""
+    """A figure inside a widget, drawn by JupyterLab's plotly renderer."""
 
     def draw(self, figure: go.Figure) -> None:
-        # Not responsive: JupyterLab's renderer follows the window itself, and both at once leave no height.
+        # Not responsive: JupyterLab's renderer resizes the chart itself; both at once leave it without height.
         data = json.loads(figure.to_json()) | {"config": CONFIG}
         mime = {"application/vnd.plotly.v1+json": data, "text/plain": "a chart"}
         self.outputs = ({"output_type": "display_data", "data": mime, "metadata": {}},)
 
 
-class Rows(ipywidgets.VBox):
-    """A frame inside a widget: sorts, searches, pages; a chosen row calls back with its place in the frame."""
+class Rows(View):
+    """A frame inside a widget: sorts, searches, pages and downloads; a selected row calls ``chosen`` with its position."""
 
     def __init__(self, chosen: Callable[[int], Any] | None = None) -> None:
-        self.heading = ipywidgets.HTML()
-        self.table = ITable(pd.DataFrame({"": []}), select="single" if chosen else False, allow_html=False)
-        super().__init__([self.heading, self.table], layout=WIDE)
+        super().__init__(selects=chosen is not None)
         if chosen:
-            self.table.observe(lambda change: [chosen(row) for row in change["new"][:1]], "selected_rows")
+            self.observe(lambda change: change["new"] >= 0 and chosen(change["new"]), "selected")
 
-    def fill(self, frame: pd.DataFrame, caption: str, rows: int = 1000) -> None:
-        shown, options = table_options(frame, rows=rows)
-        self.heading.value = f"<p><strong>{escape(caption_of(frame, caption, rows))}</strong></p>"
-        self.table.update(shown, selected_rows=[], **options)
+    def fill(self, frame: pd.DataFrame, caption: str) -> None:
+        self.selected, self.data = -1, table_data(frame, caption)
 
 
 def link(*panels: Panel) -> None:
-    """Choosing a layer in one of the widgets chooses it in the others, wherever they hold its diff_id."""
+    """Link widgets: a layer selected in one is selected in the others that have its diff_id."""
     for panel in panels[1:]:
         traitlets.link((panels[0], "diff_id"), (panel, "diff_id"))

@@ -8,14 +8,13 @@ from typing import Any
 
 import ipywidgets
 import pandas as pd
-import plotly.graph_objects as go
 
 from imagelab.build.cache.plan import plan_build, plan_cost
 from imagelab.build.context import build_context, find_dockerfile
 from imagelab.build.dockerfile.read import read_dockerfile
 from imagelab.charts.build import stage_graph
 from imagelab.core.text import clean, escape
-from imagelab.widgets.base import Chart, Panel, Rows, row, wide
+from imagelab.widgets.base import Chart, Panel, Part, Rows, row, wide
 
 SHOWN = ["stage", "step", "instruction", "arguments", "hit", "reason", "seconds", "critical"]
 OFFERED = 300  # paths in the list of a large context
@@ -77,7 +76,7 @@ class BuildCache(Panel):
         changes = [*self.paths.value, *self.lines.value]
         return plan_build(changes=changes, args_after=after, same_results=self.same.value, **self.build)
 
-    def parts(self) -> Iterable[tuple[str, go.Figure | pd.DataFrame]]:
+    def parts(self) -> Iterable[tuple[str, Part]]:
         plan = self.selected
         yield "Steps by stage", stage_graph(plan)
         yield self._words(plan), plan[SHOWN]

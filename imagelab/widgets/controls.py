@@ -1,4 +1,4 @@
-"""Controls that ipywidgets has not: a slider with a name for screen readers, and a status that they say."""
+"""Controls missing from ipywidgets: a labelled slider and a status for screen readers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import traitlets
 
 
 class Slider(anywidget.AnyWidget):
-    """A whole number from 0 to ``max``, by the browser's own slider: arrows, Home, End, a click, a drag.
+    """An integer from 0 to ``max`` in the browser's own slider, for mouse and keyboard.
 
     Attributes
     ----------
     value, max : int
-        ``value`` is told when the handle is let go, and stays within ``max``.
+        ``value`` changes when the handle is released, and is at most ``max``.
     description : str
         The label.
     """
@@ -55,10 +55,10 @@ class Slider(anywidget.AnyWidget):
 
 
 class Status(anywidget.AnyWidget):
-    """What a widget does and what went wrong, as ``value``: safe HTML. While it is shown, keys belong to the controls.
+    """What a widget does, and its last error, as ``value``: safe HTML. It also keeps keys for the controls.
 
-    JupyterLab's shortcuts would take arrows, Space and letters from lists, check boxes and sliders: its commands skip
-    a focused element that has the attribute ``data-lm-suppress-shortcuts`` (Lumino's CommandRegistry).
+    JupyterLab's shortcuts take arrows, Space and letters from lists, check boxes and sliders. Its commands skip a focused
+    element with the attribute ``data-lm-suppress-shortcuts`` (Lumino's CommandRegistry).
     """
 
     _esm = """

@@ -1,4 +1,4 @@
-"""What each layer added, changed and removed, and which instruction stored what is in vain."""
+"""Explore what each layer added, changed and removed, and which instruction stored wasted files."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import ipywidgets
 import pandas as pd
-import plotly.graph_objects as go
 
 import imagelab as il
-from imagelab.charts import file_tree
 from imagelab.charts.theme import step_label
 from imagelab.core.frames import format_bytes
 from imagelab.core.text import clean
-from imagelab.widgets.base import Chart, Panel, Rows, row, wide
+from imagelab.widgets.base import Panel, Part, Rows, row, wide
 from imagelab.widgets.controls import Slider
+from imagelab.widgets.tree import FileTree, tree_data
+from imagelab.widgets.view import View
 
 CHANGES = ("added", "modified", "removed")
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
@@ -24,39 +24,39 @@ SHOWN = ["path", "change", "kind", "size", "mode", "uid", "gid", "link_target", 
 
 
 class LayerExplorer(Panel):
-    """Dive into an image in a notebook: a layer's tree and table, filters, and the waste with who stored it.
+    """Explore an image: a file tree, the files of a layer with filters, and the waste with its instructions.
 
     Parameters
     ----------
     images : references or images
-        The first is shown at first.
+        The widget opens with the first.
 
     Attributes
     ----------
     images, diff_id, busy, error
         As in `Panel`.
     layer_index : int
-        The layer shown (a property that can be set).
+        The selected layer (a property that can be set).
     selected : pandas.DataFrame
-        `imagelab.files` of this layer that pass the filters, biggest first.
+        `imagelab.files` of the selected layer after the filters, biggest first.
     """
 
     def __init__(self, images: Any = ()) -> None:
         self.image = ipywidgets.Dropdown(options=[], description="Image", layout=wide(26))
         self.layer = Slider(description="Layer", layout=wide(26))
-        self.text = ipywidgets.Text(description="Path holds", placeholder="text", layout=wide(26))
+        self.text = ipywidgets.Text(description="Path", placeholder="part of a path", layout=wide(26))
         sizes = [("any size", 0), *((f"at least {format_bytes(size)}", size) for size in SIZES)]
         self.least, self.kind, self.change = (
             ipywidgets.Dropdown(options=options, description=name, layout={"width": "15rem"})
             for name, options in (("Size", sizes), ("Kind", ["all kinds"]), ("Change", ["all changes", *CHANGES]))
         )
         self.step = ipywidgets.HTML()
-        self.chart, self.table, self.vain = Chart(), Rows(), Rows(self._blame)
+        self.tree, self.table, self.wasted = View(kind="tree"), Rows(), Rows(self._go_to_step)
         self._files = self._waste = pd.DataFrame()
         super().__init__(images)
         filters = [self.text, self.least, self.kind, self.change]
         self.children = [
-            row(self.image, self.layer), self.step, self.status, self.chart, row(*filters), self.table, self.vain
+            row(self.image, self.layer), self.step, self.status, row(*filters), self.table, self.wasted, self.tree
         ]  # fmt: skip
         self.on(self.image, "index", self._open)
         self.on(self.layer, "value", self._layer_chosen)
@@ -88,13 +88,13 @@ class LayerExplorer(Panel):
             rows = rows[rows["change"].eq(self.change.value)]
         return rows.sort_values("size", ascending=False, kind="stable", ignore_index=True)
 
-    def parts(self) -> Iterable[tuple[str, go.Figure | pd.DataFrame]]:
+    def parts(self) -> Iterable[tuple[str, Part]]:
         if not len(self._files):
-            yield "No image is chosen", pd.DataFrame({"path": []})
+            yield "No image is selected", pd.DataFrame({"path": []})
             return
-        yield "Files", file_tree(self._files, "icicle", self.layer.value)
         yield self._caption(), self.selected[SHOWN]
-        yield self._vain_caption(), self._waste
+        yield self._waste_caption(), self._waste
+        yield "Files", FileTree(self._files)
 
     def refresh(self) -> None:
         self.image.options = [(clean(image.reference, 70), place) for place, image in enumerate(self.images)]
@@ -109,9 +109,10 @@ class LayerExplorer(Panel):
         image = self.images[self.image.index]
         with self.working(f"Reading the files of {clean(image.reference, 60)}"):
             self._files = il.files(image)
-            self._waste = _told(il.waste(image))
+            self._waste = _readable_steps(il.waste(image))
             self.kind.options = ["all kinds", *sorted(self._files["kind"].astype("str").unique())]
             self.layer.max = max(len(image.layers) - 1, 0)
+            self.tree.data = tree_data(self._files)
         self._layer_chosen()
 
     def _layer_chosen(self) -> None:
@@ -124,10 +125,9 @@ class LayerExplorer(Panel):
             f"{format_bytes(size)} by <code>{command}</code></p>"
         )
         self.diff_id = layer["diff_id"] if pd.notna(layer["diff_id"]) else ""
-        self.chart.draw(file_tree(self._files, "icicle", self.layer.value))
         self._fill()
-        words = "; choose a row to go to the layer that stored it" if len(self._waste) else ""
-        self.vain.fill(self._waste, self._vain_caption() + words)
+        words = "; select a row to go to the layer that stored it" if len(self._waste) else ""
+        self.wasted.fill(self._waste, self._waste_caption() + words)
 
     def _fill(self) -> None:
         if len(self._files):
@@ -138,29 +138,29 @@ class LayerExplorer(Panel):
         entries = "1 entry" if len(rows) == 1 else f"{len(rows):,} entries"
         return f"Layer {self.layer.value}: {entries}, {format_bytes(int(rows['size'].sum()))}"
 
-    def _vain_caption(self) -> str:
+    def _waste_caption(self) -> str:
         total = int(self._waste["bytes"].sum()) if len(self._waste) else 0
         copies = "1 file copy" if len(self._waste) == 1 else f"{len(self._waste):,} file copies"
-        return f"In vain in this image: {format_bytes(total)} in {copies}"
+        return f"Wasted in this image: {format_bytes(total)} in {copies}"
 
-    def _blame(self, row: int) -> None:
-        """Go from a file stored in vain to the instruction that stored it."""
+    def _go_to_step(self, row: int) -> None:
+        """Select the layer that stored a wasted file."""
         wasted = self._waste.iloc[row]
-        self.least.value, self.kind.index, self.change.index = 0, 0, 0  # a filter could hide the file
+        self.least.value, self.kind.index, self.change.index = 0, 0, 0  # a filter can hide the file
         self.layer.value = int(wasted["layer_index"])
         self.text.value = wasted["path"]
 
     def _follow(self) -> None:
-        """Show the layer that was chosen in a linked widget, if this image has it."""
+        """Show the layer that a linked widget selected, if this image has it."""
         if self.images and self.image.index is not None:
             diff_ids = [layer.diff_id for layer in self.images[self.image.index].layers]
             if self.diff_id in diff_ids and diff_ids[self.layer.value] != self.diff_id:
                 self.layer.value = diff_ids.index(self.diff_id)
 
 
-def _told(waste: pd.DataFrame) -> pd.DataFrame:
-    """One image's waste with its steps as their Dockerfile had them (a table escapes them itself)."""
+def _readable_steps(waste: pd.DataFrame) -> pd.DataFrame:
+    """Return the waste of one image with its steps as in their Dockerfile (a table sets them as text)."""
     steps = waste[["instruction", "removed_instruction"]]
     labels = {step: unescape(step_label(step, 90)) for step in pd.unique(steps.to_numpy("object").ravel())}
-    told = {name: [labels[step] for step in column] for name, column in steps.items()}
-    return waste.drop(columns=["reference", "removed_layer_index"]).assign(**told)
+    readable = {name: [labels[step] for step in column] for name, column in steps.items()}
+    return waste.drop(columns=["reference", "removed_layer_index"]).assign(**readable)

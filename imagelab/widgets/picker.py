@@ -1,4 +1,4 @@
-"""Choose images, of an engine, an archive or a snapshot alike, and see their layers side by side."""
+"""Select images from an engine, an archive or a snapshot, and see their layers side by side."""
 
 from __future__ import annotations
 
@@ -7,31 +7,30 @@ from typing import Any
 
 import ipywidgets
 import pandas as pd
-import plotly.graph_objects as go
 
 import imagelab as il
 from imagelab.charts import layer_bars
 from imagelab.core.errors import ImagelabError
 from imagelab.core.text import clean
-from imagelab.widgets.base import Chart, Panel, Rows, row, wide
+from imagelab.widgets.base import Chart, Panel, Part, Rows, row, wide
 
 
 class ImagePicker(Panel):
-    """A list of images to choose from, a field for any other, and the layers of those chosen.
+    """A list of images, a field for another one, and the layers of the selected images.
 
     Parameters
     ----------
     images : references or images
-        Chosen at first.
+        Selected at the start.
     choices : list of str, optional
-        References to choose from; else the embedded examples and, where one answers, the engine's images.
+        References in the list. Default: the embedded examples and the images of an engine, if one answers.
 
     Attributes
     ----------
     images, diff_id, busy, error
-        As in `Panel`: ``il.history(picker.images)`` goes on with what is chosen.
+        As in `Panel`: ``il.history(picker.images)`` continues with the selected images.
     selected : pandas.DataFrame
-        `imagelab.layers` of the images chosen.
+        `imagelab.layers` of the selected images.
     """
 
     def __init__(self, images: Any = (), choices: Iterable[str] | None = None) -> None:
@@ -46,14 +45,14 @@ class ImagePicker(Panel):
         self.children = [controls, self.status, self.chart, self.table]
         self.on(self.choice, "value", lambda: self.set_trait("images", list(self.choice.value)))
         self.on(self.other, "value", self._add)
-        self.on(self, "diff_id", self._shown)
+        self.on(self, "diff_id", self._refresh)
         self.add.on_click(lambda button: self._add())
 
     @property
     def selected(self) -> pd.DataFrame:
         return il.layers(self.images)
 
-    def parts(self) -> Iterable[tuple[str, go.Figure | pd.DataFrame]]:
+    def parts(self) -> Iterable[tuple[str, Part]]:
         layers = self.selected
         if self.images:
             yield "Layers", layer_bars(layers, self.diff_id or None)
@@ -77,7 +76,7 @@ SHOWN = ["reference", "layer_index", "size", "content_size", "disk_usage", "inst
 
 
 def known_references() -> list[str]:
-    """The embedded examples, and the images of the engine where one answers."""
+    """Return the embedded examples, and the images of an engine if one answers."""
     examples = [f"example:{name}" for name in il.examples()]
     try:
         return examples + list(il.list_images()["reference"])

@@ -8,7 +8,6 @@ from typing import Any
 
 import ipywidgets
 import pandas as pd
-import plotly.graph_objects as go
 
 from imagelab.charts.security import fixable_bars, scan_flow, scanner_agreement, severity_bars
 from imagelab.core.frames import make_frame
@@ -18,7 +17,7 @@ from imagelab.security.blame import BLAME_COLUMNS, blame
 from imagelab.security.compare import compare_scanners, compare_scans
 from imagelab.security.scans.findings import is_counted
 from imagelab.security.scans.reader import read_scan
-from imagelab.widgets.base import Chart, Panel, Rows, row
+from imagelab.widgets.base import Chart, Panel, Part, Rows, row
 
 SHOWN = ["severity", "id", "package", "version", "fixed_version", "status", "layer_index", "instruction", "remedy"]
 SHOWN += ["scanner", "finding", "path", "title", "url"]
@@ -82,7 +81,7 @@ class ScanExplorer(Panel):
             rows = rows[rows["package"].str.contains(wanted, case=False, regex=False).fillna(False)]
         return rows.sort_values(["severity", "id"], ascending=[False, True], kind="stable", ignore_index=True)
 
-    def parts(self) -> Iterable[tuple[str, go.Figure | pd.DataFrame]]:
+    def parts(self) -> Iterable[tuple[str, Part]]:
         rows = self.selected
         yield "By layer" if self.images else "By fix", severity_bars(rows) if self.images else fixable_bars(rows)
         if len(self.scans) == 2:

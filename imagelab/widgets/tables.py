@@ -75,11 +75,10 @@ def plain_html(data: dict[str, Any], rows: int = PLAIN_ROWS) -> str:
     def text(value: Any, kind: str) -> str:
         return "" if value is None else escape(format_bytes(value) if kind == "bytes" else value, 400)
 
+    kinds = [column["kind"] for column in columns]
     heads = "".join(f"<th>{escape(column['name'], 60)}</th>" for column in columns)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{text(value, column["kind"])}</td>' for value, column in zip(row, columns, strict=True))}</tr>"
-        for row in data["rows"][:rows]
-    )
+    cells = [[f"<td>{text(*cell)}</td>" for cell in zip(row, kinds, strict=True)] for row in data["rows"][:rows]]
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
     caption = f"<p><strong>{escape(data['caption'])}</strong></p>" if data["caption"] else ""
     left = f"<p>{len(data['rows']) - rows:,} more rows</p>" if len(data["rows"]) > rows else ""
     return f"{caption}<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{left}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import unescape
 from typing import Any
 
 import pandas as pd
@@ -34,7 +35,7 @@ def tree_data(files: pd.DataFrame, most: int = MOST) -> dict[str, Any]:
     return {
         "caption": f"Files of {image}" if image else "No files",
         "image": image,
-        "layers": [f"Layer {index}: {_text(label)}" for index, label in enumerate(labels)],
+        "layers": [f"Layer {index}: {unescape(label)}" for index, label in enumerate(labels)],  # set as text
         "entries": [[clean(path), *values] for path, *values in entries.itertuples(index=False, name=None)],
         "folded": f"{len(rest):,} smaller entries are added up by directory." if len(rest) else "",
     }
@@ -51,12 +52,6 @@ def _fold(rest: pd.DataFrame, most: int) -> pd.DataFrame:
             break
     name = grouped["path"] + "/… " + grouped["count"].map("{:,} smaller".format)
     return grouped.assign(path=name, size=grouped["sum"])[rest.columns]
-
-
-def _text(label: str) -> str:
-    from html import unescape
-
-    return unescape(label)  # the module sets it as text
 
 
 class FileTree:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import anywidget
+import plotly.graph_objects as go
+import plotly.io as pio
 import traitlets
 
 MODULE = Path(__file__).with_name("static") / "imagelab.js"
@@ -45,6 +50,23 @@ def view_html(kind: str, data: Any, fallback: str = "", image: str | None = None
     shown_for = f' data-image="{image}"' if image else ""
     view = f'<imagelab-view kind="{kind}"{shown_for}><script type="application/json">{text}</script>{fallback}</imagelab-view>'
     return view if _in_report else f"{view}{module_html()}"
+
+
+def chart_html(figure: go.Figure | Mapping[str, Any]) -> str:
+    """Return a figure's HTML for a page with plotly's code; the title becomes the caption, which wraps at any width."""
+    parts = json.loads(pio.to_json(figure, validate=False))
+    layout = parts["layout"]
+    for menu in layout.get("updatemenus", []):
+        for button in menu["buttons"]:
+            button["caption"] = _caption(button["args"][1])
+    return view_html("chart", {"data": parts["data"], "layout": layout, "caption": _caption(layout)})
+
+
+def _caption(layout: Mapping[str, Any]) -> list[str]:
+    """Return title and subtitle as plain text."""
+    title = layout.get("title") or {}
+    texts = [title.get("text") or "", (title.get("subtitle") or {}).get("text") or ""]
+    return [unescape(re.sub(r"<[^>]*>", "", text.replace("<br>", " "))) for text in texts]
 
 
 def module_html() -> str:

@@ -41,7 +41,7 @@ def page(tmp_path_factory):
         "# A trial\n\nIn this notebook, we will try.",
         f"references = []\nhostile = {HOSTILE!r}",
         "import pandas as pd\nimport imagelab as il\nfrom imagelab import charts, widgets\n"
-        "from imagelab.widgets.display import show",
+        "from imagelab.widgets.tables import show",
         "images = [il.load_image(reference) for reference in references]\nlayers = il.layers(images)",
         "## Layers",
         "charts.layer_bars(layers)",
@@ -72,7 +72,7 @@ def test_the_page_is_one_file_with_title_date_version_and_digests(page):
 def test_the_page_is_light_beside_the_libraries(page):
     from plotly.offline import get_plotlyjs
 
-    from imagelab.widgets.display import bundle
+    from imagelab.widgets.tables import bundle
 
     own = page.stat().st_size - len(get_plotlyjs().encode()) - len(bundle().encode())
     assert own < 1_500_000, f"{own:,} bytes"

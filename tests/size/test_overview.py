@@ -5,7 +5,7 @@ import pandas as pd
 import imagelab as il
 from imagelab.core.frames import format_bytes
 from imagelab.size.overview import NO_LOG, NO_SCAN, NOT_LISTED, OVERVIEW_COLUMNS
-from imagelab.widgets.display import cards
+from imagelab.widgets.tables import cards
 
 QUESTIONS = ["how big", "how much waste", "how slow", "how bad", "what next"]
 SLIM, PUBLISHED = "service-slim", "example:published-python-3.10-2026"

@@ -12,7 +12,7 @@ from tests.ui.conftest import serious
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
 BEFORE, AFTER = "example:chmod-in-layer-before", "example:chmod-in-layer-after"
-IMPORTS = "import imagelab as il\nfrom imagelab import charts, widgets\nfrom imagelab.widgets.display import show"
+IMPORTS = "import imagelab as il\nfrom imagelab import charts, widgets\nfrom imagelab.widgets.tables import show"
 
 
 @pytest.mark.parametrize("path", notebook_paths(), ids=lambda path: path.stem)

@@ -96,9 +96,20 @@ const shown = (image) => !page.linked || !page.images.length || image === null |
 const text = (value, column) => {
   if (value === null || value === undefined) return "";
   if (column.kind === "bytes") return formatBytes(value);
+  if (column.kind === "link") return value[0];
   if (column.kind === "number" && !Number.isInteger(value)) return String(+value.toPrecision(4));
   if (column.kind === "digest") return value.replace(/^(sha256:)([0-9a-f]{12})[0-9a-f]+$/, "$1$2…");
   return String(value);
+};
+/** A line of a few numbers, from the first to the last. */
+const spark = (values) => {
+  const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg"), line = document.createElementNS(picture.namespaceURI, "polyline");
+  const top = Math.max(...values, 1);
+  for (const [name, value] of Object.entries({ width: 80, height: 20, role: "img", "aria-label": values.map(formatBytes).join(", ") })) picture.setAttribute(name, value);
+  line.setAttribute("points", values.map((value, place) => `${2 + (76 * place) / (values.length - 1)},${18 - (16 * value) / top}`).join(" "));
+  line.setAttribute("style", "fill:none;stroke:#0072b2;stroke-width:2");
+  picture.append(line);
+  return picture;
 };
 const webAddress = (value) => { try { return ["http:", "https:"].includes(new URL(value).protocol); } catch { return false; } };
 // A spreadsheet would run a cell that starts with one of these as a formula.
@@ -123,7 +134,8 @@ function table(element, spec, pick) {
     (!view.search || cells.some((value, place) => text(value, columns[place]).toLowerCase().includes(view.search))));
   const sorted = (rows) => {
     if (view.sort === null) return rows;
-    const { order } = columns[view.sort], key = (row) => (order ? order.indexOf(row.cells[view.sort]) : row.cells[view.sort]);
+    const { order, kind } = columns[view.sort];
+    const key = ({ cells }) => (order ? order.indexOf(cells[view.sort]) : kind === "link" ? cells[view.sort][0] : cells[view.sort]);
     return rows.sort((a, b) => {
       const [x, y] = [key(a), key(b)];
       if (x === null || y === null) return (x === null) - (y === null);
@@ -131,13 +143,16 @@ function table(element, spec, pick) {
     });
   };
   const visible = () => columns.map((column, place) => place).filter((place) =>
-    !view.hidden.has(place) && !(place === image && page.linked && page.chosen.length < 2));
+    !view.hidden.has(place) && !(place === image && page.images.length && page.chosen.length < 2));
   const cell = (row, place) => {
     const value = row.cells[place], column = columns[place], words = text(value, column);
     const td = make("td", { className: `il-${column.style}` });
-    if (column.colours && value !== null) {
+    if (column.kind === "spark") { if (value) td.append(spark(value)); return td; }
+    if (column.kind === "link") { td.append(make("a", { href: encodeURI(value[1]), textContent: value[0] })); return td; }
+    const marks = column.colours ?? column.marks;
+    if (marks?.[value]) {
       const chip = make("span", { className: "il-chip", textContent: words });
-      [chip.style.background, chip.style.color] = column.colours[value] ?? [];
+      [chip.style.background, chip.style.color] = marks[value];
       td.append(chip);
     } else if (column.name === "id" && url >= 0 && webAddress(row.cells[url])) {
       td.append(make("a", { href: row.cells[url], textContent: words, target: "_blank", rel: "noopener noreferrer" }));
@@ -153,7 +168,7 @@ function table(element, spec, pick) {
     const end = Math.min(view.from + view.page, rows.length);
     head.replaceChildren(make("tr", {}, ...places.map((place) => {
       const th = make("th", { scope: "col", className: `il-${columns[place].style}` }, button(columns[place].name, () => {
-        [view.down, view.sort, view.from] = [view.sort === place ? !view.down : columns[place].style === "right", place, 0];
+        [view.down, view.sort, view.from] = [view.sort === place && !view.down, place, 0];
         draw();
       }));
       if (view.sort === place) th.setAttribute("aria-sort", view.down ? "descending" : "ascending");
@@ -427,7 +442,7 @@ function openPage(spec) {
   first.onchange = second.onchange = () => choose({ chosen: chosen() });
   if (spec.images.length > 1) bar.append(make("label", {}, "Image ", first), make("label", {}, " compare with ", second));
   bar.append(chip);
-  document.querySelector("main")?.before(bar);
+  document.querySelector("header")?.after(bar);
   page.addEventListener("change", draw);
   addEventListener("hashchange", read);
   read();
