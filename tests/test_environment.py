@@ -39,7 +39,7 @@ def test_every_dependency_says_where_it_is_used():
 
 def test_what_is_declared_is_imported_somewhere():
     import_names = {"e2b-dockerfile-utils": "e2b_dockerfile_utils", "packageurl-python": "packageurl", "pyyaml": "yaml"}
-    import_names |= {"lazy-loader": "lazy_loader"}
+    import_names |= {"lazy-loader": "lazy_loader", "ipython": "IPython"}
     not_imported = {"jupyterlab", "dask[distributed]"}  # a program; users pass its executor
     source = "\n".join(path.read_text() for path in (ROOT / "imagelab").rglob("*.py"))
     for name in requirements().keys() - not_imported:

@@ -2,4 +2,4 @@
 
 from imagelab.core.extras import require
 
-require("notebook", "itables", "jupyterlab", "nbclient", "nbconvert", "plotly")
+require("notebook", "IPython", "jinja2", "mistune", "plotly", "pygments")

@@ -41,7 +41,7 @@ def _collect(data: Mapping[str, Any]) -> None:
             return
 
 
-class _Hook(DisplayHook):  # type: ignore[misc]
+class _Hook(DisplayHook):
     def write_output_prompt(self) -> None:
         pass
 
@@ -52,12 +52,12 @@ class _Hook(DisplayHook):  # type: ignore[misc]
         pass
 
 
-class _Publisher(DisplayPublisher):  # type: ignore[misc]
-    def publish(self, data: Mapping[str, Any], metadata: Any = None, **more: Any) -> None:
+class _Publisher(DisplayPublisher):
+    def publish(self, data: Any, metadata: Any = None, source: Any = None, **more: Any) -> None:
         _collect(data)
 
 
-class _Shell(InteractiveShell):  # type: ignore[misc]
+class _Shell(InteractiveShell):
     displayhook_class = Type(_Hook)
     display_pub_class = Type(_Publisher)
 
@@ -101,6 +101,7 @@ def execute(
     pio.renderers.default = "imagelab_page"
     config = Config({"HistoryManager": {"enabled": False}, "InteractiveShell": {"cache_size": 0, "colors": "nocolor"}})
     shell = _Shell.instance(config=config)
+    assert shell.display_formatter is not None
     html = shell.display_formatter.formatters["text/html"]
     html.for_type(pd.DataFrame, lambda frame: show(frame.reset_index() if frame.index.name else frame).to_html())
     with contextlib.redirect_stdout(_Printed()), contextlib.redirect_stderr(io.StringIO()):
@@ -116,7 +117,8 @@ def _run(shell: _Shell, cell: dict[str, Any], name: str) -> None:
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, _stop)
         signal.alarm(CELL_SECONDS)
-    result = shell.run_cell(cell["source"], store_history=True)
+    run_cell: Any = shell.run_cell
+    result = run_cell(cell["source"], store_history=True)
     if hasattr(signal, "SIGALRM"):
         signal.alarm(0)
     error = result.error_before_exec or result.error_in_exec

@@ -41,7 +41,7 @@ def page_html(
     sections = re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', plain)
     switched = {"images": [image["reference"] for image in images]} if options.get("switcher") else None
     charts, shared = '<imagelab-view kind="chart"' in body, options.get("shared")
-    return _template("page.html.j2").render(
+    html: str = _template("page.html.j2").render(
         title=clean(title, 240),
         images=images,
         body=body,
@@ -54,6 +54,7 @@ def page_html(
         module=_module(),
         **stamp(),
     )
+    return html
 
 
 def _sections(cells: Sequence[Mapping[str, Any]], show_code: bool, heading: str, home: str | None) -> Iterator[str]:
@@ -152,9 +153,8 @@ def _template(name: str) -> Any:
 
 def index_html(title: str, groups: Sequence[Mapping[str, Any]]) -> str:
     """Return a page that leads to others: ``groups`` of a heading and cards or a table."""
-    return _template("index.html.j2").render(
-        title=title, groups=groups, style=_text("report.css"), module=_module(), **stamp()
-    )
+    parts = {"style": _text("report.css"), "module": _module(), **stamp()}
+    return str(_template("index.html.j2").render(title=title, groups=groups, **parts))
 
 
 def _text(name: str) -> str:

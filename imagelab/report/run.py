@@ -143,11 +143,12 @@ def run_jobs(jobs: Sequence[dict[str, Any]], description: str, unit: str, progre
     steps = len(jobs) if unit == "page" else sum(len(job["cells"]) for job in jobs)
     jobs = [{**job, "number": number} for number, job in enumerate(jobs)]
     errors: list[str] = []
+    counted = "done" if unit == "page" else "cell"
     # a process can make several pages only where it can be forked
     groups = [jobs] if sys.platform == "linux" else [[job] for job in jobs]
     with tqdm(total=steps, desc=description, unit=unit, disable=not progress) as bar:
         for group in groups:
-            errors += _run_worker(group, lambda event: bar.update(event == ("done" if unit == "page" else "cell")))
+            errors += _run_worker(group, lambda event: event == counted and bar.update())
     if errors:
         raise ImagelabError(errors[0])
 

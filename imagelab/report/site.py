@@ -86,7 +86,7 @@ def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) 
         )
     write_shared(output)
     run_jobs(jobs, "reports", "page")
-    groups = [{"heading": "Images", "html": _table(images, trends, folder / ".dive-ci")}]
+    groups: list[dict[str, Any]] = [{"heading": "Images", "html": _table(images, trends, folder / ".dive-ci")}]
     groups += [{"heading": "Over time", "cards": cards}] if cards else []
     write_page(output / "index.html", index_html(f"Images of {folder.name}", groups))
     return output / "index.html"
@@ -115,22 +115,24 @@ def _table(images: Mapping[Path, Image], trends: Mapping[str, list[Path]], limit
         ("builds", "spark", "short"),
         ("limits", "text", "short"),
     ]
-    rows, marks = [], {}
+    rows: list[list[Any]] = []
+    marks: dict[str, list[str]] = {}
     for path, image in images.items():
         listed = not layers(image)["size"].isna().any()
         measured = efficiency(image).iloc[0] if listed else None
         before = series.get(path, [path])
         history = [sizes[build] for build in before]
-        change = history[-1] - history[-2] if len(history) > 1 and None not in history[-2:] else None
+        known = [size for size in history[-2:] if size is not None]
+        change = known[1] - known[0] if len(known) == 2 else None
         checked = check_limits(image, dive_ci=limits) if listed and limits.is_file() else None
         exceeded = "" if checked is None else ", ".join(checked.loc[~checked["passed"], "rule"])
         marks |= {exceeded: ["#a3161b", "#ffffff"]} if exceeded else {}
         rows.append([[recorded_name(image), _page(path)], path.stem, len(image.layers), sizes[path],
                      int(measured["wasted"]) if measured is not None else None, change,
                      [size or 0 for size in history] if len(history) > 1 else None, exceeded])  # fmt: skip
-    data = {"caption": "", "page": 50, "rows": rows,
-            "columns": [{"name": name, "kind": kind, "style": style} for name, kind, style in columns]}  # fmt: skip
-    data["columns"][-1]["marks"] = marks
+    described: list[dict[str, Any]] = [dict(zip(("name", "kind", "style"), column, strict=True)) for column in columns]
+    described[-1]["marks"] = marks
+    data = {"caption": "", "page": 50, "columns": described, "rows": rows}
     return view_html("table", data)
 
 

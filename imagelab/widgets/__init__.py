@@ -2,7 +2,7 @@
 
 from imagelab.core.extras import require
 
-require("notebook", "anywidget", "ipywidgets", "itables", "plotly")
+require("notebook", "anywidget", "ipywidgets", "plotly")
 
 from imagelab.widgets.base import Panel, link
 from imagelab.widgets.cache import BuildCache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import ipywidgets
 import pandas as pd
@@ -20,10 +20,10 @@ from imagelab.core.text import clean, escape
 from imagelab.widgets.controls import Status
 from imagelab.widgets.tables import show, table_data
 from imagelab.widgets.tree import FileTree
-from imagelab.widgets.view import View, chart_html, in_report
+from imagelab.widgets.view import View, chart_html, in_report, join_views
 
 WIDE = {"width": "100%"}
-Part = go.Figure | pd.DataFrame | FileTree
+Part: TypeAlias = go.Figure | pd.DataFrame | FileTree
 
 
 def wide(rem: int) -> dict[str, str]:
@@ -146,7 +146,7 @@ class Panel(ipywidgets.VBox):
             html.extend(self._part_html(caption, part) for caption, part in self.parts())
         except ImagelabError as error:
             self.error = str(error)
-        return self.status.value + "".join(html)
+        return self.status.value + join_views(html)
 
     def _part_html(self, caption: str, part: Part) -> str:
         if isinstance(part, pd.DataFrame):

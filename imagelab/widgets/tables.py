@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -56,7 +57,7 @@ def _column(label: Any, values: pd.Series, width: int) -> tuple[dict[str, Any], 
         column["order"] = [str(word) for word in dtype.categories]
         if set(column["order"]) <= set(SEVERITY_COLOURS):
             column["colours"] = {word: [colour, text_on(colour)] for word, colour in SEVERITY_COLOURS.items()}
-    elif len(values.dropna()) and values.dropna().astype("str").str.fullmatch(DIGEST).all():
+    elif any(texts) and all(re.fullmatch(DIGEST, text) for text in texts if text):
         column |= {"kind": "digest", "style": "code"}
     elif max((len(text) for text in texts if text), default=0) > SHORT:
         column["style"] = "long"

@@ -10,7 +10,7 @@ import pandas as pd
 from imagelab.charts.theme import step_label
 from imagelab.core.frames import expect_frame, format_bytes
 from imagelab.core.text import clean, escape
-from imagelab.widgets.view import view_html
+from imagelab.widgets.view import join_views, view_html
 
 MOST = 4000  # entries of a page's tree; smaller files of a directory are added up
 
@@ -26,7 +26,7 @@ def tree_data(files: pd.DataFrame, most: int = MOST) -> dict[str, Any]:
                          "wasted": ~stored["visible"].astype("bool") & stored["size"].gt(0)})  # fmt: skip
     order = rows["size"].sort_values(ascending=False, kind="stable").index
     single, rest = rows.loc[order[:most]], rows.loc[order[most:]]
-    folded = _fold(rest, most)
+    folded = _fold(rest, most) if len(rest) else rest
     steps = files.drop_duplicates("layer_index").set_index("layer_index")["instruction"].astype("object")
     count = int(files["layer_index"].max()) + 1 if len(files) else 0
     labels = [step_label(steps.get(index), 70) for index in range(count)]
@@ -69,7 +69,7 @@ class FileTree:
 
     def _repr_html_(self) -> str:
         trees = (tree_data(rows) for _, rows in self.files.groupby("reference", sort=False, observed=True))
-        return "".join(view_html("tree", data, _plain(data), escape(data["image"], 120)) for data in trees)
+        return join_views(view_html("tree", data, _plain(data), escape(data["image"], 120)) for data in trees)
 
 
 def _plain(data: dict[str, Any], most: int = 30) -> str:

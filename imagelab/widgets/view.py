@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,13 @@ def _caption(layout: Mapping[str, Any]) -> list[str]:
     title = layout.get("title") or {}
     texts = [title.get("text") or "", (title.get("subtitle") or {}).get("text") or ""]
     return [unescape(re.sub(r"<[^>]*>", "", text.replace("<br>", " "))) for text in texts]
+
+
+def join_views(views: Iterable[str]) -> str:
+    """Join the HTML of views, with the module once."""
+    module = module_html()
+    joined = "".join(views)
+    return joined.replace(module, "") + module if module in joined else joined
 
 
 def module_html() -> str:

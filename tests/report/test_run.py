@@ -63,7 +63,9 @@ def test_the_page_is_one_file_with_title_date_version_and_digests(page):
     for reference in REFERENCES:
         image = il.load_image(reference)
         assert (image.image_id or image.manifest_digest or image.index_digest) in html
-    assert html.count("plotly.js v") == 1 and html.count("window._itables_") >= 3
+    assert (
+        html.count("plotly.js v") == 1 and html.count('kind="table"') >= 3 and html.count('<script type="module">') == 1
+    )
     assert "for readers" in html and "not for readers" not in html and "import warnings" not in html
     assert not re.search(r"<(script|link|img|iframe)[^>]+(src|href)=[\"']?https?:", html)
     assert [entry.name for entry in page.parent.iterdir() if entry.name.startswith(".")] == []
@@ -72,9 +74,7 @@ def test_the_page_is_one_file_with_title_date_version_and_digests(page):
 def test_the_page_is_light_beside_the_libraries(page):
     from plotly.offline import get_plotlyjs
 
-    from imagelab.widgets.tables import bundle
-
-    own = page.stat().st_size - len(get_plotlyjs().encode()) - len(bundle().encode())
+    own = page.stat().st_size - len(get_plotlyjs().encode())
     assert own < 1_500_000, f"{own:,} bytes"
 
 
@@ -90,19 +90,19 @@ def test_the_page_opens_offline_and_everything_is_there(page, chromium, width, s
     tab.on("pageerror", lambda error: said.append(str(error)))
     tab.on("request", lambda request: asked.append(request.url))
     tab.goto(page.as_uri())
-    tab.wait_for_function("document.querySelectorAll('table.dataTable tbody tr td').length > 20")
+    tab.wait_for_function("document.querySelectorAll('imagelab-view table tbody tr td').length > 20")
     tab.wait_for_timeout(500)
     assert said == [] and [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
     charts = tab.locator(".js-plotly-plot")
-    assert charts.count() == 4  # two of their own, one in each widget
+    expect(charts).to_have_count(3)  # two of their own, one in the picker; the explorer has a tree
     for place in range(charts.count()):
         assert charts.nth(place).locator("svg .trace, svg .slice, svg .point").count() > 0
     assert tab.evaluate("window.planted") is None
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), "something is cut off"
     # A table sorts by bytes, searches and pages.
-    table = tab.locator(".dt-container").first
-    table.locator("thead th", has_text="size").first.click()
-    table.locator("thead th", has_text="size").first.click()
+    table = tab.locator("imagelab-view[kind=table]").first
+    for _ in range(2):
+        table.get_by_role("button", name="size", exact=True).click()
     rows = il.files(REFERENCES[0]).head(1000)
     biggest = table.locator("tbody tr").first.locator("td").nth(list(rows.columns).index("size"))
     expect(biggest).to_have_text(format_bytes(rows["size"].max()))

@@ -35,11 +35,11 @@ def test_a_folder_becomes_a_site(folder, tmp_path):
         "trends/1-recipe-chmod-in-layer.html",
     ]
     html = index.read_text()
-    assert all(f'href="{page}"' in html for page in pages if page != "index.html")
-    assert "recipe/chmod-in-layer over time" in html and "in 3 layers" in html
+    assert all(f'"{page}"' in html for page in pages if page != "index.html")
+    assert "recipe/chmod-in-layer over time" in html and (tmp_path / "site/assets").is_dir()
     with_both, without = ((tmp_path / "site" / page).read_text() for page in pages[:2])
-    assert "no build log is given" not in with_both and "no scan is given" not in with_both
-    assert "CVE-2024-6345" in with_both and "no build log is given" in without and "no scan is given" in without
+    assert "CVE-2024-6345" in with_both and 'id="Findings"' in with_both and 'id="Build"' in with_both
+    assert 'id="Findings"' not in without and 'id="Build"' not in without  # nothing to show, no section
     trend = (tmp_path / "site" / pages[3]).read_text()
     assert 'href="../index.html"' in trend and "in 2 builds" in trend and "CVE-2024-6345" in trend
 
@@ -74,7 +74,7 @@ def test_names_and_neighbours(folder):
 
 
 def test_bad_folders_are_named(folder, tmp_path):
-    with pytest.raises(ImagelabError, match=r"holds no \*\.parquet.*imagelab snapshot"):
+    with pytest.raises(ImagelabError, match=r"has no \*\.parquet.*imagelab snapshot"):
         report_site(tmp_path, tmp_path / "site")
     (tmp_path / "file").write_text("")
     with pytest.raises(ImagelabError, match="is a file"):
@@ -89,7 +89,7 @@ def test_a_snapshot_without_files_has_a_report_too(tmp_path):
     image = il.load_image("example:published-python-3.10-2026")
     write_snapshot(image, {}, tmp_path / "index.parquet")  # its page must not become the index
     html = report_site(tmp_path, tmp_path / "site").read_text()
-    assert "compressed in 7 layers" in html and (tmp_path / "site/images/index.html").is_file()
+    assert '["images/index.html"' not in html and '"images/index.html"]' in html and (tmp_path / "site/images/index.html").is_file()
 
 
 def test_render_all_makes_an_index(tmp_path):
@@ -101,6 +101,9 @@ def test_render_all_makes_an_index(tmp_path):
     assert sorted(entry.name for entry in (tmp_path / "reports").iterdir()) == [
         "01_one.html",
         "02_two.html",
+        "assets",
         "index.html",
     ]
     assert '<a href="01_one.html">Lesson 01_one</a>' in index and "we will learn more" in index
+    lesson = (tmp_path / "reports/01_one.html").read_text()
+    assert len(lesson) < 100_000 and "print" in lesson  # a lesson shows its code; plotly's stands in assets/

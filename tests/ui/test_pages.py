@@ -196,9 +196,8 @@ def test_the_first_chart_waits_for_nothing_else(site, chromium):
 
 def own_bytes(page):
     """What a page weighs beyond plotly's and DataTables' own code."""
-    from plotly.offline import get_plotlyjs
-
     from imagelab.widgets.display import bundle
+    from plotly.offline import get_plotlyjs
 
     return page.stat().st_size - len(get_plotlyjs().encode()) - len(bundle().encode())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from imagelab.widgets import display
 from imagelab.widgets.cache import BuildCache
 
 DOCKERFILE = """FROM busybox
@@ -52,4 +51,4 @@ def test_the_static_sibling(widget):
     html = (html[0] if isinstance(html, tuple) else html)["text/html"]
     assert "requirements.txt changed: 3 of 3 steps run again" in html
     assert "<b>.py" not in html
-    assert display.clean(widget.table.heading.value)
+    assert widget.table.data["caption"]

@@ -15,7 +15,7 @@ PLOTLY = "application/vnd.plotly.v1+json"
 
 
 def rows(table):
-    return json.loads(table.table._dt_args["data_json"])
+    return table.data["rows"]
 
 
 def title(chart):
