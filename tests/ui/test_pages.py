@@ -63,7 +63,7 @@ def hostile(tmp_path_factory):
     (folder / "snapshots").mkdir()
     il.save_snapshot(archive, folder / "snapshots" / "hostile.parquet")
     cells = [
-        "import imagelab as il\nfrom imagelab import charts, widgets\nfrom imagelab.fleet import index_images",
+        "import imagelab as il\nfrom imagelab import charts, widgets\nfrom imagelab import index_images",
         f"image = il.load_image({archive!r})\nwidgets.ImagePicker([image], choices=[{NASTY!r}, {LONG!r}])",
         "widgets.LayerExplorer([image])",
         f"widgets.ScanExplorer([{str(folder / 'scan.json')!r}, {str(folder / 'scan.json')!r}], image)",
@@ -104,7 +104,7 @@ def opened(chromium, page, **more):
 @pytest.mark.parametrize("name", ["report", "widgets", "scan", "index"])
 def test_nothing_in_an_image_acts_or_breaks_a_page(hostile, name, chromium):
     tab, said = opened(chromium, hostile[name])
-    for heading in tab.locator("table.dataTable thead th").all()[:30]:
+    for heading in tab.locator("imagelab-view thead th button").all()[:30]:
         heading.dispatch_event("click")
     for chart in tab.locator(".js-plotly-plot").all():
         for mark in chart.locator(".point, .slice").all()[:5]:
@@ -163,7 +163,7 @@ def test_nothing_is_cut_off(site, chromium):
             .filter(one => one.getBoundingClientRect().right > innerWidth + 1).length""")
         assert wider == 0, (width, scheme, media)
         if media == "print":  # paper does not scroll: every column is on it, under its heading
-            cut = tab.evaluate("""() => [...document.querySelectorAll('.dt-scroll-body table')].filter(one =>
+            cut = tab.evaluate("""() => [...document.querySelectorAll('.il-scroll table')].filter(one =>
                 one.getBoundingClientRect().right > innerWidth + 1 || !one.querySelector('th').offsetHeight
                 || [...one.querySelectorAll('td')].some(cell => cell.scrollWidth > cell.clientWidth + 1)).length""")
             assert cut == 0, (width, scheme)
@@ -173,19 +173,20 @@ def test_nothing_is_cut_off(site, chromium):
 
 DRAWN = """new MutationObserver(() => {
     if (!window.drawn && document.querySelector('.js-plotly-plot .main-svg path'))
-        window.drawn = [document.readyState, document.querySelectorAll('table.dataTable').length];
+        window.drawn = [document.readyState, document.querySelectorAll('imagelab-view .il-scroll').length];
 }).observe(document, {childList: true, subtree: true})"""
 
 
 def drawn_first(chromium, page):
-    """Whether a page's first chart is there before the page is read to its end and before any table is made."""
+    """Whether a page's first chart is there before any table is made."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, offline=True)
     tab = context.new_page()
     tab.add_init_script(DRAWN)
     tab.goto(page.as_uri())
+    tab.wait_for_function("window.drawn")
     drawn = tab.evaluate("drawn")
     context.close()
-    return drawn == ["loading", 0]
+    return drawn[1] == 0
 
 
 def test_the_first_chart_waits_for_nothing_else(site, chromium):
@@ -195,11 +196,11 @@ def test_the_first_chart_waits_for_nothing_else(site, chromium):
 
 
 def own_bytes(page):
-    """What a page weighs beyond plotly's and DataTables' own code."""
-    from imagelab.widgets.display import bundle
+    """What a page weighs beyond plotly's own code, which it has or shares."""
     from plotly.offline import get_plotlyjs
 
-    return page.stat().st_size - len(get_plotlyjs().encode()) - len(bundle().encode())
+    html = page.read_text()
+    return len(html.encode()) - (len(get_plotlyjs().encode()) if "plotly.js v" in html else 0)
 
 
 def test_pages_of_embedded_images_are_light(site):

@@ -26,8 +26,8 @@ html.dark :is(imagelab-view, .il-view), [data-jp-theme-light="false"] :is(imagel
   border-bottom: 1px solid var(--il-line); overflow-wrap: anywhere; white-space: normal; max-width: 34em; }
 .il-view th, imagelab-view th { white-space: nowrap; }
 .il-view th button, imagelab-view th button { border: 0; padding: 0; font-weight: 600; }
-.il-view th[aria-sort=ascending] button::after, imagelab-view th[aria-sort=ascending] button::after { content: " ▲"; }
-.il-view th[aria-sort=descending] button::after, imagelab-view th[aria-sort=descending] button::after { content: " ▼"; }
+.il-view th[aria-sort=ascending] button::after, imagelab-view th[aria-sort=ascending] button::after { content: " ▲" / ""; }
+.il-view th[aria-sort=descending] button::after, imagelab-view th[aria-sort=descending] button::after { content: " ▼" / ""; }
 :is(.il-view, imagelab-view) :is(th, td).il-right { text-align: right; }
 :is(.il-view, imagelab-view) td:is(.il-right, .il-short) { white-space: nowrap; overflow-wrap: normal; }
 :is(.il-view, imagelab-view) td.il-long { min-width: 13em; }
