@@ -1,7 +1,7 @@
 """imagelab: why a container image is big, slow to build or full of findings.
 
-The names that people use stand in ``__init__.pyi``, and each loads its room when it is first used: ``import imagelab``
-costs next to nothing. ``from imagelab import charts, widgets`` loads the rooms that draw.
+``__init__.pyi`` lists the public names; each loads its module when it is first used, so that ``import imagelab`` costs next to
+nothing. ``from imagelab import charts, widgets`` loads what draws.
 """
 
 import lazy_loader

@@ -1,5 +1,5 @@
-"""The shop window: the names that people use, and the room that each comes from. Type checkers read this file, and so
-does ``__init__.py``, which loads a room when one of its names is first used.
+"""The public names, and the module of each. Type checkers read this file, and so does ``__init__.py``, which loads a module
+when one of its names is first used.
 """
 
 from .build.advice import advise_build as advise_build
