@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from imagelab.core.errors import ArchiveError, ImageNotFound
+from imagelab.core.errors import ArchiveError, ImagelabError, ImageNotFound
 from imagelab.core.model import Image
 from imagelab.core.references import TRANSPORTS, parse_reference
 from imagelab.core.resources import example_path
@@ -69,18 +69,33 @@ def _load(reference: str, platform: str | None, redact: bool) -> Image:
         from imagelab.images.sources.registry.source import load_registry
 
         return load_registry(reference, str(name), platform, redact)
+    if transport == "containers-storage":
+        from imagelab.images.sources.archive import load_archive
+        from imagelab.images.sources.spool import spool_storage
+
+        return load_archive(reference, spool_storage(str(name)), None, platform, redact)
     if path is None:
         from imagelab.images.sources.daemon import load_daemon
 
-        return load_daemon(reference, str(name), redact)
+        try:
+            return load_daemon(reference, str(name), redact)
+        except ImagelabError as error:
+            if transport is None and os.path.isdir(reference):
+                raise ImageNotFound(f"{error}\nThe folder {reference} here is not an image: no index.json.") from error
+            raise
     return _load_path(reference, transport, Path(path), name, platform, redact)
 
 
 def _load_path(
     reference: str, transport: str | None, path: Path, name: str | None, platform: str | None, redact: bool
 ) -> Image:
-    if not os.path.exists(path):
+    is_stdin = str(path) in ("-", "/dev/stdin")
+    if not is_stdin and not os.path.exists(path):
         raise ImageNotFound(f"there is no file or layout {path}. Paths are taken from {Path.cwd()}.")
+    if is_stdin or path.is_fifo():
+        from imagelab.images.sources.spool import spool_pipe, spool_stdin
+
+        path = spool_stdin() if is_stdin else spool_pipe(path)
     if transport == "snapshot" or (transport is None and _is_parquet(path)):
         from imagelab.images.sources.snapshot import load_snapshot
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import io
+import lzma
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -127,8 +129,13 @@ class StreamWindow:
 Window = FileWindow | StreamWindow
 
 
-def decompressed(chunks: Iterable[bytes], name: str = "layer") -> Iterator[bytes]:
-    """Decompress the chunks of a gzip or zstd stream; plain chunks pass unchanged. The first bytes decide.
+def decompressed(chunks: Iterable[bytes], name: str = "layer", *, oci: bool = False) -> Iterator[bytes]:
+    """Decompress the chunks of a gzip, zstd, xz or bzip2 stream; plain chunks pass unchanged. The first bytes decide.
+
+    Parameters
+    ----------
+    oci : bool
+        Refuse xz and bzip2, which Docker loads from its own archives, but which are not layers to the OCI image-spec.
 
     Raises
     ------
@@ -141,13 +148,11 @@ def decompressed(chunks: Iterable[bytes], name: str = "layer") -> Iterator[bytes
         head += more
     whole = _chain(head, chunks)
     what = next((what for magic, what in _MAGICS.items() if head.startswith(magic)), None)
-    if what == "gzip":
-        return _bounded(whole, _gunzip, name)
-    if what == "zstd":
-        return _bounded(whole, _unzstd, name)
-    if what:
-        raise ArchiveError(f"{name} is compressed with {what}; plain, gzip and zstd are read. Recompress it first.")
-    return whole
+    if oci and what in ("xz", "bzip2"):
+        raise ArchiveError(
+            f"{name} is compressed with {what}; an OCI layer is plain, gzip or zstd. Recompress it first."
+        )
+    return _bounded(whole, _DECOMPRESS[what], name) if what else whole
 
 
 _MAGICS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
@@ -192,6 +197,7 @@ def _bounded(
             yield piece
     except (
         isal_zlib.error,  # type: ignore[misc]  # its stubs call it a plain object
+        lzma.LZMAError,
         OSError,
         EOFError,
     ) as error:
@@ -223,6 +229,35 @@ def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
     reader = pa.CompressedInputStream(pa.PythonFile(chunk_reader(chunks), mode="r"), "zstd")
     while piece := reader.read(_STEP):
         yield piece
+
+
+def _unxz(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    return _streams(chunks, lambda: lzma.LZMADecompressor(memlimit=1 << 28))  # xz -9 needs a quarter of it
+
+
+def _unbz2(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    return _streams(chunks, bz2.BZ2Decompressor)
+
+
+def _streams(
+    chunks: Iterator[bytes], new: Callable[[], lzma.LZMADecompressor | bz2.BZ2Decompressor]
+) -> Iterator[bytes]:
+    """Decompress one or several streams in a row, as pbzip2 and pixz write."""
+    inflater = new()
+    for chunk in chunks:
+        while chunk or not (inflater.eof or inflater.needs_input):
+            if inflater.eof:
+                chunk = chunk.lstrip(b"\0")  # padding between xz streams
+                if not chunk:
+                    break
+                inflater = new()
+            yield inflater.decompress(chunk, _STEP)
+            chunk = inflater.unused_data if inflater.eof else b""
+    if not inflater.eof:
+        raise EOFError("the compressed stream ends early")
+
+
+_DECOMPRESS = {"gzip": _gunzip, "zstd": _unzstd, "xz": _unxz, "bzip2": _unbz2}
 
 
 class _Reader(io.RawIOBase):

@@ -49,10 +49,11 @@ def layer_listings(
     return found
 
 
-def check_listable(layer: Layer, reference: str) -> None:
-    """Refuse, by name, layers whose contents are no plain tar here: foreign, Windows, encrypted."""
+def check_listable(layer: Layer, reference: str, *, present: bool = True) -> None:
+    """Refuse layers that are not a tar that can be read: encrypted ones, other media types, and foreign or
+    non-distributable ones whose bytes are not ``present`` in the source."""
     kind = layer.media_type or ""
-    for word in ("foreign", "nondistributable", "encrypted"):
+    for word in ("encrypted",) if present else ("encrypted", "foreign", "nondistributable"):
         if word in kind:
             why = "" if word == "encrypted" else ": its bytes are not in the image"
             raise ArchiveError(

@@ -36,11 +36,13 @@ class ArchiveSource(Source):
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False
     ) -> Iterator[tuple[int, LayerListing]]:
+        archive = open_archive(Path(self.path))
         by_member: dict[str, list[int]] = {}
         for index in wanted:
-            check_listable(image.layers[index], image.reference)
-            by_member.setdefault(self.members[index], []).append(index)
-        for member, listing in open_archive(Path(self.path)).list_layers(by_member, digests=digests):
+            member = self.members[index]
+            check_listable(image.layers[index], image.reference, present=member in archive.sizes)
+            by_member.setdefault(member, []).append(index)
+        for member, listing in archive.list_layers(by_member, digests=digests):
             for index in by_member[member]:
                 yield index, listing
 

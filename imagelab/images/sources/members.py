@@ -86,7 +86,8 @@ class _Files:
     def _window(self, member: str) -> FileWindow | StreamWindow:
         region = self.region(member)
         if self._is_compressed(member):
-            return StreamWindow(decompressed(region.chunks(), f"{self.name}: {member}"))
+            oci = "manifest.json" not in self._regions
+            return StreamWindow(decompressed(region.chunks(), f"{self.name}: {member}", oci=oci))
         return FileWindow(*region)
 
     def _is_compressed(self, member: str) -> bool:

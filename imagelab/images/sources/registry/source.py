@@ -75,8 +75,12 @@ class RegistrySource(Source):
 
         def one(index: int) -> tuple[int, LayerListing]:
             name = f"{image.reference}: layer {image.layers[index].digest}"
-            with self._tar(image.layers[index], name, bar.update) as window:
-                return index, list_tar(window, name=name, digests=digests)
+            try:
+                with self._tar(image.layers[index], name, bar.update) as window:
+                    return index, list_tar(window, name=name, digests=digests)
+            except ImageNotFound:
+                check_listable(image.layers[index], image.reference, present=False)
+                raise
 
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
@@ -107,7 +111,7 @@ class RegistrySource(Source):
                 came(len(piece))
                 yield piece
 
-        tar = verified(decompressed(counted(), name), layer.diff_id, f"{name}, decompressed,")
+        tar = verified(decompressed(counted(), name, oci=True), layer.diff_id, f"{name}, decompressed,")
         try:
             yield StreamWindow(tar)
         except ArchiveError:
