@@ -9,9 +9,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from imagelab.build.cache.keys import prefixes
 from imagelab.build.dockerfile.grammar import written
-from imagelab.build.dockerfile.select import is_remote
+from imagelab.build.dockerfile.select import is_remote, prefixes
 from imagelab.build.dockerfile.syntax import Stage, Step
 from imagelab.build.improve.edits import Project, with_flags
 from imagelab.build.improve.installers import APK_ADD, APT_INSTALL, installer_of, script

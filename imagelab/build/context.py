@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import posixpath
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import pandas as pd
 
 from imagelab.build.dockerfile.e2b import compile_pattern
 from imagelab.build.dockerfile.select import context_sources, select
-from imagelab.build.dockerfile.syntax import parse, read_text
+from imagelab.build.dockerfile.syntax import parse
+from imagelab.build.target import BuildTarget, read_target
 from imagelab.core.errors import DockerfileError
 from imagelab.core.frames import make_frame
 
@@ -124,32 +127,21 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "other")
 
 
-def find_dockerfile(directory: str | os.PathLike[str], dockerfile: str | os.PathLike[str] | None) -> tuple[Path, Path]:
-    """The context's directory and the Dockerfile's path; ``dockerfile`` is relative to the context or to here."""
-    root = Path(directory)
-    if not os.path.isdir(root):
-        raise DockerfileError(
-            f"{str(directory)[:200]!r} is not a directory; expected the directory of a build context."
-        )
-    if dockerfile is None:
-        return root, root / "Dockerfile"
-    for path in (root / dockerfile, Path(dockerfile)):
-        if os.path.isfile(path):
-            return root, path
-    raise DockerfileError(
-        f"The Dockerfile {str(dockerfile)[:200]!r} is neither in {root} nor in the current directory."
-    )
-
-
-def build_context(directory: str | os.PathLike[str], dockerfile: str | os.PathLike[str] | None = None) -> pd.DataFrame:
+def build_context(
+    directory: str | os.PathLike[str],
+    dockerfile: str | os.PathLike[str] | None = None,
+    service: str | None = None,
+) -> pd.DataFrame:
     """List every path of a build context, and the .dockerignore rule that excludes it.
 
     Parameters
     ----------
     directory : path
-        The context, as in ``docker build DIRECTORY``.
+        The context, as in ``docker build DIRECTORY``; or a Compose or bake file.
     dockerfile : path, optional
         As in ``--file``, or relative to ``directory``; its own ``NAME.dockerignore`` is used if it exists.
+    service : str, optional
+        The service of the Compose file, or the target of the bake file; needed if it has several.
 
     Returns
     -------
@@ -165,10 +157,10 @@ def build_context(directory: str | os.PathLike[str], dockerfile: str | os.PathLi
     DockerfileError
         The directory or Dockerfile is missing or unreadable, or a pattern is malformed (with its line).
     """
-    root, path = find_dockerfile(directory, dockerfile)
-    ignore = read_ignore_file(root, path)
-    entries = walk(root, ignore)
-    copied = _copied(entries, path)
+    target = read_target(directory, service, dockerfile)
+    ignore = read_ignore_file(target.context, target.dockerfile)
+    entries = walk(target.context, ignore)
+    copied = _copied(entries, target)
     rows = []
     for entry in entries:
         rule, line = (None, None) if entry.rule is None else ignore.rules[entry.rule]
@@ -177,14 +169,45 @@ def build_context(directory: str | os.PathLike[str], dockerfile: str | os.PathLi
     return make_frame(rows, CONTEXT_COLUMNS)
 
 
-def _copied(entries: list[Entry], dockerfile: Path) -> set[str] | None:
+def _copied(entries: list[Entry], target: BuildTarget) -> set[str] | None:
     try:
-        build = parse(read_text(dockerfile))
+        build = parse(target.text, contexts=target.contexts)
     except DockerfileError:
         return None
     sent = [entry.path for entry in entries if not entry.ignored]
-    sources = {source for step in build.steps for source in context_sources(step)}
-    return {path for source in sources for path in select(sent, source)}
+    return {path for step in build.steps for source in context_sources(step) for path in select(sent, source)}
+
+
+Walks = Mapping[str, tuple[Path, list[Entry]]]  # name of a context → its directory and entries
+
+
+def compare_contexts(before: Walks, after: Walks) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """The (context, path) of files with equal size and mode whose bytes or extended attributes differ.
+
+    The second set are those of them with an equal modification time: BuildKit's transfer may not notice such a change.
+    """
+    edited, unnoticed = set(), set()
+    for name, (root, entries) in after.items():
+        root_before, entries_before = before.get(name, (root, entries))
+        known = {entry.path: entry for entry in entries_before if entry.kind == "file"}
+        for entry in entries:
+            old = known.get(entry.path)
+            if entry.kind == "file" and not entry.ignored and old and (old.size, old.mode) == (entry.size, entry.mode):
+                one, two = root_before / entry.path, root / entry.path
+                try:
+                    if not filecmp.cmp(one, two, shallow=False) or _attributes(one) != _attributes(two):
+                        edited.add((name, entry.path))
+                        if one.stat().st_mtime_ns == two.stat().st_mtime_ns:
+                            unnoticed.add((name, entry.path))
+                except OSError as error:
+                    raise DockerfileError(f"{error.filename} cannot be compared: {error.strerror}.") from error
+    return edited, unnoticed
+
+
+def _attributes(path: Path) -> dict[str, bytes]:
+    if not hasattr(os, "listxattr"):
+        return {}
+    return {name: os.getxattr(path, name) for name in os.listxattr(path)}
 
 
 def decode(path: str) -> str:

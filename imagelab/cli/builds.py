@@ -14,6 +14,9 @@ from imagelab.cli.verb import pairs, verb
 
 Directory = Annotated[Path, typer.Argument(help="The build context.")]
 File = Annotated[Path | None, typer.Option("-f", "--file", help="The Dockerfile, if it has another name.")]
+Service = Annotated[
+    str | None, typer.Option(help="The service of a compose.yaml, or the target of a bake file, given as DIRECTORY.")
+]
 Log = Annotated[Path | None, typer.Option("--log", help="A log of a build that ran the steps: adds their seconds.")]
 
 
@@ -22,12 +25,19 @@ def plan_build(
     directory: Directory,
     changed: Annotated[list[str] | None, typer.Option(help="A path that is edited; may be repeated.")] = None,
     after: Annotated[Path | None, typer.Option(help="The next build's context, in place of --changed.")] = None,
+    service: Service = None,
     file: File = None,
     args: Annotated[list[str] | None, typer.Option("--build-arg", help="NAME=VALUE; may be repeated.")] = None,
     args_after: Annotated[
         list[str] | None, typer.Option("--build-arg-after", help="The same for the next build.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="The stage to build.")] = None,
+    named: Annotated[list[str] | None, typer.Option("--build-context", help="NAME=DIR; may be repeated.")] = None,
+    named_after: Annotated[
+        list[str] | None, typer.Option("--build-context-after", help="The same for the next build.")
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="The network mode of both builds.")] = None,
+    network_after: Annotated[str | None, typer.Option(help="The network mode of the next build.")] = None,
     log: Log = None,
 ) -> Answer:
     """Predict which steps the next build repeats, and why, if the present build is in the cache."""
@@ -35,8 +45,13 @@ def plan_build(
         directory,
         changed or (),
         after=after,
+        service=service,
         dockerfile=file,
-        args=pairs(args),
+        contexts=pairs(named) or None,
+        contexts_after=pairs(named_after) or None,
+        network=network,
+        network_after=network_after,
+        args=pairs(args) if args else None,
         args_after=None if args_after is None else pairs(args_after),
         target=target,
         log=log,
@@ -56,9 +71,9 @@ def build_log(
 
 
 @verb(rows=20)
-def context(directory: Directory, file: File = None) -> Answer:
+def context(directory: Directory, service: Service = None, file: File = None) -> Answer:
     """List a build context: what is sent, what each .dockerignore rule leaves out, and what no COPY uses."""
-    paths = il.build_context(directory, file)
+    paths = il.build_context(directory, file, service)
     sizes = il.context_sizes(paths)
     sent = paths[~paths["ignored"]].sort_values("size", ascending=False, kind="stable")
     largest = sent[["size", "copied", "path"]]
@@ -72,7 +87,7 @@ def context(directory: Directory, file: File = None) -> Answer:
 @verb(rows=20)
 def advise_build(directory: Directory, file: File = None, log: Log = None) -> Answer:
     """List what makes rebuilds slow, and what to write instead."""
-    from imagelab.build.context import find_dockerfile
+    from imagelab.build.target import find_dockerfile
 
     root, dockerfile = find_dockerfile(directory, file)
     advice = il.advise_build(dockerfile, root, log)

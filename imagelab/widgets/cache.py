@@ -10,8 +10,9 @@ import ipywidgets
 import pandas as pd
 
 from imagelab.build.cache.plan import plan_build, plan_cost
-from imagelab.build.context import build_context, find_dockerfile
+from imagelab.build.context import build_context
 from imagelab.build.dockerfile.read import read_dockerfile
+from imagelab.build.target import find_dockerfile
 from imagelab.charts.build import stage_graph
 from imagelab.core.text import clean, escape
 from imagelab.widgets.base import Chart, Panel, Part, Rows, row, wide

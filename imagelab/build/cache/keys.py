@@ -11,18 +11,19 @@ import hashlib
 import os
 import posixpath
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from imagelab.build.context import Entry
-from imagelab.build.dockerfile.select import context_path, copied, is_remote, select
+from imagelab.build.dockerfile.select import context_path, copied, is_remote, prefixes, select
 from imagelab.build.dockerfile.syntax import Stage, Step
 
 Content = Mapping[str, str]  # path → token of its content
 
-#: The fields of a mount that are part of the key; a cache's id and sharing and a secret's value are not.
+#: The fields of a mount that are part of the key; a secret's value is not.
 _MOUNT_KEYS = {
     "bind": ("rw",),
     "cache": ("readonly", "mode", "uid", "gid"),
@@ -37,12 +38,6 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()[:24]
 
 
-def prefixes(path: str) -> list[str]:
-    """Each directory above a path, from the top, and the path itself."""
-    parts = path.split("/")
-    return ["/".join(parts[: n + 1]) for n in range(len(parts))]
-
-
 @dataclass(frozen=True)
 class StageFiles:
     """What is known about a stage's filesystem: its base, the files of each COPY, and the RUNs that may change it."""
@@ -53,10 +48,10 @@ class StageFiles:
     )  # path → (token, covers everything below the path)
     runs: tuple[str, ...] = ()
 
-    def token(self, path: str) -> str:
-        """A token for the content at and below ``path``; it is equal while nothing known changes that content."""
+    def token(self, path: str, *patterns: Any) -> str:
+        """A token for the content that `select` finds; it is equal while nothing known changes that content."""
         path = context_path(path)
-        inside = set(select(self.known, path))
+        inside = set(select(self.known, path, *patterns))
         above = [p for p, (_, whole) in self.known.items() if whole and p not in inside and path.startswith(p + "/")]
         found = sorted((p, self.known[p][0]) for p in inside.union(above))
         return digest(self.base, self.runs, found)
@@ -75,20 +70,19 @@ class ContextFiles:
     content: Content
     links: Mapping[str, str]
     folders: Collection[str]
-    known: dict[tuple[str, tuple[str, ...]], Content] = field(default_factory=dict, compare=False)
+    name: str = ""  # of a named context
+    cache: dict[Any, Content] = field(default_factory=dict, compare=False)
 
-    def read(self, source: str, exclude: tuple[str, ...] = ()) -> Content:
+    def read(self, source: str, exclude: tuple[str, ...] = (), include: str | None = None) -> Content:
         """The selected paths with their tokens; symlinks are followed if they are the source itself."""
-        if (source, exclude) not in self.known:
-            self.known[source, exclude] = self._read(source, exclude)
-        return self.known[source, exclude]
-
-    def _read(self, source: str, exclude: tuple[str, ...]) -> Content:
-        chosen = select(self.content, self.follow(context_path(source)), exclude)
-        every = set(chosen)
-        roots = {path for path in chosen if path in self.links and posixpath.dirname(path) not in every}
-        followed = [path for link in roots for path in select(self.content, self.follow(link), exclude)]
-        return {path: self.content[path] for path in [*chosen, *followed] if path not in roots}
+        arguments = source, exclude, include
+        if arguments not in self.cache:
+            chosen = select(self.content, self.follow(context_path(source)), exclude, include)
+            every = set(chosen)
+            roots = {path for path in chosen if path in self.links and posixpath.dirname(path) not in every}
+            followed = [path for link in roots for path in select(self.content, self.follow(link), exclude, include)]
+            self.cache[arguments] = {path: self.content[path] for path in [*chosen, *followed] if path not in roots}
+        return self.cache[arguments]
 
     def follow(self, path: str) -> str:
         for _ in range(40):  # symlinks can form a loop
@@ -109,7 +103,11 @@ class ContextFiles:
             yield path, posixpath.relpath(path, root) if is_folder else posixpath.basename(path) if into else ""
 
 
-def context_files(root: Path, entries: list[Entry], edited: Collection[str]) -> ContextFiles:
+def _mounted(target: str, source: str, path: str) -> str:
+    return f"{target} {posixpath.relpath(path, source)}"
+
+
+def context_files(root: Path, entries: list[Entry], edited: Collection[str], name: str = "") -> ContextFiles:
     """Describe a walked context; ``edited`` are the files and symlinks whose bytes differ from the cached build."""
     content, links = {}, {}
     for entry in entries:
@@ -120,16 +118,17 @@ def context_files(root: Path, entries: list[Entry], edited: Collection[str]) -> 
         size = entry.size if entry.kind == "file" else 0
         version = "edited" if entry.path in edited else ""
         content[entry.path] = f"{entry.mode:o}/{size}/{version}{links.get(entry.path, '')}"
-    return ContextFiles(content, links, {entry.path for entry in entries if entry.kind == "directory"})
+    return ContextFiles(content, links, {entry.path for entry in entries if entry.kind == "directory"}, name)
 
 
 @dataclass
 class Inputs:
     """The content in a step's key, and where it comes from."""
 
-    context: dict[str, str] = field(default_factory=dict)  # path → the names that are part of the key, and the token
+    context: dict[str, str] = field(default_factory=dict)  # [context:]path → the names in the key, and the token
     stages: dict[tuple[str, str], str] = field(default_factory=dict)  # (stage, path) → token
     missing: list[str] = field(default_factory=list)  # sources without a match; the build fails
+    doubts: list[str] = field(default_factory=list)  # what the prediction depends on and the files do not show
 
 
 @dataclass(frozen=True)
@@ -147,26 +146,48 @@ class KeyedStep:
         return self.step.flag("link") not in (None, "false")
 
 
-class Keys:
-    """The keyed steps of a build of ``stages`` with the context ``tree``, in file order.
+@dataclass(frozen=True)
+class Assumptions:
+    """What the caller, or a bound of the prediction, assumes about things that the files do not show."""
 
-    ``same_results`` are the stages whose RUN steps are assumed to write the same files when they rerun; ``edited`` are
-    the lines of edited steps.
+    same_results: Collection[str] = ()  # stages whose RUN steps write the same files when they rerun
+    changed: bool = False  # names that may be a named context, and results of other targets, are changed
+
+
+class Keys:
+    """The keyed steps of a build of ``stages``, in file order.
+
+    ``contexts`` are the build's context, under the name "", and its named contexts: files, or the URL of an image.
+    ``edited`` are the lines of edited steps.
     """
 
     def __init__(
-        self, stages: Sequence[Stage], tree: ContextFiles, same_results: Collection[str], edited: Collection[int] = ()
+        self,
+        stages: Sequence[Stage],
+        contexts: Mapping[str, ContextFiles | str],
+        network: str | None,
+        assume: Assumptions,
+        edited: Collection[int] = (),
     ) -> None:
-        self.tree, self.same_results, self.edited = tree, same_results, edited
+        self.contexts, self.network, self.assume, self.edited = contexts, network or "default", assume, edited
         self.ends: dict[str, tuple[str, StageFiles]] = {}
         self.steps: list[KeyedStep] = []
         for stage in stages:
-            image = digest("image", stage.base, stage.platform)
-            key, files = self.ends[stage.parent] if stage.parent else (image, StageFiles(image))
+            key, files = self.ends[stage.parent] if stage.parent else self.base(stage)
             for step in stage.steps:
                 if step.instruction != "FROM" and step.step is not None:
                     key, files = self.add(step, key, files)
             self.ends[stage.name] = key, files
+
+    def base(self, stage: Stage) -> tuple[str, StageFiles]:
+        """The key and the files of a stage's base, an image or a named context."""
+        context = self.contexts.get(stage.base, stage.base)
+        if isinstance(context, str):
+            key = digest("image", context, stage.platform)
+            return key, StageFiles(key)
+        key = digest("context", sorted(context.content.items()))
+        known = ((path, token, path not in context.folders) for path, token in context.content.items())
+        return key, StageFiles("").put(*known)
 
     def add(self, step: Step, parent: str, files: StageFiles) -> tuple[str, StageFiles]:
         """The key and the stage's files after the step."""
@@ -185,7 +206,7 @@ class Keys:
         content = sorted(inputs.context.values()), sorted(inputs.stages.values())
         key = digest(step.instruction, sorted(definition.items()), "" if keyed.linked else parent, content)
         self.steps.append(replace(keyed, key=key))
-        if step.instruction == "RUN" and step.stage not in self.same_results:
+        if step.instruction == "RUN" and step.stage not in self.assume.same_results:
             files = replace(files, runs=(*files.runs, key))
         return digest("merge", parent, key) if keyed.linked else key, files
 
@@ -196,33 +217,35 @@ class Keys:
         else:
             # "RUN <<EOF" runs the heredoc as a script; otherwise the shell reads it as part of the command
             bare = len(step.heredocs) == 1 and re.fullmatch(r"<<-?[\"']?\w+[\"']?", words[0])
-            documents = "".join(
-                f"\n{doc.content}{doc.name}" for doc in step.node.heredocs
-            )  # the shell strips the tabs of <<-
+            # the node's heredocs, because the shell strips the tabs of <<-
+            documents = "".join(f"\n{doc.content}{doc.name}" for doc in step.node.heredocs)
             command = (*state.shell, step.heredocs[0][1] if bare else "".join(words) + documents)
         definition: dict[str, Any] = {
             "command": command,
             "environment": tuple(state.env.items()),
             "user": state.user,
             "workdir": state.workdir,
-            "flags": tuple(sorted((key, value) for key, value in step.flags if key != "mount")),
+            "network": step.flag("network") or self.network,
+            "flags": tuple(sorted((key, value) for key, value in step.flags if key not in ("mount", "network"))),
         }
         for mount in step.mounts:
             kind, target = mount["type"], posixpath.join(state.workdir, mount["target"])
             counted = {key: mount[key] for key in _MOUNT_KEYS.get(kind, ()) if key in mount}
             if kind in ("secret", "ssh"):
                 counted["id"] = mount.get("id") or posixpath.basename(mount["target"]) or "default"
+            if kind == "cache":  # BuildKit leaves the default id and sharing out of the definition, but no others
+                is_default = mount.get("id", mount["target"]) == target and mount.get("sharing", "shared") == "shared"
+                counted["options"] = "" if is_default else "id or sharing"
             origin, source = mount.get("from"), mount.get("source", "/")
             stage = step.origins.get(origin or "")
-            known = () if stage or not origin else (origin, source)
+            context = "" if stage else self.context(origin, inputs)
+            known = (context, source) if context and isinstance(context, str) else ()
             definition[f"mount of {target or kind}"] = (kind, *sorted(counted.items()), *known)
             if stage:
-                inputs.stages[stage, source] = digest(target, self.content(stage, source))
-            elif kind == "bind" and not origin:
+                inputs.stages[stage, source] = digest(target, self.ends[stage][1].token(source))
+            elif isinstance(context, ContextFiles) and (kind == "bind" or origin):
                 # the key has the names below the source, not the source's own name
-                found = self.find(context_path(source), (), inputs)
-                names = {path: posixpath.relpath(path, context_path(source)) for path in found}
-                inputs.context |= {path: f"{target} {names[path]} {token}" for path, token in found.items()}
+                self.find(context, (source,), inputs, partial(_mounted, target, context_path(source)))
         return definition
 
     def copy(self, step: Step, inputs: Inputs, files: StageFiles) -> tuple[dict[str, Any], StageFiles]:
@@ -238,36 +261,57 @@ class Keys:
             "heredoc": step.heredocs,
         }
         origin = step.flag("from")
+        stage = step.origins.get(origin or "")
+        context = "" if stage else self.context(origin, inputs)
         exclude = tuple(value for key, value in step.flags if key == "exclude")
+        parents = step.flag("parents") not in (None, "false")
+        owner = digest(flags, chmod)
         for name, text in step.heredocs:
-            files = files.put((posixpath.join(to, name) if into else to, digest(text, flags, chmod), True))
-        for source in copied(step):
-            if origin is None and not (step.instruction == "ADD" and _ARCHIVE.search(source)):
-                found = self.find(source, exclude, inputs)
-                inputs.context |= {path: f"{path} {token}" for path, token in found.items()}
-                placed = self.tree.placed(source, found, into)
-                owner = digest(flags, chmod)
-                files = files.put(
-                    *((posixpath.join(to, n), f"{found[p]} {owner}", p not in self.tree.folders) for p, n in placed)
-                )
-                continue
-            if origin and (stage := step.origins.get(origin)):
-                token = inputs.stages[stage, source] = self.content(stage, source)
-            elif origin:
-                token = definition["image"] = origin
+            files = files.put((posixpath.join(to, name) if into else to, digest(text, owner), True))
+        for word in copied(step):
+            source, include = word, None
+            if parents:  # "/./" separates the directory that stays behind from the pattern
+                above, pivot, pattern = word.partition("/./")
+                source, include = (above, pattern) if pivot else (".", word.lstrip("/"))
+            is_archive = step.instruction == "ADD" and _ARCHIVE.search(source)
+            if stage:
+                token = inputs.stages[stage, word] = self.ends[stage][1].token(source, exclude, include)
+            elif isinstance(context, str):
+                token = definition["image"] = context
             else:
-                inputs.context |= self.find(source, exclude, inputs)
+                found = self.find(context, (source, exclude, include), inputs)
+                if not is_archive:
+                    placed = context.placed(source, found, into)
+                    files = files.put(
+                        *((posixpath.join(to, n), f"{found[p]} {owner}", p not in context.folders) for p, n in placed)
+                    )
+                    continue
                 token = digest(sorted(inputs.context.items()))
-            files = files.put((to, digest(files.known.get(context_path(to)), source, token, flags, chmod), True))
+            files = files.put((to, digest(files.known.get(context_path(to)), source, token, owner), True))
         if any(is_remote(source) for source in sources):
             files = files.put((to, digest(files.known.get(context_path(to)), sources), True))
         return definition, files
 
-    def find(self, source: str, exclude: tuple[str, ...], inputs: Inputs) -> Content:
-        found = self.tree.read(source, exclude)
-        if not found and context_path(source) != ".":
-            inputs.missing.append(source)
-        return found
+    def context(self, origin: str | None, inputs: Inputs) -> ContextFiles | str:
+        """What a ``from`` that is not a stage refers to: a context's files, or an image."""
+        context = self.contexts.get(origin or "", origin or "")
+        if not isinstance(context, str):
+            return context
+        if re.match("(target|service):", context):
+            inputs.doubts.append(f"whether the result of {context} changed")
+        elif context == origin and re.fullmatch(r"[\w.-]+", context):
+            inputs.doubts.append(f"whether {context} is an image, or a named context (contexts) whose files changed")
+        else:
+            return context
+        return f"{context} changed" if self.assume.changed else context
 
-    def content(self, stage: str, path: str) -> str:
-        return self.ends[stage][1].token(path)
+    def find(
+        self, context: ContextFiles, source: tuple[Any, ...], inputs: Inputs, name: Callable[[str], str] = str
+    ) -> Content:
+        """The files that a source selects; adds them to ``inputs`` with the name that the key has for each."""
+        found = context.read(*source)
+        if not found and context_path(source[0]) != ".":
+            inputs.missing.append(source[0])
+        prefix = f"{context.name}:" if context.name else ""
+        inputs.context |= {prefix + path: f"{name(path)} {token}" for path, token in found.items()}
+        return found

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import filecmp
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from imagelab.build.cache.keys import KeyedStep, Keys, context_files
+from imagelab.build.cache.keys import Assumptions, ContextFiles, KeyedStep, Keys, context_files
 from imagelab.build.cache.reasons import explain
-from imagelab.build.context import Entry, find_dockerfile, read_ignore_file, walk
-from imagelab.build.dockerfile.syntax import Stage, parse, read_text
+from imagelab.build.context import compare_contexts, read_ignore_file, walk
+from imagelab.build.dockerfile.refusals import BUILT_IN_FRONTEND, unsupported_flag
+from imagelab.build.dockerfile.syntax import Stage, parse
 from imagelab.build.logs.cost import longest_chain, step_seconds
+from imagelab.build.target import BuildTarget, read_target
 from imagelab.core.errors import DockerfileError, similar_names
 from imagelab.core.frames import expect_frame, make_frame
 from imagelab.core.redact import mask
@@ -38,10 +40,16 @@ def plan_build(
     changes: Sequence[str | os.PathLike[str]] = (),
     *,
     after: str | os.PathLike[str] | None = None,
+    service: str | None = None,
     dockerfile: str | os.PathLike[str] | None = None,
     args: Mapping[str, str] | None = None,
     args_after: Mapping[str, str] | None = None,
     target: str | None = None,
+    contexts: Mapping[str, str] | None = None,
+    contexts_after: Mapping[str, str] | None = None,
+    network: str | None = None,
+    network_after: str | None = None,
+    frontend: str = BUILT_IN_FRONTEND,
     log: str | os.PathLike[str] | pd.DataFrame | None = None,
     same_results: bool | Collection[str] = False,
 ) -> pd.DataFrame:
@@ -50,18 +58,27 @@ def plan_build(
     Parameters
     ----------
     directory : path
-        The context of the first build.
+        The context of the first build; or a Compose file or a bake file.
     changes : sequence of str or path
         Paths in the context whose content is edited before the next build (a directory stands for everything below
         it), or ``"Dockerfile:7"`` (the Dockerfile's name and a line number) for a step that is edited.
     after : path, optional
-        The context of the next build, with its own Dockerfile and .dockerignore; replaces ``changes``.
+        The context (or Compose or bake file) of the next build; replaces ``changes``.
+    service : str, optional
+        The service of the Compose file, or the target of the bake file; needed if it has several.
     dockerfile : path, optional
         As in ``--file``, for both builds.
     args, args_after : mapping, optional
-        Build arguments of the first and of the next build; ``args_after`` defaults to ``args``.
+        Build arguments of the first and of the next build. The values of the next build default to those of the first;
+        so do ``contexts_after`` and ``network_after``.
     target : str, optional
         The stage to build, in both builds; default: the last.
+    contexts, contexts_after : mapping, optional
+        Named contexts, as in ``--build-context``: name to directory or image (``docker-image://…``).
+    network, network_after : str, optional
+        The network mode of the whole build, as in ``--network``.
+    frontend : str
+        The version of the Dockerfile frontend in the engine, which is used if the Dockerfile has no ``# syntax=``.
     log : path or DataFrame, optional
         A log of a build that ran the steps (`read_build_log`); it fills ``seconds``.
     same_results : bool or collection of stage names
@@ -72,7 +89,8 @@ def plan_build(
     -------
     DataFrame
         `PLAN_COLUMNS`, a row per step of every needed stage, in file order, without FROM (its cached flag varies
-        between identical builds). ``reason`` names the path, argument or step that decides. ``seconds``: the step's
+        between identical builds). ``reason`` names the path, argument or step that decides. ``certain``: False if the
+        prediction depends on something that the files do not show; ``reason`` says on what. ``seconds``: the step's
         duration in the log, if it ran there. ``critical``: on the longest chain, by seconds, of steps that run again.
         ``needs``: the steps that this one waits for, as ``stage:step``.
 
@@ -84,33 +102,33 @@ def plan_build(
     """
     if changes and after is not None:
         raise DockerfileError("changes and after exclude each other; expected edited paths, or a second context.")
-    root, path, entries = _read(directory, dockerfile)
-    first = _stages(path, args, target)
-    tree_before = context_files(root, entries, ())
-    if after is None:
-        edited, lines = _edited(entries, changes, path.name, first)
-    else:
-        old = root, entries
-        root, path, entries = _read(after, dockerfile)
-        edited, lines = _compare(*old, root, entries), set()
-    second = _stages(path, args if args_after is None else args_after, target)
-    tree = context_files(root, entries, edited)
-    names = {stage.name for stage in (*first, *second)}
+    options = {"args": args, "target": target, "contexts": contexts, "network": network}
+    first = _Side(read_target(directory, service, dockerfile, **options), frontend)
+    options |= {"args": args if args_after is None else args_after}
+    options |= {"contexts": contexts_after or contexts, "network": network_after or network}
+    second = _Side(read_target(directory if after is None else after, service, dockerfile, **options), frontend)
+    edited, lines = _edited(second, changes)
+    unnoticed: set[tuple[str, str]] = set()
+    if after is not None or contexts_after:
+        compared, unnoticed = compare_contexts(first.walks, second.walks)
+        edited |= compared
+    names = {stage.name for stage in (*first.stages, *second.stages)}
     chosen = (names if same_results else set()) if isinstance(same_results, bool) else set(same_results)
     if unknown := chosen - names:
-        listed = ", ".join(sorted(names))
-        raise DockerfileError(f"same_results contains {', '.join(sorted(unknown))}; the stages are {listed}.")
+        raise DockerfileError(
+            f"same_results contains {', '.join(sorted(unknown))}, no stage. {similar_names('', names)}"
+        )
 
-    def judge(same: Collection[str]) -> tuple[list[KeyedStep], list[KeyedStep], list[bool]]:
-        before, now = Keys(first, tree_before, same).steps, Keys(second, tree, same, lines).steps
+    def judge(assume: Assumptions, edited: set[tuple[str, str]]) -> tuple[list[KeyedStep], list[KeyedStep], list[bool]]:
+        before = first.keys(replace(assume, changed=False)).steps
+        now = second.keys(assume, edited, lines).steps
         known = {keyed.key for keyed in before}
         return before, now, [keyed.key in known and not keyed.inputs.missing for keyed in now]
 
-    before, now, hits = judge(chosen)
-    certain = [True] * len(now)
-    if any(keyed.inputs.stages for keyed in now):
-        certain = [a == b for a, b in zip(judge(())[2], judge(names)[2], strict=True)]
-    needs = _needs(second, now)
+    before, now, hits = judge(Assumptions(chosen), edited)
+    bounds = judge(Assumptions((), changed=True), edited)[2], judge(Assumptions(names), edited - unnoticed)[2]
+    certain = [pessimist == optimist for pessimist, optimist in zip(*bounds, strict=True)]
+    needs = _needs(second.stages, now)
     priced = step_seconds(log, {keyed.step.stage for keyed in now})
     seconds = [priced.get((keyed.step.stage, keyed.step.step or 0)) for keyed in now]
     columns = {
@@ -120,7 +138,7 @@ def plan_build(
         "arguments": [mask(" ".join(keyed.step.words)).text for keyed in now],
         "hit": hits,
         "certain": certain,
-        "reason": explain(second, before, now, hits, certain, needs),
+        "reason": explain(second.stages, before, now, hits, certain, needs, {name for _, name in unnoticed}),
         "seconds": seconds,
         "critical": _critical(needs, hits, seconds),
         "needs": [" ".join(f"{now[n].step.stage}:{now[n].step.step}" for n in wanted) or None for wanted in needs],
@@ -150,72 +168,62 @@ def plan_cost(plan: pd.DataFrame) -> pd.Series:
     return pd.Series(values, dtype="Float64", name="seconds")
 
 
-def _read(
-    directory: str | os.PathLike[str], dockerfile: str | os.PathLike[str] | None
-) -> tuple[Path, Path, list[Entry]]:
-    """The context's root, its Dockerfile and its entries."""
-    root, path = find_dockerfile(directory, dockerfile)
-    return root, path, walk(root, read_ignore_file(root, path))
+class _Side:
+    """One of the two builds: its stages, and what its contexts contain."""
+
+    def __init__(self, target: BuildTarget, frontend: str) -> None:
+        self.target = target
+        self.stages = _stages(target, frontend)
+        #: Name of a context ("" for the build's own) → its directory and entries.
+        self.walks = {"": (target.context, walk(target.context, read_ignore_file(target.context, target.dockerfile)))}
+        for name, place in target.contexts.items():
+            if "://" not in place and not place.startswith(("target:", "service:")):
+                root = Path(place)
+                self.walks[name] = root, walk(root, read_ignore_file(root, root / "Dockerfile"))
+
+    def keys(self, assume: Assumptions, edited: Collection[tuple[str, str]] = (), lines: Collection[int] = ()) -> Keys:
+        contexts: dict[str, ContextFiles | str] = dict(self.target.contexts)
+        for name, (root, entries) in self.walks.items():
+            contexts[name] = context_files(root, entries, {path for at, path in edited if at == name}, name)
+        return Keys(self.stages, contexts, self.target.network, assume, lines)
 
 
-def _stages(path: Path, args: Mapping[str, str] | None, target: str | None) -> list[Stage]:
-    build = parse(read_text(path), args)
+def _stages(target: BuildTarget, frontend: str) -> list[Stage]:
+    file = target.dockerfile.name
+    build = parse(target.text, target.args, target.contexts)
     names = [stage.name for stage in build.stages]
     for stage in build.stages:
         if names.count(stage.name) > 1:  # BuildKit allows it, but the plan identifies stages by name
-            raise DockerfileError(f"{path.name}: several stages are named {stage.name!r}; give each its own name.")
-    stages = build.needed(target)
+            raise DockerfileError(f"{file}: several stages are named {stage.name!r}; give each its own name.")
+    stages = build.needed(target.target)
     for step in (*build.before, *(step for stage in stages for step in stage.steps)):
-        if step.error:
-            raise DockerfileError(f"{path.name} line {step.line}: {step.error}.")
+        if error := step.error or unsupported_flag(step.flags, build.directives.get("syntax", ""), frontend):
+            raise DockerfileError(f"{file} line {step.line}: {error}.")
     return stages
 
 
-def _edited(
-    entries: list[Entry], changes: Sequence[str | os.PathLike[str]], dockerfile: str, stages: list[Stage]
-) -> tuple[set[str], set[int]]:
-    """The paths and the steps' lines that ``changes`` name."""
-    paths = [entry.path for entry in entries if entry.kind != "directory"]
-    steps = [step for stage in stages for step in stage.steps if step.step is not None and step.instruction != "FROM"]
-    edited: set[str] = set()
+def _edited(side: _Side, changes: Sequence[str | os.PathLike[str]]) -> tuple[set[tuple[str, str]], set[int]]:
+    """The paths of the build's context, and the lines of steps, that ``changes`` name."""
+    paths = [entry.path for entry in side.walks[""][1] if entry.kind != "directory"]
+    steps = [step for stage in side.stages for step in stage.steps if step.step and step.instruction != "FROM"]
+    file = side.target.dockerfile.name
+    edited: set[tuple[str, str]] = set()
     lines: set[int] = set()
     for change in map(str, [changes] if isinstance(changes, str | os.PathLike) else changes):
         wanted = os.path.normpath(change)
         name, _, line = change.rpartition(":")
-        if name == dockerfile and line.isdecimal():
+        if name == file and line.isdecimal():
             found = {step.line for step in steps if step.line <= int(line) <= step.node.end_line}
             if not found:
                 known = ", ".join(str(step.line) for step in steps)
-                raise DockerfileError(f"{dockerfile} has no step in line {line}; steps start in lines {known}.")
+                raise DockerfileError(f"{file} has no step in line {line}; steps start in lines {known}.")
             lines |= found
             continue
-        named = {path for path in paths if wanted in (".", path) or path.startswith(wanted + "/")}
+        named = {("", path) for path in paths if wanted in (".", path) or path.startswith(wanted + "/")}
         if not named:
             raise DockerfileError(f"{change!r} is not a path in the context. {similar_names(wanted, paths)}")
         edited |= named
     return edited, lines
-
-
-def _compare(root: Path, entries: list[Entry], root_after: Path, entries_after: list[Entry]) -> set[str]:
-    """The files whose bytes or extended attributes differ between two contexts."""
-    before = {entry.path: entry for entry in entries if entry.kind == "file"}
-    edited = set()
-    for entry in entries_after:
-        old = before.get(entry.path)
-        if entry.kind == "file" and not entry.ignored and old and (old.size, old.mode) == (entry.size, entry.mode):
-            one, two = root / entry.path, root_after / entry.path
-            try:
-                if not filecmp.cmp(one, two, shallow=False) or _attributes(one) != _attributes(two):
-                    edited.add(entry.path)
-            except OSError as error:
-                raise DockerfileError(f"{error.filename} cannot be compared: {error.strerror}.") from error
-    return edited
-
-
-def _attributes(path: Path) -> dict[str, bytes]:
-    if not hasattr(os, "listxattr"):
-        return {}
-    return {name: os.getxattr(path, name) for name in os.listxattr(path)}
 
 
 def _needs(stages: list[Stage], steps: list[KeyedStep]) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from imagelab.build.cache.keys import KeyedStep
 from imagelab.build.context import decode
@@ -20,6 +20,7 @@ CHANGED = {
     "sources": "its sources changed",
     "heredoc": "its heredoc changed",
     "image": "its source image changed",
+    "network": "the network mode changed",
     "line": "its own line changed",
 }
 
@@ -31,6 +32,7 @@ def explain(
     hits: list[bool],
     certain: list[bool],
     needs: list[list[int]],
+    unnoticed: Collection[str],
 ) -> list[str]:
     """A reason for each step of ``now``, from a comparison with its counterpart in ``before``."""
     old = _counterparts(before, now)
@@ -44,9 +46,20 @@ def explain(
             waited = [now[n] for n in needs[index] if not hits[n]]
             reason = _why_miss(keyed, old[index], by_name[keyed.step.stage], waited, again)
         if not certain[index]:
-            reason += "; uncertain: it depends on whether the RUN steps of that stage write the same files again (same_results)"
+            reason += f"; uncertain: it depends on {_doubt(keyed, unnoticed)}"
         reasons.append(reason)
     return reasons
+
+
+def _doubt(keyed: KeyedStep, unnoticed: Collection[str]) -> str:
+    """What a prediction depends on."""
+    doubts = list(keyed.inputs.doubts)
+    if stages := sorted(_sources(keyed)):
+        doubts.append(f"whether the RUN steps of {', '.join(stages)} write the same files again (same_results)")
+    for path in keyed.inputs.context:
+        if path.rpartition(":")[2] in unnoticed:
+            doubts.append(f"whether BuildKit notices the change of {decode(path)}, whose size and time are the same")
+    return " and ".join(doubts[:_NAMED]) or "a step before it"
 
 
 def _counterparts(before: list[KeyedStep], now: list[KeyedStep]) -> list[KeyedStep | None]:

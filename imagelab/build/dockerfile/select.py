@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from e2b_dockerfile_utils import PatternMatcher
 
+from imagelab.build.dockerfile.e2b import compile_pattern
 from imagelab.build.dockerfile.syntax import Step
 from imagelab.core.errors import DockerfileError
 
@@ -24,28 +25,54 @@ def is_remote(source: str) -> bool:
     return bool(_REMOTE.match(source))
 
 
-def select(paths: Iterable[str], source: str, exclude: Iterable[str] = ()) -> list[str]:
-    """The paths that ``source`` names, and everything below them; wildcards are those of Go's ``filepath.Match``."""
+def prefixes(path: str) -> list[str]:
+    """Each directory above a path, from the top, and the path itself."""
+    parts = path.split("/")
+    return ["/".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def select(paths: Iterable[str], source: str, exclude: Collection[str] = (), include: str | None = None) -> list[str]:
+    """The paths that ``source`` names, and everything below them.
+
+    The wildcards of ``source`` are those of Go's ``path.Match``, where ``**`` is ``*``. The patterns in ``exclude``, and
+    the pattern of ``COPY --parents`` in ``include``, are moby's and relative to the path that ``source`` matches. A
+    directory is kept if something below it is kept.
+    """
     source = context_path(source)
-    if source == ".":
-        chosen = list(paths)
-    elif re.search(r"[*?\[\\]", source):
-        matcher = _matcher("./", [source])
-        chosen = [path for path in paths if matcher.matches(path)]
-    else:
-        chosen = [path for path in paths if path == source or path.startswith(source + "/")]
-    if exclude:
-        matcher = _matcher("**/", [pattern.lstrip("/") for pattern in exclude])
-        chosen = [path for path in chosen if not matcher.matches(path)]
-    return chosen
+    depth = 0 if source == "." else source.count("/") + 1
+    is_pattern = re.search(r"[*?\[\\]", source)
+    matches = (
+        _compiled(source, lambda: compile_pattern("./" + re.sub(r"\*{2,}", "*", source)).match)
+        if is_pattern
+        else source.__eq__
+    )
+    # Unlike .dockerignore, --exclude keeps a leading slash, which no relative path has.
+    excluded = _matcher(pattern for pattern in exclude if not pattern.lstrip("!").startswith("/"))
+    included = None if include is None else _matcher([include])
+    chosen, kept = [], []
+    for path in paths:
+        parts = path.split("/")
+        if not depth or matches("/".join(parts[:depth])):
+            relative = "/".join(parts[depth:])
+            chosen.append(path)
+            if not (excluded and excluded(relative)) and (included is None or included(relative)):
+                kept.append(path)
+    if excluded is None and included is None:
+        return chosen
+    wanted = {above for path in kept for above in prefixes(path)}
+    return [path for path in chosen if path in wanted]
 
 
-def _matcher(root: str, patterns: list[str]) -> PatternMatcher:
+def _matcher(patterns: Iterable[str]) -> Callable[[str], bool] | None:
+    listed = list(patterns)
+    return _compiled(" ".join(listed), lambda: PatternMatcher(listed).matches) if listed else None
+
+
+def _compiled(what: str, make: Callable[[], Callable[[str], bool]]) -> Callable[[str], bool]:
     try:
-        return PatternMatcher([root + pattern for pattern in patterns])
+        return make()
     except ValueError as error:
-        why = str(error).rpartition(": ")[2]
-        raise DockerfileError(f"{' '.join(patterns)!r} is not a valid COPY pattern: {why}.") from error
+        raise DockerfileError(f"{what!r} is not a valid COPY pattern: {str(error).rpartition(': ')[2]}.") from error
 
 
 def copied(step: Step) -> list[str]:

@@ -11,7 +11,7 @@ import os
 import platform as machine
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -141,8 +141,8 @@ def read_text(source: str | os.PathLike[str]) -> str:
         ) from error
 
 
-def parse(text: str, args: Mapping[str, str] | None = None) -> Build:
-    """Parse a Dockerfile's text into stages and steps, with these build arguments.
+def parse(text: str, args: Mapping[str, str] | None = None, contexts: Collection[str] = ()) -> Build:
+    """Parse a Dockerfile's text into stages and steps, with these build arguments and named contexts.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def parse(text: str, args: Mapping[str, str] | None = None) -> Build:
     """
     nodes, escape = instructions(text)
     given = {name: str(value) for name, value in (args or {}).items() if value is not None}
-    reader = _Reader(escape, given)
+    reader = _Reader(escape, given, contexts)
     for node in nodes:
         try:
             reader.read(node)
@@ -181,9 +181,9 @@ def _set(env: Mapping[str, str], pairs: Mapping[str, str]) -> dict[str, str]:
 class _Reader:
     """Read the instructions in order and keep the state of ARG and ENV."""
 
-    def __init__(self, escape: str, args: dict[str, str]) -> None:
+    def __init__(self, escape: str, args: dict[str, str], contexts: Collection[str]) -> None:
         automatic = _platform_args(args)
-        self.escape, self.args = escape, automatic | args
+        self.escape, self.args, self.contexts = escape, automatic | args, contexts
         self.top = State(env=automatic)
         self.before: list[Step] = []
         self.stages: list[Stage] = []
@@ -228,7 +228,7 @@ class _Reader:
         base = step.words[0]
         name = node.args[2].lower() if len(node.args) == 3 else f"stage-{len(self.stages)}"
         parent = self.find(base, numbers=False)
-        count = 0 if parent or base == "scratch" else 1
+        count = 0 if parent or base == "scratch" or base in self.contexts else 1
         stage = Stage(
             index=len(self.stages),
             name=name,
@@ -251,6 +251,8 @@ class _Reader:
     def find(self, name: str, numbers: bool = True) -> Stage | None:
         if numbers and name.isdecimal() and int(name) < len(self.stages):
             return self.stages[int(name)]
+        if name in self.contexts:  # BuildKit prefers a named context to a stage
+            return None
         return next((stage for stage in reversed(self.stages) if stage.name == name.lower()), None)
 
     def add(self, node: DockerfileInstruction, onbuild: bool = False) -> None:

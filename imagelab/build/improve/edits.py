@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from imagelab.build.context import Entry, IgnoreFile, find_dockerfile, parse_ignore, walk
+from imagelab.build.context import Entry, IgnoreFile, parse_ignore, walk
 from imagelab.build.dockerfile.select import context_sources, select
 from imagelab.build.dockerfile.syntax import Build, Stage, Step, parse
+from imagelab.build.target import find_dockerfile
 from imagelab.core.terms import EXACT
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")

@@ -24,7 +24,7 @@ def step_seconds(
         return {}
     frame = log if isinstance(log, pd.DataFrame) else read_build_log(log)
     expect_frame(frame, LOG_COLUMNS, "il.read_build_log")
-    ran = frame[frame["step"].notna() & (frame["status"] == "done") & (frame["instruction"] != "LINK")]
+    ran = frame[frame["step"].notna() & (frame["status"] == "done") & ~frame["instruction"].isin(["LINK", "FROM"])]
     if len(stages) == 1:
         ran = ran.fillna({"stage": next(iter(stages))})
     return dict(ran.groupby([ran["stage"].str.split(" ").str[-1], "step"])["duration"].max().dropna())
@@ -33,8 +33,9 @@ def step_seconds(
 def critical_steps(log: pd.DataFrame) -> pd.Series:
     """Mark the critical path, the longest chain of steps by seconds, in `read_build_log`'s frame.
 
-    A step waits for the vertices in ``inputs`` if the log has them (rawjson). Otherwise the chain is an approximation:
-    a step waits for the previous one of its stage, and for the last step of the stage named in ``--from=``.
+    A step waits for the vertices in ``inputs`` if the log has them (rawjson, records). Otherwise the chain is an
+    approximation: a step waits for the previous one of its stage, and for the last step of the stage named in
+    ``--from=``. An export waits for the steps of its target.
 
     Returns
     -------
@@ -42,22 +43,33 @@ def critical_steps(log: pd.DataFrame) -> pd.Series:
     """
     expect_frame(log, LOG_COLUMNS, "il.read_build_log")
     vertices = list(log["vertex"])
-    known = set(vertices)
-    by_inputs = log["inputs"].notna().any()
+    rows = log.fillna({"stage": "", "inputs": "", "arguments": "", "instruction": ""})
+    inputs = {row.vertex: row.inputs.split() for row in rows.itertuples()}
+    by_inputs = log.loc[log["step"].notna(), "inputs"].notna().any()
     wants: dict[str, list[str]] = {}
-    last: dict[object, str] = {}
-    for row in log.itertuples():
-        stage = "" if pd.isna(row.stage) else row.stage
-        if by_inputs:
-            wants[row.vertex] = [] if pd.isna(row.inputs) else [v for v in row.inputs.split() if v in known]
-        elif pd.notna(row.step):
-            named = re.findall(r"\bfrom=([\w.-]+)", row.arguments) if pd.notna(row.arguments) else []
-            wants[row.vertex] = [last[name] for name in (stage, *named) if name in last]
-            last[stage] = row.vertex
-        else:
-            wants[row.vertex] = []
+    last: dict[str, str] = {}  # stage → its last step so far, without inputs in the log
+    for row in rows.itertuples():
+        target, _, _ = row.stage.rpartition(" ")  # of a bake
+        wants[row.vertex] = [vertex for vertex in inputs[row.vertex] if vertex in inputs]
+        if row.instruction == "export":
+            wants[row.vertex] = _finished(rows, row)
+        elif pd.notna(row.step) and not by_inputs:
+            named = re.findall(r"\bfrom=([\w.-]+)", row.arguments)
+            before = (row.stage, *(f"{target} {name}".strip() for name in named))
+            wants[row.vertex] += [last[name] for name in before if name in last]
+            last[row.stage] = row.vertex
     chain = longest_chain(wants, dict(zip(vertices, log["duration"].fillna(0.0), strict=True)))
     return (log["vertex"].isin(chain) & log["duration"].gt(0)).fillna(False).astype(bool)
+
+
+def _finished(rows: pd.DataFrame, export: Any) -> list[str]:
+    """The steps of the same target that an export waits for: those that finished before it started."""
+    steps = rows[rows["step"].notna() & (rows["status"].isin(["done", "cached"]))]
+    if export.stage:
+        steps = steps[steps["stage"].str.startswith(f"{export.stage} ")]
+    if pd.notna(export.started):
+        return list(steps.loc[steps["completed"].notna() & (steps["completed"] <= export.started), "vertex"])
+    return list(steps.loc[steps.index < export.Index, "vertex"])
 
 
 def longest_chain(wants: dict[Any, list[Any]], seconds: Mapping[Any, float]) -> set[Any]:

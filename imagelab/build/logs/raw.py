@@ -6,10 +6,10 @@ The field names are those of BuildKit's ``client.SolveStatus``; the older ``--tr
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from imagelab.build.logs.text import Vertex
+from imagelab.build.logs.text import Vertex, task_name
 from imagelab.core.errors import DockerfileError
 
 _EVENT_KEYS = {"vertexes", "statuses", "logs", "warnings"}
@@ -36,7 +36,7 @@ def read_events(events: Iterable[tuple[int, Any]], name: str) -> list[Vertex]:
         except (ValueError, OverflowError) as error:
             raise DockerfileError(f"{name} line {line}: {str(error)[:200]}.") from error
     for vertex in vertices.values():
-        _finish(vertex)
+        vertex.finish()
     # sorted() is stable: vertices that never started follow in the log's order
     late = datetime.max.replace(tzinfo=UTC)
     return sorted(vertices.values(), key=lambda vertex: vertex.started or late)
@@ -47,7 +47,7 @@ def _read_vertex(vertex: Vertex, item: dict[str, Any]) -> None:
     vertex.error = _text(item.get("error")) or vertex.error
     inputs = item.get("inputs") or []
     vertex.inputs = [_text(value) for value in inputs] if isinstance(inputs, list) else vertex.inputs
-    started, completed = _time(item.get("started")), _time(item.get("completed"))
+    started, completed = read_time(item.get("started")), read_time(item.get("completed"))
     if started:
         vertex.intervals[started] = completed
     if completed:
@@ -61,28 +61,13 @@ def _read_status(vertex: Vertex | None, item: dict[str, Any]) -> None:
     key, current = _text(item.get("id")) or _text(item.get("name")), item.get("current") or 0
     if type(current) is not int or not 0 <= current < 2**63:
         raise ValueError(f"a status's current is {str(current)[:40]!r}; expected a number of bytes")
-    if vertex and current and not key.startswith("extracting"):
+    if vertex is None:
+        return
+    if current and not key.startswith("extracting"):
         vertex.transfer(key, current)
-
-
-def _finish(vertex: Vertex) -> None:
-    ended = sorted((start, end) for start, end in vertex.intervals.items() if end)
-    vertex.started = min(vertex.intervals, default=None)
-    vertex.completed = max((end for _, end in ended), default=None)
-    vertex.duration = _covered(ended) if ended else None
-    if vertex.error:
-        vertex.status = "canceled" if "context canceled" in vertex.error else "error"
-    elif vertex.completed:
-        vertex.status = "cached" if vertex.cached else "done"
-
-
-def _covered(intervals: list[tuple[datetime, datetime]]) -> float:
-    """Seconds covered by the sorted intervals; a vertex can start several times."""
-    total, reached = 0.0, intervals[0][0]
-    for start, end in intervals:
-        total += max((end - max(start, reached)).total_seconds(), 0.0)
-        reached = max(reached, end)
-    return total
+    started, completed = read_time(item.get("started")), read_time(item.get("completed"))
+    if started and completed and (task := task_name(key)):
+        vertex.tasks.setdefault(task, {})[started] = completed
 
 
 def _items(event: dict[str, Any], name: str) -> list[dict[str, Any]]:
@@ -105,7 +90,11 @@ def _text(value: Any) -> str:
     return (value or "").encode("utf-8", "replace").decode()
 
 
-def _time(value: Any) -> datetime | None:
+def read_time(value: Any) -> datetime | None:
+    """A time of a log or record: ISO text, or protobuf's seconds and nanoseconds."""
+    if isinstance(value, dict):
+        seconds, nanos = value.get("seconds", 0), value.get("nanos", 0)
+        return datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(nanos) // 1000)
     if value is None or value == "0001-01-01T00:00:00Z":  # Go's zero time
         return None
     if not isinstance(value, str):

@@ -10,7 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from imagelab.build.logs.others import KANIKO_LINE, PODMAN_STEP, read_kaniko, read_podman
 from imagelab.build.logs.raw import is_event, read_events
+from imagelab.build.logs.records import Facts, read_archive, read_document, read_stream
 from imagelab.build.logs.text import CLASSIC_START, PLAIN_LINE, Vertex, read_classic, read_plain
 from imagelab.core.errors import DockerfileError
 from imagelab.core.frames import make_frame
@@ -42,7 +44,10 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@
 _STAMP = re.compile(  # CI services print it before each line, or before each chunk of output
     r"^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?(?: |$)", re.M
 )
-_FIRST = r"(?:#\d{1,9} \[|Step [01](?:/\d+)? ?: |Sending build context to |\{\"(?:vertexes|statuses|logs)\":)"
+_FIRST = (
+    r"(?:#\d{1,9} \[|Step [01](?:/\d+)? ?: |Sending build context to |\{\"(?:vertexes|statuses|logs)\":"
+    r"|(?:\[1/\d+\] )?STEP 1(?:/\d+)?: |INFO\[\d{4,}\] )"
+)
 _NAME = re.compile(
     r"\[(?P<stage>(?:[^\]]* )?)(?P<step>\d{1,9})/\d{1,9}\] "
     r"(?:ONBUILD )?(?P<instruction>[A-Z]+)(?: (?P<arguments>.*))?$",
@@ -50,26 +55,23 @@ _NAME = re.compile(
 )
 _PLATFORM = re.compile(r"(?:^| )((?:[a-z0-9]+/[a-z0-9_]+|\w+\([\w.]+\)/\w+)(?:/v\d+)?(?:->\S+)?)(?= |$)")
 _TERMINAL = re.compile(r"^\[\+\] (?:Building|Running) |^ => ", re.M)
-_DOCUMENTS = (
-    ({"buildx.build.ref", "buildx.build.provenance", "containerimage.digest"}, "the metadata of a build"),
-    ({"predicateType", "buildType", "dsseEnvelope", "buildDefinition"}, "a provenance attestation"),
-    ({"FrontendAttrs", "Frontend", "BuildRef", "ExternalError"}, "a build history record"),
-    ({"layers", "config", "rootfs", "manifests"}, "an image's manifest or config"),
+_TEXTS = (
+    (PLAIN_LINE, read_plain),
+    (CLASSIC_START, read_classic),
+    (PODMAN_STEP, read_podman),
+    (KANIKO_LINE, read_kaniko),
 )
 _RECORD = "`docker buildx build --progress=rawjson . 2> build.rawjson` records one that can."
-_DOCKERBUILD = (
-    "a build record (.dockerbuild); `docker buildx history import` it, "
-    "and `docker buildx history logs --progress=rawjson` writes its log."
-)
 
 
 def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a build's log into a DataFrame of steps.
 
     Supported are BuildKit's ``--progress=rawjson`` (also the older ``--trace``, and one SolveStatus as a JSON document),
-    ``--progress=plain`` in its formats since 2018, and the classic builder's output. The file can be compressed with
-    gzip, contain other text, and have a CI service's time stamp or name before each line. If a job's log contains
-    several builds, the vertices of the second are ``2.1``, ``2.2`` …
+    ``--progress=plain`` in its formats since 2018, build records (``.dockerbuild``, ``docker buildx history export``),
+    traces in JSON (BuildKit, OTLP, Jaeger), and the output of the classic builder, podman, buildah and kaniko. The file
+    can be compressed with gzip, contain other text, and have a CI service's time stamp or name before each line. If it
+    contains several builds, the vertices of the second are ``2.1``, ``2.2`` …
 
     Parameters
     ----------
@@ -80,7 +82,8 @@ def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
     DataFrame
         `LOG_COLUMNS`, a row per step, by start. ``stage`` and ``step`` are those of the log ("[builder 2/5]"); join on
         them with `read_dockerfile` and `plan_build`. ``stage`` is ``<NA>`` if the build has only one. ``instruction`` is
-        ``internal`` for the builder's own tasks and ``LINK`` for the merge after ``COPY --link``. ``duration``: seconds,
+        ``internal`` for the builder's own tasks, ``LINK`` for the merge after ``COPY --link``, ``pull`` for the download
+        of a base (apart from its FROM), ``export`` and ``unpack`` for the result. ``duration``: seconds,
         from timestamps or as printed. ``started`` and ``completed``: ``<NA>`` if the log has no timestamps. ``cached``:
         ``<NA>`` if the step did not finish. ``status``: done, cached, error, canceled, unfinished, or gap (the log is
         cut off there). ``bytes`` transferred: context sent, layers pulled. ``inputs``: the vertices that the step
@@ -91,31 +94,46 @@ def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
     DockerfileError
         The file is not a build log (the message says what it is), or it is damaged (with the line).
     """
+    found = [facts.vertices for facts in read_facts(path) if facts.vertices is not None]
+    if not found:
+        raise _refusal(Path(path).name, f"a record without steps, provenance or metadata; {_RECORD}")
+    for n, vertices in enumerate(found[1:], 2):
+        for vertex in vertices:
+            vertex.id = f"{n}.{vertex.id}"
+            vertex.inputs = [f"{n}.{name}" for name in vertex.inputs]
+    return steps_frame([vertex for vertices in found for vertex in vertices])
+
+
+def steps_frame(vertices: list[Vertex]) -> pd.DataFrame:
+    """The frame of `read_build_log` for these vertices."""
+    return make_frame([_row(part) for vertex in vertices for part in vertex.split()], LOG_COLUMNS)
+
+
+def read_facts(path: str | os.PathLike[str]) -> list[Facts]:
+    """Read the builds in a log or record; the errors are those of `read_build_log`."""
     name = Path(path).name
-    text = _read(Path(path))
-    objects = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.startswith("{")]
-    document = _json(text)
-    plain, classic = PLAIN_LINE.search(text), CLASSIC_START.search(text)
-    if is_event(document):
-        vertices = read_events([(1, document)], name)
-    elif any(is_event(_json(line)) for _, line in objects[:20]):
-        vertices = read_events(_decoded(objects, name), name)
-    elif plain and not (classic and classic.start() < plain.start()):
-        vertices = read_plain(text.split("\n"))
-    elif classic:
-        vertices = read_classic(text.split("\n"))
-    else:
-        raise _refusal(name, f"{_kind(text, document, objects)}; {_RECORD}")
-    return make_frame([_row(vertex) for vertex in vertices], LOG_COLUMNS)
-
-
-def _read(path: Path) -> str:
-    data = read_packed(path, MAX_LOG, DockerfileError, "a build log")
+    data = read_packed(Path(path), MAX_LOG, DockerfileError, "a build log")
     if data[257:262] == b"ustar":
-        raise _refusal(path.name, _DOCKERBUILD if b"buildkit.historyrecord" in data else f"a tar; {_RECORD}")
+        if b"buildkit.historyrecord" not in data:
+            raise _refusal(name, f"a tar; {_RECORD}")
+        return read_archive(data, name)
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"  # PowerShell redirects UTF-16
     text = re.sub(r"\r*\n|\r", "\n", data.decode(encoding, "replace"))
-    return _unwrapped(_STAMP.sub("", _ANSI.sub("", text)))
+    text = _unwrapped(_STAMP.sub("", _ANSI.sub("", text)))
+    objects = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.startswith("{")]
+    document = _json(text)
+    if is_event(document):
+        return [Facts(read_events([(1, document)], name))]
+    if any(is_event(_json(line)) for _, line in objects[:20]):
+        return [Facts(read_events(_decoded(objects, name), name))]
+    if document is None and text.lstrip()[:1] == "{":
+        document = read_stream(text)
+    if document is not None and (facts := read_document(document, name)):
+        return [facts]
+    starts = [(match.start(), read) for pattern, read in _TEXTS if (match := pattern.search(text))]
+    if not starts:
+        raise _refusal(name, f"{_kind(text, document, objects)}; {_RECORD}")
+    return [Facts(min(starts, key=lambda start: start[0])[1](text.split("\n")))]
 
 
 def _refusal(name: str, what: str) -> DockerfileError:
@@ -156,11 +174,8 @@ def _decoded(lines: list[tuple[int, str]], name: str) -> list[tuple[int, Any]]:
 
 
 def _kind(text: str, document: Any, objects: list[tuple[int, str]]) -> str:
-    for keys, what in _DOCUMENTS if isinstance(document, dict) else ():
-        if keys & document.keys():
-            return what
-    if document is not None:
-        return "another kind of JSON document"
+    if isinstance(document, dict) and document.keys() & {"layers", "config", "rootfs", "manifests"}:
+        return "an image's manifest or config"
     if objects:
         first = _json(objects[0][1])
         found = ", ".join(map(str, first))[:80] if first else "no keys"
@@ -198,6 +213,11 @@ def _parts(name: str) -> dict[str, Any]:
         return parts | {"instruction": match["instruction"], "arguments": match["arguments"]}
     if match := re.match(r"(?:Step \d+/\d+ : )?([A-Z]+) (.*)", name, re.S):
         return {"instruction": match[1], "arguments": match[2]}
-    if match := re.match(r"\[(?:[^\]]* )?(?:internal|auth)\] (.*)", name, re.S):
+    if match := re.match(r"\[(?:[^\]]* )?(?:internal|auth|context \S+)\] (.*)", name, re.S):
         return {"instruction": "internal", "arguments": match[1]}
+    if match := re.match(r"\[(pull|unpack)\] (?:\[([^\]]*)\] )?(?:FROM |exporting )?(.*)", name, re.S):
+        stage = match[2] if match[1] == "unpack" else None
+        return {"stage": stage, "instruction": match[1], "arguments": match[3]}
+    if match := re.match(r"(?:\[([^\]]*)\] )?exporting (.*)", name, re.S):
+        return {"stage": match[1], "instruction": "export", "arguments": match[2]}
     return {}

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 PLAIN_LINE = re.compile(r"^#(\d{1,9})(?: (.*)|)$", re.M)
 CLASSIC_START = re.compile(r"^(?:Step \d{1,9}(?:/\d+)? ?: .|Sending build context to Docker daemon)", re.M)
@@ -44,6 +45,7 @@ class Vertex:
     intervals: dict[datetime, datetime | None] = field(
         default_factory=dict
     )  # start → end; a vertex can run several times
+    tasks: dict[str, dict[Any, Any]] = field(default_factory=dict)  # name → intervals, or text → seconds
     inputs: list[str] = field(default_factory=list)
     stage: str | None = None
     step: int | None = None
@@ -52,9 +54,55 @@ class Vertex:
         self.status, self.duration = status, duration
         self.cached = {"cached": True, "done": False, "error": False}.get(status)
 
+    def finish(self) -> None:
+        """Set times, duration and status from the intervals."""
+        ended = sorted((start, end) for start, end in self.intervals.items() if end)
+        self.started = min(self.intervals, default=None)
+        self.completed = max((end for _, end in ended), default=None)
+        self.duration = covered_seconds(ended) if ended else None
+        if self.error:
+            self.status = "canceled" if "context canceled" in self.error else "error"
+        elif self.completed:
+            self.status = "cached" if self.cached else "done"
+            self.cached = bool(self.cached)
+
+    def split(self) -> list[Vertex]:
+        """The vertex, and a vertex for each of its tasks that has a name: a base's pull, an export's unpacking."""
+        parts = [self]
+        for task, intervals in self.tasks.items() if self.status == "done" else ():
+            part = Vertex(f"{self.id}/{task}", f"[{task}] {self.name}")
+            if all(isinstance(value, float) for value in intervals.values()):
+                part.end("done", sum(intervals.values()))
+            else:
+                part.intervals = intervals
+                part.finish()
+            self.duration = max((self.duration or 0.0) - (part.duration or 0.0), 0.0)
+            if task == "pull":
+                self.inputs = [*self.inputs, part.id]
+            else:
+                part.inputs = [self.id]
+            parts.append(part)
+        return parts
+
     def transfer(self, what: str, size: int) -> None:
         """Record the bytes of ``what`` so far; a log can print a smaller number later."""
         self.transfers[what] = max(size, self.transfers.get(what, 0))
+
+
+def task_name(status: str) -> str | None:
+    """The name of the task that a status line is about: ``pull`` of a base, ``unpack`` of an exported image."""
+    if re.match(r"(?:extracting )?sha256:[0-9a-f]{12,64}", status):
+        return "pull"
+    return "unpack" if status.startswith("unpacking to ") else None
+
+
+def covered_seconds(intervals: list[tuple[datetime, datetime]]) -> float:
+    """Seconds covered by the sorted intervals; a vertex can start several times."""
+    total, reached = 0.0, intervals[0][0]
+    for start, end in intervals:
+        total += max((end - max(start, reached)).total_seconds(), 0.0)
+        reached = max(reached, end)
+    return total
 
 
 def read_plain(lines: Sequence[str]) -> list[Vertex]:
@@ -100,7 +148,8 @@ def _is_next(vertices: dict[str, Vertex], number: str, body: str) -> bool:
     known = vertices.get(number)
     if known is None or known.status == "unfinished" or not re.match(r"\[(?:[^\]]* )?internal\] ", body):
         return False
-    return body != known.name or any(_STEP.search(vertex.name) for vertex in vertices.values())
+    is_first = number == min(vertices, key=int)  # with bake, one target's block continues after another's steps
+    return body != known.name or (is_first and any(_STEP.search(vertex.name) for vertex in vertices.values()))
 
 
 def _read_line(vertex: Vertex, body: str, is_new: bool) -> None:
@@ -117,11 +166,22 @@ def _read_line(vertex: Vertex, body: str, is_new: bool) -> None:
         return
     elif detail := _DETAIL.match(body):
         _read_detail(vertex, detail[1], detail[2])
-    elif transfer := _TRANSFER.match(body):
-        if size := _SIZE.match(body, transfer.end()):
-            vertex.transfer(transfer[1], _bytes(size))
+    elif task := task_name(body):
+        if seconds := re.search(r" (\d+(?:\.\d+)?)s done$", body):
+            parts = vertex.tasks.setdefault(task, {})
+            part = "download" if body.startswith("sha256:") else body[: seconds.start()]  # downloads run in parallel
+            parts[part] = max(float(seconds[1]), parts.get(part, 0.0))
+        _read_size(vertex, body)
+    elif _TRANSFER.match(body):
+        _read_size(vertex, body)
     elif is_new and not vertex.name:
         vertex.name = body
+
+
+def _read_size(vertex: Vertex, body: str) -> None:
+    transfer = _TRANSFER.match(body)
+    if transfer and (size := _SIZE.match(body, transfer.end())):
+        vertex.transfer(transfer[1], _bytes(size))
 
 
 def _read_detail(vertex: Vertex, key: str, text: str) -> None:

@@ -30,6 +30,9 @@ class Case:
     target: str | None = None
     same_results: bool = False
     options: tuple[str, ...] = ()
+    contexts: dict[str, str] = field(default_factory=dict)  # named context → a directory below the case's, or an image
+    network: str = "none"
+    network_after: str = "none"
     classic: bool = True  # 20.10's BuildKit knows all of it
 
 
@@ -240,6 +243,108 @@ CASES = [
         "instruction inserted", GOOD, dockerfile_after=swap(GOOD, "RUN echo install", "RUN echo new\nRUN echo install")
     ),
     Case("instruction removed", GOOD, dockerfile_after=swap(GOOD, "RUN echo install\n", "")),
+]
+
+
+DOCS = {
+    "a/b.md": "1 FRESH",
+    "a/m.rs": "1 FRESH",
+    "a/sub/c.md": "1 FRESH",
+    "a/sub/k.rs": "FRESH",
+    "top.md": "1",
+    "top.rs": "1",
+}
+#: (flags, source, edited file): --exclude is relative to the root of each source; * and ** in a source stay in a segment.
+EXCLUDES = [
+    ("*.md", ".", "a/b.md"), ("*.md", ".", "top.md"), ("**/*.md", ".", "a/b.md"), ("**/*.md", ".", "a/sub/c.md"),
+    ("*.md", "a", "a/b.md"), ("*.md", "a", "a/sub/c.md"), ("a/b.md", "a", "a/b.md"), ("a/b.md", ".", "a/b.md"),
+    ("*.md", "top.*", "top.md"), ("top.md", "top.md top.rs", "top.md"), ("*.md", "a/*", "a/b.md"),
+    ("*.md", "a/*", "a/sub/c.md"), ("sub/c.md", "a/*", "a/sub/c.md"), ("c.md", "a/*", "a/sub/c.md"),
+    ("/*.md", ".", "top.md"), ("./top.md", ".", "top.md"), ("*.md !b.md", "a", "a/b.md"), ("*", "top.*", "top.md"),
+    ("sub !sub/k.rs", "a", "a/sub/k.rs"), ("sub !sub/k.rs", "a", "a/sub/c.md"), ("!b.md *.md", "a", "a/b.md"),
+    ("a", ".", "a/sub/c.md"), ("sub/", "a", "a/sub/c.md"), ("**", "a", "a/b.md"), ("s?b", "a", "a/sub/k.rs"),
+    ("", "a/**/c.md", "a/sub/c.md"), ("", "**/c.md", "a/sub/c.md"), ("", "a/**", "a/sub/c.md"), ("", "**.md", "top.md"),
+    ("", "*/**/c.md", "a/sub/c.md"), ("", "**", "top.md"), ("", "**/*.md", "a/b.md"), ("", "**/*.md", "top.md"),
+    ("", "a/[bm].*", "a/m.rs"), ("", "a/[^b].*", "a/b.md"),
+]  # fmt: skip
+CASES += [
+    Case(
+        f"--exclude={exclude} {source}, {edit} edited" if exclude else f"COPY {source}, {edit} edited",
+        BASE + "COPY " + "".join(f"--exclude={pattern} " for pattern in exclude.split()) + f"{source} /d/\nRUN echo\n",
+        DOCS,
+        {edit: "changed FRESH"},
+        classic=False,
+    )
+    for exclude, source, edit in EXCLUDES
+]
+STAGE_EXCLUDE = BUILDER + "COPY a /a\n" + FINAL + "COPY --from=builder --exclude=*.md /a /d/\nRUN echo\n"
+ASSETS = {"assets/f": "1 FRESH", "assets/g": "1 FRESH", "assets/.dockerignore": "ign\n", "assets/ign": "1", "x": "1"}
+CONTEXT = {"contexts": {"assets": "assets"}, "files": {**ASSETS, ".dockerignore": "assets\n"}, "classic": False}
+CASES += [
+    Case("stage's --exclude, excluded file", STAGE_EXCLUDE, DOCS, {"a/b.md": "2 FRESH"}, classic=False),
+    Case("stage's --exclude, other file", STAGE_EXCLUDE, DOCS, {"a/m.rs": "2 FRESH"}, classic=False),
+    *(
+        Case(
+            f"named context, {line}, {edit} edited",
+            BASE + line + "\nRUN echo\n",
+            edit={f"assets/{edit}": "2 FRESH"},
+            **CONTEXT,
+        )
+        for line, edit in (
+            ("COPY --from=assets f /d/", "f"),
+            ("COPY --from=assets f /d/", "g"),
+            ("COPY --from=assets . /d/", "ign"),
+            ("COPY --from=assets / /d/", "g"),
+            ("COPY --from=assets g* /d/", "f"),
+            ("COPY --from=assets --exclude=g . /d/", "g"),
+            ("RUN --mount=from=assets,source=f,target=/m true", "f"),
+            ("RUN --mount=from=assets,source=f,target=/m true", "g"),
+        )
+    ),
+    *(
+        Case(
+            f"named context as base, {lines or 'nothing added'}, {edit} edited",
+            f"FROM assets AS one\n{lines}" + FINAL + "COPY --from=one /f /d/\nRUN echo\n",
+            edit={f"assets/{edit}": "2 FRESH"},
+            **CONTEXT,
+        )
+        for lines in ("", "COPY x /\nCOPY x /y\n")
+        for edit in ("f", "g")
+    ),
+    Case(
+        "named context with a stage's name",
+        BUILDER.replace("builder", "assets") + FINAL + "COPY --from=assets /f /d/\nRUN echo\n",
+        edit={"assets/f": "2 FRESH"},
+        **CONTEXT,
+    ),
+    Case("network of the build", BASE + "RUN true\nCOPY app.py /\n", network_after="host"),
+    Case(
+        "network of the build and of the step",
+        BASE + "RUN true\n",
+        dockerfile_after=BASE + "RUN --network=none true\n",
+        classic=False,
+    ),
+]
+CACHE = "type=cache,target=/c"
+#: (mount, mount of the next build)
+MOUNT_CHANGES = [
+    (CACHE, CACHE + ",sharing=locked"), (CACHE, CACHE + ",sharing=shared"), (CACHE, CACHE + ",id=x"),
+    (CACHE, CACHE + ",id=/c"), (CACHE + ",id=x", CACHE + ",id=y"), (CACHE + ",id=x", CACHE + ",sharing=locked"),
+    (CACHE, CACHE + ",mode=0755"), (CACHE, CACHE + ",uid=0"), (CACHE, CACHE + ",readonly"),
+    (CACHE + ",uid=1", CACHE + ",uid=1,sharing=locked"), (CACHE + ",sharing=shared", CACHE + ",sharing=locked"),
+    (CACHE, CACHE + ",from=localhost/busybox:static,source=/bin"), ("type=cache,target=c", CACHE),
+    ("type=tmpfs,target=/t", "type=tmpfs,target=/t,size=1m"), (CACHE, "type=tmpfs,target=/c"),
+    ("type=secret,id=a", "type=secret,id=a,env=A"), ("source=src,target=/s", "source=src,target=/s,rw"),
+    ("source=src,target=/s", "source=src,target=/t"), ("source=src,target=/s", "source=.,target=/s"),
+]  # fmt: skip
+CASES += [
+    Case(
+        f"mount {before} → {after}",
+        BASE + f"RUN --mount={before} true\nRUN echo\n",
+        dockerfile_after=BASE + f"RUN --mount={after} true\nRUN echo\n",
+        classic=False,
+    )
+    for before, after in MOUNT_CHANGES
 ]
 
 

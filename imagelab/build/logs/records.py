@@ -1,0 +1,219 @@
+"""Read build records: ``.dockerbuild`` archives, provenance, metadata files and traces."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote
+
+from imagelab.build.logs.protobuf import read_status_blob
+from imagelab.build.logs.raw import read_events, read_time
+from imagelab.build.logs.text import Vertex
+from imagelab.core.errors import DockerfileError
+from imagelab.core.json_fields import labels, mapping, mappings, string, strings
+
+_BUILDKIT = "https://mobyproject.org/buildkit@v1#metadata"
+
+
+@dataclass
+class Facts:
+    """What records say about a build besides its steps; None or empty if they do not say it."""
+
+    vertices: list[Vertex] | None = None
+    attributes: Mapping[str, str] | None = None  # of the frontend: build-arg:NAME, target, platform …
+    bases: Mapping[str, str] | None = None  # image → digest
+    dockerfile: str | None = None
+    operations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # vertex → LLB operation
+    lines: Mapping[str, int] = field(default_factory=dict)  # vertex → line of the Dockerfile
+    revision: str | None = None
+
+
+def read_document(document: Any, name: str) -> Facts | None:
+    """The facts in a JSON document; None if it is none of the known ones."""
+    if isinstance(document, list):  # one line, or one item, per span
+        return _trace(document)
+    top = mapping(document)
+    if envelope := mapping(top, "dsseEnvelope") or (top if "payloadType" in top else {}):
+        payload = base64.b64decode(string(envelope.get("payload")) or "")
+        return read_document(json.loads(payload), name)
+    if "FrontendAttrs" in top:
+        return _record(top)
+    if "BuildArgs" in top or "NumTotalSteps" in top:  # docker buildx history inspect --format json
+        arguments = {f"build-arg:{item.get('Name')}": item.get("Value") for item in mappings(top.get("BuildArgs"))}
+        network = {"force-network-mode": mapping(top, "Config").get("Network")}
+        materials = [
+            {"uri": item.get("URI"), "digest": {"sha256": (strings(item.get("Digests")) or [""])[0][7:]}}
+            for item in mappings(top.get("Materials"))
+        ]
+        return Facts(
+            attributes=labels(arguments | network), bases=_bases(materials), revision=string(top.get("VCSRevision"))
+        )
+    for (
+        key,
+        value,
+    ) in top.items():  # a metadata file; of bake, by target; of imagetools inspect; of an in-toto statement
+        is_nested = key.startswith("buildx.build.provenance") or key in ("predicate", "SLSA")
+        if is_nested or "buildx.build.ref" in mapping(value):
+            return read_document(value, name)
+    if "invocation" in top or "buildDefinition" in top:
+        return _provenance(top)
+    if "data" in top or "resourceSpans" in top:
+        return _trace([top])
+    return None
+
+
+def read_archive(data: bytes, name: str) -> list[Facts]:
+    """The builds in a ``.dockerbuild`` file, in the index's order."""
+    blobs: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            for member in archive:
+                if member.isfile() and (file := archive.extractfile(member)):
+                    blobs[member.name.rpartition("/")[2]] = file.read()
+        manifests = list(_manifests(json.loads(blobs["index.json"]), blobs, 0))
+        return [_build(manifest, blobs, name) for manifest in manifests]
+    except (tarfile.TarError, KeyError, ValueError, RecursionError) as error:
+        raise DockerfileError(f"{name} is a damaged build record: {str(error)[:200]}.") from error
+
+
+def _blob(descriptor: Mapping[str, Any], blobs: Mapping[str, bytes]) -> bytes:
+    return blobs[str(descriptor.get("digest")).removeprefix("sha256:")]
+
+
+def _manifests(index: Any, blobs: Mapping[str, bytes], depth: int) -> Iterator[dict[str, Any]]:
+    for descriptor in mappings(mapping(index).get("manifests")):
+        document = mapping(json.loads(_blob(descriptor, blobs)))
+        if "historyrecord" in str(mapping(document, "config").get("mediaType")):
+            yield document
+        elif depth < 3:
+            yield from _manifests(document, blobs, depth + 1)
+
+
+def _build(manifest: dict[str, Any], blobs: Mapping[str, bytes], name: str) -> Facts:
+    facts = _record(mapping(json.loads(_blob(mapping(manifest, "config"), blobs))))
+    for layer in mappings(manifest.get("layers")):
+        kind = str(layer.get("mediaType"))
+        if "buildkit.status." in kind:
+            facts.vertices = read_events(enumerate(read_status_blob(_blob(layer, blobs))), name)
+        elif "in-toto" in kind:
+            more = read_document(json.loads(_blob(layer, blobs)), name)
+            facts = merge([facts, more]) if more else facts
+    return facts
+
+
+def merge(found: list[Facts]) -> Facts:
+    """One build's facts from several of its files; the first that has a fact wins."""
+    merged = Facts()
+    for facts in found:
+        for key, value in vars(facts).items():
+            if value and not getattr(merged, key):
+                setattr(merged, key, value)
+    return merged
+
+
+def _record(record: Mapping[str, Any]) -> Facts:
+    attributes = labels(record.get("FrontendAttrs"))
+    return Facts(attributes=attributes, revision=attributes.get("vcs:revision"))
+
+
+def _provenance(predicate: Mapping[str, Any]) -> Facts:
+    """SLSA provenance of BuildKit, version 0.2 or 1."""
+    definition, invocation = mapping(predicate, "buildDefinition"), mapping(predicate, "invocation")
+    parameters = mapping(definition, "externalParameters", "request") or mapping(invocation, "parameters")
+    materials = mappings(predicate.get("materials") or definition.get("resolvedDependencies"))
+    config = mapping(predicate, "buildConfig") or mapping(definition, "internalParameters", "buildConfig")
+    details = mapping(predicate, "runDetails", "metadata")
+    metadata = (
+        mapping(predicate, "metadata", _BUILDKIT)
+        or mapping(details, "buildkit_metadata")
+        or mapping(details, _BUILDKIT)
+    )
+    steps = {str(step.get("id")): step for step in mappings(config.get("llbDefinition"))}
+    vertices = {vertex: steps[step] for vertex, step in labels(config.get("digestMapping")).items() if step in steps}
+    sources = mappings(mapping(metadata, "source").get("infos"))
+    texts = [base64.b64decode(string(source.get("data")) or "").decode("utf-8", "replace") for source in sources]
+    lines = {}
+    for vertex, step in vertices.items():
+        ranges = mappings(mapping(metadata, "source", "locations", str(step.get("id"))).get("locations"))
+        starts = [mapping(item, "start").get("line") for place in ranges for item in mappings(place.get("ranges"))]
+        if starts and isinstance(starts[0], int):
+            lines[vertex] = starts[0]
+    attributes = labels(parameters.get("args"))
+    revision = attributes.get("vcs:revision") or string(mapping(metadata, "vcs").get("revision"))
+    operations = {vertex: mapping(step, "op", "Op") for vertex, step in vertices.items()}
+    return Facts(None, attributes, _bases(materials), next(iter(texts), None), operations, lines, revision)
+
+
+def _bases(materials: list[dict[str, Any]]) -> dict[str, str]:
+    found = {}
+    for material in materials:
+        uri, digest = string(material.get("uri")) or "", string(mapping(material, "digest").get("sha256"))
+        if digest and uri.startswith("pkg:docker/"):
+            name, _, version = unquote(uri[11:].partition("?")[0]).rpartition("@")
+            found[f"{name}:{version}"] = f"sha256:{digest}"
+    return found
+
+
+def _trace(documents: list[Any]) -> Facts | None:
+    """The steps in the spans of a trace, as BuildKit, OTLP or Jaeger write them in JSON."""
+    vertices: dict[str, Vertex] = {}
+    for span in (span for document in documents for span in _spans(mapping(document))):
+        pairs = mappings(span.get("Attributes") or span.get("attributes") or span.get("tags"))
+        tags = {pair.get("Key") or pair.get("key"): pair.get("Value", pair.get("value")) for pair in pairs}
+        tag = tags.get("vertex")
+        value = (
+            next(iter(mapping(tag).values()), None) if "stringValue" in mapping(tag) else mapping(tag).get("Value", tag)
+        )
+        name = span.get("Name") or span.get("name") or span.get("operationName")
+        if not isinstance(value, str) or not isinstance(name, str) or name.startswith("cache request: "):
+            continue
+        vertex = vertices.setdefault(value, Vertex(value, name.removeprefix("load cache: ")))
+        start, end = _interval(span)
+        if name.startswith("load cache: "):
+            vertex.cached = True
+        if start:
+            vertex.intervals[start] = end
+    for vertex in vertices.values():
+        vertex.finish()
+    return Facts(vertices=sorted(vertices.values(), key=lambda vertex: str(vertex.started))) if vertices else None
+
+
+def _spans(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "StartTime" in document:
+        yield document
+    for trace in mappings(document.get("data")):
+        yield from mappings(trace.get("spans"))
+    for resource in mappings(document.get("resourceSpans")):
+        for scope in mappings(resource.get("scopeSpans")):
+            yield from mappings(scope.get("spans"))
+
+
+def _interval(span: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
+    if "StartTime" in span:
+        return read_time(span["StartTime"]), read_time(span.get("EndTime"))
+    if "startTimeUnixNano" in span:
+        seconds = [float(span.get(key) or 0) / 1e9 for key in ("startTimeUnixNano", "endTimeUnixNano")]
+    else:
+        start = float(span.get("startTime") or 0) / 1e6
+        seconds = [start, start + float(span.get("duration") or 0) / 1e6]
+    first, last = (datetime.fromtimestamp(value, UTC) for value in seconds)
+    return first, last
+
+
+def read_stream(text: str) -> list[Any] | None:
+    """The documents of a text that is a sequence of JSON values, as BuildKit stores a trace; None if it is not."""
+    decoder, documents, at = json.JSONDecoder(), [], 0
+    while match := re.compile(r"\s*(?=\S)").match(text, at):
+        try:
+            document, at = decoder.raw_decode(text, match.end())
+        except (ValueError, RecursionError):
+            return None
+        documents.append(document)
+    return documents or None

@@ -1,0 +1,181 @@
+"""Read what a build is made of: a directory, a compose.yaml's service or a docker-bake file's target."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from imagelab.build.dockerfile.syntax import read_text
+from imagelab.core.errors import DockerfileError, similar_names
+from imagelab.core.json_fields import labels, mapping, string, strings
+
+_VARIABLE = re.compile(r"\$(?:\$|(\w+)|\{(\w+)(?:(:?[-+?])([^}]*))?\})")
+
+
+@dataclass(frozen=True)
+class BuildTarget:
+    """The definition of a build: what ``docker buildx build`` is given."""
+
+    context: Path
+    dockerfile: Path
+    inline: str | None = None  # a Dockerfile's text (dockerfile-inline)
+    args: Mapping[str, str] = field(default_factory=dict)
+    target: str | None = None
+    contexts: Mapping[str, str] = field(default_factory=dict)  # named contexts: a directory, or a URL with its scheme
+    network: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The Dockerfile's text."""
+        return read_text(self.dockerfile) if self.inline is None else self.inline
+
+
+def read_target(
+    source: str | os.PathLike[str],
+    service: str | None = None,
+    dockerfile: str | os.PathLike[str] | None = None,
+    **changed: Any,
+) -> BuildTarget:
+    """Read a build's definition.
+
+    Parameters
+    ----------
+    source : path
+        A context's directory, a Compose file (``.yaml``, ``.yml``) or a bake file (``.hcl``, ``.json``).
+    service : str, optional
+        The service of the Compose file, or the target of the bake file; needed if it has several.
+    dockerfile : path, optional
+        As in ``--file``; overrides the file's.
+    **changed
+        ``args``, ``target``, ``contexts`` and ``network``; values that are not None override the file's.
+
+    Raises
+    ------
+    DockerfileError
+        There is no such file, service or context, or the context is not a local directory.
+    """
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml", ".hcl", ".json") or not path.is_file():
+        if service is not None:
+            raise DockerfileError(f"{str(source)[:200]!r} has no services; expected a compose.yaml or a bake file.")
+        found: dict[str, Any] = {}
+        root = path
+    else:
+        is_compose = path.suffix in (".yaml", ".yml")
+        builds = _compose(path) if is_compose else _bake(path, service)
+        name = next(iter(builds)) if service is None and len(builds) == 1 else service
+        if name not in builds:
+            what = "needs a service or target" if name is None else f"has no service or target {name!r} with a build"
+            raise DockerfileError(f"{path.name} {what}. {similar_names(name or '', builds)}")
+        found = builds[name]
+        if "://" in (context := string(found.get("context")) or ".") or context.startswith("git@"):
+            raise DockerfileError(f"{path.name}: the context of {name} is {context}; clone it and give the directory.")
+        root = path.parent / context
+    inline = string(found.get("inline"))
+    root, file = find_dockerfile(root, dockerfile or (None if inline else string(found.get("dockerfile"))))
+    contexts = {key: str(path.parent / value) if _is_path(value) else value for key, value in _pairs(found, "contexts")}
+    target = BuildTarget(root, file, None if dockerfile else inline, dict(_pairs(found, "args")), contexts=contexts)
+    target = replace(target, target=string(found.get("target")), network=string(found.get("network")))
+    return replace(target, **{key: value for key, value in changed.items() if value is not None})
+
+
+def find_dockerfile(directory: str | os.PathLike[str], dockerfile: str | os.PathLike[str] | None) -> tuple[Path, Path]:
+    """The context's directory and the Dockerfile's path; ``dockerfile`` is relative to the context or to here."""
+    root = Path(directory)
+    if not os.path.isdir(root):
+        raise DockerfileError(
+            f"{str(directory)[:200]!r} is not a directory; expected the directory of a build context."
+        )
+    if dockerfile is None:
+        return root, root / "Dockerfile"
+    for path in (root / dockerfile, Path(dockerfile)):
+        if os.path.isfile(path):
+            return root, path
+    raise DockerfileError(
+        f"The Dockerfile {str(dockerfile)[:200]!r} is neither in {root} nor in the current directory."
+    )
+
+
+def _is_path(context: str) -> bool:
+    return not re.match(r"[a-z-]+:", context)
+
+
+def _pairs(build: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
+    """A mapping's pairs, or those of a list of NAME=VALUE; a build argument without a value comes from the environment."""
+    value = build.get(key)
+    if isinstance(value, list):
+        value = {
+            name: text if equals else None for name, equals, text in (pair.partition("=") for pair in strings(value))
+        }
+    given = {name: os.environ.get(name) if text is None else str(text) for name, text in mapping(value).items()}
+    return list(labels(given).items())
+
+
+def _run(command: list[str], path: Path) -> dict[str, Any] | None:
+    """The JSON that a Docker command prints; None if the command is missing or fails."""
+    try:
+        done = subprocess.run(["docker", *command], cwd=path.parent, capture_output=True, timeout=60)
+        return mapping(json.loads(done.stdout)) if done.returncode == 0 else None
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+
+
+def _bake(path: Path, target: str | None) -> dict[str, dict[str, Any]]:
+    """The targets of a bake file, resolved by ``docker buildx bake --print``."""
+    printed = _run(["buildx", "bake", "--print", "-f", path.name, *([target] if target else [])], path)
+    if printed is None and path.suffix == ".json":  # it may be the saved output of --print
+        printed = mapping(json.loads(read_text(path)))
+    if printed is None:
+        raise DockerfileError(
+            f"{path.name} cannot be resolved without buildx, or has an error: run `docker buildx bake --print -f "
+            f"{path.name} > bake.json` and give that file."
+        )
+    targets = {name: mapping(build) for name, build in mapping(printed, "target").items()}
+    return {name: build | {"inline": build.get("dockerfile-inline")} for name, build in targets.items()}
+
+
+def _compose(path: Path) -> dict[str, dict[str, Any]]:
+    """The services of a Compose file that have a build: by ``docker compose config`` if that works, else read here."""
+    import yaml
+
+    document = _run(["compose", "-f", path.name, "config", "--format", "json"], path)
+    if document is None:
+        try:
+            document = yaml.safe_load(_interpolated(read_text(path), path))
+        except yaml.YAMLError as error:
+            raise DockerfileError(f"{path.name} is not valid YAML: {str(error)[:200]}.") from error
+    services = {name: mapping(service).get("build") for name, service in mapping(document, "services").items()}
+    builds = {
+        name: {"context": build} if isinstance(build, str) else mapping(build) for name, build in services.items()
+    }
+    return {
+        name: build | {"contexts": build.get("additional_contexts"), "inline": build.get("dockerfile_inline")}
+        for name, build in builds.items()
+        if build
+    }
+
+
+def _interpolated(text: str, path: Path) -> str:
+    """``$NAME``, ``${NAME:-default}`` and the like, from the environment and from ``.env`` next to the file."""
+    values = dict(os.environ)
+    if (path.parent / ".env").is_file():
+        lines = (
+            line.partition("=") for line in read_text(path.parent / ".env").split("\n") if not line.startswith("#")
+        )
+        values = {name.strip(): value.strip().strip("\"'") for name, equals, value in lines if equals} | values
+
+    def value(match: re.Match[str]) -> str:
+        name, operator, word = match[1] or match[2], match[3] or "", match[4] or ""
+        known = values.get(name) if name else "$"
+        is_set = bool(known) if operator.startswith(":") else known is not None
+        if operator.endswith("?") and not is_set:
+            raise DockerfileError(f"{path.name} needs the variable {name}: {word}")
+        return (word if is_set else "") if operator.endswith("+") else (known or "") if is_set else word
+
+    return _VARIABLE.sub(value, text)

@@ -1,0 +1,197 @@
+"""Build records, provenance, traces, and the logs of other builders."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from imagelab.build.logs.cost import critical_steps
+from imagelab.build.logs.read import read_build_log, read_facts
+from imagelab.core.errors import DockerfileError
+
+DATA = Path(__file__).resolve().parents[2] / "data" / "build"
+
+
+def write(tmp_path, value, name="file"):
+    path = tmp_path / name
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    return path
+
+
+def test_a_build_record_has_steps_arguments_and_operations():
+    frame = read_build_log(DATA / "export.dockerbuild")
+    assert frame["instruction"].tolist() == ["internal", "internal", "internal", "COPY", "COPY", "export", "unpack"]
+    assert frame["platform"].dropna().tolist() == ["linux/386", "linux/386"]
+    assert frame["inputs"][4].split() == [frame["vertex"][3], frame["vertex"][2]]
+    assert (frame["duration"] > 0).all() and not frame["cached"].any()
+    (facts,) = read_facts(DATA / "export.dockerbuild")
+    assert facts.attributes["platform"] == "linux/amd64,linux/386"
+    assert facts.dockerfile.startswith("FROM scratch AS s\nCOPY a /a")
+    assert facts.lines[frame["vertex"][4]] == 4
+    assert facts.operations[frame["vertex"][3]]["file"]["actions"][0]["Action"]["copy"]["src"] == "/a"
+
+
+def test_one_archive_can_have_several_builds(corpus):
+    frame = read_build_log(corpus / "buildlogs/dockerbuild/docker~test-docker-action~TYO4JJ+15.dockerbuild")
+    assert frame["vertex"].is_unique and (frame["instruction"] == "RUN").sum() == 16
+    assert set(frame["vertex"].str.partition(".")[0]) >= {str(n) for n in range(2, 17)}
+
+
+def test_a_damaged_record_is_an_error(tmp_path):
+    data = (DATA / "export.dockerbuild").read_bytes()
+    (tmp_path / "cut").write_bytes(data[: len(data) // 2])
+    with pytest.raises(DockerfileError, match=r"cut cannot be read as a build log|cut is a damaged build record"):
+        read_build_log(tmp_path / "cut")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, text in (
+            ("index.json", '{"manifests": [{"digest": "sha256:none"}]}'),
+            ("x", "buildkit.historyrecord"),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    (tmp_path / "none").write_bytes(archive.getvalue())
+    with pytest.raises(DockerfileError, match="damaged build record: 'none'"):
+        read_build_log(tmp_path / "none")
+
+
+def test_every_wrapping_of_provenance_gives_the_same_facts(tmp_path):
+    predicate = json.loads((DATA / "provenance-0.2.json").read_text())
+    (expected,) = read_facts(DATA / "provenance-0.2.json")
+    assert expected.attributes["force-network-mode"] == "none" and len(expected.operations) == 4
+    statement = {"predicateType": "https://slsa.dev/provenance/v0.2", "predicate": predicate}
+    payload = base64.b64encode(json.dumps(statement).encode()).decode()
+    envelope = {"payloadType": "application/vnd.in-toto+json", "payload": payload}
+    for wrapped in (
+        statement,
+        envelope,
+        {"dsseEnvelope": envelope},
+        {"SLSA": predicate},
+        {"buildx.build.provenance": predicate, "buildx.build.ref": "a/b/c"},
+        {"web": {"buildx.build.provenance/linux/amd64": predicate, "buildx.build.ref": "a/b/c"}},
+    ):
+        assert read_facts(write(tmp_path, wrapped)) == [expected]
+
+
+def test_provenance_1_has_the_same_facts_as_0_2(tmp_path):
+    old = json.loads((DATA / "provenance-0.2.json").read_text())
+    (expected,) = read_facts(DATA / "provenance-0.2.json")
+    new = {
+        "buildDefinition": {
+            "externalParameters": {"request": old["invocation"]["parameters"]},
+            "internalParameters": {"buildConfig": old["buildConfig"]},
+            "resolvedDependencies": [{"uri": "pkg:docker/a@1?platform=linux%2Famd64", "digest": {"sha256": "0f"}}],
+        },
+        "runDetails": {
+            "metadata": {"buildkit_metadata": old["metadata"]["https://mobyproject.org/buildkit@v1#metadata"]}
+        },
+    }
+    (found,) = read_facts(write(tmp_path, new))
+    assert found.bases == {"a:1": "sha256:0f"}
+    found.bases = expected.bases
+    assert found == expected
+
+
+#: (name, vertex, start and end in seconds)
+SPANS = [("[2/2] RUN make", "sha256:a", 1, 3), ("load cache: [1/2] FROM x", "sha256:b", 0, 1)]
+START = 1767225600  # 2026-01-01
+
+
+def buildkit(name, vertex, start, end):
+    times = {"StartTime": f"2026-01-01T00:00:0{start}Z", "EndTime": f"2026-01-01T00:00:0{end}Z"}
+    return {"Name": name, **times, "Attributes": [{"Key": "vertex", "Value": {"Type": "STRING", "Value": vertex}}]}
+
+
+def jaeger(name, vertex, start, end):
+    times = {"startTime": (START + start) * 1_000_000, "duration": (end - start) * 1_000_000}
+    return {"operationName": name, **times, "tags": [{"key": "vertex", "value": vertex}]}
+
+
+def otlp(name, vertex, start, end):
+    times = {"startTimeUnixNano": f"{START + start}000000000", "endTimeUnixNano": f"{START + end}000000000"}
+    return {"name": name, **times, "attributes": [{"key": "vertex", "value": {"stringValue": vertex}}]}
+
+
+TRACES = {
+    "BuildKit": "\n".join(json.dumps(buildkit(*span), indent=1) for span in SPANS),
+    "Jaeger": json.dumps({"data": [{"spans": [jaeger(*span) for span in SPANS]}]}),
+    "OTLP": json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [otlp(*span) for span in SPANS]}]}]}),
+}
+
+
+@pytest.mark.parametrize("kind", TRACES)
+def test_traces(tmp_path, kind):
+    frame = read_build_log(write(tmp_path, TRACES[kind]))
+    assert frame["instruction"].tolist() == ["FROM", "RUN"] and frame["cached"].tolist() == [True, False]
+    assert frame["duration"].tolist() == [1.0, 2.0] and frame["started"][1] == pd.Timestamp("2026-01-01T00:00:01Z")
+
+
+def test_podman_and_buildah(tmp_path):
+    frame = read_build_log(DATA / "podman.log")
+    assert frame["stage"].tolist() == ["build"] * 4 + ["stage-1"] * 3 and frame["step"].tolist() == [
+        1,
+        2,
+        3,
+        4,
+        1,
+        2,
+        3,
+    ]
+    assert frame["cached"].tolist() == [False, True, True, True, False, False, False]
+    assert frame["duration"].isna().all(), "podman prints no seconds"
+    text = 'STEP 1/2: FROM a\nSTEP 2/2: RUN false\nError: building at STEP "RUN false": while running runtime: exit status 1\n'
+    failed = read_build_log(write(tmp_path, text))
+    assert (
+        failed["status"].tolist() == ["done", "error"] and failed["error"][1] == "while running runtime: exit status 1"
+    )
+    assert failed["stage"].tolist() == ["stage-0", "stage-0"]
+
+
+def test_kaniko(tmp_path):
+    frame = read_build_log(DATA / "kaniko.log")
+    assert frame["instruction"].tolist() == ["RUN", "COPY", "RUN"] and frame["cached"].tolist() == [False, False, True]
+    assert frame["duration"].tolist() == [4.0, 1.0, 0.0]
+    text = (
+        "INFO[0000] Building stage 'a' [idx: '1', base-idx: '-1']\nINFO[0001] Using caching version of cmd: RUN x\n"
+        "INFO[0002] RUN x\nINFO[0002] Found cached layer, extracting to filesystem\nINFO[0003] RUN y\n"
+    )
+    frame = read_build_log(write(tmp_path, text))
+    assert frame["stage"].tolist() == ["stage-1"] * 2 and frame["cached"].tolist() == [True, False]
+    assert frame["duration"].tolist() == [0.0, pd.NA], "the last step's end is not printed"
+
+
+@pytest.mark.parametrize("name", ["podman.log", "kaniko.log", "bake.plain"])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        "2024-05-15T08:46:10.2058535Z {}",  # GitHub
+        "2024-05-15T08:46:10.205853Z 00O {}",  # GitLab
+        "[2024-05-15T08:46:10.205Z] {}",  # Jenkins
+        "web-1  | {}",  # Compose
+    ],
+)
+def test_wrapped_lines(tmp_path, name, wrap):
+    lines = (DATA / name).read_text().split("\n")
+    wrapped = read_build_log(write(tmp_path, "\n".join(wrap.format(line).rstrip() for line in lines)))
+    pd.testing.assert_frame_equal(wrapped, read_build_log(DATA / name))
+
+
+def test_the_stages_of_bake_targets_keep_their_edges_and_exports_wait():
+    raw, plain = (read_build_log(DATA / name) for name in ("bake.rawjson.gz", "bake.plain"))
+    for frame, steps, total in ((raw, 2.858, 3.930), (plain, 2.9, 3.2)):
+        critical = frame[critical_steps(frame)]
+        assert critical.loc[critical["step"].notna(), "duration"].sum() == pytest.approx(steps, abs=0.001)
+        assert critical["duration"].sum() == pytest.approx(total, abs=0.001)
+        assert (
+            critical["instruction"].tolist()[-2:] == ["export", "unpack"]
+            or critical["instruction"].iloc[-1] == "export"
+        )
+    exports = raw[raw["instruction"] == "export"]
+    assert exports["stage"].tolist() == ["worker", "web"] and plain["vertex"].tolist()[:3] == ["1", "2", "3"]

@@ -1,0 +1,120 @@
+"""Compose files, bake files and directories as the definition of a build."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from imagelab.build import target as module
+from imagelab.build.cache.plan import plan_build
+from imagelab.build.context import build_context
+from imagelab.build.target import read_target
+from imagelab.core.errors import DockerfileError
+
+COMPOSE = """
+services:
+  db: {image: postgres}
+  web:
+    build:
+      context: ./app
+      dockerfile: Dockerfile.${KIND:-prod}
+      target: final
+      network: host
+      args: {VERSION: "${VERSION-1}", COUNT: 3, PORT: "$$x"}
+      additional_contexts: {assets: ../assets, base: "docker-image://alpine:3", other: "service:db"}
+  job:
+    build:
+      context: .
+      dockerfile_inline: |
+        FROM busybox
+        COPY app /app
+      args: [A=1, FROM_ENV]
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_run", lambda command, path: None)  # as without Docker
+    for name in ("KIND", "VERSION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FROM_ENV", "yes")
+    root = tmp_path / "project"
+    (root / "app").mkdir(parents=True)
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets/f").write_text("x")
+    (root / "compose.yaml").write_text(COMPOSE)
+    (root / "app/Dockerfile.prod").write_text("FROM busybox AS final\nCOPY --from=assets f /f\nRUN true\n")
+    return root
+
+
+def test_a_compose_service(project):
+    target = read_target(project / "compose.yaml", "web")
+    assert (target.context, target.dockerfile.name) == (project / "app", "Dockerfile.prod")
+    assert target.args == {"VERSION": "1", "COUNT": "3", "PORT": "$x"}
+    assert target.contexts == {
+        "assets": str(project / "../assets"),
+        "base": "docker-image://alpine:3",
+        "other": "service:db",
+    }
+    assert (target.target, target.network) == ("final", "host")
+    assert read_target(project / "compose.yaml", "web", args={"VERSION": "2"}).args == {"VERSION": "2"}
+
+
+def test_variables_come_from_the_environment_and_from_env_files(project, monkeypatch):
+    (project / ".env").write_text("# a comment\nVERSION='7'\nKIND=prod\n")
+    assert read_target(project / "compose.yaml", "web").args["VERSION"] == "7"
+    monkeypatch.setenv("VERSION", "8")
+    assert read_target(project / "compose.yaml", "web").args["VERSION"] == "8"
+    (project / "compose.yaml").write_text("services: {a: {build: '${DIR:?set it}'}}")
+    with pytest.raises(DockerfileError, match="needs the variable DIR: set it"):
+        read_target(project / "compose.yaml")
+
+
+def test_an_inline_dockerfile(project):
+    target = read_target(project / "compose.yaml", "job")
+    assert target.text == "FROM busybox\nCOPY app /app\n" and target.args == {"A": "1", "FROM_ENV": "yes"}
+    frame = build_context(project / "compose.yaml", service="job")
+    assert frame.loc[frame["copied"], "path"].tolist() == ["app", "app/Dockerfile.prod"]
+
+
+def test_the_plan_of_a_service_sees_its_named_context(project):
+    steps = plan_build(project / "compose.yaml", service="web")
+    assert steps["hit"].all() and steps["certain"].all() and len(steps) == 2
+    with pytest.raises(DockerfileError, match=r"needs a service or target. Known names: web, job"):
+        plan_build(project / "compose.yaml")
+    with pytest.raises(DockerfileError, match=r"no service or target 'wep' with a build. Similar names: web"):
+        plan_build(project / "compose.yaml", service="wep")
+    with pytest.raises(DockerfileError, match="has no services"):
+        plan_build(project / "app", service="web")
+
+
+def test_a_saved_bake_file(project):
+    printed = {
+        "target": {"web": {"context": "app", "dockerfile": "Dockerfile.prod", "contexts": {"assets": "../assets"}}}
+    }
+    (project / "bake.json").write_text(json.dumps(printed))
+    target = read_target(project / "bake.json")
+    assert target.dockerfile == project / "app/Dockerfile.prod" and target.contexts == {
+        "assets": str(project / "../assets")
+    }
+    (project / "docker-bake.hcl").write_text('target "web" {}')
+    with pytest.raises(DockerfileError, match=r"docker buildx bake --print -f docker-bake\.hcl > bake\.json"):
+        read_target(project / "docker-bake.hcl")
+    (project / "bake.json").write_text(json.dumps({"target": {"web": {"context": "https://example.org/a.git"}}}))
+    with pytest.raises(DockerfileError, match="clone it and give the directory"):
+        read_target(project / "bake.json")
+
+
+@pytest.mark.engine
+def test_a_bake_file_is_resolved_by_buildx(modern, tmp_path, monkeypatch):
+    for name, value in modern.env.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "docker-bake.hcl").write_text(
+        'variable "V" { default = "1" }\ntarget "_c" { context = "." network = "none" }\n'
+        'target "web" { inherits = ["_c"] args = { V = V } dockerfile-inline = "FROM busybox\\nRUN true\\n" }\n'
+    )
+    monkeypatch.setenv("V", "2")
+    target = read_target(tmp_path / "docker-bake.hcl", "web")
+    assert (target.args, target.network, target.text) == ({"V": "2"}, "none", "FROM busybox\nRUN true\n")
+    assert plan_build(tmp_path / "docker-bake.hcl", service="web")["hit"].tolist() == [True]
