@@ -98,10 +98,13 @@ class Source(Protocol):
     digests: bool = True
     #: Whether listing reads local files only: then tables of layers list them.
     listing_is_local: bool = False
-    #: Whether layers are checked against their digests while they are read. Archives only claim digests.
-    verifies: bool = False
     #: Whether listing makes an engine save the image. A save also has the exact config, which the API does not show.
     saves: bool = False
+
+    def layer_keys(self, image: Image) -> list[str | None]:
+        """What identifies the bytes of each layer: a diff_id that is verified on reading, or a ``file_key``. None if
+        nothing does."""
+        return [None] * len(image.layers)
 
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False

@@ -28,6 +28,7 @@ class Limits:
     entries: int = 20_000_000
     name: int = 1 << 16  # bytes of one path
     record: int = 1 << 20  # bytes of one PAX or GNU long-name record
+    text: int = 1 << 28  # bytes of an image's names, links, extended attributes and package databases
     file_size: int = 1 << 42  # bytes of one sparse file, holes included
     ratio: int = 400  # decompressed bytes per compressed byte …
     slack: int = 1 << 28  # … beyond this many

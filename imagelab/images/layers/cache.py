@@ -1,5 +1,8 @@
-"""The user's cache: listings of layers by diff_id, and the configs of images that an engine saved. Both are
-immutable, so that a layer is read once, whichever image it is seen in."""
+"""Keep the listings of layers, in memory and in the user's cache folder, and the configs of images that an engine saved.
+
+A key identifies bytes. It is the diff_id of a layer whose bytes were hashed, or the identity of the file that the
+layer is read from (``file_key``): a diff_id that an archive only claims is not a key.
+"""
 
 from __future__ import annotations
 
@@ -7,159 +10,216 @@ import hashlib
 import json
 import os
 import re
+import stat
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import platformdirs
 import pyarrow as pa
 from isal import isal_zlib
 
-from imagelab.core.atomic import write_atomically
-from imagelab.core.errors import ArchiveError
-from imagelab.images.layers.blobs import decompressed
-from imagelab.images.layers.regions import Region
+from imagelab.core.atomic import leftovers, write_atomically
+from imagelab.core.errors import ImagelabError
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.layers.tar_columns import SCHEMA
 
-FORMAT = b"3"  # of a cached listing: a checksum, then an Arrow file; another one is not read
+FORMAT = b"4"  # of a stored listing: a checksum, then an Arrow file; other formats are not read
+DEFAULT_SIZE = 1 << 30  # bytes of the cache folder
+_IN_MEMORY = 1 << 28  # bytes of the listings kept in this process
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def cache_dir() -> Path | None:
-    """Where listings are kept; ``IMAGELAB_CACHE_DIR`` moves it, and turns it off where it is empty."""
+    """The cache folder. ``IMAGELAB_CACHE_DIR`` moves it; an empty value turns it off."""
     configured = os.environ.get("IMAGELAB_CACHE_DIR")
     if configured == "":
         return None
     return Path(configured).expanduser() if configured else platformdirs.user_cache_path("imagelab") / "layers"
 
 
-def cached(diff_id: str | None, *, digests: bool = False, verified: bool = False) -> LayerListing | None:
-    """The listing of a layer seen before, or None; a damaged entry is dropped, to be made again.
+def cache_size() -> int:
+    """The most bytes that the folder keeps: ``IMAGELAB_CACHE_SIZE``, or 1 GiB."""
+    configured = os.environ.get("IMAGELAB_CACHE_SIZE") or str(DEFAULT_SIZE)
+    if not configured.isdecimal():
+        raise ImagelabError(f"IMAGELAB_CACHE_SIZE is {configured!r}; expected a number of bytes, such as 500000000.")
+    return int(configured)
 
-    With ``verified``, one of an archive's layer counts only if the layer's bytes, hashed now, have the digest that the
-    archive claimed.
-    """
-    path = _path(diff_id)
-    if path is None or not path.exists():
-        return None
+
+def file_key(path: str | os.PathLike[str], part: str = "") -> str | None:
+    """The key of a part of a file: its device, inode, size and modification time. None if it is not a regular file."""
     try:
-        entry = memoryview(path.read_bytes())
-        if entry[:4] != _checksum(entry[4:]):
-            raise pa.ArrowInvalid("damaged")
-        table = pa.ipc.open_file(pa.py_buffer(entry[4:])).read_all()
-        metadata = table.schema.metadata or {}
-        if metadata.get(b"imagelab.format") != FORMAT or table.schema.remove_metadata() != SCHEMA:
-            return None
-        listing = LayerListing(table.replace_schema_metadata(None), metadata.get(b"imagelab.digests") == b"1")
-        if digests != listing.digests:
-            if digests:
-                return None
-            listing = listing.without_digests()  # what a verb says must not depend on what was asked before
-        if verified and (claim := json.loads(metadata[b"imagelab.claim"])) is not None:
-            if not _holds(claim, diff_id):
-                return None
-            store(diff_id, listing, verified=True)
-        return listing
-    except (OSError, pa.ArrowException):
-        with suppress(OSError):
-            path.unlink()
+        found = os.stat(path)
+    except (OSError, ValueError):
         return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return f"file:{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{part}"
 
 
-def store(diff_id: str | None, listing: LayerListing, *, verified: bool = False, origin: Region | None = None) -> None:
-    """Keep a listing. A cache that cannot be written is no error: the next look reads the layer again.
+_memory: dict[str, tuple[LayerListing, object]] = {}  # last used at the end
+_memory_lock = Lock()
 
-    Without ``verified`` the diff_id is only claimed; ``origin`` is where the layer lies.
+
+def cached(key: str | None, *, digests: bool = False) -> LayerListing | None:
+    """The listing of a layer that was listed before, or None. Damaged entries are dropped and made again."""
+    if key is None:
+        return None
+    with _memory_lock:
+        listing, owner = _memory.get(key, (None, None))
+    if listing is None:
+        listing = _read_listing(key)
+    if listing is None or (digests and not listing.digests):
+        return None
+    _keep_in_memory(key, listing, owner)
+    return listing if digests or not listing.digests else listing.without_digests()
+
+
+def store(key: str, listing: LayerListing, owner: object = None) -> None:
+    """Keep a listing. A folder that cannot be written is not an error: the layer is read again next time.
+
+    ``owner`` stays alive as long as the listing is in memory; a key made of its ``id`` needs that.
     """
-    path = _path(diff_id)
+    _keep_in_memory(key, listing, owner)
+    path = _path(key)
     if path is None:
         return
-    claim = None if verified else origin or ()
-    table = listing.table.combine_chunks().replace_schema_metadata(
-        {"imagelab.format": FORMAT, "imagelab.digests": b"1" if listing.digests else b"0"}
-        | {"imagelab.claim": json.dumps(claim)}
-    )
+    metadata = {"imagelab.format": FORMAT, "imagelab.digests": b"1" if listing.digests else b"0"}
+    table = listing.table.combine_chunks().replace_schema_metadata(metadata)
     entry = pa.BufferOutputStream()
     with pa.ipc.new_file(entry, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(table)
     body = entry.getvalue()
-    try:
-        write_atomically(path, lambda file: file.writelines((_checksum(body), body)))
-    except OSError:
-        return
+    _write(path, _checksum(body), body)
 
 
-def _holds(claim: list[Any], diff_id: str | None) -> bool:
-    """Whether what lies where an archive's layer was has the digest that was claimed for it."""
-    state = hashlib.sha256()
+def _keep_in_memory(key: str, listing: LayerListing, owner: object) -> None:
+    with _memory_lock:
+        _memory.pop(key, None)
+        _memory[key] = (listing, owner)
+        size = sum(kept.table.nbytes for kept, _ in _memory.values())
+        while size > _IN_MEMORY and len(_memory) > 1:
+            oldest, _ = _memory.pop(next(iter(_memory)))
+            size -= oldest.table.nbytes
+
+
+def _read_listing(key: str) -> LayerListing | None:
+    path = _path(key)
     try:
-        for chunk in decompressed(Region(*claim).chunks()) if claim else ():
-            state.update(chunk)
-    except (OSError, ArchiveError):
-        return False
-    return f"sha256:{state.hexdigest()}" == diff_id
+        entry = memoryview(_read(path) if path else b"")
+        if not entry:
+            return None
+        if entry[:4] != _checksum(entry[4:]):
+            raise pa.ArrowInvalid("wrong checksum")
+        table = pa.ipc.open_file(pa.py_buffer(entry[4:])).read_all()
+        metadata = table.schema.metadata or {}
+        if metadata.get(b"imagelab.format") != FORMAT or table.schema.remove_metadata() != SCHEMA:
+            return None
+        assert path is not None
+        with suppress(OSError):
+            os.utime(path)  # now the last to be evicted
+        diff_id = "sha256:" + path.resolve().stem if key.startswith("sha256:") else None
+        has_digests = metadata.get(b"imagelab.digests") == b"1"
+        return LayerListing(table.replace_schema_metadata(None), has_digests, diff_id)
+    except (OSError, pa.ArrowException):
+        with suppress(OSError):
+            path.unlink()  # type: ignore[union-attr]  # a failure had a path
+        return None
 
 
 def link_digest(digest: str | None, diff_id: str | None) -> None:
-    """A blob of this digest holds the layer of this diff_id: what is kept of it is found by either."""
+    """Find the layer of this diff_id under the digest of its blob too. The caller has hashed both."""
     path, target = _path(digest), _path(diff_id)
     if path is None or target is None or path == target or path.is_symlink():
         return
-    try:
+    with suppress(OSError):
         path.symlink_to(target.name)
-    except OSError:
-        return
 
 
-_remembered: dict[str, dict[str, Any]] = {}  # in this process, also where the cache is turned off
+_remembered: dict[str, dict[str, Any]] = {}  # also where the folder is turned off
 
 
 def recall_config(image_id: str) -> dict[str, Any] | None:
     """What was remembered of an engine's image, or None."""
     path = _path(image_id, "json")
     try:
-        return _remembered.get(image_id) or (json.loads(path.read_bytes()) if path else None)
-    except (OSError, ValueError):
+        return _remembered.get(image_id) or (json.loads(_read(path)) if path else None)
+    except (OSError, ValueError, RecursionError):
         return None
 
 
 def remember_config(image_id: str, facts: dict[str, Any]) -> None:
-    """Keep what a save told of an image (secrets masked): its history API tells less."""
+    """Keep what a save shows of an image beyond the history API (secrets masked)."""
     _remembered[image_id] = facts
     path = _path(image_id, "json")
     if path is not None:
-        try:
-            write_atomically(path, lambda file: file.write(json.dumps(facts).encode()))
-        except OSError:
-            return
+        _write(path, json.dumps(facts).encode())
 
 
 def cache_info() -> tuple[Path | None, int, int]:
-    """The cache's folder, how many entries it holds, and their bytes."""
-    files = _entries()
-    return cache_dir(), len(files), sum(file.stat().st_size for file in files)
+    """The folder, the number of its entries, and their bytes. Leftovers of interrupted writes count."""
+    entries = _entries()
+    return cache_dir(), len(entries), sum(size for _, size, _ in entries)
 
 
 def clear_cache() -> int:
-    """Forget everything; how many entries there were."""
-    files = _entries()
-    for file in files:
-        file.unlink(missing_ok=True)
-    return len(files)
+    """Delete all entries, in memory too; returns the number of deleted files."""
+    with _memory_lock:
+        _memory.clear()
+    _remembered.clear()
+    entries = _entries()
+    for _, _, path in entries:
+        path.unlink(missing_ok=True)
+    return len(entries)
 
 
-def _entries() -> list[Path]:
+def _entries() -> list[tuple[float, int, Path]]:
+    """Last use, size and path of every file that imagelab wrote to the folder; other things in it are ignored."""
     folder = cache_dir()
-    return [] if folder is None else [*folder.glob("*.arrow"), *folder.glob("*.json")]
+    found = []
+    for path in () if folder is None else (*folder.glob("*.arrow"), *folder.glob("*.json"), *leftovers(folder)):
+        with suppress(OSError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
+                found.append((status.st_mtime, status.st_size, path))
+    return found
+
+
+def _read(path: Path) -> bytes:
+    """A regular file's bytes; empty if there is none. Opening a FIFO must not wait for a writer."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+
+
+def _write(path: Path, *parts: bytes | pa.Buffer) -> None:
+    """Write an entry for this user alone, and evict those that were not used for the longest time."""
+    limit = cache_size()
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.parent.chmod(0o700)
+        write_atomically(path, lambda file: file.writelines(parts))
+        entries = _entries()
+        size = sum(entry_size for _, entry_size, _ in entries)
+        for _, entry_size, oldest in sorted(entries):
+            if size <= limit:
+                break
+            oldest.unlink(missing_ok=True)
+            size -= entry_size
 
 
 def _checksum(data: memoryview | pa.Buffer) -> bytes:
     return isal_zlib.crc32(data).to_bytes(4)
 
 
-def _path(digest: str | None, kind: str = "arrow") -> Path | None:
+def _path(key: str | None, kind: str = "arrow") -> Path | None:
     folder = cache_dir()
-    if folder is None or digest is None or not _DIGEST.fullmatch(digest):
+    if folder is None or key is None:
         return None
-    return folder / f"{digest.removeprefix('sha256:')}.{kind}"
+    if key.startswith("file:"):
+        return folder / f"{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()}.{kind}"
+    return folder / f"{key.removeprefix('sha256:')}.{kind}" if _DIGEST.fullmatch(key) else None

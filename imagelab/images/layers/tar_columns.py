@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imagelab.images.layers import package_databases
+from imagelab.images.layers.blobs import LIMITS
 from imagelab.images.layers.tar_headers import (
     EARLIEST,
     LATEST,
@@ -83,6 +84,7 @@ class HeaderBatch:
     #: By row: the name and column values that replace those of the header.
     overrides: dict[int, dict[str, Any]] = field(default_factory=dict)
     digest: dict[int, bytes] = field(default_factory=dict)
+    text: int = 0  # bytes of names, links, attributes and contents in the overrides
 
     def name(self, row: int) -> bytes:
         """An entry's name, from its extension records or its header."""
@@ -224,3 +226,25 @@ def _targets(raw: np.ndarray, kind: np.ndarray) -> list[bytes | None]:
     for row in np.flatnonzero((kind == SYMLINK) | (kind == HARDLINK)).tolist():
         targets[row] = raw[row, 157:257].tobytes().split(b"\0", 1)[0]
     return targets
+
+
+class TextBudget:
+    """Counts the bytes of names, links, extended attributes and captured files against ``LIMITS.text``."""
+
+    def __init__(self) -> None:
+        self._used = 0
+
+    def check(self, pending: int, offset: int) -> None:
+        """Raise where ``pending`` bytes more are too many."""
+        if self._used + pending > LIMITS.text:
+            raise OverLimitError(f"more than {LIMITS.text} bytes of text (imagelab.LIMITS.text)", offset)
+
+    def add(self, size: int, offset: int) -> None:
+        """Count the text of a finished batch."""
+        self._used += size
+        self.check(0, offset)
+
+
+def text_bytes(columns: pa.Table | pa.RecordBatch) -> int:
+    """The bytes of a listing's columns of any length."""
+    return sum(int(columns[name].nbytes) for name in ("path", "link_target", "xattrs", "content"))

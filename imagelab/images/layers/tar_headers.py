@@ -87,3 +87,59 @@ def whole(text: bytes | int) -> int:
 def microseconds(seconds: float) -> int | None:
     """Microseconds, or None where a timestamp cannot store them: PAX and base-256 allow absurd times."""
     return int(seconds * 1_000_000) if EARLIEST <= seconds <= LATEST else None
+
+
+class ExtensionRecords:
+    """PAX and GNU records: ``local`` ones apply to the next entry, ``following`` ones to all entries from here on.
+
+    The following ones are stored once, so that an entry costs the same however many there are.
+    """
+
+    def __init__(self) -> None:
+        self.local: dict[bytes, bytes] = {}
+        self.following: dict[bytes, bytes] = {}
+        self.size = 0  # bytes of all records
+        self._following_size = 0
+        self._following_xattrs: dict[bytes, bytes] = {}
+        self._following_sparse = False
+
+    def add(self, flag: int, record: bytes) -> None:
+        """Parse the contents of an extension header of this type flag."""
+        self.size += len(record)
+        if flag in b"LK":
+            self.local[b"path" if flag == ord("L") else b"linkpath"] = record.split(b"\0", 1)[0]
+        elif flag == ord("g"):
+            added = pax_records(record)
+            self.following |= added
+            self._following_size += len(record)
+            self._following_xattrs |= _xattrs(added)
+            self._following_sparse |= _is_sparse(added)
+        else:
+            self.local |= pax_records(record)
+
+    def forget_local(self) -> None:
+        self.local.clear()
+        self.size = self._following_size
+
+    def get(self, key: bytes) -> bytes:
+        """The value for the next entry; empty if there is none, or if a later record cancels it (POSIX, pax)."""
+        return self.local.get(key, self.following.get(key, b""))
+
+    @property
+    def is_sparse(self) -> bool:
+        return self._following_sparse or _is_sparse(self.local)
+
+    @property
+    def xattrs(self) -> bytes | None:
+        """The extended attributes of the next entry as ``name=hex`` words."""
+        found = self._following_xattrs | _xattrs(self.local)
+        return b" ".join(name + b"=" + value.hex().encode() for name, value in sorted(found.items())) or None
+
+
+def _xattrs(records: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    prefix = b"SCHILY.xattr."
+    return {key.removeprefix(prefix): value for key, value in records.items() if key.startswith(prefix)}
+
+
+def _is_sparse(records: dict[bytes, bytes]) -> bool:
+    return any(key.startswith(b"GNU.sparse.") for key in records)

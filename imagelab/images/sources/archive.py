@@ -15,6 +15,7 @@ from typing import Any
 from imagelab.core.errors import ArchiveError
 from imagelab.core.json_fields import array_of, labels, object_of, parse_json, string
 from imagelab.core.model import Image, Layer, Source
+from imagelab.images.layers.cache import file_key
 from imagelab.images.layers.listing import check_listable, holds_files
 from imagelab.images.layers.regions import Region
 from imagelab.images.layers.tar import LayerListing
@@ -32,6 +33,14 @@ class ArchiveSource(Source):
     path: str
     members: tuple[str, ...]  # each layer's
     listing_is_local = True
+
+    def layer_keys(self, image: Image) -> list[str | None]:
+        folder = Path(self.path)
+        if not folder.is_dir():
+            return [file_key(folder, f"{image.transport}:{member}") for member in self.members]
+        part = f"{image.transport}:{folder.resolve()}"
+        files = [folder / member for member in self.members]
+        return [file_key(file if file.exists() else folder / file.name, part) for file in files]  # skopeo's dir: is flat
 
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False

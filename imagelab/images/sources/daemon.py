@@ -82,8 +82,10 @@ class DaemonSource(Source):
     """Lists the layers of an engine's image by having it saved, once, as a stream."""
 
     id: str
-    verifies = True
     saves = True
+
+    def layer_keys(self, image: Image) -> list[str | None]:
+        return [layer.diff_id for layer in image.layers]
 
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False
@@ -93,21 +95,18 @@ class DaemonSource(Source):
             stream = StreamArchive(
                 f"docker-daemon:{image.reference}",
                 lambda: chunks,
-                known=lambda member: cached(
-                    "sha256:" + member.removeprefix("blobs/sha256/"), digests=digests, verified=True
-                ),
+                known=lambda member: cached("sha256:" + member.removeprefix("blobs/sha256/"), digests=digests),
                 digests=digests,
             )
         saved = archive.load_from(stream, image.reference, "", None, image.platform, mask=True)
         if [layer.diff_id for layer in saved.layers] != [layer.diff_id for layer in image.layers]:
             raise ArchiveError(f"{image.reference}: the engine saved other layers than it names. Load the image again.")
         remember_config(self.id, _facts(saved))
-        for layer in saved.layers:
-            link_digest(layer.digest, layer.diff_id)
         assert isinstance(saved.source, archive.ArchiveSource)
         members = saved.source.members
         for member, listing in stream.list_layers({members[index] for index in wanted}, digests=digests):
             yield from ((index, listing) for index in sorted(wanted) if members[index] == member)
+            link_digest(listing.digest, listing.diff_id)
 
     def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
         # two passes over what the engine saves: the first says which member the layer is

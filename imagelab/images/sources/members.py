@@ -9,23 +9,27 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tarfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
 
 from imagelab.core.errors import ArchiveError
-from imagelab.images.layers.blobs import FileWindow, StreamWindow, chunk_reader, decompressed, is_compressed
+from imagelab.images.layers.blobs import FileWindow, StreamWindow, decompressed, is_compressed
+from imagelab.images.layers.cache import file_key
 from imagelab.images.layers.regions import Region
-from imagelab.images.layers.tar import LayerListing, list_tar
-from imagelab.images.layers.tar_columns import FILE, HARDLINK, SYMLINK
+from imagelab.images.layers.tar import LayerListing, Member, list_tar, walk_members
+from imagelab.images.layers.tar_columns import FILE, HARDLINK, SYMLINK, TextBudget
 from imagelab.images.layers.tar_headers import is_tar
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 JSON_LIMIT = 1 << 23  # bytes of one manifest, index or config; moby allows 8 MiB too
 _SMALL_LIMIT = 1 << 28  # bytes of all that a streamed archive holds
-_CHUNK = 1 << 18
 
 
 class Archive(Protocol):
@@ -94,16 +98,19 @@ class _Files:
         return is_compressed(self.region(member).head())
 
     def list_layers(self, members: Collection[str], *, digests: bool) -> Iterator[tuple[str, LayerListing]]:
-        def one(member: str) -> tuple[str, LayerListing]:
-            with closing(self._window(member)) as window:
-                return member, list_tar(window, name=f"{self.name}: layer {member}", digests=digests)
+        budget = TextBudget()
 
-        # inflating and hashing let go of the interpreter's lock; hopping over headers does not
+        def listed(member: str) -> tuple[str, LayerListing]:
+            with closing(self._window(member)) as window:
+                name = f"{self.name}: layer {member}"
+                return member, list_tar(window, name=name, digests=digests, budget=budget)
+
+        # inflating and hashing release the interpreter's lock; reading headers does not
         heavy = [member for member in members if digests or self._is_compressed(member)]
-        yield from map(one, set(members) - set(heavy))
+        yield from map(listed, set(members) - set(heavy))
         if heavy:
             with ThreadPoolExecutor(min(os.cpu_count() or 1, len(heavy))) as pool:
-                yield from pool.map(one, sorted(heavy, key=lambda member: -self.region(member).length))
+                yield from pool.map(listed, sorted(heavy, key=lambda member: -self.region(member).length))
 
 
 class TarArchive(_Files):
@@ -170,8 +177,8 @@ def _is_below(path: str, root: str) -> bool:
 class StreamArchive:
     """A tar that can only be read from its start: a compressed archive, or what an engine saves.
 
-    Opening reads it once, for its small members; listing layers reads it again. With ``known``, which gives the
-    listing of a member seen before, both happen in one pass (the engine is asked once).
+    Opening reads it once: the small members whole, and the listing of every layer. ``known`` is for engines: it
+    returns the listing of a member that is known already, and the others are hashed, as an engine only claims digests.
     """
 
     def __init__(
@@ -184,33 +191,31 @@ class StreamArchive:
     ) -> None:
         self.name = name
         self._chunks = chunks
+        self._hashed = known is not None
         self.sizes: dict[str, int] = {}
         self._small: dict[str, bytes] = {}
-        self._listed: dict[str, LayerListing] = {}
-        links: dict[str, str] = {}
-        held = 0
-        for member, entry, read in self._members():
-            if entry.issym() or entry.islnk():
-                links[member] = _link(member, entry.linkname, hard=entry.islnk())
-            elif entry.isfile():
+        self._listed: dict[str, LayerListing | ArchiveError] = {}
+        self._links: dict[str, str] = {}
+        small, budget = 0, TextBudget()
+        for member, entry, window in self._members():
+            if entry.flag in b"12":
+                self._links[member] = _link(member, _text(entry.link), hard=entry.flag == ord("1"))
+            elif entry.flag in b"\0007":
                 self.sizes[member] = entry.size
-                head = read(512)
+                head = window.fetch(entry.offset)[: min(entry.size, 512)]
                 if is_compressed(head) or is_tar(head):
-                    if known is not None:
-                        self._listed[member] = known(member) or self._list(member, _joined(head, read), digests)
+                    listing = known(member) if known else None
+                    self._listed[member] = listing or self._list(member, entry, window, digests, budget)
                 elif entry.size <= JSON_LIMIT and head.lstrip()[:1] in (b"{", b"["):
-                    self._small[member] = head + read(JSON_LIMIT)
-                    held += len(self._small[member])
-                    if held > _SMALL_LIMIT:
+                    self._small[member] = b"".join(self._contents(member, entry, window))
+                    small += entry.size
+                    if small > _SMALL_LIMIT:
                         raise ArchiveError(
-                            f"{name} holds more than {_SMALL_LIMIT:,} bytes of JSON: no image archive does."
+                            f"{name} has more than {_SMALL_LIMIT:,} bytes of JSON: not an image archive."
                         )
-        for member in links:
-            if (target := _follow(member, links)) in self.sizes:
+        for member in self._links:
+            if (target := _follow(member, self._links)) in self.sizes:
                 self.sizes[member] = self.sizes[target]
-                if target in self._listed:
-                    self._listed[member] = self._listed[target]
-        self._links = links
 
     def read(self, member: str) -> bytes:
         try:
@@ -219,52 +224,69 @@ class StreamArchive:
             raise _incomplete(self.name, member) from None
 
     def list_layers(self, members: Collection[str], *, digests: bool) -> Iterator[tuple[str, LayerListing]]:
-        wanted: dict[str, list[str]] = {}
-        for member in members:
-            if member in self._listed and (self._listed[member].digests or not digests):
-                yield member, self._listed[member]
-            else:
-                wanted.setdefault(_follow(member, self._links), []).append(member)
-        if not wanted:
-            return
-        found = set()
-        for member, _, read in self._members():
-            if member in wanted:
-                found.add(member)
-                listing = self._list(member, _joined(b"", read), digests)
-                for alias in wanted[member]:
-                    yield alias, listing
-        if missing := sorted(wanted.keys() - found):
-            raise _incomplete(self.name, missing[0])
+        targets = {member: _follow(member, self._links) for member in members}
+        listed = self._listed
+        if any(_lacks_digests(listed.get(target)) for target in targets.values()) and digests:
+            listed = {
+                member: self._list(member, entry, window, digests, TextBudget())
+                for member, entry, window in self._members()
+                if member in targets.values()
+            }
+        for member, target in targets.items():
+            listing = listed.get(target) or _incomplete(self.name, member)
+            if isinstance(listing, ArchiveError):
+                raise listing
+            yield member, listing
 
     def read_range(self, member: str, offset: int, size: int) -> Iterator[bytes]:
         target = _follow(member, self._links)
-        for name, _, read in self._members():
+        for name, entry, window in self._members():
             if name == target:
-                window = StreamWindow(decompressed(_joined(b"", read), f"{self.name}: {member}"))
-                yield from read_range(window, f"{self.name}: layer {member}", offset, size)
+                tar = StreamWindow(decompressed(self._contents(name, entry, window), f"{self.name}: {member}"))
+                yield from read_range(tar, f"{self.name}: layer {member}", offset, size)
                 return
         raise _incomplete(self.name, member)
 
     def region(self, member: str) -> None:
-        """Nothing lies still in a stream."""
+        """Members of a stream have no place in a file."""
 
-    def _list(self, member: str, chunks: Iterator[bytes], digests: bool) -> LayerListing:
+    def _list(
+        self, member: str, entry: Member, window: StreamWindow, digests: bool, budget: TextBudget
+    ) -> LayerListing | ArchiveError:
+        """The listing of a layer, or the error of a damaged one: another layer may be the one that is wanted."""
         name = f"{self.name}: layer {member}"
-        with closing(StreamWindow(decompressed(chunks, name))) as window:
-            return list_tar(window, name=name, digests=digests)
-
-    def _members(self) -> Iterator[tuple[str, tarfile.TarInfo, Callable[[int], bytes]]]:
-        # few members, so the standard library's reader will do
+        blob, tar = (hashlib.sha256(), hashlib.sha256()) if self._hashed else (None, None)
         try:
-            with tarfile.open(fileobj=chunk_reader(_ending(self._chunks())), mode="r|", bufsize=_CHUNK) as archive:
-                for entry in archive:
-                    if entry.size < 0:
-                        raise tarfile.ReadError(f"a negative size ({entry.size})")
-                    file = archive.extractfile(entry) if entry.isfile() else None
-                    yield _member(entry.name), entry, file.read if file else bytes
-        except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:  # of hostile headers
-            raise ArchiveError(f"{self.name} is not a complete tar: {error}. Save or download it again.") from error
+            chunks = _hashing(self._contents(member, entry, window), blob)
+            inner = StreamWindow(_hashing(decompressed(chunks, name), tar))
+            listing = list_tar(inner, name=name, digests=digests, budget=budget)
+        except ArchiveError as error:
+            return error
+        if not blob or not tar:
+            return listing
+        return replace(listing, digest=f"sha256:{blob.hexdigest()}", diff_id=f"sha256:{tar.hexdigest()}")
+
+    def _contents(self, member: str, entry: Member, window: StreamWindow) -> Iterator[bytes]:
+        try:
+            yield from window.contents(entry.offset, entry.size)
+        except EOFError:
+            raise ArchiveError(f"{self.name} is cut off in {member}. Save or download it again.") from None
+
+    def _members(self) -> Iterator[tuple[str, Member, StreamWindow]]:
+        window = StreamWindow(self._chunks())
+        for entry in walk_members(window, self.name):
+            yield _member(_text(entry.name)), entry, window
+
+
+def _hashing(chunks: Iterable[bytes], state: Hash | None) -> Iterator[bytes]:
+    for chunk in chunks:
+        if state:
+            state.update(chunk)
+        yield chunk
+
+
+def _lacks_digests(listing: LayerListing | ArchiveError | None) -> bool:
+    return isinstance(listing, LayerListing) and not listing.digests
 
 
 def read_range(window: FileWindow | StreamWindow, name: str, offset: int, size: int) -> Iterator[bytes]:
@@ -276,20 +298,6 @@ def read_range(window: FileWindow | StreamWindow, name: str, offset: int, size: 
 
 def _incomplete(name: str, member: str) -> ArchiveError:
     return ArchiveError(f"{name} holds no {member}: the image is incomplete. Save or copy it again.")
-
-
-def _ending(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The chunks, the end that a reader finds, and an error for a header's size that leads far beyond it."""
-    yield from filter(None, chunks)
-    yield from [b""] * 4
-    raise EOFError("it ends in the contents of a member")
-
-
-def _joined(head: bytes, read: Callable[[int], bytes]) -> Iterator[bytes]:
-    if head:
-        yield head
-    while chunk := read(_CHUNK):
-        yield chunk
 
 
 def _text(path: bytes) -> str:
@@ -312,8 +320,13 @@ def _follow(member: str, links: dict[str, str]) -> str:
     return member
 
 
+_open: dict[tuple[str, str], Archive] = {}  # archives opened by this process, the last used at the end
+_OPEN = 4
+_open_lock = Lock()
+
+
 def open_archive(path: Path) -> Archive:
-    """The archive at ``path``, plain or compressed as a whole.
+    """Open the archive at ``path``, plain or compressed as a whole. A file that did not change is opened once.
 
     Raises
     ------
@@ -323,16 +336,26 @@ def open_archive(path: Path) -> Archive:
     try:
         if path.is_dir():
             return FolderArchive(path)
-        with path.open("rb") as file:
-            compressed = is_compressed(file.read(6))
-        if compressed:
-            whole = Region(str(path), 0, path.stat().st_size)
-            return StreamArchive(str(path), lambda: decompressed(whole.chunks(), str(path)))
-        with path.open("rb") as file:
-            if not is_tar(file.read(512)):
-                raise ArchiveError(
-                    f"{path} is not a tar: an image archive is what `docker save` or `skopeo copy` writes."
-                )
-        return TarArchive(path)
+        key = (str(path), file_key(path) or "")
+        with _open_lock:
+            archive = _open.pop(key, None)
+        archive = archive or _opened(path)
+        if key == (str(path), file_key(path)):
+            with _open_lock:
+                _open[key] = archive
+                while len(_open) > _OPEN:
+                    del _open[next(iter(_open))]
+        return archive
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _opened(path: Path) -> Archive:
+    with path.open("rb") as file:
+        head = file.read(512)
+    if is_compressed(head):
+        whole = Region(str(path), 0, path.stat().st_size)
+        return StreamArchive(str(path), lambda: decompressed(whole.chunks(), str(path)))
+    if not is_tar(head):
+        raise ArchiveError(f"{path} is not a tar: an image archive is what `docker save` or `skopeo copy` writes.")
+    return TarArchive(path)

@@ -23,6 +23,7 @@ from imagelab.core.atomic import write_atomically
 from imagelab.core.errors import ArchiveError
 from imagelab.core.json_fields import object_of, parse_json
 from imagelab.core.model import HistoryEntry, Image, Layer, Redaction, Source
+from imagelab.images.layers.cache import file_key
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.layers.tar_columns import KINDS, SCHEMA
 
@@ -42,6 +43,11 @@ class SnapshotSource(Source):
     digests: bool
     contents = False
     listing_is_local = True
+
+    def layer_keys(self, image: Image) -> list[str | None]:
+        # not a key for the cache folder: the file itself is as quick to read
+        key = file_key(self.path)
+        return [key and f"snapshot:{key}:{index}" for index in range(len(image.layers))]
 
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False

@@ -11,8 +11,7 @@ import pyarrow as pa
 
 from imagelab.core.model import Image
 from imagelab.images.layers.blobs import is_compressed
-from imagelab.images.layers.cache import cache_dir
-from imagelab.images.layers.listing import layer_listings
+from imagelab.images.layers.listing import layer_keys, layer_listings
 from imagelab.images.layers.overlay import ALIVE, DELETED, NOT_WASTED, OVERWRITTEN, UNCHANGED, Overlay, overlay
 from imagelab.images.layers.regions import Region, same_bytes
 from imagelab.images.layers.tar import LayerListing
@@ -90,22 +89,19 @@ def files(images: Images, *, digests: Digests = False) -> pd.DataFrame:
     return joined.astype({"reference": "category", "instruction": "category"})
 
 
-_recent: dict[tuple[Any, ...], pd.DataFrame] = {}  # of the images looked at last, newest at the end
+_recent: dict[tuple[Any, ...], tuple[pd.DataFrame, object]] = {}  # frames of recent images, the last used at the end
 _RECENT = 4
 _recent_lock = Lock()
 
 
 def _recent_or_made(image: Image, digests: Digests) -> pd.DataFrame:
-    """A frame is a function of the layers and of the history, and nearly every verb asks for it."""
-    layers = tuple(layer.diff_id for layer in image.layers)
-    if cache_dir() is None or None in layers:
-        return _files(image, digests)
-    key = (cache_dir(), image.reference, layers, tuple(instruction_of_layer(image)), digests)
-    with _recent_lock:  # fleets are indexed by several threads
-        frame = _recent.pop(key, None)
+    """The frame of an image, made once for all verbs: its rows depend on the layers and on the history only."""
+    key = (image.reference, *layer_keys(image), *instruction_of_layer(image), digests)
+    with _recent_lock:  # several threads index a fleet
+        frame, _ = _recent.pop(key, (None, None))
     frame = _files(image, digests) if frame is None else frame
     with _recent_lock:
-        _recent[key] = frame
+        _recent[key] = frame, image.source  # a key can contain the id of the source, which must stay alive
         while len(_recent) > _RECENT:
             del _recent[next(iter(_recent))]
     return frame.copy(deep=False)  # pandas copies what is written to

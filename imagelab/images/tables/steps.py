@@ -11,7 +11,7 @@ import pandas as pd
 from imagelab.core.errors import ImagelabError
 from imagelab.core.model import Image, Layer
 from imagelab.images.layers.cache import cached
-from imagelab.images.layers.listing import layer_listings
+from imagelab.images.layers.listing import layer_keys, layer_listings
 from imagelab.images.tables.created_by import LAYER_MAKERS, Command, parse_created_by
 
 
@@ -36,11 +36,7 @@ def known_layers(image: Image) -> list[Layer]:
         return list(image.layers)
     try:
         local = image.source is not None and image.source.listing_is_local
-        listings = (
-            layer_listings(image)
-            if local
-            else {n: cached(layer.diff_id, verified=True) for n, layer in enumerate(image.layers)}
-        )
+        listings = layer_listings(image) if local else dict(enumerate(map(cached, layer_keys(image))))
     except ImagelabError:  # foreign or missing layers: their history is read all the same
         listings = {}
     return [

@@ -1,19 +1,26 @@
-"""Listings by diff_id: a layer is read once; damage is dropped; it can be moved and turned off."""
+"""Kept listings: a layer is read once, answers for its own bytes only, and damaged entries are made again."""
 
 from __future__ import annotations
 
-import gzip
+import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 import imagelab as il
+from imagelab.core.errors import ArchiveError, ImagelabError
+from imagelab.core.model import Image, Layer
 from imagelab.images.layers import cache as layer_cache
+from imagelab.images.layers.blobs import StreamWindow
 from imagelab.images.layers.listing import layer_listings
+from imagelab.images.layers.tar import list_tar
+from imagelab.images.sources import members
 from imagelab.images.sources.archive import ArchiveSource
 from imagelab.images.tables import files as filesystem
-from tests.support.images import docker_save, layer_tar, sha256, write_tar
+from tests.support.images import TarsSource, docker_save, image_of, layer_tar, sha256, write_tar
 
 TARS = [layer_tar([(b"a", "file", b"one")]), layer_tar([(b"b", "file", b"two")])]
 
@@ -44,15 +51,85 @@ def image(tmp_path):
     return il.load_image(write_tar(tmp_path / "x.tar", docker_save(TARS)))
 
 
-def test_a_layer_is_read_once_whichever_image_it_is_in(tmp_path, cache, reads, image):
+def forget() -> None:
+    """What a new process knows: nothing in memory."""
+    layer_cache._memory.clear()
+    layer_cache._remembered.clear()
+    filesystem._recent.clear()
+    members._open.clear()
+
+
+def test_a_layer_is_read_once_by_all_verbs_and_processes(cache, reads, image):
     first = il.files(image)
     assert len(reads) == 2
     il.files(image), il.waste(image), il.packages(image)
-    other = il.load_image(write_tar(tmp_path / "y.tar", docker_save([TARS[0], layer_tar([(b"c", "file", b"")])])))
-    il.files(other)
-    assert len(reads) == 3
-    assert il.files(image).equals(first)
-    assert layer_cache.cache_info()[1] == len(list(cache.iterdir())) >= 3
+    forget()
+    assert il.files(il.load_image(image.reference)).equals(first) and il.packages(image).empty
+    assert len(reads) == 2
+    assert layer_cache.cache_info()[1] == len(list(cache.iterdir())) == 2
+
+
+def test_a_changed_file_is_read_again(cache, reads, tmp_path, image):
+    assert il.files(image)["path"].tolist() == ["/a", "/b"]
+    changed = [layer_tar([(b"c", "file", b"one")]), TARS[1]]
+    size, time = os.path.getsize(image.reference), os.stat(image.reference).st_mtime_ns
+    write_tar(Path(image.reference), docker_save(changed))
+    assert os.path.getsize(image.reference) == size
+    os.utime(image.reference, ns=(time + 1, time + 1))
+    assert il.files(image.reference)["path"].tolist() == ["/c", "/b"]
+
+
+def lying(tars, claims) -> dict[str, bytes]:
+    """The members of an archive whose config claims other diff_ids than its layers have."""
+    archive = docker_save(tars)
+    config = next(name for name in archive if name.endswith(".json") and name != "manifest.json")
+    for tar, claim in zip(tars, claims, strict=True):
+        archive[config] = archive[config].replace(sha256(tar).encode(), claim.encode())
+    archive["config.json"] = archive.pop(config)
+    archive["manifest.json"] = archive["manifest.json"].replace(config.encode(), b"config.json")
+    return archive
+
+
+def test_an_archive_cannot_answer_for_another(tmp_path, cache):
+    """Both claim the same diff_id; the first one's config is wrong."""
+    honest = sha256(TARS[0])
+    evil = write_tar(tmp_path / "evil.tar", lying([TARS[1]], [honest]))
+    good = write_tar(tmp_path / "good.tar", docker_save([TARS[0]]))
+    assert il.files(evil)["path"].tolist() == ["/b"]
+    for _ in range(2):
+        assert il.files(good)["path"].tolist() == ["/a"]
+        assert il.files(evil)["path"].tolist() == ["/b"]
+        forget()
+    assert layer_cache.cached(honest) is None  # nothing for an engine or a registry: nobody hashed the layers
+
+
+def test_two_layers_of_one_claimed_diff_id(tmp_path, cache):
+    claims = [sha256(TARS[0])] * 2
+    archive = write_tar(tmp_path / "twice.tar", lying(TARS, claims))
+    assert il.files(archive)["path"].tolist() == ["/a", "/b"]
+
+
+@dataclass(frozen=True)
+class HashedSource(TarsSource):
+    """A source that hashes the layers which it reads, as an engine's is."""
+
+    def layer_keys(self, image):
+        return [layer.diff_id for layer in image.layers]
+
+    def read_layers(self, image, wanted, *, digests=False):
+        for index, listing in super().read_layers(image, wanted, digests=digests):
+            yield index, replace(listing, diff_id=sha256(self.tars[index]))
+
+
+def test_a_hashed_layer_answers_for_every_image_and_a_wrong_one_is_refused(cache):
+    def image(tar, diff_id):
+        return Image("app", "docker-daemon", (Layer(diff_id),), source=HashedSource((tar,)))
+
+    with pytest.raises(ArchiveError, match="should be sha256:"):
+        il.files(image(TARS[1], sha256(TARS[0])))
+    assert il.files(image(TARS[0], sha256(TARS[0])))["path"].tolist() == ["/a"]
+    forget()
+    assert il.files(image(b"not read", sha256(TARS[0])))["path"].tolist() == ["/a"]
 
 
 def test_digests_are_read_when_first_asked_for(cache, reads, image):
@@ -70,6 +147,7 @@ def test_damaged_entries_are_made_again(cache, reads, image, damage):
     first = layer_listings(image)
     for entry in cache.glob("*.arrow"):
         entry.write_bytes(damage(entry.read_bytes()))
+    forget()
     assert layer_listings(image) == first
     assert len(reads) == 4
     layer_listings(image)
@@ -79,6 +157,7 @@ def test_damaged_entries_are_made_again(cache, reads, image, damage):
 def test_another_format_is_not_read(cache, reads, image, monkeypatch):
     layer_listings(image)
     monkeypatch.setattr(layer_cache, "FORMAT", b"next")
+    forget()
     layer_listings(image)
     assert len(reads) == 4
 
@@ -114,47 +193,103 @@ def test_an_answer_does_not_depend_on_what_was_asked_before(tmp_path, cache):
     assert il.waste(archive).equals(first) and first["reason"].tolist() == ["overwritten"]
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_what_an_archive_claims_is_verified_for_an_engine(tmp_path, cache, pack):
-    """An engine and a registry verify a diff_id, an archive only says it: its listing counts once its bytes agree."""
-    honest = sha256(TARS[0])
-    lying = docker_save([TARS[1]])
-    config = next(name for name in lying if name.endswith(".json") and name != "manifest.json")
-    lying["lie.json"] = lying.pop(config).replace(sha256(TARS[1]).encode(), honest.encode())
-    lying["manifest.json"] = lying["manifest.json"].replace(config.encode(), b"lie.json")
-    layer = next(name for name in lying if name.endswith("layer.tar"))
-    lying[layer] = pack(lying[layer])
-    assert il.files(write_tar(tmp_path / "lying.tar", lying))["path"].tolist() == ["/b"]
-    assert layer_cache.cached(honest) and not layer_cache.cached(honest, verified=True)
-    layer_cache.clear_cache()
-
-    truthful = docker_save([TARS[0]])
-    truthful[layer] = pack(truthful[layer])
-    archive = write_tar(tmp_path / "truthful.tar", truthful)
-    il.files(archive)
-    assert layer_cache.cached(honest, verified=True).table["path"].to_pylist() == [b"/a"]
-    Path(archive).unlink()
-    assert layer_cache.cached(honest, verified=True)  # once is enough
+def test_an_entry_with_a_wrong_checksum_is_made_again(cache, reads, image):
+    """The entry is a complete Arrow file, of other rows than were stored."""
+    il.files(image)
+    first, second = sorted(cache.glob("*.arrow"))
+    first.write_bytes(first.read_bytes()[:4] + second.read_bytes()[4:])
+    second.write_bytes(second.read_bytes()[:4] + b"")
+    forget()
+    assert il.files(image)["path"].tolist() == ["/a", "/b"] and len(reads) == 4
 
 
-def test_a_folder_in_the_place_of_an_entry(cache, reads, image):
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_not_a_regular_file_is_ignored(cache, reads, image, make):
     il.files(image)
     for entry in cache.glob("*.arrow"):
         entry.unlink()
-        entry.mkdir()
-    filesystem._recent.clear()
+        make(entry)
+    forget()
     assert len(il.files(image)) == 2 and len(reads) == 4
+    assert layer_cache.cache_info()[1] == (2 if make is os.mkfifo else 0)  # a FIFO is replaced, a folder is left alone
 
 
-def test_off_cleared_and_unwritable(cache, reads, image, monkeypatch, tmp_path):
-    il.files(image)
-    assert layer_cache.clear_cache() == 2 and layer_cache.cache_info()[1:] == (0, 0)
+def test_without_the_folder_an_image_is_still_read_once(cache, reads, image, monkeypatch, tmp_path):
     monkeypatch.setenv("IMAGELAB_CACHE_DIR", "")
-    il.files(image), il.files(image)
-    assert len(reads) == 6 and layer_cache.cache_info()[0] is None and layer_cache.clear_cache() == 0
+    il.files(image), il.packages(image), il.waste(image)
+    assert len(reads) == 2 and layer_cache.cache_info() == (None, 0, 0) and layer_cache.clear_cache() == 0
+    in_memory = image_of(TARS)
+    calls = []
+    monkeypatch.setattr(TarsSource, "read_layers", counted_reads(TarsSource.read_layers, calls))
+    il.files(in_memory), il.packages(in_memory), il.files(in_memory)
+    assert calls == [0, 1]
+    assert il.files(image_of([TARS[1]]))["path"].tolist() == ["/b"]  # another source, whatever its address
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("IMAGELAB_CACHE_DIR", str(tmp_path / "file" / "below"))
+    forget()
     assert len(il.files(image)) == 2
+
+
+def counted_reads(read, calls):
+    def counted(self, image, wanted, **more):
+        wanted = list(wanted)
+        calls.extend(wanted)
+        return read(self, image, wanted, **more)
+
+    return counted
+
+
+def test_cleared(cache, reads, image):
+    il.files(image)
+    assert layer_cache.clear_cache() == 2 and layer_cache.cache_info()[1:] == (0, 0)
+    filesystem._recent.clear()
+    il.files(image)
+    assert len(reads) == 4
+
+
+def test_the_folder_is_private(cache, image):
+    cache.mkdir(mode=0o755)
+    il.files(image)
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+
+
+def test_the_folder_is_bounded_and_the_oldest_use_goes_first(cache, monkeypatch):
+    listings = [list_tar(StreamWindow([layer_tar([(os.urandom(40).hex().encode(), "file", b"")])])) for _ in range(4)]
+    keys = [f"file:{number}" for number in range(4)]
+    for number in range(3):
+        layer_cache.store(keys[number], listings[number])
+        os.utime(layer_cache._path(keys[number]), (number, number))
+    size = layer_cache.cache_info()[2]
+    forget()
+    assert layer_cache.cached(keys[0])  # now the newest
+    monkeypatch.setenv("IMAGELAB_CACHE_SIZE", str(size + 50))
+    layer_cache.store(keys[3], listings[3])
+    forget()
+    assert [layer_cache.cached(key) is not None for key in keys] == [True, False, True, True]
+    assert layer_cache.cache_info()[2] <= size + 50
+    monkeypatch.setenv("IMAGELAB_CACHE_SIZE", "1 GB")
+    with pytest.raises(ImagelabError, match="IMAGELAB_CACHE_SIZE is '1 GB'; expected a number of bytes"):
+        layer_cache.store(keys[0], listings[0])
+
+
+def test_memory_is_bounded(cache, monkeypatch):
+    listing = list_tar(StreamWindow([TARS[0]]))
+    monkeypatch.setattr(layer_cache, "_IN_MEMORY", 2 * listing.table.nbytes)
+    for number in range(5):
+        layer_cache.store(f"object:{number}", listing)
+    assert list(layer_cache._memory) == ["object:3", "object:4"]
+    assert layer_cache.cached("object:3") and list(layer_cache._memory) == ["object:4", "object:3"]
+
+
+def test_leftovers_of_killed_writers_are_counted_and_cleared(cache, image):
+    il.files(image)
+    old, new = (cache / f".{name}.imagelab-partial" for name in ("old", "new"))
+    old.write_bytes(b"x" * 10), new.write_bytes(b"x" * 10)
+    os.utime(old, (1, 1))
+    assert layer_cache.cache_info()[1] == 4
+    layer_cache.store("file:other", list_tar(StreamWindow([TARS[0]])))
+    assert not old.exists() and new.exists()
+    assert layer_cache.clear_cache() == 4 and not list(cache.iterdir())
 
 
 def test_a_diff_id_is_no_path(cache, image):

@@ -61,7 +61,9 @@ class RegistrySource(Source):
 
     host: str
     repository: str
-    verifies = True
+
+    def layer_keys(self, image: Image) -> list[str | None]:
+        return [layer.diff_id for layer in image.layers]
 
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False
