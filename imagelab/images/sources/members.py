@@ -200,7 +200,7 @@ class StreamArchive:
         for member, entry, window in self._members():
             if entry.flag in b"12":
                 self._links[member] = _link(member, _text(entry.link), hard=entry.flag == ord("1"))
-            elif entry.flag in b"\0007":
+            elif entry.flag in b"07\0":  # a regular file, also of old tars
                 self.sizes[member] = entry.size
                 head = window.fetch(entry.offset)[: min(entry.size, 512)]
                 if is_compressed(head) or is_tar(head):

@@ -264,19 +264,18 @@ def pax(key: bytes, value: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "hostile",
+    ("hostile", "message"),
     [
-        pax(b"GNU.sparse.map", b"a,b"),
-        pax(b"size", b"-5"),
-        pax(b"size", b"9" * 30),
-        (header(b"l", size=3, flag=b"L") + padded(b"abc")) * 3000,
+        (pax(b"size", b"-5"), "an impossible size .-5. at offset"),
+        (pax(b"size", b"9" * 30), "a PAX size that cannot be parsed at offset"),
+        ((header(b"l", size=3, flag=b"L") + padded(b"abc")) * 3000, "the image is incomplete"),
     ],
-    ids=["map", "negative", "huge", "deep"],
+    ids=["negative", "huge", "deep"],
 )
-def test_hostile_headers_of_a_streamed_archive_are_refused_at_once(tmp_path, hostile):
+def test_hostile_headers_of_a_streamed_archive_are_refused_at_once(tmp_path, hostile, message):
     path = tmp_path / "x.tar.gz"
     path.write_bytes(gzip.compress(hostile + tar_of(docker_save(TARS[:1]))))
-    with pytest.raises(il.ArchiveError, match="is not a complete tar"):
+    with pytest.raises(il.ArchiveError, match=message):
         il.load_image(path)
 
 
