@@ -22,7 +22,7 @@ from imagelab.images.layers.cache import cached, link_digest, recall_config, rem
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.sources import archive
 from imagelab.images.sources.assemble import assemble, history_entries, platform_of
-from imagelab.images.sources.members import StreamArchive
+from imagelab.images.sources.streams import StreamArchive
 
 _CHUNK = 1 << 20
 _CONTAINERD = "io.containerd.snapshotter.v1"

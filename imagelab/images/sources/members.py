@@ -9,27 +9,22 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from imagelab.core.errors import ArchiveError
 from imagelab.images.layers.blobs import FileWindow, StreamWindow, decompressed, is_compressed
 from imagelab.images.layers.cache import file_key
 from imagelab.images.layers.regions import Region
-from imagelab.images.layers.tar import LayerListing, Member, list_tar, walk_members
+from imagelab.images.layers.tar import LayerListing, list_tar
 from imagelab.images.layers.tar_columns import FILE, HARDLINK, SYMLINK, TextBudget
 from imagelab.images.layers.tar_headers import is_tar
 
-if TYPE_CHECKING:
-    from hashlib import _Hash as Hash
-
 JSON_LIMIT = 1 << 23  # bytes of one manifest, index or config; moby allows 8 MiB too
-_SMALL_LIMIT = 1 << 28  # bytes of all that a streamed archive holds
 
 
 class Archive(Protocol):
@@ -81,7 +76,7 @@ class _Files:
         try:
             return self._regions[member]
         except KeyError:
-            raise _incomplete(self.name, member) from None
+            raise incomplete_archive(self.name, member) from None
 
     def read_range(self, member: str, offset: int, size: int) -> Iterator[bytes]:
         with closing(self._window(member)) as window:
@@ -124,13 +119,13 @@ class TarArchive(_Files):
         links: dict[str, str] = {}
         self._regions = {}
         for path_bytes, kind, size, offset, target in zip(*columns, strict=True):
-            member = _text(path_bytes)[1:]
+            member = text_of(path_bytes)[1:]
             if kind == FILE and offset is not None:
                 self._regions[member] = Region(str(path), offset, size)
             elif kind in (SYMLINK, HARDLINK):
-                links[member] = _link(member, _text(target), hard=kind == HARDLINK)
+                links[member] = link_target(member, text_of(target), hard=kind == HARDLINK)
         for member in links:  # docker save stores a repeated layer as a link to the first
-            if (target := _follow(member, links)) in self._regions:
+            if (target := follow_links(member, links)) in self._regions:
                 self._regions[member] = self._regions[target]
 
 
@@ -174,121 +169,6 @@ def _is_below(path: str, root: str) -> bool:
     return os.path.commonpath([os.path.realpath(path), root]) == root
 
 
-class StreamArchive:
-    """A tar that can only be read from its start: a compressed archive, or what an engine saves.
-
-    Opening reads it once: the small members whole, and the listing of every layer. ``known`` is for engines: it
-    returns the listing of a member that is known already, and the others are hashed, as an engine only claims digests.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        chunks: Callable[[], Iterable[bytes]],
-        *,
-        known: Callable[[str], LayerListing | None] | None = None,
-        digests: bool = False,
-    ) -> None:
-        self.name = name
-        self._chunks = chunks
-        self._hashed = known is not None
-        self.sizes: dict[str, int] = {}
-        self._small: dict[str, bytes] = {}
-        self._listed: dict[str, LayerListing | ArchiveError] = {}
-        self._links: dict[str, str] = {}
-        small, budget = 0, TextBudget()
-        for member, entry, window in self._members():
-            if entry.flag in b"12":
-                self._links[member] = _link(member, _text(entry.link), hard=entry.flag == ord("1"))
-            elif entry.flag in b"07\0":  # a regular file, also of old tars
-                self.sizes[member] = entry.size
-                head = window.fetch(entry.offset)[: min(entry.size, 512)]
-                if is_compressed(head) or is_tar(head):
-                    listing = known(member) if known else None
-                    self._listed[member] = listing or self._list(member, entry, window, digests, budget)
-                elif entry.size <= JSON_LIMIT and head.lstrip()[:1] in (b"{", b"["):
-                    self._small[member] = b"".join(self._contents(member, entry, window))
-                    small += entry.size
-                    if small > _SMALL_LIMIT:
-                        raise ArchiveError(
-                            f"{name} has more than {_SMALL_LIMIT:,} bytes of JSON: not an image archive."
-                        )
-        for member in self._links:
-            if (target := _follow(member, self._links)) in self.sizes:
-                self.sizes[member] = self.sizes[target]
-
-    def read(self, member: str) -> bytes:
-        try:
-            return self._small[member]
-        except KeyError:
-            raise _incomplete(self.name, member) from None
-
-    def list_layers(self, members: Collection[str], *, digests: bool) -> Iterator[tuple[str, LayerListing]]:
-        targets = {member: _follow(member, self._links) for member in members}
-        listed = self._listed
-        if any(_lacks_digests(listed.get(target)) for target in targets.values()) and digests:
-            listed = {
-                member: self._list(member, entry, window, digests, TextBudget())
-                for member, entry, window in self._members()
-                if member in targets.values()
-            }
-        for member, target in targets.items():
-            listing = listed.get(target) or _incomplete(self.name, member)
-            if isinstance(listing, ArchiveError):
-                raise listing
-            yield member, listing
-
-    def read_range(self, member: str, offset: int, size: int) -> Iterator[bytes]:
-        target = _follow(member, self._links)
-        for name, entry, window in self._members():
-            if name == target:
-                tar = StreamWindow(decompressed(self._contents(name, entry, window), f"{self.name}: {member}"))
-                yield from read_range(tar, f"{self.name}: layer {member}", offset, size)
-                return
-        raise _incomplete(self.name, member)
-
-    def region(self, member: str) -> None:
-        """Members of a stream have no place in a file."""
-
-    def _list(
-        self, member: str, entry: Member, window: StreamWindow, digests: bool, budget: TextBudget
-    ) -> LayerListing | ArchiveError:
-        """The listing of a layer, or the error of a damaged one: another layer may be the one that is wanted."""
-        name = f"{self.name}: layer {member}"
-        blob, tar = (hashlib.sha256(), hashlib.sha256()) if self._hashed else (None, None)
-        try:
-            chunks = _hashing(self._contents(member, entry, window), blob)
-            inner = StreamWindow(_hashing(decompressed(chunks, name), tar))
-            listing = list_tar(inner, name=name, digests=digests, budget=budget)
-        except ArchiveError as error:
-            return error
-        if not blob or not tar:
-            return listing
-        return replace(listing, digest=f"sha256:{blob.hexdigest()}", diff_id=f"sha256:{tar.hexdigest()}")
-
-    def _contents(self, member: str, entry: Member, window: StreamWindow) -> Iterator[bytes]:
-        try:
-            yield from window.contents(entry.offset, entry.size)
-        except EOFError:
-            raise ArchiveError(f"{self.name} is cut off in {member}. Save or download it again.") from None
-
-    def _members(self) -> Iterator[tuple[str, Member, StreamWindow]]:
-        window = StreamWindow(self._chunks())
-        for entry in walk_members(window, self.name):
-            yield _member(_text(entry.name)), entry, window
-
-
-def _hashing(chunks: Iterable[bytes], state: Hash | None) -> Iterator[bytes]:
-    for chunk in chunks:
-        if state:
-            state.update(chunk)
-        yield chunk
-
-
-def _lacks_digests(listing: LayerListing | ArchiveError | None) -> bool:
-    return isinstance(listing, LayerListing) and not listing.digests
-
-
 def read_range(window: FileWindow | StreamWindow, name: str, offset: int, size: int) -> Iterator[bytes]:
     try:
         yield from window.contents(offset, size)
@@ -296,23 +176,23 @@ def read_range(window: FileWindow | StreamWindow, name: str, offset: int, size: 
         raise ArchiveError(f"{name} is cut off at offset {offset}. Save or copy it again.") from None
 
 
-def _incomplete(name: str, member: str) -> ArchiveError:
+def incomplete_archive(name: str, member: str) -> ArchiveError:
     return ArchiveError(f"{name} holds no {member}: the image is incomplete. Save or copy it again.")
 
 
-def _text(path: bytes) -> str:
+def text_of(path: bytes) -> str:
     return path.decode(errors="surrogateescape")
 
 
-def _member(name: str) -> str:
+def member_name(name: str) -> str:
     return PurePosixPath("/" + name).as_posix().lstrip("/").removeprefix("./")
 
 
-def _link(member: str, target: str, *, hard: bool) -> str:
-    return _member(target if hard else os.path.normpath(os.path.join(os.path.dirname(member), target)))
+def link_target(member: str, target: str, *, hard: bool) -> str:
+    return member_name(target if hard else os.path.normpath(os.path.join(os.path.dirname(member), target)))
 
 
-def _follow(member: str, links: dict[str, str]) -> str:
+def follow_links(member: str, links: dict[str, str]) -> str:
     for _ in range(40):  # as many as Linux follows
         if member not in links:
             break
@@ -351,6 +231,8 @@ def open_archive(path: Path) -> Archive:
 
 
 def _opened(path: Path) -> Archive:
+    from imagelab.images.sources.streams import StreamArchive  # it builds on this module
+
     with path.open("rb") as file:
         head = file.read(512)
     if is_compressed(head):

@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 import imagelab as il
-from imagelab.images.sources import members as archive_members
+from imagelab.images.sources import streams as archive_streams
 from tests.conftest import ROOT
 from tests.support.images import OCI, Layout, config_of, docker_save, layer_tar, sha256, tar_of, write_folder, write_tar
 from tests.support.tars import header, padded
@@ -242,7 +242,7 @@ def test_secrets_in_a_layers_annotations_are_masked(tmp_path):
 
 
 def test_a_streamed_archive_of_endless_json_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive_members, "_SMALL_LIMIT", 1000)
+    monkeypatch.setattr(archive_streams, "_SMALL_LIMIT", 1000)
     members = docker_save(TARS[:1]) | {f"{number}.json": b"[%s]" % (b" " * 300) for number in range(4)}
     with pytest.raises(il.ArchiveError, match="of JSON"):
         il.load_image(write_tar(tmp_path / "x.tar.gz", members, gzip.compress))
