@@ -29,7 +29,7 @@ def read_cyclonedx(document: Object) -> ScanReport:
     tool, properties = _tool(metadata.get("tools")), _properties(root)
     report = ScanReport(
         (text(tool.get("name")) or "cyclonedx").lower(),
-        " ".join(texts(["CycloneDX", document.get("specVersion"), "JSON"])),
+        " ".join(texts(["CycloneDX", document.get("specVersion")])),
         text(root.get("name")),
     )
     # an application's version is not a digest

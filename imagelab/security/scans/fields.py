@@ -15,6 +15,11 @@ def best_link(name: Any, links: Any) -> str | None:
     return first(link for link in known if name in link.lower()) or first(known)
 
 
+def first_cve(names: list[str]) -> str | None:
+    """The first CVE of several identifiers, else the first identifier."""
+    return first(name for name in names if name.startswith("CVE-")) or first(names)
+
+
 def at_line(path: Any, line: Any) -> str | None:
     """``path:line``, or the path alone if the line is unknown."""
     place = text(path)

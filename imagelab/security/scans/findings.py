@@ -59,6 +59,7 @@ _SEVERITY_WORDS = {
     "moderate": "medium",
     "important": "high",
     "info": "negligible",
+    "informational": "negligible",
     "none": "negligible",
 }
 _STATUS_WORDS = {

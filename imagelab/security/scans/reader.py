@@ -4,22 +4,41 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from imagelab.core.errors import ScanFormatError
-from imagelab.core.json_fields import mapping, text
+from imagelab.core.json_fields import Object, mapping, text
 from imagelab.core.packed import read_packed
-from imagelab.security.scans import cyclonedx, gitlab, grype, hadolint, refused, sarif, spdx, trivy
+from imagelab.security.scans import (  # fmt: skip
+    clair,
+    cyclonedx,
+    dockle,
+    gitlab,
+    grype,
+    hadolint,
+    inspector,
+    kubernetes,
+    osv,
+    refused,
+    sarif,
+    snyk,
+    spdx,
+    trivy,
+    xray,
+)
+from imagelab.security.scans.cyclonedx_xml import cyclonedx_from_xml
 from imagelab.security.scans.findings import ScanReport, make_findings, masked
+from imagelab.security.scans.spdx_tags import spdx_from_tags
 
 MAX_BYTES = 512 * 1024 * 1024
 KNOWN = (
-    "Trivy JSON, Grype JSON, SARIF (Docker Scout, Trivy, Grype and others), GitLab container scanning, "
-    "CycloneDX JSON, SPDX JSON, hadolint JSON; each also gzip'd"
+    "JSON of Trivy (also Kubernetes), Grype, Snyk, OSV-Scanner, govulncheck, Amazon Inspector, Clair v4, Xray, dockle and "
+    "hadolint; SARIF (Docker Scout and others); GitLab container scanning; CycloneDX and SPDX; each also gzip'd"
 )
 
 
@@ -95,10 +114,16 @@ def parse_report(data: bytes, name: str) -> ScanReport:
 
 
 def _load(data: bytes, name: str) -> Any:
+    """The JSON document; CycloneDX XML and SPDX tag-value become their JSON forms."""
     try:
         return _documents(data)
     except ValueError as error:
-        if known := refused.name_text(data[:20_000].decode("utf-8", "replace")):
+        head = data[:20_000].decode("utf-8", "replace")
+        if re.match(r"\ufeff?\s*<[^>]*>?.*cyclonedx\.org/schema/bom", head, re.S):
+            return cyclonedx_from_xml(data, name)
+        if re.search(r"^SPDXVersion:", head, re.M):
+            return spdx_from_tags(data.decode("utf-8", "replace"))
+        if known := refused.name_text(head):
             raise _refusal(name, known) from None
         if "Extra data" in str(error):
             raise ScanFormatError(
@@ -109,44 +134,65 @@ def _load(data: bytes, name: str) -> Any:
 
 
 def _documents(data: bytes) -> Any:
-    """The JSON document; Grype's JSON lines (one match each) become a list."""
+    """The JSON document; the streams of Grype (one match a line) and govulncheck (messages) become lists."""
     try:
         return json.loads(data)
     except ValueError:
-        lines = data.splitlines()
-        if len(lines) > 1 and all(line.startswith(b'{"vulnerability"') for line in lines):
-            return [json.loads(line) for line in lines]
-        raise
+        content, decoder, at = data.decode("utf-8-sig", "replace").strip(), json.JSONDecoder(), 0
+        documents = []
+        while at < len(content):
+            document, end = decoder.raw_decode(content, at)
+            documents.append(document)
+            at = end + len(content[end:]) - len(content[end:].lstrip())
+            if not (grype.is_match(documents[0]) or osv.is_govulncheck(documents[:1])):
+                raise
+        return documents
+
+
+#: Formats that are JSON objects: how to recognise each, and its reader.
+_OBJECTS: tuple[tuple[Callable[[Object], bool], Callable[[Object], ScanReport]], ...] = (
+    (trivy.is_trivy, trivy.read_trivy),
+    (grype.is_match, lambda document: grype.read_grype({"matches": [document]})),
+    (grype.is_grype, grype.read_grype),
+    (lambda document: isinstance(document.get("runs"), list), sarif.read_sarif),
+    (lambda document: document.get("bomFormat") == "CycloneDX", cyclonedx.read_cyclonedx),
+    (lambda document: str(document.get("spdxVersion")).startswith("SPDX-2"), spdx.read_spdx),
+    (spdx.is_spdx3, spdx.read_spdx3),
+    (gitlab.is_gitlab, gitlab.read_gitlab),
+    (snyk.is_snyk, snyk.read_snyk),
+    (osv.is_osv, osv.read_osv),
+    (inspector.is_inspector, inspector.read_inspector),
+    (clair.is_clair, clair.read_clair),
+    (xray.is_xray, xray.read_xray),
+    (dockle.is_dockle, dockle.read_dockle),
+    (kubernetes.is_cluster_report, kubernetes.read_cluster_report),
+)
+#: Formats that are lists.
+_ARRAYS: tuple[tuple[Callable[[list[Any]], bool], Callable[[list[Any]], ScanReport]], ...] = (
+    (trivy.is_trivy, trivy.read_trivy),
+    (hadolint.is_hadolint, hadolint.read_hadolint),
+    (lambda document: all(map(grype.is_match, document)), lambda document: grype.read_grype({"matches": document})),
+    (osv.is_govulncheck, osv.read_govulncheck),
+    (snyk.is_snyk, snyk.read_snyk),
+    (xray.is_xray, xray.read_xray),
+)
 
 
 def _dispatch(document: Any, name: str) -> ScanReport:
     if document == []:
-        return ScanReport("unknown", "empty list (hadolint, or Trivy before SchemaVersion 2)", kind="unknown")
-    if trivy.is_trivy(document):
+        return ScanReport("unknown", "an empty list, as from hadolint or gitleaks", kind="unknown")
+    if document is None:
         return trivy.read_trivy(document)
-    if hadolint.is_hadolint(document):
-        return hadolint.read_hadolint(document)
-    matches = document if isinstance(document, list) else [document]
-    if matches and all(map(grype.is_match, matches)):
-        return grype.read_grype({"matches": matches})
-    if isinstance(document, dict):
-        if grype.is_grype(document):
-            return grype.read_grype(document)
-        if isinstance(document.get("runs"), list):
-            return sarif.read_sarif(document)
-        if document.get("bomFormat") == "CycloneDX":
-            return cyclonedx.read_cyclonedx(document)
-        if str(document.get("spdxVersion", "")).startswith("SPDX-2"):
-            return spdx.read_spdx(document)
-        if isinstance(document.get("@graph"), list) and "spdx-context" in str(document.get("@context")):
-            return spdx.read_spdx3(document)
-        if gitlab.is_gitlab(document):
-            return gitlab.read_gitlab(document)
-        # wrappers of a report: an in-toto statement, Trivy's cosign-vuln, GitHub's SBOM export
-        for keys in (("predicate",), ("scanner", "result"), ("sbom",)):
-            if inner := mapping(document, *keys):
-                kind = text(document.get("predicateType"))
-                return _dispatch(inner, f"{name}: in {kind}" if kind else name)
+    formats: Any = _OBJECTS if isinstance(document, dict) else _ARRAYS if isinstance(document, list) else ()
+    for recognises, read in formats:
+        if recognises(document):
+            report: ScanReport = read(document)
+            return report
+    # wrappers of a report: an in-toto statement, Trivy's cosign-vuln, GitHub's SBOM export
+    for keys in (("predicate",), ("scanner", "result"), ("sbom",)):
+        if inner := mapping(document, *keys):
+            kind = text(document.get("predicateType"))
+            return _dispatch(inner, f"{name}: in {kind}" if kind else name)
     if known := refused.name_document(document):
         raise _refusal(name, known)
     shape = f"a {type(document).__name__}"

@@ -65,8 +65,13 @@ def read_spdx(document: Object) -> ScanReport:
     return report
 
 
+def is_spdx3(document: Object) -> bool:
+    """Whether a document is SPDX 3."""
+    return isinstance(document.get("@graph"), list) and "spdx-context" in str(document.get("@context"))
+
+
 def read_spdx3(document: Object) -> ScanReport:
-    """Read SPDX 3: a row per package, and per pair of package and vulnerability that a relationship joins."""
+    """Read SPDX 3: a row per package (also AI models and data sets), and per pair of package and vulnerability."""
     report = ScanReport("spdx", "SPDX-3 JSON")
     graph = list(report.objects(document.get("@graph"), "@graph"))
     kinds: dict[str, list[Object]] = defaultdict(list)
@@ -78,7 +83,8 @@ def read_spdx3(document: Object) -> ScanReport:
     # an SBOM's root is the image, unless it is the only package
     roots = {name for one in kinds["Sbom"] for name in texts(one.get("rootElement"))}
     packages: dict[str, Object] = {}
-    for item in kinds["Package"]:
+    packaged = [*kinds["Package"], *kinds["AIPackage"], *kinds["DatasetPackage"]]
+    for item in packaged:
         purl = text(item.get("software_packageUrl")) or _identifier(item, "packageUrl", "purl")
         row = packages[_id(item)] = {
             "package": item.get("name"),
@@ -87,7 +93,7 @@ def read_spdx3(document: Object) -> ScanReport:
             "type": _type(purl),
             "path": first_match(r": (/\S+)$", item.get("software_sourceInfo")),
         }
-        is_root = roots == {_id(item)} and len(kinds["Package"]) > 1
+        is_root = roots == {_id(item)} and len(packaged) > 1
         report.add("package", purl or item.get("name"), suppressed=_ROOT if is_root else None, **row)
     vulnerabilities: dict[str, Object] = {
         _id(item): {

@@ -41,7 +41,13 @@ def read_trivy(document: Any) -> ScanReport:
         "diff_ids": texts(metadata.get("DiffIDs")),
         "distribution": " ".join(texts(list(mapping(metadata, "OS").values())[:2])) or None,
     }
-    for result in report.objects(results, "result"):
+    read_results(report, results)
+    return report
+
+
+def read_results(report: ScanReport, results: Any) -> None:
+    """Read Trivy's results, which its reports on clusters contain too."""
+    for result in report.objects(results, "Results"):
         for name, (finding, facts) in _LISTS.items():
             for item in report.objects(result.get(name), name):
                 status = text(item.get("Status"))
@@ -54,7 +60,6 @@ def read_trivy(document: Any) -> ScanReport:
             finding = str(modified.get("Type"))
             row = _common(result, item) | kinds.get(finding, _vulnerability)(result, item)
             report.suppress(f"suppressed by Trivy: {reason}", finding, **row)
-    return report
 
 
 def _common(result: Object, item: Object) -> Object:

@@ -235,7 +235,7 @@ def test_grype_matches_in_a_list_and_in_lines(scan_of):
     assert scan_of(new)["known_exploited"].item() == False  # noqa: E712  # a nullable boolean
     with pytest.raises(ScanFormatError, match="several JSON documents"):
         scan_of(b'{"vulnerability": 1}{"vulnerability": 2}')
-    with pytest.raises(ScanFormatError, match="not JSON"):
+    with pytest.raises(ScanFormatError, match="several JSON documents"):
         scan_of(b'{"vulnerability": 1}\n{"vulnerability":')
     item = {"id": "CVE-1999-0001", "properties": [{"name": "grype:fixed_versions", "value": "1.2"}]}
     assert scan_of(cyclonedx(item))["fixed_version"].item() == "1.2"
