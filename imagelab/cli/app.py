@@ -53,7 +53,6 @@ app = typer.Typer(
     cls=_Verbs,
     rich_markup_mode=None,  # plain help: its layout by rich takes longer than all the rest
     help="Why is this container image so big, so slow to build, so full of findings?",
-    invoke_without_command=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -69,7 +68,6 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -77,12 +75,13 @@ def _options(
 ) -> None:
     global _debug
     _debug = debug
-    if context.invoked_subcommand is None:
-        typer.echo(WELCOME)
 
 
 def main() -> None:
     """Run the command line."""
+    if len(sys.argv) == 1:
+        print(WELCOME)
+        return
     for name in PANELS:  # each registers its verbs
         import_module(f"imagelab.cli.{name}")
     try:
