@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+import pandas as pd
+
 from imagelab.build.context import Entry, IgnoreFile, parse_ignore, walk
 from imagelab.build.dockerfile.select import context_sources, select
 from imagelab.build.dockerfile.syntax import Build, Stage, Step, parse
@@ -44,6 +46,8 @@ class Edit:
         Regular expressions of absolute paths that may go, come or change in the image: what the edit announces.
     packages : bool
         Files of the packages that are installed no longer may go, too.
+    made : tuple of str
+        Paths whose programs must still find their shared libraries.
     cached : tuple of Step
         Steps that no longer run again after a source file changes.
     size : int or None
@@ -58,6 +62,7 @@ class Edit:
     changes: tuple[Change, ...]
     touches: tuple[str, ...] = ()
     packages: bool = False
+    made: tuple[str, ...] = ()
     cached: tuple[Step, ...] = ()
     ignore: bool = False
     size: int | None = None
@@ -86,6 +91,7 @@ class Project:
     ignore_text: str | None = None
     args: Mapping[str, str] = field(default_factory=dict)
     target: str | None = None
+    layers: pd.DataFrame | None = field(default=None, compare=False)  # the files of an image built of it
 
     @cached_property
     def build(self) -> Build:

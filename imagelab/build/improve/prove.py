@@ -189,6 +189,15 @@ class Check:
             return f"exit code {status}"
         return self._started(built)
 
+    def missing_libraries(self, built: Built, paths: Sequence[str]) -> list[str]:
+        """Shared libraries that the programs below the paths no longer find; none where the image has no ldd."""
+        if not paths:
+            return []
+        run = ["run", "--rm", f"--label={LABEL}={self.trial.run}", "--network=none", "--user=0", "--entrypoint=/bin/sh"]
+        find = f"find {shlex.join(paths)} -type f \\( -perm -100 -o -name '*.so*' \\) -exec ldd {{}} + 2>/dev/null"
+        _, output = self.trial.docker(*run, built.tag, "-c", find, timeout=300)
+        return sorted(set(re.findall(r"(\S+) => not found", output)))
+
     def _started(self, built: Built) -> str:
         """Start the image as it is: does it become healthy, does its program keep running or how does it exit?"""
         name = f"imagelab-improve-{self.trial.run}-{self.trial.builds}-{time.monotonic_ns()}"

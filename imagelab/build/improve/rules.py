@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from imagelab.build.improve import clean, once, order, send
+from imagelab.build.improve import clean, once, order, send, toolchain
 from imagelab.build.improve.edits import Edit, Project
 from imagelab.core.errors import ImagelabError
 
@@ -19,6 +19,7 @@ RULES: tuple[Rule, ...] = (
     clean.dnf_cache,
     clean.downloads,
     clean.deleted_later,
+    toolchain.build_stage,
     once.copy_with_owner,
     once.copy_with_mode,
 )
@@ -33,6 +34,7 @@ NAMES = (
     "cache-mount",
     "no-download-cache",
     "delete-in-same-run",
+    "build-stage",
     "copy-chown",
     "copy-chmod",
 )

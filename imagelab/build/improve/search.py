@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -73,6 +73,7 @@ class Search:
         self.noise = Noise(set(), set())
         self.noise.add(first, second)
         self.stored = first.files
+        self.walk.project = replace(self.original, layers=first.files)
         self.expected = self.check.result(first)
         if self.command is not None and self.expected != "exit code 0":
             raise ImagelabError(f"The check fails in the unchanged image ({self.expected}), so it proves nothing.")
@@ -113,6 +114,8 @@ class Search:
             found = self.differences(built, edit)
             if found:
                 result, why = "changes the image", shown(found)
+            elif missing := self.check.missing_libraries(built, edit.made):
+                result, why = "fails the check", f"shared libraries are missing: {shown(missing)}"
             elif (ends := self.check.result(built)) != self.expected:
                 result, why = "fails the check", f"{ends}; before: {self.expected}"
             else:
@@ -138,7 +141,7 @@ class Search:
             )
         )
         if result == "proven":
-            self.walk.project, self.current = candidate, built
+            self.walk.project, self.current = replace(candidate, layers=built.files), built
 
     def proven(self) -> list[Edit]:
         return [outcome.edit for outcome in self.outcomes if outcome.result == "proven"]

@@ -1,0 +1,135 @@
+"""Real builds: every edit is built, compared and checked on an engine, and a trial leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from imagelab.build.improve.answer import Improvement
+from imagelab.build.improve.improve import improve
+from imagelab.core.errors import DockerfileError, ImagelabError
+from tests.conftest import ROOT, Engine
+
+pytestmark = pytest.mark.engine
+BUSYBOX = "FROM localhost/busybox:static\nWORKDIR /app\n"
+
+
+def run(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, folder: Path, files: dict[str, str | bytes], **more
+) -> Improvement:
+    for name in ("DOCKER_HOST", "DOCKER_CONFIG", "PATH"):
+        monkeypatch.setenv(name, engine.env[name])
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return improve(folder, network="none", **more)
+
+
+def results(found: Improvement) -> dict[str, str]:
+    return dict(zip(found.edits["rule"], found.edits["result"], strict=True))
+
+
+def test_bytes_stored_twice_and_sent_for_nothing_are_proven(engine, monkeypatch, tmp_path):
+    text = (
+        BUSYBOX + "COPY . .\nRUN head -c 3000000 /dev/zero > /app/big\nRUN rm /app/big\n"
+        'RUN chown -R 1000:1000 /app\nCOPY run.sh /run.sh\nRUN chmod +x /run.sh\nUSER 1000\nCMD ["/run.sh"]\n'
+    )
+    files = {
+        "Dockerfile": text,
+        "run.sh": "#!/bin/sh\nsleep 60\n",
+        "data.bin": bytes(400_000),
+        ".git/pack": bytes(200_000),
+        "m.py": "1\n",
+    }
+    found = run(engine, monkeypatch, tmp_path, files)
+    assert results(found) == {
+        "wide-copy": "proven",
+        "delete-in-same-run": "proven",
+        "copy-chown": "proven",
+        "copy-chmod": "proven",
+    }
+    bytes_of = found.edits.set_index("rule")["measured_bytes"]
+    assert bytes_of["wide-copy"] == 200_000 and 3_000_000 <= bytes_of["delete-in-same-run"] < 3_000_100
+    assert 400_000 <= bytes_of["copy-chown"] < 403_000
+    assert found.before.wasted > 3_400_000 and found.after.wasted < 1_000
+    assert found.before.size - found.after.size == pytest.approx(
+        found.edits["measured_bytes"].sum(), abs=1_000 + 400_000
+    )
+    assert (tmp_path / "Dockerfile").read_text() == text  # the project is not touched
+    subprocess.run(["git", "apply"], input=found.patch.encode(), cwd=tmp_path, check=True)
+    rest = improve(tmp_path, network="none")
+    assert not rest.is_possible and rest.before.size == found.after.size
+
+
+def test_a_check_catches_a_lost_file(modern, monkeypatch, tmp_path):
+    files = {"Dockerfile": BUSYBOX + 'COPY . .\nCMD ["sleep", "60"]\n', ".git/HEAD": "main\n", "m.py": "1\n"}
+    found = run(modern, monkeypatch, tmp_path, files, check="cat /app/.git/HEAD")
+    assert results(found) == {"wide-copy": "fails the check"} and found.patch == "" and not found.is_possible
+    with pytest.raises(ImagelabError, match="fails in the unchanged image"):
+        improve(tmp_path, network="none", check="false")
+
+
+def test_an_edit_that_breaks_the_build_or_changes_the_image_is_not_in_the_patch(modern, monkeypatch, tmp_path):
+    text = BUSYBOX + "COPY . .\nRUN test -d .git\nRUN ls node_modules > /listed; : npm ci\n"
+    files = {"Dockerfile": text, ".git/HEAD": "main\n", "node_modules/a": "1", "m.py": "1\n"}
+    found = run(modern, monkeypatch, tmp_path, files)
+    assert results(found)["wide-copy"] == "breaks the build" and ".git" in found.edits["why"].iloc[0]
+    (tmp_path / ".git/HEAD").unlink()
+    (tmp_path / "Dockerfile").write_text(text.replace("RUN test -d .git\n", ""))
+    changed = improve(tmp_path, network="none")
+    assert results(changed)["wide-copy"] == "changes the image" and "changed /listed" in changed.edits["why"].iloc[0]
+
+
+def test_nothing_is_proposed_for_what_is_already_good(modern, monkeypatch, tmp_path):
+    files = {"Dockerfile": BUSYBOX + 'COPY m.py ./\nCMD ["sleep", "60"]\n', "m.py": "1\n"}
+    found = run(modern, monkeypatch, tmp_path, files)
+    assert found.edits.empty and found.headline == "nothing to improve" and found.before == found.after
+
+
+def test_a_dockerfile_that_does_not_build_says_so(modern, monkeypatch, tmp_path):
+    with pytest.raises(DockerfileError, match="The unchanged Dockerfile does not build"):
+        run(modern, monkeypatch, tmp_path, {"Dockerfile": BUSYBOX + "RUN false\n"})
+
+
+def left_behind(engine: Engine) -> list[str]:
+    label = ["--filter", "label=imagelab.improve", "-q"]
+    found = engine.docker("ps", "-a", *label).split() + engine.docker("images", *label).split()
+    return found + [name for name in os.listdir("/tmp") if name.startswith("imagelab-improve-")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_killed_leaves_nothing(engine, tmp_path, number):
+    command = f"sleep 4; echo {tmp_path.name}-{number}-{engine.kind} > /x"
+    (tmp_path / "Dockerfile").write_text(
+        BUSYBOX + f"COPY m.py ./\nRUN echo {tmp_path.name}-first > /y\nRUN {command}\n"
+    )
+    (tmp_path / "m.py").write_text("1\n")
+    arguments = [sys.executable, "-m", "imagelab", "improve", str(tmp_path), "--network", "none"]
+    env = engine.env | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(arguments, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    folder = wait_for(lambda: next(tmp_path.glob("imagelab-improve-*/context/Dockerfile"), None)).parents[1]
+    run_id = folder.name.split("-")[2]
+    time.sleep(2)
+    process.send_signal(number)
+    process.wait(30)
+    wait_for(lambda: not folder.exists())
+    label = ["--filter", f"label=imagelab.improve={run_id}", "-q"]
+    assert not engine.docker("ps", "-a", *label) and not engine.docker("images", *label)
+    records = json.loads(engine.docker("system", "df", "-v", "--format", "{{json .BuildCache}}"))
+    assert not [record for record in records if tmp_path.name in record["Description"]]
+
+
+def wait_for(ready, seconds: float = 60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := ready():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("not in time")
