@@ -20,7 +20,7 @@ from imagelab.charts.security import (
 from imagelab.charts.sharing import sharing_heatmap
 from imagelab.charts.trees import file_tree, size_tree
 from imagelab.charts.trend import trend
-from imagelab.charts.waterfalls import growth, size_difference
+from imagelab.charts.waterfalls import growth, improvement_waterfall, size_difference
 
 __all__ = [
     "advice_accuracy",
@@ -35,6 +35,7 @@ __all__ = [
     "fleet_sharing",
     "growth",
     "health_timeline",
+    "improvement_waterfall",
     "layer_bars",
     "remediation_waterfall",
     "scan_flow",

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
+from imagelab.build.improve.answer import Improvement
 from imagelab.charts import theme
 from imagelab.charts.menu import per_image
 from imagelab.core.errors import ImagelabError
@@ -97,6 +98,32 @@ def size_difference(history: pd.DataFrame) -> go.Figure:
     steps = [Step(references[0], first, "FROM", "before"), *shorten(changes)]
     measure = f"Differences by step, in {measure}"
     return draw_waterfall(steps, Step(references[1], last, "FROM", "after"), finding, measure)
+
+
+def improvement_waterfall(found: Improvement) -> go.Figure:
+    """Draw what each proven edit takes from an image's stored bytes.
+
+    Parameters
+    ----------
+    found : Improvement
+        `imagelab.improve`, or a recorded run (`imagelab.read_improvement`).
+    """
+    if found.before is None or found.after is None or not found.is_possible:
+        return theme.nothing(found.headline)
+    proven = found.edits[found.edits["result"] == "proven"].fillna({"measured_bytes": 0})
+    steps = [
+        Step(f"{row.rule} ({row.path}:{row.line})", -int(row.measured_bytes), "RUN", row.why)
+        for row in proven.itertuples()
+    ]
+    rest = found.after.size - found.before.size - sum(step.bytes for step in steps)
+    steps += [Step("not stored in this image, or by several edits", rest, "unknown", "")] if rest else []
+    first, last = (
+        Step("before", found.before.size, "FROM", "unchanged"),
+        Step("after", found.after.size, "FROM", "the whole patch"),
+    )
+    return draw_waterfall(
+        [first, *steps], last, found.headline, "Bytes stored in all layers; .dockerignore: bytes sent"
+    )
 
 
 def shorten(steps: list[Step], most: int = 14) -> list[Step]:

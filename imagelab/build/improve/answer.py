@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from imagelab.build.improve.edits import Edit, Project, unified
 from imagelab.build.improve.prove import Built
+from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import format_bytes, make_frame
 from imagelab.core.redact import mask
 from imagelab.core.text import clean, escape
@@ -55,30 +57,33 @@ class Outcome:
     before: Project
     after: Project
     predicted: int | None
-    measured: int | None
     predicted_seconds: float | None
-    measured_seconds: float | None
     result: str
     why: str
+    measured: int | None = None
+    measured_seconds: float | None = None
 
     def failed(self, why: str) -> Outcome:
-        return replace(self, result="changes the image", why=why)
+        """The outcome where the whole patch is not proven."""
+        return replace(self, result="changes the image", why=why) if self.result == "proven" else self
 
     def row(self) -> dict[str, Any]:
-        return {
-            "rule": self.edit.rule,
-            "path": self.before.ignore if self.edit.ignore else self.before.dockerfile,
-            "line": 1 if self.edit.ignore else self.edit.step.line,
-            "predicted_bytes": self.predicted,
-            "measured_bytes": self.measured,
-            "predicted_rebuild_seconds": self.predicted_seconds,
-            "measured_rebuild_seconds": None if self.measured_seconds is None else round(self.measured_seconds, 2),
-            "result": self.result,
-            "why": mask(self.why).text,
-            "diff": unified(self.before, self.after),
-        }
+        values = (
+            self.edit.rule,
+            self.before.ignore if self.edit.ignore else self.before.dockerfile,
+            1 if self.edit.ignore else self.edit.step.line,
+            self.predicted,
+            self.measured,
+            self.predicted_seconds,
+            None if self.measured_seconds is None else round(self.measured_seconds, 2),
+            self.result,
+            mask(self.why).text,
+            unified(self.before, self.after),
+        )
+        return dict(zip(IMPROVE_COLUMNS, values, strict=True))
 
 
+@dataclass(frozen=True, eq=False)
 class Improvement:
     """The answer of `improve`.
 
@@ -97,16 +102,11 @@ class Improvement:
         Why nothing was built, or empty.
     """
 
-    def __init__(
-        self,
-        outcomes: Sequence[Outcome],
-        before: Measures | None,
-        after: Measures | None,
-        patch: str,
-        not_built: str = "",
-    ) -> None:
-        self.edits = make_frame([outcome.row() for outcome in outcomes], IMPROVE_COLUMNS)
-        self.before, self.after, self.patch, self.not_built = before, after, patch, not_built
+    edits: pd.DataFrame
+    before: Measures | None
+    after: Measures | None
+    patch: str
+    not_built: str = ""
 
     @property
     def is_possible(self) -> bool:
@@ -147,25 +147,12 @@ class Improvement:
 
     def to_text(self) -> str:
         """The result in one line, the table and the patch, for a terminal."""
-        rows = [
-            (f"{row.path}:{row.line}", row.rule, row.result, _gain(row), clean(row.why, 100))
-            for row in self.edits.itertuples()
-        ]
-        widths = [max((len(row[n]) for row in rows), default=0) for n in range(4)]
-        lines = [
-            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]) for row in rows
-        ]
-        return "\n".join([self.headline, "", *lines, *(["", self.patch.rstrip("\n")] if self.patch else [])])
+        shown = self.edits[_SHOWN].assign(why=self.edits["why"].map(lambda why: clean(why, 70)))
+        table = shown.to_string(index=False, na_rep="–", justify="left") if len(shown) else ""
+        return "\n\n".join(part for part in (self.headline, table, self.patch.rstrip("\n")) if part)
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(self.headline)}</p>{self.edits[_SHOWN].to_html(index=False, escape=True, na_rep='–')}"
-
-
-def _gain(row: Any) -> str:
-    size = row.predicted_bytes if pd.isna(row.measured_bytes) else row.measured_bytes
-    seconds = row.predicted_rebuild_seconds if pd.isna(row.measured_rebuild_seconds) else row.measured_rebuild_seconds
-    parts = [] if pd.isna(size) else [format_bytes(size)]
-    return ", ".join([*parts, *([] if pd.isna(seconds) else [f"{seconds:.1f} s"])]) or "unknown"
 
 
 def _measured(before: Measures, after: Measures) -> str:
@@ -179,3 +166,19 @@ def _measured(before: Measures, after: Measures) -> str:
 
 def _longest_run(text: str) -> int:
     return max((len(run) for run in text.replace("\n", " ").split() if set(run) == {"`"}), default=0)
+
+
+def read_improvement(path: str | os.PathLike[str]) -> Improvement:
+    """Read what ``imagelab improve --json`` printed, for showing a recorded run.
+
+    Raises
+    ------
+    ImagelabError
+        The file is not such JSON.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        before, after = (found[name] and Measures(**found[name]) for name in ("before", "after"))
+        return Improvement(make_frame(found["edits"], IMPROVE_COLUMNS), before, after, found["patch"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ImagelabError(f"{path}: expected the JSON of `imagelab improve --json` ({clean(error, 100)}).") from error

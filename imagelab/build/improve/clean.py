@@ -21,7 +21,7 @@ from imagelab.build.improve.installers import (
 )
 from imagelab.core.terms import LIKELY
 
-_APT_FILES = (r"^/var/lib/apt/lists(/|$)", r"^/var/cache/apt(/|$)")
+_APT_FILES = (r"^/var/lib/apt/lists(?:/|$)", r"^/var/cache/apt(?:/|$)")
 _DELETES = re.compile(
     r"(?:rm\s|apt(?:-get)?\s+(?:-\S+\s+)*(?:purge|remove|autoremove|clean)\b|apk\s+(?:--\S+\s+)*del\b)"
 )
@@ -93,7 +93,7 @@ def dnf_cache(project: Project) -> Iterator[Edit]:
         command = f"{found[0].split()[0]} clean all && rm -rf /var/cache/dnf /var/cache/yum"
         if lines := with_command(project.raw(step), step, command):
             what = "the metadata of the package repositories stay in the layer"
-            touches = (r"^/var/cache/(dnf|yum|libdnf5)(/|$)",)
+            touches = (r"^/var/cache/(?:dnf|yum|libdnf5)(?:/|$)",)
             yield Edit("dnf-cleanup", what, step, (project.change(step, *lines),), touches, confidence=LIKELY)
 
 

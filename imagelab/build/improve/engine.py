@@ -103,14 +103,15 @@ class Trial:
     def _write(self, project: Project) -> Path:
         """The project's two texts in the trial's copy of the context, and outside it as they are built."""
         dockerfile = self.folder / "Dockerfile"
-        texts = {self.context / project.dockerfile: project.text}
+        texts: dict[Path, str | None] = {self.context / project.dockerfile: project.text}
         texts[dockerfile] = _own_mounts(project.text, f"{self.run}-{self.mounts}")
-        if project.ignore_text is not None:
-            texts[self.context / project.ignore] = texts[self.folder / "Dockerfile.dockerignore"] = project.ignore_text
+        texts[self.context / project.ignore] = project.ignore_text
+        texts[self.folder / "Dockerfile.dockerignore"] = project.ignore_text
         for path, text in texts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            path.write_bytes(text.encode("utf-8", "surrogateescape"))
+            path.unlink(missing_ok=True)  # a hard link to the user's file, or an edit's
+            if text is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(text.encode("utf-8", "surrogateescape"))
         return dockerfile
 
     def _announce(self, project: Project) -> None:

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection
+from datetime import UTC, datetime
 
 LABEL = "imagelab.improve"
 
@@ -27,11 +28,15 @@ def _docker(*args: str) -> str:
     return done.stdout
 
 
-def _records() -> dict[str, tuple[str, set[str]]]:
-    """The build cache's records: id → description, and the ids of the records that it continues."""
+def _records(start: str) -> dict[str, tuple[str, set[str]]]:
+    """The build cache's records since ``start``: id → description, and the ids of the records that it continues."""
     try:
         records = json.loads(_docker("system", "df", "-v", "--format", "{{json .BuildCache}}") or "[]") or []
-        return {record["ID"]: (record["Description"], set(re.findall(r"\w+", record["Parent"]))) for record in records}
+        return {
+            record["ID"]: (record["Description"], set(re.findall(r"\w+", record["Parent"])))
+            for record in records
+            if record["CreatedAt"].replace(" ", "T") >= start
+        }
     except (ValueError, KeyError, TypeError):
         return {}
 
@@ -51,20 +56,21 @@ def main(run: str, folder: str) -> None:
     """Wait for the run's end, then clean up."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    before = set(_records())
+    now = _docker("info", "--format", "{{.SystemTime}}").strip()  # the engine's, which may be another machine's
+    start = datetime.fromisoformat(now).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S") if now else ""
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     commands = {json.loads(line) for line in sys.stdin}
     with contextlib.suppress(OSError):
         os.killpg(0, signal.SIGTERM)
     label = f"label={LABEL}={run}"
-    for _ in range(2):  # an engine can finish a build whose client has gone
-        if containers := _docker("ps", "-aq", "--filter", label).split():
-            _docker("rm", "-f", "-v", *containers)
+    if containers := _docker("ps", "-aq", "--filter", label).split():
+        _docker("rm", "-f", "-v", *containers)
+    for _ in range(5):  # an engine can finish a build whose client has gone
         if images := _docker("images", "-q", "--no-trunc", "--filter", label).split():
             _docker("rmi", "-f", *dict.fromkeys(images))
-        time.sleep(0.2)
-    if own := _own({name: record for name, record in _records().items() if name not in before}, run, commands):
+        time.sleep(0.1)
+    if own := _own(_records(start), run, commands):
         _docker("builder", "prune", "-af", "--filter", f"id=/^({'|'.join(own)})$/")
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -246,4 +246,4 @@ def _inserted(
 
 def _traces(step: Step, installer: Installer) -> tuple[str, ...]:
     """Downloads that the first of the two installs may leave at another time: their cache, until it is cleaned."""
-    return tuple(rf"^{re.escape(folder)}(/|$)" for folder in installer.caches if is_root(step))
+    return tuple(rf"^{re.escape(folder)}(?:/|$)" for folder in installer.caches if is_root(step))

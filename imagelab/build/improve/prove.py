@@ -8,7 +8,7 @@ import re
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -93,14 +93,16 @@ class Built:
 class Noise:
     """What differs between fresh builds of one Dockerfile: paths that change, and folders whose paths come and go."""
 
-    paths: set[str]
-    folders: set[str]
+    paths: set[str] = field(default_factory=set)
+    folders: set[str] = field(default_factory=set)
     bytes: int = 0
+    builds: int = 0
 
     def add(self, first: Built, other: Built) -> None:
         changed, gone, new = compare(first.paths, other.paths)
         self.paths |= {*changed, *gone, *new}
         self.folders |= {path.rpartition("/")[0] for path in (*gone, *new)}
+        self.builds += 1
         self.bytes = max(self.bytes, abs(first.size - other.size))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 from tqdm.auto import tqdm
 
-from imagelab.build.improve.answer import Improvement, Measures, Outcome
+from imagelab.build.improve.answer import IMPROVE_COLUMNS, Improvement, Measures, Outcome
 from imagelab.build.improve.edits import Edit, Project, unified
 from imagelab.build.improve.engine import BuildFailed, Trial
 from imagelab.build.improve.measure import predicted_bytes, source_file
@@ -16,6 +16,7 @@ from imagelab.build.improve.prove import Built, Check, Noise, changes, shown
 from imagelab.build.improve.rules import Walk
 from imagelab.build.logs.cost import step_seconds
 from imagelab.core.errors import DaemonUnavailable, DockerfileError, ImagelabError
+from imagelab.core.frames import make_frame
 
 _LEAST_SECONDS = 0.3  # of a rebuild; a build's own overhead varies by as much
 
@@ -39,29 +40,33 @@ class Search:
         self.walk = Walk(self.original, self.only, self.without)
 
     def propose(self, why: str) -> None:
-        """Without an engine: every edit of its rule on top of the ones before; alternatives are left out."""
+        """Without an engine: every edit on top of the ones before it; alternatives are left out."""
         for edit in self.walk:
-            size, seconds = predicted_bytes(edit, self.stored), self.predicted_seconds(edit)
-            if size != 0 or edit.cached:
-                before, self.walk.project = self.walk.project, self.walk.project.apply(edit)
-                after = self.walk.project
-                self.outcomes.append(Outcome(edit, before, after, size, None, seconds, None, "not built", why))
+            outcome = self.outcome(edit, why)
+            if outcome.predicted != 0 or edit.cached:
+                self.outcomes.append(outcome)
+                self.walk.project = outcome.after
 
-    def predicted_seconds(self, edit: Edit) -> float | None:
-        """Seconds that the log says of the steps that no longer run again."""
-        return sum(self.seconds.get((step.stage, step.step or 0), 0.0) for step in edit.cached) or None
+    def outcome(self, edit: Edit, why: str = "") -> Outcome:
+        """An edit that is not built yet, with what an image and a log predict."""
+        seconds = sum(self.seconds.get((step.stage, step.step or 0), 0.0) for step in edit.cached) or None
+        before = self.walk.project
+        return Outcome(edit, before, before.apply(edit), predicted_bytes(edit, self.stored), seconds, "not built", why)
 
     def run(self, running: Trial) -> None:
         """Build the original twice, each edit once, and what is proven once more from nothing."""
         with tqdm(desc="improve", unit=" builds", leave=False) as bar:
             self.running, self.bar, self.check = running, bar, Check(running, self.command, self.check_network)
             self.source = source_file(self.original)
-            self.baseline(running)
+            self.baseline()
             for edit in self.walk:
-                self.try_edit(edit)
+                outcome = self.outcome(edit)
+                if outcome.predicted != 0 or edit.cached:  # else the image shows that there is nothing to gain
+                    self.outcomes.append(self.tried(outcome))
             self.finish()
 
-    def baseline(self, running: Trial) -> None:
+    def baseline(self) -> None:
+        """Build the unchanged project twice: what differs is noise."""
         try:
             first = self.build(self.original, "unchanged, first fresh build", fresh=True)
             second = self.build(self.original, "unchanged, second fresh build", fresh=True)
@@ -69,11 +74,10 @@ class Search:
             if "Cannot connect" in str(error) or "daemon running" in str(error):
                 raise DaemonUnavailable(f"no engine answers: {error}") from error
             raise DockerfileError(f"The unchanged Dockerfile does not build: {error}") from error
-        self.first, self.current = first, second
-        self.noise = Noise(set(), set())
-        self.noise.add(first, second)
-        self.stored = first.files
+        self.first, self.current, self.stored = first, second, first.files
         self.walk.project = replace(self.original, layers=first.files)
+        self.noise = Noise()
+        self.noise.add(first, second)
         self.expected = self.check.result(first)
         if self.command is not None and self.expected != "exit code 0":
             raise ImagelabError(f"The check fails in the unchanged image ({self.expected}), so it proves nothing.")
@@ -82,7 +86,7 @@ class Search:
         self.before = Measures.of(first, min(first.seconds, second.seconds), self.rebuild)
 
     def build(self, project: Project, what: str, *, fresh: bool = False) -> Built:
-        about = f", about {self.before.cold_seconds:.0f} s" if self.before and self.before.cold_seconds else ""
+        about = f", about {self.before.cold_seconds:.0f} s" if self.before else ""
         self.bar.set_description_str(f"{what}{about}")
         built = Built(project, *self.running.build(project, fresh=fresh))
         self.bar.update()
@@ -95,53 +99,35 @@ class Search:
         with self.running.edited_source(self.source):
             return self.build(project, f"rebuild after a change of {self.source}").seconds
 
-    def try_edit(self, edit: Edit) -> None:
+    def tried(self, outcome: Outcome) -> Outcome:
         """Build the edit on top of what is proven, and keep it if it is proven, too."""
-        predicted = predicted_bytes(edit, self.stored)
-        if predicted == 0 and not edit.cached:
-            return  # nothing to gain; the image shows it
-        candidate = self.walk.project.apply(edit)
-        measured: int | None = None
-        seconds = None
+        edit, candidate = outcome.edit, outcome.after
         try:
             built = self.build(candidate, f"{edit.rule}, line {edit.step.line}")
         except BuildFailed as error:
-            result, why = "breaks the build", str(error)
-        else:
-            measured = self.current.size - built.size
-            if edit.size is not None:
-                measured = self.walk.project.sent_bytes - candidate.sent_bytes
-            found = self.differences(built, edit)
-            if found:
-                result, why = "changes the image", shown(found)
-            elif missing := self.check.missing_libraries(built, edit.made):
-                result, why = "fails the check", f"shared libraries are missing: {shown(missing)}"
-            elif (ends := self.check.result(built)) != self.expected:
-                result, why = "fails the check", f"{ends}; before: {self.expected}"
-            else:
-                rebuild = self.rebuild_seconds(candidate) if edit.cached else None
-                seconds = self.rebuild - rebuild if rebuild is not None and self.rebuild is not None else None
-                gains = measured > self.noise.bytes or (seconds or 0.0) > _LEAST_SECONDS
-                result, why = (
-                    ("proven", edit.what) if gains else ("no gain", "neither bytes nor seconds beyond the noise")
-                )
-                if gains:
-                    self.rebuild = rebuild if rebuild is not None else self.rebuild
-        self.outcomes.append(
-            Outcome(
-                edit,
-                self.walk.project,
-                candidate,
-                predicted,
-                measured,
-                self.predicted_seconds(edit),
-                seconds,
-                result,
-                why,
-            )
-        )
-        if result == "proven":
-            self.walk.project, self.current = replace(candidate, layers=built.files), built
+            return replace(outcome, result="breaks the build", why=str(error))
+        size = self.current.size - built.size if edit.size is None else outcome.before.sent_bytes - candidate.sent_bytes
+        outcome = replace(outcome, measured=size)
+        if found := self.differences(built, edit):
+            return replace(outcome, result="changes the image", why=shown(found))
+        if why := self.failure(built, edit):
+            return replace(outcome, result="fails the check", why=why)
+        if edit.cached and self.rebuild is not None:
+            rebuild = self.rebuild_seconds(candidate) or 0.0
+            outcome = replace(outcome, measured_seconds=self.rebuild - rebuild)
+        if size <= self.noise.bytes and (outcome.measured_seconds or 0.0) <= _LEAST_SECONDS:
+            return replace(outcome, result="no gain", why="neither bytes nor seconds beyond the noise")
+        if outcome.measured_seconds is not None and self.rebuild is not None:
+            self.rebuild -= outcome.measured_seconds
+        self.walk.project, self.current = replace(candidate, layers=built.files), built
+        return replace(outcome, result="proven", why=edit.what)
+
+    def failure(self, built: Built, *edits: Edit) -> str:
+        """Why the image does not behave as the unchanged one; empty where it does."""
+        if missing := self.check.missing_libraries(built, [path for edit in edits for path in edit.made]):
+            return f"shared libraries are missing: {shown(missing)}"
+        ends = self.check.result(built)
+        return "" if ends == self.expected else f"{ends}; before: {self.expected}"
 
     def proven(self) -> list[Edit]:
         return [outcome.edit for outcome in self.outcomes if outcome.result == "proven"]
@@ -149,32 +135,27 @@ class Search:
     def differences(self, built: Built, *edits: Edit) -> list[str]:
         """Differences from the unchanged image; where there are any, one more fresh build shows whether they are noise."""
         found = changes(self.first, built, [*self.proven(), *edits], self.noise)
-        if found and not getattr(self, "third", None):
-            self.third = self.build(self.original, "unchanged, third fresh build", fresh=True)
-            self.noise.add(self.first, self.third)
+        if found and self.noise.builds < 2:
+            self.noise.add(self.first, self.build(self.original, "unchanged, third fresh build", fresh=True))
             found = changes(self.first, built, [*self.proven(), *edits], self.noise)
         return found
 
     def finish(self) -> None:
         """Build what is proven from nothing, compare and check it as a whole."""
+        self.after = self.before
         if not self.proven():
-            self.after = self.before
             return
         try:
             final = self.build(self.walk.project, "all proven edits, fresh build", fresh=True)
-            found = self.differences(final)
-            if not found and self.check.result(final) != self.expected:
-                found = ["the check"]
+            why = shown(self.differences(final)) or self.failure(final, *self.proven())
         except BuildFailed as error:
-            found = [str(error)]
-        if found:
-            why = f"the whole patch, built fresh: {shown(found)}"
-            self.outcomes = [
-                outcome.failed(why) if outcome.result == "proven" else outcome for outcome in self.outcomes
-            ]
-            self.walk.project, self.after = self.original, self.before
-            return
-        self.after = Measures.of(final, final.seconds, self.rebuild_seconds(self.walk.project))
+            why = str(error)
+        if why:
+            self.outcomes = [outcome.failed(f"the whole patch, built fresh: {why}") for outcome in self.outcomes]
+            self.walk.project = self.original
+        else:
+            self.after = Measures.of(final, final.seconds, self.rebuild_seconds(self.walk.project))
 
     def result(self, why: str) -> Improvement:
-        return Improvement(self.outcomes, self.before, self.after, unified(self.original, self.walk.project), why)
+        edits = make_frame([outcome.row() for outcome in self.outcomes], IMPROVE_COLUMNS)
+        return Improvement(edits, self.before, self.after, unified(self.original, self.walk.project), why)

@@ -65,7 +65,7 @@ def ignore_clutter(project: Project) -> Iterator[Edit]:
         shown = ", ".join(tops[:3]) + (f" and {len(tops) - 3} more" if len(tops) > 3 else "")
         what = f"{wide[0].instruction} . copies {shown} ({format_bytes(size)}): any change there is a miss"
         touches = [
-            f"^{re.escape(posixpath.normpath(posixpath.join(step.state.workdir, step.words[-1], top)))}(/|$)"
+            f"^{re.escape(posixpath.normpath(posixpath.join(step.state.workdir, step.words[-1], top)))}(?:/|$)"
             for step in wide
             if copied(step)
             for top in tops
