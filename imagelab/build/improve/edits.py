@@ -183,6 +183,7 @@ def edited(text: str, changes: Sequence[Change]) -> str:
     is_open = bool(lines) and not lines[-1].endswith("\n")
     if is_open:
         lines[-1] += end
+        is_open = not any(change.stop == len(lines) and not change.lines for change in changes)
     for change in sorted(changes, key=lambda change: (change.start, change.stop), reverse=True):
         lines[change.start : change.stop] = [line + end for line in change.lines]
     joined = "".join(lines)

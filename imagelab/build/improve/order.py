@@ -48,7 +48,7 @@ def install_before_sources(project: Project) -> Iterator[Edit]:
             manifests = _manifests(project, step, commands, installer, sources)
             if manifests is None:
                 continue
-            alone = _alone(project, step, commands, installer)
+            alone = _alone(project, commands, installer)
             if alone is None:
                 edit = _moved(project, steps, step, sources, manifests)
             else:
@@ -72,10 +72,8 @@ def _copies_sources(project: Project, step: Step) -> bool:
     names = [context_path(source) for source in copied(step)]
     if project.root is None:
         return any(name == "." or not posixpath.splitext(name)[1] for name in names)
-    folders = [
-        name for name in names if name == "." or (name in project.sent and project.sent[name].kind == "directory")
-    ]
-    return bool(folders)
+    kinds = {path: entry.kind for path, entry in project.sent.items()}
+    return any(name == "." or kinds.get(name) == "directory" for name in names)
 
 
 def _manifests(
@@ -143,31 +141,22 @@ def _has_workspaces(project: Project, manifest: str) -> bool:
     return listed or posixpath.join(posixpath.dirname(manifest), "pnpm-workspace.yaml") in project.sent
 
 
-def _alone(project: Project, step: Step, commands: str, installer: Installer) -> str | None:
+def _alone(project: Project, commands: str, installer: Installer) -> str | None:
     """The command that installs the dependencies alone, where the install itself needs the sources."""
     found = installer.command.search(commands)
     if not found or not installer.before_sources or re.search(r"\buv\s+pip\b", commands):
         return None
-    own = "pyproject.toml"
-    if installer.name == "uv":
-        place = _source_at(project, step, own)
-        text = project.read(place) if place else ""
-        if project.root is not None and "[build-system]" not in text and "package = true" not in text:
-            return None
     command = re.split(r"&&|;|\|\||\n", commands[found.start("call") :])[0].strip()
-    only = installer.before_sources.format(command)
-    if installer.name == "uv" and own and "[tool.uv.workspace]" in project.read(_source_at(project, step, own) or ""):
-        only = only.replace("--no-install-project", "--no-install-workspace")
     if installer.name == "cargo":
         return _cargo(project, command)
+    only = installer.before_sources.format(command)
+    if installer.name == "uv":
+        text = "".join(project.read(path) for path in project.sent if posixpath.basename(path) == "pyproject.toml")
+        if project.root is not None and "[build-system]" not in text and "package = true" not in text:
+            return None  # nothing of ours is installed
+        if "[tool.uv.workspace]" in text:
+            only = only.replace("--no-install-project", "--no-install-workspace")
     return only if only not in commands else None
-
-
-def _source_at(project: Project, step: Step, name: str) -> str | None:
-    """A file of that name among what is sent, the highest one."""
-    return min(
-        (p for p in project.sent if posixpath.basename(p) == name), key=lambda p: (p.count("/"), p), default=None
-    )
 
 
 def _cargo(project: Project, command: str) -> str:
