@@ -95,10 +95,10 @@ def harden(
 ) -> Answer:
     """Check an image or container against hardening rules."""
     rules = il.check_hardening(subject)
-    counts = rules["result"].value_counts().rename("rules").reset_index()
+    counts = rules.drop_duplicates("rule")["result"].value_counts().rename("rules").reset_index()
     shown = rules if passed else rules[rules["result"] != "passed"]
     return Answer(
         {"counts": counts, "rules": rules},
-        shown={"counts": counts, "rules": shown[["result", "rule", "evidence", "advice"]]},
+        shown={"counts": counts, "rules": shown[["result", "severity", "rule", "evidence", "advice"]]},
         prose=["evidence", "advice"],
     )

@@ -1,4 +1,4 @@
-"""Hardening, checked: one verb for images and containers."""
+"""Check images and containers against hardening rules."""
 
 from __future__ import annotations
 
@@ -8,36 +8,42 @@ from typing import Any, cast
 import pandas as pd
 
 from imagelab.images.tables.images import Reference, one_image
-from imagelab.security.hardening.containers import CONTAINER_RULES, ContainerFacts
+from imagelab.security.hardening.container_rules import CONTAINER_RULES
+from imagelab.security.hardening.containers import ContainerFacts
 from imagelab.security.hardening.files import FILE_RULES
 from imagelab.security.hardening.image import CONFIG_RULES, ImageFacts
 from imagelab.security.hardening.rules import run_rules
+from imagelab.security.origin import DockerfileLines, base_origins
 
 
-def check_hardening(subject: Reference | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def check_hardening(
+    subject: Reference | Mapping[str, Any] | Sequence[Mapping[str, Any]], *, base: Reference | None = None
+) -> pd.DataFrame:
     """Check an image, or a container, against hardening rules.
 
     Parameters
     ----------
     subject : Image or reference, or mapping
-        ``container:NAME`` is a container of the engine, created or running (`containers` lists them); its
-        image is checked apart. Files are listed: an engine saves the image for it, unless it was listed before.
-        A mapping, or a list of one, is what ``docker inspect`` says of a container, for one that is elsewhere.
+        ``container:NAME`` is a container of the engine, created or running (`containers` lists them); its image is a
+        separate subject. An image's files are listed: an engine saves it, unless it was listed before. A mapping, or
+        a list of one, is the output of ``docker inspect`` for a container on another machine.
+    base : Image or reference, optional
+        The image's base; without it, the base is recognised as in `blame`.
 
     Returns
     -------
     pandas.DataFrame
-        ``HARDENING_COLUMNS``, one row per rule and piece of evidence: rule, cis and dockle (its ids there),
-        result (passed, failed, or unknown with the reason in evidence), evidence (instruction, file or setting),
-        layer_index (where it is one layer's), advice. The rules stand in `CONFIG_RULES`, `FILE_RULES`
-        and `CONTAINER_RULES`.
+        ``HARDENING_COLUMNS``, failed rules first, then by severity: rule, severity, cis and dockle (ids there), result
+        (passed, failed, or unknown with the reason as evidence), evidence (instruction, file or setting), layer_index
+        (if it belongs to one layer), origin (base or own), advice. A rule has one row per piece of evidence; what the
+        base image brought is one row per rule. The rules are in `CONFIG_RULES`, `FILE_RULES` and `CONTAINER_RULES`.
 
     Raises
     ------
     ImagelabError
-        The image or container cannot be loaded, or the mapping is of no container.
+        The image or container cannot be loaded, or the mapping is not that of a container.
     """
-    if isinstance(subject, list) and any(isinstance(one, Mapping) for one in subject):
+    if isinstance(subject, list) and any(isinstance(item, Mapping) for item in subject):
         subject = subject[0] if len(subject) == 1 else {}  # docker inspect prints a list
     if isinstance(subject, Mapping):
         facts = ContainerFacts.of(subject)
@@ -45,4 +51,5 @@ def check_hardening(subject: Reference | Mapping[str, Any] | Sequence[Mapping[st
     if isinstance(subject, str) and subject.startswith("container:"):
         return run_rules(CONTAINER_RULES, ContainerFacts.load(subject), subject)
     image = one_image(cast(Reference, subject))
-    return run_rules([*CONFIG_RULES, *FILE_RULES], ImageFacts(image), image.reference)
+    origins = base_origins(image, base, DockerfileLines.of(image, None))["origin"].to_dict()
+    return run_rules([*CONFIG_RULES, *FILE_RULES], ImageFacts(image), image.reference, origins)

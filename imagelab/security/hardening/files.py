@@ -1,4 +1,4 @@
-"""Hardening rules that look at an image's files."""
+"""Hardening rules for an image's files."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 
 import pandas as pd
 
+from imagelab.core.errors import ImagelabError
 from imagelab.core.json_fields import sequence
+from imagelab.images.tables.contents import read_file
 from imagelab.security.hardening.image import ImageFacts
-from imagelab.security.hardening.rules import Evidence, Rule, Unknown
+from imagelab.security.hardening.rules import Evidence, HardeningRule, Unknown
 
-#: Files that hold credentials by their name. Test keys and certificates of packages live elsewhere.
+#: Names of credential files; test keys and certificates of packages have other places.
 _CREDENTIALS = re.compile(
     r"/(?:id_(?:rsa|dsa|ecdsa|ed25519)|\.netrc|\.git-credentials|\.pgpass|\.my\.cnf|\.htpasswd|\.dockercfg|\.npmrc|\.pypirc"
     r"|\.yarnrc\.yml|\.env(?:\.\w+)?|\.vault-token|credentials\.json|application_default_credentials\.json|[^/]+\.(?:p12|pfx|jks|kdbx|ppk|ovpn|tfstate)"
@@ -26,10 +28,10 @@ _MANAGERS = frozenset(["apt", "apt-get", "dpkg", "apk", "yum", "dnf", "microdnf"
 _PROGRAM = re.compile(r"^(?:/usr)?(?:/local)?/s?bin/([^/]+)$")
 
 
-def _list(rows: pd.DataFrame, say: str = "{0.path}") -> Iterator[Evidence]:
+def _list(rows: pd.DataFrame, message: str = "{0.path}") -> Iterator[Evidence]:
     found: Any = rows.sort_values("path")[["path", "mode", "layer_index"]]
     for row in found.itertuples():
-        yield Evidence(say.format(row, stat.S_IMODE(row.mode)), int(row.layer_index))
+        yield Evidence(message.format(row, stat.S_IMODE(row.mode)), int(row.layer_index))
 
 
 def setuid(facts: ImageFacts) -> Iterator[Evidence]:
@@ -45,11 +47,11 @@ def world_writable(facts: ImageFacts) -> Iterator[Evidence]:
 
 
 def credentials(facts: ImageFacts) -> Iterator[Evidence]:
-    """Hidden copies too: what a later layer deletes can be taken out of the earlier one."""
+    """Deleted files too: they can be read from the earlier layer."""
     files = facts.files[facts.files["kind"] == "file"]
     files = files[files["path"].str.contains(_CREDENTIALS) & ~files["path"].str.contains(_PACKAGED)]
     yield from _list(files[files["visible"]])
-    yield from _list(files[~files["visible"]], "{0.path}, gone later, but stored in layer {0.layer_index}")
+    yield from _list(files[~files["visible"]], "{0.path}, deleted later, still stored in layer {0.layer_index}")
 
 
 def git(facts: ImageFacts) -> Iterator[Evidence]:
@@ -58,8 +60,32 @@ def git(facts: ImageFacts) -> Iterator[Evidence]:
     return _list(found.drop_duplicates("path"))
 
 
+def empty_passwords(facts: ImageFacts) -> Iterator[Evidence]:
+    for line in _account_lines(facts, "/etc/shadow"):
+        if len(fields := line.split(":")) > 1 and not fields[1]:
+            yield Evidence(f"{fields[0]} has an empty password in /etc/shadow")
+
+
+def duplicate_ids(facts: ImageFacts) -> Iterator[Evidence]:
+    for path in ("/etc/passwd", "/etc/group"):
+        fields = [line.split(":") for line in _account_lines(facts, path)]
+        ids = pd.Series([parts[2] for parts in fields if len(parts) > 2], dtype="str")
+        for number in ids[ids.duplicated()].unique():
+            yield Evidence(f"{path}: several entries have the id {number}")
+
+
+def _account_lines(facts: ImageFacts, path: str) -> list[str]:
+    """The lines of a file of accounts; none if the image has no such file."""
+    if not facts.visible["path"].eq(path).any():
+        return []
+    try:
+        return read_file(facts.image, path).decode("utf-8", "replace").splitlines()
+    except ImagelabError as error:
+        raise Unknown(f"{path} cannot be read: {error}") from error
+
+
 def _programs(names: frozenset[str]) -> Callable[[ImageFacts], Iterator[Evidence]]:
-    """A check of programs on the usual paths: none of these must be there."""
+    """Make a check that no program of these names is on the usual paths."""
 
     def check(facts: ImageFacts) -> Iterator[Evidence]:
         files = facts.visible[facts.visible["kind"] != "directory"]
@@ -81,30 +107,34 @@ def app_writable(facts: ImageFacts) -> Iterator[Evidence]:
     group = ~own & (files["gid"] == (-1 if gid is None else gid))
     found = files[(own & (mode & 0o200 > 0)) | (group & (mode & 0o020 > 0)) | (mode & 0o002 > 0)]
     if len(found):
-        yield Evidence(f"{folder}: uid {uid} can write {len(found)} of {len(files)} files, as {found['path'].min()}")
+        yield Evidence(
+            f"{folder}: uid {uid} can write {len(found)} of {len(files)} files, such as {found['path'].min()}"
+        )
 
 
 def _program_folder(facts: ImageFacts) -> str:
-    """Without WORKDIR: the folder of the first file that the command names, the system's own apart."""
+    """Without WORKDIR: the folder of the first file in the command that is not the system's."""
     words = [word for key in ("Entrypoint", "Cmd") for word in sequence(facts.config.get(key)) if isinstance(word, str)]
     named = [word for word in words if re.match(r"/(?!usr/s?bin/|usr/lib|s?bin/|lib)[^/]+/", word)]
     files = facts.visible
     found = files.loc[files["path"].isin(named) & (files["kind"] == "file"), "path"]
     if found.empty:
-        raise Unknown("no WORKDIR, and the command names no file: which are the application's is not known")
+        raise Unknown("no WORKDIR, and the command names no file: the application's folder is unknown")
     return str(found.iloc[0]).rpartition("/")[0]
 
 
 # fmt: off
-FILE_RULES = (
-    Rule("no setuid and setgid files", "4.8", "CIS-DI-0008", "chmod a-s where they come, or drop the package.", setuid),
-    Rule("nothing world-writable", None, None, "chmod o-w; shared folders get the sticky bit (1777).", world_writable),
-    Rule("no keys and credential files", "4.10", "CIS-DI-0010",
-         "Mount them (RUN --mount=type=secret), list them in .dockerignore; replace what got in.", credentials),
-    Rule("no .git", None, "DKL-LI-0003", "List .git in .dockerignore: it holds every file that ever was.", git),
-    Rule("no shell", None, None, "If it is to be distroless: take such a base, copy the program in.", _programs(_SHELLS)),
-    Rule("no package manager", "4.3", "CIS-DI-0003", "If it is to be distroless: take such a base.",
-         _programs(_MANAGERS)),
-    Rule("application not writable", None, None, "COPY without --chown; let it write to its data alone.", app_writable),
-)
+FILE_RULES = tuple(HardeningRule(*rule) for rule in (
+    ("no setuid and setgid files", "low", "4.8", "CIS-DI-0008", "chmod a-s the file, or remove its package.", setuid),
+    ("nothing world-writable", "medium", None, None, "chmod o-w; shared folders get the sticky bit (1777).", world_writable),
+    ("no keys and credential files", "high", "4.10", "CIS-DI-0010",
+     "Mount them (RUN --mount=type=secret), list them in .dockerignore; replace what is already in an image.", credentials),
+    ("no .git", "medium", None, "DKL-LI-0003", "List .git in .dockerignore: it contains the whole history.", git),
+    ("no empty passwords", "high", None, "DKL-LI-0001", "Lock the account: passwd -l NAME.", empty_passwords),
+    ("no duplicate ids", "low", None, "DKL-LI-0002", "Give each user and group its own number.", duplicate_ids),
+    ("no shell", "negligible", None, None, "For a distroless image, use such a base and copy the program.", _programs(_SHELLS)),
+    ("no package manager", "negligible", "4.3", "CIS-DI-0003", "For a distroless image, use such a base.",
+     _programs(_MANAGERS)),
+    ("application not writable", "low", None, None, "COPY without --chown; make only its data writable.", app_writable),
+))
 # fmt: on

@@ -1,4 +1,4 @@
-"""Hardening rules that look at an image's config and history."""
+"""Hardening rules for an image's config and history."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from imagelab.core.references import parse_image_name
 from imagelab.images.tables.contents import read_file
 from imagelab.images.tables.files import files
 from imagelab.images.tables.history import history
-from imagelab.security.hardening.rules import Evidence, Rule, Unknown, identity, is_root
+from imagelab.security.hardening.rules import Evidence, HardeningRule, Unknown, identity, is_root
 
 
 @dataclass
 class ImageFacts:
-    """What the rules look at, read once."""
+    """The image's facts for the rules, each read once."""
 
     image: Image
 
@@ -38,7 +38,7 @@ class ImageFacts:
 
     @cached_property
     def files(self) -> pd.DataFrame:
-        """Every entry of every layer; Unknown where the source has no files."""
+        """Every entry of every layer; Unknown if the source has no files."""
         try:
             return files(self.image)
         except ImagelabError as error:
@@ -69,12 +69,12 @@ class ImageFacts:
         for name, _, *ids in (line.split(":") for line in lines if line.count(":") > 3):
             uid, gid = map(identity, ids[:2])
             if uid is not None and gid is not None:
-                found.setdefault(name, (uid, gid))  # the first entry counts, as for getpwnam(3)
+                found.setdefault(name, (uid, gid))  # the first entry counts, as in getpwnam(3)
         return found
 
     @cached_property
     def run_as(self) -> tuple[int, int | None]:
-        """uid and gid that the config's user means; None is a group that is not known."""
+        """uid and gid of the config's user; None is an unknown group."""
         name, _, group = self.user.partition(":")
         uid, gid = identity(name), identity(group)
         if is_root(self.user):
@@ -91,7 +91,7 @@ def root_user(facts: ImageFacts) -> Iterator[Evidence]:
     if is_root(facts.user):
         yield Evidence(f"USER {facts.user}" if facts.user else "no USER instruction: runs as root")
         return
-    with suppress(Unknown):  # a name that is not root's is the most that the config says
+    with suppress(Unknown):  # without /etc/passwd, the name alone decides
         if facts.run_as[0] == 0:
             yield Evidence(f"USER {facts.user} has uid 0 in /etc/passwd")
 
@@ -105,9 +105,9 @@ def healthcheck(facts: ImageFacts) -> Iterator[Evidence]:
 
 
 def secrets(facts: ImageFacts) -> Iterator[Evidence]:
-    found = [(one.where, one.kind) for one in facts.image.redactions]
-    history = [{"created_by": one.created_by, "comment": one.comment} for one in facts.image.history]
-    found += mask_document({"config": facts.config, "history": history})[1]  # where loaded with redact=False
+    found = [(redaction.where, redaction.kind) for redaction in facts.image.redactions]
+    history = [{"created_by": entry.created_by, "comment": entry.comment} for entry in facts.image.history]
+    found += mask_document({"config": facts.config, "history": history})[1]  # if loaded with redact=False
     for where, kind in dict.fromkeys(found):
         yield Evidence(f"{where}: {kind}")
 
@@ -122,7 +122,7 @@ def base_pinned(facts: ImageFacts) -> Iterator[Evidence]:
     labels = _labels(facts)
     name, digest = (labels.get(f"org.opencontainers.image.base.{key}") for key in ("name", "digest"))
     if not name and not digest:
-        raise Unknown("the image does not say what it is built on (labels org.opencontainers.image.base.*)")
+        raise Unknown("the image does not name its base (labels org.opencontainers.image.base.*)")
     if not digest and "@sha256:" not in (name or ""):
         yield Evidence(f"built on {name}, without a digest")
 
@@ -130,11 +130,11 @@ def base_pinned(facts: ImageFacts) -> Iterator[Evidence]:
 def latest_tag(facts: ImageFacts) -> Iterator[Evidence]:
     for tag in facts.image.tags:
         if (name := parse_image_name(tag)) and name.target == "latest":
-            yield Evidence(f"is called {tag}")
+            yield Evidence(f"tag {tag}")
 
 
 def _commands(pattern: str, unless: str | None = None) -> Callable[[ImageFacts], Iterator[Evidence]]:
-    """A check of RUN commands: what must not be there (unless something else is)."""
+    """Make a check that no RUN command matches the pattern, unless it matches the other one too."""
     wrong = re.compile(pattern)
 
     def check(facts: ImageFacts) -> Iterator[Evidence]:
@@ -155,7 +155,7 @@ def shell_form(facts: ImageFacts) -> Iterator[Evidence]:
         words = facts.config.get(key)
         if isinstance(words, list) and len(words) == 3 and words[1] == "-c" and str(words[0]).endswith("sh"):
             if not re.match(r"\s*exec\s", str(words[2])):
-                yield Evidence(f"{'ENTRYPOINT' if key == 'Entrypoint' else 'CMD'} {words[2]} runs below {words[0]}")
+                yield Evidence(f"{'ENTRYPOINT' if key == 'Entrypoint' else 'CMD'} {words[2]} runs in {words[0]}")
             return
 
 
@@ -172,30 +172,30 @@ def labels(facts: ImageFacts) -> Iterator[Evidence]:
 
 
 def _labels(facts: ImageFacts) -> dict[str, str]:
-    said = facts.image.annotations | mapping(facts.config.get("Labels"))
-    return {name: value for name, value in said.items() if isinstance(value, str)}
+    labels = facts.image.annotations | mapping(facts.config.get("Labels"))
+    return {name: value for name, value in labels.items() if isinstance(value, str)}
 
 
 # fmt: off
-CONFIG_RULES = (
-    Rule("run as another user than root", "4.1", "CIS-DI-0001", "End with USER; prefer its number.", root_user),
-    Rule("health check", "4.6", "CIS-DI-0006", "HEALTHCHECK with a command that asks the service.", healthcheck),
-    Rule("no secrets in config and history", "4.10", "CIS-DI-0010",
-         "Give them at run time, or with RUN --mount=type=secret; replace what is already in an image.", secrets),
-    Rule("no ADD from URLs", "4.9", "CIS-DI-0009", "ADD --checksum=sha256:…, or download and check in RUN.", add_url),
-    Rule("base pinned by digest", "4.2", None, "FROM name:tag@sha256:…, and let a bot renew it.", base_pinned),
-    Rule("no latest tag", None, "DKL-DI-0006", "Give releases a version as their tag.", latest_tag),
-    Rule("no sudo", None, "DKL-DI-0001", "Switch with USER; RUN is root's until then.",
-         _commands(r"(?:^|[\s;&|(])sudo(?=\s|$)")),
-    Rule("no unpinned upgrade", None, "DKL-DI-0003", "Take a newer base: an upgrade's result depends on the day.",
-         _commands(r"apt(?:-get|itude)?(?:\s+-\S+)*\s+(?:(?:dist|full)-)?upgrade|apk(?:\s+-\S+)*\s+upgrade"
-                   r"|(?:yum|dnf|microdnf)(?:\s+-\S+)*\s+(?:update|upgrade)(?=\s*(?:-y\s*)?(?:[;&|]|$))")),
-    Rule("no update alone", "4.7", "CIS-DI-0007", "Update and install in one RUN: alone, it is cached and grows old.",
-         _commands(r"(?:apt-get|apt|apk)(?:\s+-\S+)*\s+update",
-                   r"\b(?:install|add|(?:full-|dist-)?upgrade|build-dep|download)\b")),
-    Rule("no SSH server", "5.6", None, "Look inside with docker exec; drop the server and its port.", exposed_ssh),
-    Rule("exec form", None, None, 'Write ENTRYPOINT and CMD as ["…"], so that signals reach the program.', shell_form),
-    Rule("no sensitive volumes", None, "DKL-DI-0002", "Keep VOLUME to the application's own data.", sensitive_volumes),
-    Rule("OCI labels", None, None, "Set org.opencontainers.image.* with LABEL, or as annotations.", labels),
-)
+CONFIG_RULES = tuple(HardeningRule(*rule) for rule in (
+    ("run as another user than root", "medium", "4.1", "CIS-DI-0001", "End with USER; prefer its number.", root_user),
+    ("health check", "low", "4.6", "CIS-DI-0006", "HEALTHCHECK with a command that asks the service.", healthcheck),
+    ("no secrets in config and history", "critical", "4.10", "CIS-DI-0010",
+     "Set them at run time, or use RUN --mount=type=secret; replace what is already in an image.", secrets),
+    ("no ADD from URLs", "medium", "4.9", "CIS-DI-0009", "ADD --checksum=sha256:…, or download and check in RUN.", add_url),
+    ("base pinned by digest", "low", "4.2", None, "FROM name:tag@sha256:…, and let a bot update it.", base_pinned),
+    ("no latest tag", "low", None, "DKL-DI-0006", "Tag releases with a version.", latest_tag),
+    ("no sudo", "low", None, "DKL-DI-0001", "Switch with USER; RUN executes as root until USER.",
+     _commands(r"(?:^|[\s;&|(])sudo(?=\s|$)")),
+    ("no unpinned upgrade", "low", None, "DKL-DI-0003", "Use a newer base: the result of an upgrade depends on the day.",
+     _commands(r"apt(?:-get|itude)?(?:\s+-\S+)*\s+(?:(?:dist|full)-)?upgrade|apk(?:\s+-\S+)*\s+upgrade"
+               r"|(?:yum|dnf|microdnf)(?:\s+-\S+)*\s+(?:update|upgrade)(?=\s*(?:-y\s*)?(?:[;&|]|$))")),
+    ("no update alone", "low", "4.7", "CIS-DI-0007", "Update and install in one RUN: a separate update is cached and outdated.",
+     _commands(r"(?:apt-get|apt|apk)(?:\s+-\S+)*\s+update",
+               r"\b(?:install|add|(?:full-|dist-)?upgrade|build-dep|download)\b")),
+    ("no SSH server", "medium", "5.7", None, "Use docker exec to look inside; remove the server and its port.", exposed_ssh),
+    ("exec form", "low", None, None, 'Write ENTRYPOINT and CMD as ["…"], so that signals reach the program.', shell_form),
+    ("no sensitive volumes", "medium", None, "DKL-DI-0002", "Use VOLUME only for the application's own data.", sensitive_volumes),
+    ("OCI labels", "negligible", None, None, "Set org.opencontainers.image.* with LABEL, or as annotations.", labels),
+))
 # fmt: on

@@ -1,77 +1,97 @@
-"""What every hardening rule is made of, and how its answers become a frame.
+"""Hardening rules, and the table of their results.
 
-Ids are those of the CIS Docker Benchmark (as docker-bench-security 1.3.6 numbers them) and of dockle.
+Ids are those of the CIS Docker Benchmark 1.7 (sections 4 and 5) and of dockle.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from imagelab.core.frames import make_frame
+from imagelab.security.scans.findings import SEVERITY
 
-HARDENING_COLUMNS = {
+HARDENING_COLUMNS: dict[str, Any] = {
     "reference": "string",
     "rule": "string",
+    "severity": SEVERITY,
     "cis": "string",
     "dockle": "string",
     "result": "string",
     "evidence": "string",
     "layer_index": "Int64",
+    "origin": "string",
     "advice": "string",
 }
 
 
 def identity(text: str) -> int | None:
-    """A uid or gid that is written as a number; None for a name."""
+    """The number of a numeric uid or gid; None for a name."""
     return int(text) if re.fullmatch(r"\d{1,10}", text, re.ASCII) else None
 
 
 def is_root(user: str) -> bool:
-    """Whether ``USER[:GROUP]`` says root (as nothing does), or Windows' administrator."""
+    """Whether ``USER[:GROUP]`` is root (also if empty), or Windows' administrator."""
     name = user.partition(":")[0]
     return name in ("", "root") or name.lower() == "containeradministrator" or identity(name) == 0
 
 
 class Evidence(NamedTuple):
-    """What was found, and in which layer where it is one's."""
+    """What was found, and the layer that it belongs to, if it is one layer."""
 
     text: str
     layer_index: int | None = None
 
 
 class Unknown(Exception):
-    """The check cannot be answered from what is at hand; says why."""
+    """The check cannot be answered; the message is the reason."""
 
 
-class Rule(NamedTuple):
-    """One rule: its name, its ids elsewhere, what to do where it fails, and the check.
+class HardeningRule(NamedTuple):
+    """One rule: its name and severity, its ids elsewhere, what to do if it fails, and the check.
 
-    The check yields pieces of evidence against: none is passed. It raises ``Unknown`` where it cannot tell.
+    The check yields evidence of a failure; without evidence the rule passes. It raises ``Unknown`` without an answer.
     """
 
     name: str
+    severity: str
     cis: str | None
     dockle: str | None
     advice: str
     check: Callable[[Any], Iterator[Evidence]]
 
 
-def run_rules(rules: Sequence[Rule], facts: Any, reference: str) -> pd.DataFrame:
-    """The frame of every rule's answer."""
+def run_rules(
+    rules: Sequence[HardeningRule], facts: Any, reference: str, origins: Mapping[int, str] | None = None
+) -> pd.DataFrame:
+    """Build the table of results: one row per piece of evidence; that of the base's layers is one row per rule."""
     rows: list[dict[str, Any]] = []
     for rule in rules:
-        shown = {"reference": reference, "rule": rule.name, "cis": rule.cis, "dockle": rule.dockle}
+        shown: dict[str, Any] = {"reference": reference, "rule": rule.name, "severity": rule.severity}
+        shown |= {"cis": rule.cis, "dockle": rule.dockle}
         try:
             found = list(rule.check(facts))
         except Unknown as why:
             rows.append(shown | {"result": "unknown", "evidence": str(why), "advice": rule.advice})
             continue
         failed = shown | {"result": "failed", "advice": rule.advice}
-        rows += [failed | {"evidence": one.text, "layer_index": one.layer_index} for one in found]
+        origin_of = [(origins or {}).get(item.layer_index if item.layer_index is not None else -1) for item in found]
+        of_base = [item for item, origin in zip(found, origin_of, strict=True) if origin == "base"]
+        rows += [
+            failed | {"evidence": item.text, "layer_index": item.layer_index, "origin": origin}
+            for item, origin in zip(found, origin_of, strict=True)
+            if origin != "base"
+        ]
+        if of_base:
+            several = f"{len(of_base)} in the base image, such as " if len(of_base) > 1 else ""
+            evidence = {"evidence": several + of_base[0].text, "layer_index": of_base[0].layer_index}
+            rows.append(failed | evidence | {"origin": "base"})
         if not found:
             rows.append(shown | {"result": "passed"})
-    return make_frame(rows, HARDENING_COLUMNS)
+    frame = make_frame(rows, HARDENING_COLUMNS)
+    order = frame.assign(rank=frame["result"].map({"failed": 0, "unknown": 1, "passed": 2}))
+    keys, ascending = ["rank", "severity"], [True, False]
+    return frame.loc[order.sort_values(keys, ascending=ascending, kind="stable").index].reset_index(drop=True)

@@ -8,8 +8,8 @@ import pytest
 
 from imagelab.core.errors import ImagelabError, ImageNotFound
 from imagelab.security.hardening.check import check_hardening
+from imagelab.security.hardening.container_rules import CONTAINER_RULES
 from imagelab.security.hardening.containers import (
-    CONTAINER_RULES,
     CONTAINERS_COLUMNS,
     DEFAULT_CAPABILITIES,
     ContainerFacts,
@@ -52,6 +52,8 @@ CASES = {
         "--pids-limit=50",
         "--cpus=0.5",
         "--health-cmd=true",
+        "--ulimit=nofile=1024",
+        "--cgroupns=private",
     ],
 }
 #: Docker lets every container bind every port (it sets this to 0): only so does NET_BIND_SERVICE decide anything.
@@ -76,7 +78,7 @@ def engine_env(modern, monkeypatch):
 
 @pytest.mark.engine
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_said_is_what_it_can_do(engine_env, case):
+def test_settings_agree_with_what_a_container_can_do(engine_env, case):
     engine, made = engine_env
     name = f"imagelab-hardening-{case}"
     made.append(name)
@@ -161,7 +163,7 @@ def test_capabilities_as_moby_computes_them():
     assert facts(Privileged=True, CapDrop=["ALL"]).capabilities == ("ALL",)
 
 
-def test_missing_and_wrong_fields_are_no_error():
+def test_missing_and_wrong_fields():
     from imagelab.security.hardening.rules import run_rules
 
     for inspected in (
@@ -197,7 +199,7 @@ def failed(document):
 
 
 def test_mounts_of_every_age():
-    """Docker tells a mount's type since 1.13, and mounts since 1.8."""
+    """Docker reports mounts since 1.8, and their type since 1.13."""
     sock = "/var/run/docker.sock"
     volume = {"Name": "data", "Source": "/var/lib/docker/volumes/data/_data", "Destination": "/data", "Driver": "local"}
     untyped = [{"Source": sock, "Destination": sock, "RW": True}, volume | {"RW": True}]
@@ -235,7 +237,7 @@ def test_podman_tells_the_bounding_set():
     assert ContainerFacts(inspected(HostConfig={"Privileged": True}, BoundingCaps=["CAP_X"])).capabilities == ("ALL",)
 
 
-def test_what_was_passed_without_being_looked_at():
+def test_settings_that_look_harmless():
     assert "health check" in failed(inspected(Config={"Healthcheck": {"Test": ["NONE"]}}))
     assert "seccomp and AppArmor on" in failed(inspected(HostConfig={"Privileged": True}))
     assert "seccomp and AppArmor on" in failed(inspected(HostConfig={}, AppArmorProfile="unconfined"))
@@ -263,3 +265,67 @@ def test_only_containers_inspected_are_containers():
     for other in (image, [listed], [1], "x", 5):
         with pytest.raises(ImagelabError, match="docker inspect CONTAINER"):
             containers(other)
+
+
+def test_host_paths(field_security):
+    import json
+
+    assert "no host paths" not in failed(json.loads((field_security / "container-localtime.json").read_text()))
+
+    def mounted(source, writable=False):
+        mount = {"Type": "bind", "Source": source, "Destination": "/x", "RW": writable}
+        return "no host paths" in failed(inspected(Mounts=[mount]))
+
+    exposed = ["/etc", "/var/lib/docker", "/var/lib/docker/volumes/a/_data", "/etc/ssl/private/key.pem", "/home/ann/.ssh/id_rsa",
+               "/root/.aws", "/home/ann/.docker/config.json", "/etc/kubernetes/pki", "/proc/sys", "/"]  # fmt: skip
+    assert [source for source in exposed if not mounted(source)] == []
+    harmless = [
+        "/etc/localtime",
+        "/etc/timezone",
+        "/srv/data",
+        "/home/ann/project",
+        "/etc/app/config.yaml",
+        "/var/libexec",
+    ]
+    assert [source for source in harmless if mounted(source)] == []
+    assert mounted("/etc/localtime", writable=True) and mounted("/etc/app/config.yaml", writable=True)
+
+
+def test_security_options():
+    host = {"PidMode": "host", "SecurityOpt": ["label=disable"], "MaskedPaths": ["/proc/kcore"]}
+    assert "seccomp and AppArmor on" not in failed(inspected(HostConfig=host))
+    unmasked = failed(inspected(HostConfig={"MaskedPaths": []}))["seccomp and AppArmor on"]
+    assert unmasked == ["security-opt systempaths=unconfined: nothing in /proc is masked"]
+    assert failed(inspected(HostConfig={"PidMode": "container:db"}))["own processes"] == ["--pid=container:db"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "wrong", "right"),
+    [
+        ("restart policy", {"RestartPolicy": {"Name": "always"}},
+         {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 5}}),
+        ("CPU limit", {"NanoCpus": 0, "CpuShares": 0}, {"CpuShares": 512}),
+        ("ulimits set", {"Ulimits": None}, {"Ulimits": [{"Name": "nofile", "Hard": 1024}]}),
+        ("own cgroup", {"CgroupnsMode": "host"}, {"CgroupnsMode": "private"}),
+        ("default cgroup", {"CgroupParent": "/system"}, {"CgroupParent": ""}),
+        ("not in the root group", {"GroupAdd": ["0"]}, {"GroupAdd": ["1000"]}),
+        ("own bridge", {"NetworkMode": "default"}, {"NetworkMode": "app"}),
+        ("safe sysctls", {"Sysctls": {"kernel.msgmax": "1"}}, {"Sysctls": {"net.ipv4.tcp_syncookies": "1"}}),
+        ("logs kept", {"LogConfig": {"Type": "none"}}, {"LogConfig": {"Type": "json-file"}}),
+        ("OOM killer on", {"OomKillDisable": True}, {"OomKillDisable": None, "OomScoreAdj": 0}),
+        ("OOM killer on", {"OomScoreAdj": -500}, {"OomScoreAdj": 500}),
+        ("no privileged ports", {"PortBindings": {"80/tcp": [{"HostPort": "80"}]}},
+         {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}),
+    ],
+)  # fmt: skip
+def test_rules_of_section_5(rule, wrong, right):
+    assert rule in failed(inspected(HostConfig={"Memory": 1} | wrong))
+    assert rule not in failed(inspected(HostConfig={"Memory": 1} | right))
+
+
+def test_propagation_and_group_0():
+    mount = {"Type": "bind", "Source": "/srv", "Destination": "/x", "RW": False}
+    assert failed(inspected(Mounts=[mount | {"Propagation": "rshared"}]))["no shared propagation"] == ["/srv: rshared"]
+    assert "no shared propagation" not in failed(inspected(Mounts=[mount | {"Propagation": "rprivate"}]))
+    assert failed(inspected(Config={"User": "1000:0"}))["not in the root group"] == ["runs with group 0"]
+    assert "not in the root group" not in failed(inspected(Config={"User": "1000:1000"}))

@@ -1,4 +1,4 @@
-"""Images: what is said of each rule, on images made here and on real ones."""
+"""Hardening of images made here: each rule, passed and failed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imagelab.core.errors import ImagelabError
 from imagelab.core.model import HistoryEntry, Image, Layer
 from imagelab.images.load import load_image
 from imagelab.security.hardening.check import check_hardening
-from imagelab.security.hardening.containers import CONTAINER_RULES
+from imagelab.security.hardening.container_rules import CONTAINER_RULES
 from imagelab.security.hardening.files import FILE_RULES
 from imagelab.security.hardening.image import CONFIG_RULES, ImageFacts
 from imagelab.security.hardening.rules import HARDENING_COLUMNS
@@ -58,7 +58,7 @@ def result(subject, rule):
         ("no secrets in config and history", {"Env": ["PATH=/bin"]}, ["RUN /bin/sh -c x # buildkit"], "passed", ""),
         ("no ADD from URLs", {}, ["ADD https://example.com/a.tgz /a # buildkit"], "failed", "example.com"),
         ("no ADD from URLs", {}, ["ADD a.tgz /a # buildkit"], "passed", ""),
-        ("base pinned by digest", {}, [], "unknown", "does not say"),
+        ("base pinned by digest", {}, [], "unknown", "does not name"),
         (
             "base pinned by digest",
             {"Labels": {"org.opencontainers.image.base.name": "python:latest"}},
@@ -110,7 +110,7 @@ def test_labels_may_be_annotations():
 def test_latest_and_wrong_types():
     assert result(image(tags=("registry:5000/app:latest",)), "no latest tag") == (
         "failed",
-        "is called registry:5000/app:latest",
+        "tag registry:5000/app:latest",
     )
     assert result(image(tags=("registry:5000/app:1",)), "no latest tag")[0] == "passed"
     strange = {
@@ -193,11 +193,14 @@ def test_files(tmp_path):
     assert found.loc["no setuid and setgid files", "evidence"] == "/usr/bin/su (4755)"
     assert found.loc["nothing world-writable", "evidence"] == "/shared (0777)"
     keys = found.loc[["no keys and credential files"]]
-    assert list(keys["evidence"]) == ["/app/server.key", "/root/.ssh/id_rsa, gone later, but stored in layer 0"]
+    assert list(keys["evidence"]) == ["/app/server.key", "/root/.ssh/id_rsa, deleted later, still stored in layer 0"]
     assert list(keys["layer_index"]) == [1, 0]
     assert found.loc["no .git", "evidence"] == "/app/.git" and found.loc["no shell", "evidence"] == "/bin/sh"
     assert found.loc["no package manager", "evidence"] == "/usr/bin/dpkg"
-    assert found.loc["application not writable", "evidence"] == "/app: uid 1000 can write 1 of 5 files, as /app/main.py"
+    assert (
+        found.loc["application not writable", "evidence"]
+        == "/app: uid 1000 can write 1 of 5 files, such as /app/main.py"
+    )
 
 
 def test_without_workdir_the_command_names_the_application(tmp_path):
@@ -205,7 +208,7 @@ def test_without_workdir_the_command_names_the_application(tmp_path):
     config = {"User": "1000", "Cmd": ["/usr/bin/python3", "/app/src/main.py"]}
     assert result(archive(tmp_path / "a.tar", config, files), "application not writable") == (
         "failed",
-        "/app/src: uid 1000 can write 1 of 1 files, as /app/src/main.py",
+        "/app/src: uid 1000 can write 1 of 1 files, such as /app/src/main.py",
     )
     assert result(archive(tmp_path / "b.tar", {"Cmd": ["sh"]}, files), "application not writable")[0] == "unknown"
 
@@ -261,3 +264,27 @@ def test_it_takes_one_subject():
             check_hardening(wrong)
     with pytest.raises(ImagelabError, match="docker inspect CONTAINER"):
         check_hardening([{"Id": "x"}])
+
+
+def test_accounts(tmp_path):
+    passwd = b"root:x:0:0::/:/bin/sh\na:x:7:7::/:\nb:x:7:8::/:\n"
+    shadow = b"root:*:1::::::\na::1::::::\n"
+    accounts = [("etc/passwd", F, 0o644, 0, passwd), ("etc/shadow", F, 0o640, 0, shadow)]
+    found = results(archive(tmp_path / "a.tar", {}, accounts))
+    assert found.loc["no empty passwords", "evidence"] == "a has an empty password in /etc/shadow"
+    assert found.loc["no duplicate ids", "evidence"] == "/etc/passwd: several entries have the id 7"
+
+
+def test_the_bases_files_are_one_row(tmp_path):
+    stock = [(f"usr/bin/{name}", F, 0o4755, 0, b"x") for name in ("su", "mount", "passwd")]
+    base = archive(tmp_path / "base.tar", {}, stock)
+    image = archive(
+        tmp_path / "image.tar", {}, stock, [("app/tool", F, 0o4755, 0, b"x"), ("app/other", F, 0o4755, 0, b"x")]
+    )
+    found = check_hardening(image, base=base)
+    rows = found[found["rule"] == "no setuid and setgid files"]
+    assert rows["evidence"].tolist() == ["/app/other (4755)", "/app/tool (4755)",
+                                         "3 in the base image, such as /usr/bin/mount (4755)"]  # fmt: skip
+    assert rows["origin"].tolist() == ["own", "own", "base"]
+    failed = found[found["result"] == "failed"]
+    assert failed["severity"].is_monotonic_decreasing and found["result"].iloc[0] == "failed"
