@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help report test lab lint data benchmarks mutants fuzz clean
+.PHONY: help report test lab lint data benchmarks mutants fuzz image clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,7 +29,10 @@ benchmarks: .venv/installed-test ## measure against dive, tarfile and friends (n
 mutants: .venv/installed-test ## change the arithmetic in small ways and see whether its tests notice (slow; ARGS="--sample 0.1 waste")
 	$(BIN)/python tools/mutants.py $(ARGS)
 
-clean: ## forget the environment and the reports
+image: ## build an image of imagelab itself (ARGS="--build-arg EXTRAS=[notebook]" for reports)
+	docker build --tag imagelab $(ARGS) .
+
+clean: ## delete the environment and the reports
 	rm -rf .venv reports
 
 .venv/bin/python:

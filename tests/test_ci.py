@@ -1,0 +1,70 @@
+"""The recipes for CI: the scripts in the YAML files run here as they run there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+BEFORE, AFTER = "example:whiteout-before", "example:whiteout-after"
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+def run(script, folder, **env):
+    env = os.environ | {"PATH": PATH, "IMAGELAB_CACHE_DIR": "", "RUNNER_TEMP": str(folder)} | env
+    env |= {"GITHUB_OUTPUT": str(folder / "output"), "GITHUB_STEP_SUMMARY": str(folder / "summary")}
+    return subprocess.run(["bash", "-e", "-c", script], cwd=folder, env=env, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def action():
+    return yaml.safe_load((ROOT / "action.yml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("image", "limits", "code"),
+    [(AFTER, "--max-size 100MB --max-wasted 1MB", 0), (BEFORE, "--max-wasted 1MB", 1), (BEFORE, "--max-wasted few", 2)],
+)
+def test_the_github_action_checks_and_compares(action, image, limits, code, tmp_path):
+    script = next(step["run"] for step in action["runs"]["steps"] if step.get("id") == "check")
+    done = run(script, tmp_path, IMAGE=image, LIMITS=limits, BASELINE=BEFORE, REPORT="")
+    assert done.returncode == code, done.stderr
+    output = (tmp_path / "output").read_text()
+    assert f"passed={'true' if code == 0 else 'false'}" in output
+    summary = (tmp_path / "summary").read_text()
+    assert ("### by instruction" in summary) == (code < 2) and ("FAIL" in summary) == (code == 1)
+
+
+def test_the_github_action_passes_what_it_declares(action):
+    steps = action["runs"]["steps"]
+    used = set(re.findall(r"inputs\.([a-z]+)", (ROOT / "action.yml").read_text()))
+    assert used == set(action["inputs"]) and action["runs"]["using"] == "composite"
+    for step in steps:
+        assert "${{" not in step.get("run", ""), "a script reads the environment: an expression in it can be injected"
+        assert ("run" in step) == ("shell" in step)
+
+
+def test_the_gitlab_component_runs(tmp_path):
+    header, job = yaml.safe_load_all((ROOT / "templates/check.yml").read_text())
+    job = job["imagelab"]
+    named = set(re.findall(r"\$\[\[ inputs\.([a-z]+) \]\]", (ROOT / "templates/check.yml").read_text()))
+    assert named == set(header["spec"]["inputs"])
+    script = "\n".join(line for line in job["script"] if "report" not in line)
+    env = dict.fromkeys(job["variables"], "")
+    done = run(script, tmp_path, **env | {"IMAGE": BEFORE, "BASELINE": AFTER, "LIMITS": "--max-wasted 20MB"})
+    assert done.returncode == 0, done.stderr
+    assert "| delta |" in (tmp_path / "imagelab.md").read_text()
+    assert run(script, tmp_path, **env | {"IMAGE": BEFORE, "LIMITS": "--max-wasted 1MB"}).returncode == 1
+
+
+def test_the_pre_commit_hook_runs(tmp_path):
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert re.search(hook["files"], "app/Dockerfile") and not re.search(hook["files"], "Dockerfile.md")
+    (tmp_path / "Dockerfile").write_text("FROM python:3\nCOPY . .\nRUN pip install flask\n")
+    done = run(hook["entry"], tmp_path)
+    assert done.returncode == 0 and "suggestion" in done.stdout
