@@ -75,10 +75,10 @@ def _load(reference: str, platform: str | None, redact: bool) -> Image:
 
         return load_archive(reference, spool_storage(str(name)), None, platform, redact)
     if path is None:
-        from imagelab.images.sources.daemon import load_daemon
+        from imagelab.images.sources.daemon_images import load_daemon
 
         try:
-            return load_daemon(reference, str(name), redact)
+            return load_daemon(reference, str(name), platform, redact)
         except ImagelabError as error:
             if transport is None and os.path.isdir(reference):
                 raise ImageNotFound(f"{error}\nThe folder {reference} here is not an image: no index.json.") from error

@@ -85,7 +85,7 @@ def list_images() -> pd.DataFrame:
     ------
     DaemonUnavailable
     """
-    from imagelab.images.sources.daemon import image_rows
+    from imagelab.images.sources.daemon_images import image_rows
 
     frame = make_frame(image_rows(), IMAGES_COLUMNS)
     return frame.sort_values(["created", "reference"], ascending=[False, True], ignore_index=True)

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import imagelab as il
+from imagelab.images.sources import daemon
 from tests.conftest import missing
 from tests.support.images import docker_save, layer_tar, write_tar
 
@@ -184,15 +185,11 @@ def test_by_id_digest_and_short_name(built, monkeypatch):
 
 
 def test_known_layers_are_not_saved_again(built, monkeypatch):
-    import docker.api.image
-
     engine, name, _, _ = built
     at(monkeypatch, engine)
     saved = []
-    real = docker.api.image.ImageApiMixin.get_image
-    monkeypatch.setattr(
-        docker.api.image.ImageApiMixin, "get_image", lambda *args, **more: saved.append(args) or real(*args, **more)
-    )
+    real = daemon.Client.save
+    monkeypatch.setattr(daemon.Client, "save", lambda *args: saved.append(args) or real(*args))
     il.history(name), il.layers(name), il.settings(name)
     assert not saved
     il.files(name)
@@ -210,7 +207,7 @@ def test_an_archives_layers_are_known_when_the_engine_has_them(built, monkeypatc
     engine, name, archive, _ = built
     at(monkeypatch, engine)
     il.files(f"docker-archive:{archive}")
-    monkeypatch.setattr("docker.api.image.ImageApiMixin.get_image", lambda *args, **more: pytest.fail("saved"))
+    monkeypatch.setattr(daemon.Client, "save", lambda *args: pytest.fail("saved"))
     assert len(il.files(name)) == len(il.files(f"docker-archive:{archive}"))
 
 

@@ -1,0 +1,111 @@
+"""Find the container engine as Docker's CLI does, and reach it over ssh with the system's ``ssh``.
+
+Sources: Docker CLI's context store (``contexts/meta``, ``contexts/tls``), its ``connhelper/ssh``, and "Environment
+variables" of its reference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import socket
+import subprocess
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import urllib3.connection
+from requests.adapters import HTTPAdapter
+
+from imagelab.core.errors import DaemonUnavailable
+from imagelab.core.json_fields import mapping, string
+
+
+class Endpoint(NamedTuple):
+    """An engine's host (None: the default socket), and its TLS: the certificates' folder, and whether to verify."""
+
+    host: str | None
+    certificates: Path | None = None
+    verify: bool = True
+
+
+def endpoint() -> Endpoint:
+    """``DOCKER_HOST``, else the context that ``DOCKER_CONTEXT`` or the CLI's config.json names, else the default socket.
+
+    Raises
+    ------
+    DaemonUnavailable
+        The context does not exist or cannot be read.
+    """
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    if host := os.environ.get("DOCKER_HOST"):
+        verify, named = bool(os.environ.get("DOCKER_TLS_VERIFY")), os.environ.get("DOCKER_CERT_PATH")
+        tls = host.startswith(("tcp://", "https://")) and (verify or named)
+        return Endpoint(host, Path(named or folder) if tls else None, verify)
+    name = os.environ.get("DOCKER_CONTEXT") or string(_read(folder / "config.json").get("currentContext")) or "default"
+    if name == "default":
+        return Endpoint(None)
+    identity = hashlib.sha256(name.encode()).hexdigest()
+    context = mapping(_read(folder / "contexts" / "meta" / identity / "meta.json"), "Endpoints", "docker")
+    host = string(context.get("Host"))
+    if not host:
+        raise DaemonUnavailable(f"there is no Docker context {name!r} in {folder}. Try `docker context ls`.")
+    tls_folder = folder / "contexts" / "tls" / identity / "docker"
+    return Endpoint(host, tls_folder if tls_folder.is_dir() else None, not context.get("SkipTLSVerify"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return mapping(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise DaemonUnavailable(f"{path} cannot be read: {error}. Try `docker context ls`.") from error
+
+
+class SshAdapter(HTTPAdapter):
+    """Requests to an engine on another machine, each connection through ``ssh HOST docker system dial-stdio``."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__()
+        parts = urlsplit(host)
+        options = [
+            *(["-l", parts.username] if parts.username else []),
+            *(["-p", str(parts.port)] if parts.port else []),
+        ]
+        remote = ["docker", *(["--host", f"unix://{parts.path}"] if parts.path.strip("/") else [])]
+        dial = shlex.join([*remote, "system", "dial-stdio"])
+        command = ["ssh", "-o", "ConnectTimeout=30", "-T", *options, "--", str(parts.hostname), dial]
+        self._pool = urllib3.HTTPConnectionPool("localhost", maxsize=4)
+        self._pool.ConnectionCls = partial(_SshConnection, command)  # type: ignore[assignment]
+
+    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> urllib3.HTTPConnectionPool:
+        return self._pool
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _SshConnection(urllib3.connection.HTTPConnection):
+    def __init__(self, command: list[str], **options: Any) -> None:
+        super().__init__(**options)
+        self._command = command
+        self._ssh: subprocess.Popen[bytes] | None = None
+
+    def connect(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            end = theirs.fileno()
+            self._ssh = subprocess.Popen(self._command, stdin=end, stdout=end, stderr=subprocess.DEVNULL)
+        ours.settimeout(self.timeout if isinstance(self.timeout, int | float) else None)
+        self.sock = ours
+
+    def close(self) -> None:
+        super().close()
+        if self._ssh is not None:
+            self._ssh.terminate()
+            self._ssh.wait()
+            self._ssh = None
