@@ -4,4 +4,4 @@ FROM ${BASE}
 WORKDIR /app
 COPY . .
 RUN pip install --no-cache-dir -r requirements.txt
-CMD ["python3", "src/main.py"]
+CMD ["flask", "--app", "src/main.py", "run", "--port", "8000"]

@@ -5,4 +5,4 @@ COPY requirements.txt .
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install -r requirements.txt
 COPY src src
-CMD ["python3", "src/main.py"]
+CMD ["flask", "--app", "src/main.py", "run", "--port", "8000"]

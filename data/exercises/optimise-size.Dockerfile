@@ -1,4 +1,4 @@
-# A service that works, and is far bigger than it need be.
+# A service that works, in an image far larger than necessary.
 ARG BASE=python:3.10
 FROM ${BASE}
 RUN apt-get update

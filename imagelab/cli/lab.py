@@ -1,7 +1,8 @@
-"""Verbs on the recipes of the embedded data: lab list, lab build, lab measure."""
+"""Verbs of the course: lab list, lab build, lab measure on its recipes; course grade on handed-in notebooks."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,9 @@ from imagelab.cli.verb import pairs, verb
 
 lab_app = typer.Typer(help="Build the lessons' recipes on your engine, and compare the results.", no_args_is_help=True)
 app.add_typer(lab_app, name="lab", rich_help_panel=PANELS["lab"])
+
+course_app = typer.Typer(help="Grade the notebooks that learners handed in.", no_args_is_help=True)
+app.add_typer(course_app, name="course", rich_help_panel=PANELS["lab"])
 
 Name = Annotated[str, typer.Argument(help="A recipe, as `imagelab lab list` names them.")]
 
@@ -45,13 +49,23 @@ def build(
 
 @verb(group=lab_app)
 def measure(name: Name) -> Answer:
-    """Compare what each variant saves on your engine with the recorded result; exit code 1 if it differs."""
+    """Compare what each variant shows on your engine with the recorded result; exit code 1 if it differs."""
     from imagelab.course.recipes import measure_recipe
 
     measured = measure_recipe(name)
-    return Answer(
-        {"measured": measured},
-        summary="File bytes saved compared with the first variant (within 10 %: confirmed; within 2×: partly), and the "
-        "rules of `imagelab harden` that the variant fixes: as recorded, and on this engine.",
-        failed=bool(measured["verdict"].eq("not confirmed").any()),
-    )
+    return Answer({"measured": measured}, failed=bool(measured["verdict"].eq("not confirmed").any()))
+
+
+@verb(group=course_app)
+def grade(
+    folder: Annotated[Path, typer.Argument(help="The folder with the learners' notebooks.")],
+    engine: Annotated[bool | None, typer.Option("--engine/--no-engine", help="Build Dockerfiles, or never.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="An option of docker build, such as --network=host.")] = None,
+    run_code: Annotated[bool, typer.Option("--run-code", help="Also run answers that are expressions.")] = False,
+) -> Answer:
+    """Check the answers in every notebook of a folder; outputs in them are ignored."""
+    from imagelab.course.grading import grade as grade_folder
+
+    graded = grade_folder(folder, engine=engine, options=option or [], run_code=run_code)
+    points = graded.groupby("notebook", as_index=False).agg(points=("points", "sum"), exercises=("exercise", "count"))
+    return Answer({"points": points, "answers": graded}, prose=["message"])

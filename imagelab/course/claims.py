@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import Any
 
@@ -10,7 +11,8 @@ import pandas as pd
 from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import format_bytes, make_frame
 from imagelab.core.resources import data_path
-from imagelab.course.measures import MEASURES
+from imagelab.course import measures
+from imagelab.course.answers import evaluate
 
 CLAIMS_COLUMNS = {
     "claim": "str",
@@ -19,18 +21,21 @@ CLAIMS_COLUMNS = {
     "statement": "str",
     "promised": "str",
     "found": "string",
+    "spread": "string",
     "verdict": "category",
+    "basis": "str",
     "explanation": "str",
     "method": "string",
-    "recorded": "string",
+    "code": "string",
     "command": "string",
     "unit": "str",
     "low": "Float64",
     "high": "Float64",
     "measured": "Float64",
 }
-VERDICTS = ("confirmed", "partly confirmed", "not confirmed", "not measured")
-UNITS = ("bytes", "share", "times", "seconds", "number", "cases")
+CONFIRMED, PARTLY, NOT_CONFIRMED, NOT_MEASURED = VERDICTS = "confirmed", "partly confirmed", "not confirmed", "not measured"
+#: Unit of a promise → the value that means "no effect"; None where every value says something.
+UNITS = {"bytes": None, "share": 0.0, "times": 1.0, "seconds": None, "number": None, "cases": None}
 
 
 def verdict(low: float, high: float, measured: float | None) -> str:
@@ -40,12 +45,12 @@ def verdict(low: float, high: float, measured: float | None) -> str:
     ['confirmed', 'partly confirmed', 'not confirmed', 'not measured']
     """
     if measured is None or pd.isna(measured):
-        return VERDICTS[3]
-    for tolerance, word in ((1.1, VERDICTS[0]), (2.0, VERDICTS[1])):
+        return NOT_MEASURED
+    for tolerance, word in ((1.1, CONFIRMED), (2.0, PARTLY)):
         # 0.9 · low, not low / 1.1: the tolerance is 10 % of the promise on both sides.
         if max(low * (2 - tolerance), low / 2) <= measured <= high * tolerance:
             return word
-    return VERDICTS[2]
+    return NOT_CONFIRMED
 
 
 def claims() -> pd.DataFrame:
@@ -56,10 +61,12 @@ def claims() -> pd.DataFrame:
     pandas.DataFrame
         ``CLAIMS_COLUMNS``, one row per claim, in the section's order. ``statement`` is the claim in our words, with a
         promise from ``low`` to ``high`` in ``unit``: bytes, share (of 1), times, seconds, number, or cases (the share
-        of the recorded cases in which the statement is true). ``measured`` is in the same unit, ``<NA>`` where the
-        recorded data cannot show it; ``command`` then measures it elsewhere. ``promised`` and ``found`` are the same
-        as text. ``method`` is what is measured, ``recorded`` the images, logs, scans or Dockerfiles that it is measured
-        on. ``verdict`` is that of `verdict`, and ``explanation`` gives the reason.
+        of the recorded cases in which the statement is true). ``measured`` is in the same unit; of several runs it is the
+        median, and ``spread`` the least and the most. ``<NA>``: the recorded data cannot show it; ``command`` then
+        measures it elsewhere. ``promised`` and ``found`` are the same as text. ``method`` says what is measured,
+        ``code`` is the expression that measures it (see `imagelab.course.measures`), and ``basis`` where it was recorded,
+        or by which published source or whose numbers it is judged. ``verdict`` is that of `verdict`, and not measured
+        if the spread includes "no effect"; ``explanation`` gives the reason.
     """
     entries = tomllib.loads(data_path("claims.toml").read_text(encoding="utf-8"))["claim"]
     frame = make_frame([_row(entry) for entry in entries], CLAIMS_COLUMNS)
@@ -69,25 +76,23 @@ def claims() -> pd.DataFrame:
 
 def _row(entry: dict[str, Any]) -> dict[str, Any]:
     low, high = entry["promised"] if isinstance(entry["promised"], list) else [entry["promised"]] * 2
-    unit, name, of = entry["unit"], entry.get("measure"), entry.get("of", [])
-    if unit not in UNITS or (name is None) != ("command" in entry) or (name is not None and name not in MEASURES):
+    unit, code = entry["unit"], entry.get("code")
+    if unit not in UNITS or len(entry.keys() & {"code", "command", "value"}) != 1:
         raise ImagelabError(
-            f"claim {entry['id']!r}: expected one of the units {', '.join(UNITS)}, and either a command or one of the "
-            f"measures {', '.join(sorted(MEASURES))}."
+            f"claim {entry['id']!r}: expected one of the units {', '.join(UNITS)}, and code, a command or a published value."
         )
-    measured = None if name is None else float(MEASURES[name].function(*of))
-    return {
+    value = entry.get("value") if code is None else evaluate(code, vars(measures) | {"re": re})
+    runs = pd.Series([] if value is None else value, dtype=float)
+    measured = None if runs.empty else float(runs.median())
+    least, most = runs.min(), runs.max()
+    no_effect = len(runs) > 1 and UNITS[unit] is not None and least <= UNITS[unit] <= most
+    return {key: entry.get(key) for key in ("chapter", "section", "statement", "basis", "explanation", "method", "command")} | {
         "claim": entry["id"],
-        "chapter": entry["chapter"],
-        "section": entry["section"],
-        "statement": entry["statement"],
         "promised": _words(low, unit) if low == high else f"{_words(low, unit)} to {_words(high, unit)}",
         "found": None if measured is None else _words(measured, unit),
-        "verdict": verdict(low, high, measured),
-        "explanation": entry["explanation"],
-        "method": None if name is None else MEASURES[name].method,
-        "recorded": " ".join(map(str, of)) if name is not None else None,
-        "command": entry.get("command"),
+        "spread": f"{_words(least, unit)} to {_words(most, unit)} in {len(runs)} runs" if len(runs) > 1 else None,
+        "verdict": NOT_MEASURED if no_effect else verdict(low, high, measured),
+        "code": code,
         "unit": unit,
         "low": low,
         "high": high,
@@ -99,5 +104,5 @@ def _words(value: float, unit: str) -> str:
     if unit == "cases":
         return {0.0: "no", 1.0: "yes"}.get(value, f"in {value:.0%} of cases")
     if unit == "bytes":
-        return format_bytes(value)
+        return format_bytes(value) if value >= 0 else f"−{format_bytes(-value)}"
     return f"{value:.0%}" if unit == "share" else f"{value:.3g}" + {"times": "×", "seconds": " s", "number": ""}[unit]

@@ -1,33 +1,35 @@
-"""Recipes of the embedded data: list them, build them on an engine, and compare the result with the recorded one."""
+"""Build the recipes of the embedded data on an engine, and compare what each one shows with what was recorded."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
-from functools import cache
+import tempfile
+import time
+import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 
+from imagelab.build.logs.read import read_build_log
 from imagelab.core.errors import ImagelabError, ImageNotFound
 from imagelab.core.resources import data_path
-from imagelab.course.claims import VERDICTS, verdict
-from imagelab.images.load import load_image
-from imagelab.security.hardening.check import check_hardening
+from imagelab.course.answers import evaluate, plain
+from imagelab.course.claims import CONFIRMED, NOT_CONFIRMED, NOT_MEASURED, verdict
+from imagelab.course.trial import container, docker
 from imagelab.size.waste import efficiency
 
+#: Bytes: if two savings are below this, neither shows anything.
 SMALL = 1_000_000
-"""Bytes: two savings below this count as the same."""
-RECIPES_COLUMNS = ("name", "variant", "shows", "engine")
-MEASURED_COLUMNS = ("variants", "recorded_bytes", "here_bytes", "recorded_rules", "here_rules", "verdict")
 
 
-@cache
-def maker() -> ModuleType:
-    """``data/make.py``, which built the recorded images. It comes with the data, not as a module of the package."""
+@functools.cache
+def make() -> ModuleType:
+    """Load data/make.py, which built what is recorded; it belongs to the data and is no module of the package."""
     spec = importlib.util.spec_from_file_location("imagelab_data_make", data_path("make.py"))
     if spec is None or spec.loader is None:
         raise ImagelabError(f"{data_path('make.py')} cannot be loaded: install imagelab again.")
@@ -37,8 +39,8 @@ def maker() -> ModuleType:
 
 
 def variants(name: str | None = None) -> list[Path]:
-    """Dockerfiles of one recipe, or of all; the variant that a recipe starts from comes first."""
-    recipes = [path for path in maker().all_recipes() if path.parts[-3] != "stand-ins"]
+    """Return the Dockerfiles of one recipe, or of all; the one to compare with comes first."""
+    recipes = [path for path in make().all_recipes() if path.parts[-3] != "stand-ins"]
     names = sorted({path.parts[-3] for path in recipes})
     if name is not None and name not in names:
         raise ImagelabError(f"there is no recipe {name!r}. There are {', '.join(names)}.")
@@ -47,95 +49,126 @@ def variants(name: str | None = None) -> list[Path]:
 
 
 def list_recipes() -> pd.DataFrame:
-    """List the recipes: what each variant shows, and the engine it needs (``RECIPES_COLUMNS``, all text)."""
+    """List the recipes: ``name``, ``variant``, what it ``shows``, and the ``engine`` that it needs."""
     rows = [
-        (path.parts[-3], path.parts[-2], _comment(path, "what this shows"), _comment(path, "engine"))
-        for path in variants()
+        (*path.parts[-3:-1], _comment(path, "what this shows"), _comment(path, "engine")) for path in variants()
     ]
-    return pd.DataFrame(rows, columns=list(RECIPES_COLUMNS))
+    return pd.DataFrame(rows, columns=["name", "variant", "shows", "engine"])
 
 
-def build_recipe(
-    name: str, *, local: bool = False, bases: Mapping[str, str] | None = None, network: str = "host"
-) -> Iterator[str]:
-    """Build a recipe's variants on the engine that Docker's CLI talks to, and yield the tag of each.
+def _comment(path: Path, word: str) -> str:
+    """Return the text after a word in a recipe's head; indented lines continue it."""
+    found = re.search(rf"^# {word}: (.+(?:\n#   .+)*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return re.sub(r"\n#\s+", " ", found[1]) if found else ""
 
-    Parameters
-    ----------
-    name
-        A recipe of `list_recipes`.
-    local
-        Use stand-ins for base images, and make the missing ones.
-    bases
-        Base image → the image to use in its place.
-    network
-        The network of RUN steps.
+
+def build_recipe(name: str, *, local: bool = False, bases: dict[str, str], network: str = "host") -> list[str]:
+    """Build a recipe's variants on the engine that Docker's CLI talks to; return their tags.
+
+    ``bases`` replaces base images by name; ``local`` uses the stand-ins. Raises ImagelabError if a variant does not build, or
+    docker cannot be run.
     """
-    make = maker()
-    bases = (make.STAND_INS if local else {}) | dict(bases or {})
+    bases = (make().STAND_INS if local else {}) | bases
     for path in variants(name):
         try:
-            for needed in (*make.missing_bases(path, bases), path):
-                make.build(needed, network, bases)
+            for needed in (*make().missing_bases(path, bases), path):
+                make().build(needed, network, bases)
         except subprocess.CalledProcessError as error:
-            more = "" if local else " If base images cannot be pulled, add --local."
             raise ImagelabError(
-                f"{make.recipe_tag(path)} did not build (see above). It needs {_comment(path, 'engine')}.{more}"
+                f"{make().recipe_tag(path)} did not build (see above). It needs {_comment(path, 'engine')}. "
+                "If base images cannot be pulled, add --local."
             ) from error
         except OSError as error:
             raise ImagelabError(
                 f"{error.filename or 'docker'} cannot be run: {error.strerror}. Install it; docker has to reach an engine."
             ) from error
-        yield make.recipe_tag(path)
+    return [make().recipe_tag(path) for path in variants(name)]
 
 
 def measure_recipe(name: str) -> pd.DataFrame:
-    """Compare what each variant saves on this engine with the recorded result.
+    """Measure what a recipe shows on this engine, and compare it with what was recorded.
 
     Returns
     -------
     pandas.DataFrame
-        ``MEASURED_COLUMNS``: bytes of files stored less than by the first variant, the hardening rules that the variant
-        fixes, each as recorded and on this engine; verdict.
+        One row per variant: ``variant``, the ``point`` that is measured, ``recorded`` and ``here``, and a ``verdict``: not
+        measured if two savings are too small to show anything.
     """
-    make, results = maker(), []
-    for path in variants(name):
-        tag = make.recipe_tag(path)
-        try:
-            here = _facts(f"docker-daemon:{tag}")
-        except ImageNotFound as error:
-            raise ImageNotFound(f"{tag} is not on the engine: run `imagelab lab build {name}` first.") from error
-        results.append((path.parts[-2], _facts(f"example:{make.snapshot_name(tag)}"), here))
-    first, first_recorded, first_here = results[0]
+    points = tomllib.loads(data_path("recipes/points.toml").read_text(encoding="utf-8"))
+    found = variants(name)
+    for path in found:
+        if docker("image", "inspect", tag := make().recipe_tag(path)).returncode:
+            raise ImageNotFound(f"{tag} is not on the engine: run `imagelab lab build {name}` first.")
+    rows = [_fact(path, points[name]) for path in found] if name in points else _savings(found)
+    return pd.DataFrame(rows, columns=["variant", "point", "recorded", "here", "verdict"])
+
+
+def _fact(path: Path, point: dict[str, Any]) -> tuple[str, str, Any, Any, str]:
+    tag, variant = make().recipe_tag(path), path.parts[-2]
+    names = {"tag": tag, "image": f"docker-daemon:{tag}", "name": path.parts[-3], "variant": variant}
+    here, recorded = plain(evaluate(point["code"], globals() | names)), point["recorded"][variant]
+    return variant, point["point"], recorded, here, CONFIRMED if here == recorded else NOT_CONFIRMED
+
+
+def _savings(found: list[Path]) -> list[tuple[str, str, Any, Any, str]]:
+    """Compare the bytes that each variant stores less than the first one, as recorded and here."""
+    tags = [make().recipe_tag(path) for path in found]
+    recorded, here = (
+        efficiency(names)["stored"].tolist()
+        for names in ([f"example:{make().snapshot_name(tag)}" for tag in tags], [f"docker-daemon:{tag}" for tag in tags])
+    )
     rows = []
-    for variant, recorded, here in results[1:]:
-        saved, saved_here = first_recorded[0] - recorded[0], first_here[0] - here[0]
-        # a snapshot has no file contents: a rule that needs them is not compared
-        unknown = {rule for rule, result in recorded[1].items() if result == "unknown"}
-        fixed = _fixed(first_recorded[1], recorded[1]) - unknown
-        fixed_here = _fixed(first_here[1], here[1]) - unknown
+    for path, was, now in list(zip(found, recorded, here, strict=True))[1:]:
+        saved, saved_here = recorded[0] - was, here[0] - now
         same = max(abs(saved), abs(saved_here)) < SMALL
-        verdicts = [
-            VERDICTS[0] if same else verdict(max(saved, 0), max(saved, 0), saved_here),
-            VERDICTS[0 if fixed == fixed_here else 1 if fixed & fixed_here else 2],
-        ]
-        rules = (", ".join(sorted(names)) for names in (fixed, fixed_here))
-        rows.append((f"{first} → {variant}", saved, saved_here, *rules, max(verdicts, key=VERDICTS.index)))
-    return pd.DataFrame(rows, columns=list(MEASURED_COLUMNS))
+        judged = NOT_MEASURED if same else verdict(max(saved, 0), max(saved, 0), saved_here)
+        rows.append((path.parts[-2], f"bytes less than {found[0].parts[-2]}", saved, saved_here, judged))
+    return rows
 
 
-def _comment(path: Path, word: str) -> str:
-    """The text after a word in a recipe's first comment, which may continue in indented lines."""
-    found = re.search(rf"^# {word}: (.+(?:\n#   .+)*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return re.sub(r"\n#\s+", " ", found[1]) if found else ""
+def exit_code(tag: str, *options: str, command: tuple[str, ...] = ()) -> int:
+    """Run an image without network and return its exit code."""
+    return docker("run", "--rm", "--network=none", *options, tag, *command).returncode
 
 
-def _facts(reference: str) -> tuple[int, dict[str, str]]:
-    """Bytes of files that an image stores, and the result of each hardening rule."""
-    image = load_image(reference)
-    rules = check_hardening(image)
-    return int(efficiency(image)["stored"].sum()), dict(zip(rules["rule"], rules["result"], strict=True))
+def output(tag: str, *command: str) -> str:
+    """Run a command in an image without network and return what it prints."""
+    return docker("run", "--rm", "--network=none", tag, *command).stdout.strip()
 
 
-def _fixed(before: dict[str, str], after: dict[str, str]) -> set[str]:
-    return {rule for rule, result in after.items() if result == "passed" and before.get(rule) == "failed"}
+def health(tag: str) -> str:
+    """Start a container, check its health every second, and return the first status that is not ``starting``."""
+    checked = docker("image", "inspect", "-f", "{{.Config.Healthcheck}}", tag).stdout.strip() not in ("<nil>", "")
+    often = ["--health-interval=1s", "--health-timeout=1s", "--health-start-period=3s", "--health-retries=3"]
+    with container(tag, [], *often * checked) as (name, _):
+        for _ in range(30 * checked):
+            time.sleep(1)
+            if (status := docker("inspect", "-f", "{{.State.Health.Status}}", name).stdout.strip()) != "starting":
+                return status
+    return "starting" if checked else "none"
+
+
+def _rebuild(name: str, variant: str, edited: str, *options: str) -> pd.DataFrame:
+    """Build a variant's context again, after an edit if a path is given; return the steps of the log."""
+    path = data_path(f"recipes/{name}/{variant}/Dockerfile")
+    with tempfile.TemporaryDirectory() as folder:
+        context, log = Path(folder) / "context", Path(folder) / "build.log"
+        make().make_context(path, context)
+        where = context / edited
+        for file in [where] if where.is_file() else sorted(where.rglob("*")) if edited else []:
+            file.write_text(file.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
+        bases = [f"--build-arg={key}={value}" for key, value in make().arguments(path, make().STAND_INS).items()]
+        done = docker("build", "--progress=plain", "--network=host", *bases, *options, str(context), limit=1800)
+        log.write_text(done.stderr, encoding="utf-8")
+        return read_build_log(log)
+
+
+def kept(name: str, variant: str, edited: str, instruction: str) -> int:
+    """Return how many steps of a kind come from the cache in a rebuild after an edit."""
+    return _rebuild(name, variant, edited).query("instruction == @instruction")["cached"].sum()
+
+
+def overlap(name: str, variant: str) -> float:
+    """Return the sum of the RUN steps' seconds over the seconds from the first start to the last end, nothing cached."""
+    runs = _rebuild(name, variant, "", "--no-cache").query("instruction == 'RUN'")
+    return runs["duration"].sum() / (runs["completed"].max() - runs["started"].min()).total_seconds()
