@@ -25,7 +25,7 @@ BIND = "import socket; socket.socket().bind(('', 80))"
 #: What to install, and the command.
 INSTALLS = {
     "psutil from source": ["pip", "install", "--no-binary", "psutil", "psutil==7.0.0"],
-    "scikit-learn from its wheel": ["pip", "install", "--only-binary", ":all:", "scikit-learn==1.6.1"],
+    "scikit-learn": ["pip", "install", "scikit-learn==1.6.1"],
 }
 
 
@@ -57,9 +57,17 @@ def sizes(archive: Path) -> list[dict]:
     saved = f"docker-archive:{archive}"
     return [
         {"what": "docker images", "text": printed("images", "--format", "{{.Size}}", IMAGE), "bytes": ""},
-        {"what": "docker image inspect, Size", "text": "", "bytes": printed("image", "inspect", "-f", "{{.Size}}", IMAGE)},
+        {
+            "what": "docker image inspect, Size",
+            "text": "",
+            "bytes": printed("image", "inspect", "-f", "{{.Size}}", IMAGE),
+        },
         {"what": "docker history, sum", "text": "", "bytes": sum(map(int, history))},
-        {"what": "docker history, WORKDIR", "text": "", "bytes": next(size for size, text in steps if "WORKDIR" in text)},
+        {
+            "what": "docker history, WORKDIR",
+            "text": "",
+            "bytes": next(size for size, text in steps if "WORKDIR" in text),
+        },
         {"what": "docker save", "text": "", "bytes": archive.stat().st_size},
         {"what": "files (il.layers, size)", "text": "", "bytes": int(il.efficiency(saved)["stored"].iloc[0])},
         {"what": "content (il.layers, content_size)", "text": "", "bytes": int(il.layers(saved)["content_size"].sum())},
@@ -80,7 +88,9 @@ def installs() -> list[dict]:
     for base in ("localhost/python:full", "localhost/python:slim"):
         for what, command in INSTALLS.items():
             ran = docker("run", "--rm", "--network=host", base, *command)
-            wheels = sum(".whl" in line for line in ran.stdout.splitlines() if "Downloading" in line or "cached" in line)
+            wheels = sum(
+                ".whl" in line for line in ran.stdout.splitlines() if "Downloading" in line or "cached" in line
+            )
             rows.append({"what": what, "base": base, "exit_code": ran.returncode, "wheels": wheels})
     return rows
 

@@ -8,8 +8,8 @@ import pandas as pd
 
 from imagelab.core.frames import make_frame
 from imagelab.core.resources import data_path, examples
-from imagelab.course.measures import example, saved
 from imagelab.size.advice import advise
+from imagelab.size.waste import efficiency
 
 VERIFIED_COLUMNS = {
     "pair": "str",
@@ -42,12 +42,13 @@ def verify_advice() -> pd.DataFrame:
         if f"{pair}-after" not in known:
             continue
         entry = applied[pair]
-        found = advise(example(f"{pair}-before"), digests="rewritten-unchanged" in entry["rules"])
+        found = advise(f"example:{pair}-before", digests="rewritten-unchanged" in entry["rules"])
         # Only another base removes what the base stores.
         above_base = found["rule"].isin(entry["rules"]) & (
             ~found["from_base"].fillna(False) | (found["rule"] == "heavy-base")
         )
-        predicted, measured = found.loc[above_base, "bytes"].sum(), int(saved(f"{pair}-before", f"{pair}-after"))
+        before, after = efficiency([f"example:{pair}-{side}" for side in ("before", "after")])["stored"]
+        predicted, measured = int(found.loc[above_base, "bytes"].sum()), int(before - after)
         rows.append(
             {
                 "pair": pair,

@@ -10,7 +10,17 @@ from typing import Any
 
 import pandas as pd
 
-_UNITS = {"b": 1, "byte": 1, "bytes": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_UNITS = {
+    "b": 1,
+    "byte": 1,
+    "bytes": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+}
 _FILLERS = {"step", "steps", "layer", "layers", "rule", "and", "the", "answer", "is", "paths", "packages", "images"}
 
 
@@ -67,7 +77,7 @@ def _mistake(exercise: dict[str, Any], fits: Any) -> str:
     """Find the typical mistake that an answer shows."""
     for mistake in exercise.get("mistakes", ()):
         if fits(compute(mistake["answer"])):
-            return mistake["words"]
+            return str(mistake["words"])
     return "Not yet. Ask for a hint."
 
 

@@ -33,7 +33,12 @@ CLAIMS_COLUMNS = {
     "high": "Float64",
     "measured": "Float64",
 }
-CONFIRMED, PARTLY, NOT_CONFIRMED, NOT_MEASURED = VERDICTS = "confirmed", "partly confirmed", "not confirmed", "not measured"
+CONFIRMED, PARTLY, NOT_CONFIRMED, NOT_MEASURED = VERDICTS = (
+    "confirmed",
+    "partly confirmed",
+    "not confirmed",
+    "not measured",
+)
 #: Unit of a promise → the value that means "no effect"; None where every value says something.
 UNITS = {"bytes": None, "share": 0.0, "times": 1.0, "seconds": None, "number": None, "cases": None}
 
@@ -86,7 +91,9 @@ def _row(entry: dict[str, Any]) -> dict[str, Any]:
     measured = None if runs.empty else float(runs.median())
     least, most = runs.min(), runs.max()
     no_effect = len(runs) > 1 and UNITS[unit] is not None and least <= UNITS[unit] <= most
-    return {key: entry.get(key) for key in ("chapter", "section", "statement", "basis", "explanation", "method", "command")} | {
+    return {
+        key: entry.get(key) for key in ("chapter", "section", "statement", "basis", "explanation", "method", "command")
+    } | {
         "claim": entry["id"],
         "promised": _words(low, unit) if low == high else f"{_words(low, unit)} to {_words(high, unit)}",
         "found": None if measured is None else _words(measured, unit),

@@ -21,7 +21,9 @@ from imagelab.security.origin import final_stages
 
 UNSEEN = "No fault is visible, but only a build can confirm it."
 _SMALL = r"slim|alpine|distroless|busybox|scratch|chainguard|wolfi|minimal|micro"
-_COMPILER = r"\b(?:apt-get|apt|apk)\b[^&;]*\b(?:install|add)\b[^&;]*\s(?:gcc|g\+\+|build-essential|build-base|clang|make)\b"
+_COMPILER = (
+    r"\b(?:apt-get|apt|apk)\b[^&;]*\b(?:install|add)\b[^&;]*\s(?:gcc|g\+\+|build-essential|build-base|clang|make)\b"
+)
 _INSTALL = r"\bpip3?\b.*\binstall\b"
 
 
@@ -38,8 +40,9 @@ class Answer(NamedTuple):
     def final(self, instruction: str) -> list[str]:
         """Return the final image's instructions of one kind, with flags and here-documents, ARG and ENV expanded."""
         stages = self.read.stages["stage"].iloc[final_stages(self.read.stages)]
-        steps = self.read.instructions.query("stage in @stages and instruction == @instruction")
-        return _text(steps).tolist()
+        steps = self.read.instructions
+        steps = steps[steps["stage"].isin(stages) & (steps["instruction"] == instruction)]
+        return list(_text(steps))
 
 
 def with_cache_probe(answer: Answer) -> str:
@@ -71,7 +74,9 @@ def small_base(answer: Answer) -> str:
 
 
 def no_compiler(answer: Answer) -> str:
-    found = [line for line in answer.final("RUN") if re.search(_COMPILER, line) and not re.search(r"\b(?:purge|del)\b", line)]
+    found = [
+        line for line in answer.final("RUN") if re.search(_COMPILER, line) and not re.search(r"\b(?:purge|del)\b", line)
+    ]
     return f"The final image keeps what `{found[0][:80]}` installs." if found else UNSEEN
 
 
@@ -84,7 +89,11 @@ def no_pip_cache(answer: Answer) -> str:
     off = r"--no-cache|--mount=\S*type=cache|\brm\b"
     kept = [line for line in answer.final("RUN") if re.search(_INSTALL, line) and not re.search(off, line)]
     settings = " ".join(answer.final("ENV"))
-    return f"`{kept[0][:80]}` keeps pip's downloads in the layer." if kept and "PIP_NO_CACHE_DIR" not in settings else UNSEEN
+    return (
+        f"`{kept[0][:80]}` keeps pip's downloads in the layer."
+        if kept and "PIP_NO_CACHE_DIR" not in settings
+        else UNSEEN
+    )
 
 
 def installed(answer: Answer) -> str:

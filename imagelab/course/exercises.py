@@ -54,7 +54,8 @@ def tasks() -> pd.DataFrame:
         (``kind``: dockerfile or value), the task, and the number of hints.
     """
     rows = [
-        {key: exercise[key] for key in ("section", "kind", "task")} | {"exercise": name, "hints": len(exercise["hints"])}
+        {key: exercise[key] for key in ("section", "kind", "task")}
+        | {"exercise": name, "hints": len(exercise["hints"])}
         for name, exercise in _read()["exercise"].items()
     ]
     return make_frame(rows, TASKS_COLUMNS)
@@ -62,7 +63,7 @@ def tasks() -> pd.DataFrame:
 
 def task(name: str) -> str:
     """Return the task's text."""
-    return _exercise(name)["task"]
+    return str(_exercise(name)["task"])
 
 
 def start(name: str) -> str:
@@ -79,7 +80,7 @@ def hint(name: str, step: int = 1) -> str:
     if step not in range(1, len(hints) + 1):
         raise ImagelabError(f"{name} has hints 1 to {len(hints)}, not {step}.")
     _hints.setdefault(name, set()).add(step)
-    return hints[int(step) - 1]
+    return str(hints[int(step) - 1])
 
 
 def solution(name: str) -> Any:
@@ -158,8 +159,15 @@ def progress() -> pd.DataFrame:
     rows = []
     for name, exercise in _read()["exercise"].items():
         tried = _attempts.get(name, [])
-        row = {"exercise": name, "section": exercise["section"], "attempts": len(tried), "hints": len(_hints.get(name, ()))}
-        rows.append(row | {"state": state(tried[-1] if tried else None), "points": tried[-1]["passed"].mean() if tried else 0})
+        row = {
+            "exercise": name,
+            "section": exercise["section"],
+            "attempts": len(tried),
+            "hints": len(_hints.get(name, ())),
+        }
+        rows.append(
+            row | {"state": state(tried[-1] if tried else None), "points": tried[-1]["passed"].mean() if tried else 0}
+        )
     return make_frame(rows, PROGRESS_COLUMNS)
 
 
@@ -185,7 +193,7 @@ def _read() -> dict[str, dict[str, Any]]:
 
 
 def _exercise(name: str) -> dict[str, Any]:
-    known = _read()["exercise"]
+    known: dict[str, dict[str, Any]] = _read()["exercise"]
     if name not in known:
         raise ImagelabError(f"there is no exercise {name!r}. {similar_names(name, known)}")
     return known[name]
@@ -232,14 +240,17 @@ def _dockerfile(
 def _plain(text: str) -> str:
     """Return a Dockerfile's text; name what is pasted along with it or lost on the way."""
     if re.search(r"^\s*(?:```|~~~)", text, re.MULTILINE):
-        raise DockerfileError("Leave out the Markdown fence (the lines with ```): the Dockerfile is what stands between them.")
+        raise DockerfileError(
+            "Leave out the Markdown fence (the lines with ```): the Dockerfile is what stands between them."
+        )
     if "\n" not in text.strip() and re.search(r"\S\s+(?:RUN|COPY|WORKDIR|CMD|USER)\s", text):
         raise DockerfileError("All of it is on one line. Put each instruction on a line of its own.")
     return text if text.endswith("\n") else text + "\n"
 
 
 def _arguments(options: list[str]) -> dict[str, str]:
-    given = [option.removeprefix("--build-arg=").partition("=") for option in options if option.startswith("--build-arg=")]
+    given = [
+        option.removeprefix("--build-arg=").partition("=") for option in options if option.startswith("--build-arg=")
+    ]
     # A name without a value takes it from the environment, as in Docker's CLI.
     return {name: value if equals else os.environ.get(name, "") for name, equals, value in given}
-

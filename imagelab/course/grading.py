@@ -82,10 +82,16 @@ def _graded(name: str, source: str, engine: bool | None, options: Sequence[str],
             answer = answers.evaluate(ast.unparse(value), {"exercises": exercises})
         else:
             answer = ast.literal_eval(value or "")
-        given = {"answer": answer} if exercises.start(name) == "" else {"dockerfile": answer}
-        checked = exercises.check(name, **given, engine=engine, options=options)
+        if exercises.start(name):
+            checked = exercises.check(name, dockerfile=answer, engine=engine, options=options)
+        else:
+            checked = exercises.check(name, answer)
     except Exception as error:  # whatever a learner wrote
         message = f"{type(error).__name__}: {error}. An expression is graded only with run_code."
         return {"state": "not graded", "points": 0.0, "message": message}
     missing = checked.loc[~checked["passed"], "message"]
-    return {"state": exercises.state(checked), "points": checked["passed"].mean(), "message": " ".join(missing) or "Right."}
+    return {
+        "state": exercises.state(checked),
+        "points": checked["passed"].mean(),
+        "message": " ".join(missing) or "Right.",
+    }

@@ -26,7 +26,6 @@ from imagelab.core.resources import data_path
 from imagelab.images.load import load_image
 from imagelab.images.tables.files import squash
 from imagelab.images.tables.history import history
-from imagelab.images.tables.packages import packages
 from imagelab.images.tables.settings import settings
 from imagelab.size.advice import advise
 from imagelab.size.limits import parse_bytes
@@ -41,39 +40,31 @@ def table(path: str) -> pd.DataFrame:
 
 def published(name: str) -> int:
     """Return the uncompressed total that was published of an official image."""
-    return load_image(f"example:{name}").provenance["virtual_size"]
+    return int(load_image(f"example:{name}").provenance["virtual_size"])
 
 
 def own(name: str) -> int:
     """Return the bytes of files above the base image."""
-    return history(f"example:{name}").query("from_base != True")["size"].sum()
+    return int(history(f"example:{name}").query("from_base != True")["size"].sum())
 
 
 def advised(rule: str, name: str) -> int:
     """Return the bytes that `advise` names under one rule, above the base image."""
     found = advise(f"example:{name}", digests=rule == "rewritten-unchanged")
-    return found.query("rule == @rule and from_base != True")["bytes"].sum()
+    return int(found.query("rule == @rule and from_base != True")["bytes"].sum())
 
 
 def brings(pattern: str, name: str) -> bool:
     """Whether the image shows a file with such a path above its base."""
     visible, steps = squash(load_image(f"example:{name}")), history(f"example:{name}")
     base = steps.query("from_base == True")["layer_index"]
-    return (visible["path"].str.contains(pattern) & ~visible["layer_index"].isin(base)).any()
-
-
-def same_packages(first: str, second: str) -> float:
-    """Return the share of the first image's own Python packages that the second has in the same version."""
-    wanted, others = (packages(f"example:{name}").query("manager == 'python'") for name in (first, second))
-    layer = history(f"example:{first}").query("instruction == 'RUN'")["layer_index"].max()
-    wanted = wanted.query("layer_index == @layer")[["name", "version"]].drop_duplicates()
-    return len(wanted.merge(others[["name", "version"]].drop_duplicates())) / len(wanted)
+    return bool((visible["path"].str.contains(pattern) & ~visible["layer_index"].isin(base)).any())
 
 
 def has_setting(name: str, kind: str, pattern: str) -> bool:
     """Whether the image's config has such a setting."""
     found = settings(f"example:{name}").query("setting == @kind")
-    return (found["name"].fillna("") + "=" + found["value"].fillna("")).str.contains(pattern).any()
+    return bool((found["name"].fillna("") + "=" + found["value"].fillna("")).str.contains(pattern).any())
 
 
 def steps(log: str) -> pd.DataFrame:
@@ -85,19 +76,12 @@ def steps(log: str) -> pd.DataFrame:
 def cached(log: str, step: str) -> float:
     """Return the share of the steps written like this that came from the cache."""
     found = steps(log)
-    return found.loc[(found["instruction"] + " " + found["arguments"]).str.match(step), "cached"].mean()
+    return float(found.loc[(found["instruction"] + " " + found["arguments"]).str.match(step), "cached"].mean())
 
 
 def seconds(case: str, variant: str, column: str = "wall") -> pd.Series:
     """Return a recorded build's seconds, one value per run."""
     return table("times/times.csv").query("case == @case and variant == @variant").set_index("run")[column]
-
-
-def span_share(log: str, of: str) -> float:
-    """Return the time from the first RUN's start to the last one's end, over the longest RUN or the sum of all."""
-    runs = steps(log).query("instruction == 'RUN'")
-    whole = (runs["completed"].max() - runs["started"].min()).total_seconds()
-    return whole / getattr(runs["duration"], of)()
 
 
 def reordered(technique: str, instructions: Sequence[str]) -> float:
@@ -112,13 +96,13 @@ def reordered(technique: str, instructions: Sequence[str]) -> float:
             context = Path(shutil.copytree(recipe / "context", Path(folder) / name))
             (context / "Dockerfile").write_text("\n".join(text) + "\n", encoding="utf-8")
         plan = plan_build(Path(folder) / "a", after=Path(folder) / "b")
-    return plan.loc[plan["instruction"].isin(instructions), "hit"].mean()
+    return float(plan.loc[plan["instruction"].isin(instructions), "hit"].mean())
 
 
 def steps_again(technique: str, edited: str) -> int:
     """Return how many steps of a recipe's ``after`` run again after an edit (`plan_build`)."""
     recipe = data_path(f"recipes/{technique}")
-    return (~plan_build(recipe / "context", [edited], dockerfile=recipe / "after" / "Dockerfile")["hit"]).sum()
+    return int((~plan_build(recipe / "context", [edited], dockerfile=recipe / "after" / "Dockerfile")["hit"]).sum())
 
 
 def parses(path: str) -> bool:
@@ -134,23 +118,23 @@ def filled(path: str) -> float:
     """Return the share of the labels with a variable that are not empty."""
     found = read_dockerfile(data_path(path)).instructions.query("instruction == 'LABEL'")
     names = re.findall(r'(\S+)="\$\{', " ".join(found["arguments"]))
-    return sum(f"{name}= " not in f"{' '.join(found['expanded'])} " for name in names) / len(names)
+    return float(sum(f"{name}= " not in f"{' '.join(found['expanded'])} " for name in names) / len(names))
 
 
 def sorted_by_size(path: str) -> bool:
     """Whether the sizes in a recorded text rise from line to line."""
     sizes = [_SIZE.findall(f" {line} ") for line in data_path(path).read_text(encoding="utf-8").splitlines()]
-    return pd.Series([parse_bytes(found[-1]) for found in sizes if found]).is_monotonic_increasing
+    return bool(pd.Series([parse_bytes(found[-1]) for found in sizes if found]).is_monotonic_increasing)
 
 
 def could(options: str, act: str) -> bool:
     """Whether a container with these options could do something when it tried."""
     recorded = json.loads(data_path("scans/containers.json").read_text(encoding="utf-8"))
-    return next(row["could"][act] for row in recorded if row["options"] == options)
+    return bool(next(row["could"][act] for row in recorded if row["options"] == options))
 
 
 def blobs_with_token(path: str) -> int:
     """Count the blobs of a stored image that contain the build's token, unpacked."""
     with tarfile.open(data_path(path)) as tar:
         blobs = [handle.read() for member in tar if (handle := tar.extractfile(member))]
-    return sum(b"not-a-real-token-7d1f0c3a" in (gzip.decompress(b) if b[:2] == b"\x1f\x8b" else b) for b in blobs)
+    return int(sum(b"not-a-real-token-7d1f0c3a" in (gzip.decompress(b) if b[:2] == b"\x1f\x8b" else b) for b in blobs))

@@ -50,9 +50,7 @@ def variants(name: str | None = None) -> list[Path]:
 
 def list_recipes() -> pd.DataFrame:
     """List the recipes: ``name``, ``variant``, what it ``shows``, and the ``engine`` that it needs."""
-    rows = [
-        (*path.parts[-3:-1], _comment(path, "what this shows"), _comment(path, "engine")) for path in variants()
-    ]
+    rows = [(*path.parts[-3:-1], _comment(path, "what this shows"), _comment(path, "engine")) for path in variants()]
     return pd.DataFrame(rows, columns=["name", "variant", "shows", "engine"])
 
 
@@ -115,7 +113,10 @@ def _savings(found: list[Path]) -> list[tuple[str, str, Any, Any, str]]:
     tags = [make().recipe_tag(path) for path in found]
     recorded, here = (
         efficiency(names)["stored"].tolist()
-        for names in ([f"example:{make().snapshot_name(tag)}" for tag in tags], [f"docker-daemon:{tag}" for tag in tags])
+        for names in (
+            [f"example:{make().snapshot_name(tag)}" for tag in tags],
+            [f"docker-daemon:{tag}" for tag in tags],
+        )
     )
     rows = []
     for path, was, now in list(zip(found, recorded, here, strict=True))[1:]:
@@ -165,10 +166,10 @@ def _rebuild(name: str, variant: str, edited: str, *options: str) -> pd.DataFram
 
 def kept(name: str, variant: str, edited: str, instruction: str) -> int:
     """Return how many steps of a kind come from the cache in a rebuild after an edit."""
-    return _rebuild(name, variant, edited).query("instruction == @instruction")["cached"].sum()
+    return int(_rebuild(name, variant, edited).query("instruction == @instruction")["cached"].sum())
 
 
 def overlap(name: str, variant: str) -> float:
     """Return the sum of the RUN steps' seconds over the seconds from the first start to the last end, nothing cached."""
     runs = _rebuild(name, variant, "", "--no-cache").query("instruction == 'RUN'")
-    return runs["duration"].sum() / (runs["completed"].max() - runs["started"].min()).total_seconds()
+    return float(runs["duration"].sum() / (runs["completed"].max() - runs["started"].min()).total_seconds())

@@ -35,7 +35,14 @@ for _ in range(40):
         time.sleep(0.25)
 """
 # What builders print if a base image cannot be pulled: no fault of the Dockerfile.
-_NO_BASE = ("failed to resolve", "pull access denied", "no such host", "i/o timeout", "connection refused", "TLS handshake")
+_NO_BASE = (
+    "failed to resolve",
+    "pull access denied",
+    "no such host",
+    "i/o timeout",
+    "connection refused",
+    "TLS handshake",
+)
 
 
 class NotBuilt(ImagelabError):
@@ -56,7 +63,7 @@ class Run(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """An answer as built: its image, the image after an edit of the sources, the runs, and what a rebuild after an edit of requirements.txt printed."""
+    """An answer as built: its image, the image after an edit of src, the runs, and what the last rebuild printed."""
 
     image: Image
     edited: Image
@@ -75,7 +82,9 @@ def docker(*words: str, limit: float = 60) -> subprocess.CompletedProcess[str]:
             ["docker", *words], capture_output=True, text=True, errors="replace", env=environment, timeout=limit
         )
     except OSError as error:
-        raise ImagelabError(f"docker cannot be run: {error}. Leave out engine=True, or install Docker's CLI.") from error
+        raise ImagelabError(
+            f"docker cannot be run: {error}. Leave out engine=True, or install Docker's CLI."
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise NotBuilt(f"It took more than {limit:.0f} seconds (`docker {words[0]}`) and was stopped.") from error
 
@@ -93,7 +102,9 @@ def build(context: Path, tag: str, options: list[str], limit: float) -> str:
     if done.returncode == 0:
         return done.stdout + done.stderr
     if any(sign in done.stderr for sign in _NO_BASE):
-        raise NoBase("A base image cannot be pulled, so nothing was built. Choose one that your engine has or can pull.")
+        raise NoBase(
+            "A base image cannot be pulled, so nothing was built. Choose one that your engine has or can pull."
+        )
     raise NotBuilt(explain(done.stderr, [path.name for path in context.iterdir()]))
 
 
@@ -141,7 +152,9 @@ def run(image: str, command: list[str], path: str, prober: str) -> Run:
         users = docker("top", name, "-eo", "pid,user").stdout.split("\n")[1:]
         writes = docker("exec", name, "touch", "/etc/imagelab-exercise").returncode == 0
         logs = docker("logs", name)
-    return Run(asked.stdout.strip(), logs.stdout + logs.stderr, frozenset(line.split()[-1] for line in users if line), writes)
+    return Run(
+        asked.stdout.strip(), logs.stdout + logs.stderr, frozenset(line.split()[-1] for line in users if line), writes
+    )
 
 
 @contextmanager
@@ -153,7 +166,9 @@ def tried(
     ``probed`` is the Dockerfile for the rebuild after an edit of requirements.txt, ``""`` for none.
     """
     listed = answer / "requirements.txt"
-    requirements = re.findall(r"^([\w.-]+)", listed.read_text(encoding="utf-8"), re.MULTILINE) if listed.is_file() else []
+    requirements = (
+        re.findall(r"^([\w.-]+)", listed.read_text(encoding="utf-8"), re.MULTILINE) if listed.is_file() else []
+    )
     tag = f"imagelab-exercise:{uuid.uuid4().hex[:12]}"
     tags = {part: f"{tag}-{part}" for part in ("start", "answer", "edited", "again")}
     bar = tqdm(total=5, desc="build the start", leave=False)

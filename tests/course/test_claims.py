@@ -1,6 +1,7 @@
 """The ledger of claims: every verdict is computed again, from the data that are recorded."""
 
 import random
+import re
 import subprocess
 import sys
 import tomllib
@@ -15,9 +16,10 @@ import imagelab as il
 from imagelab.charts.claims import advice_accuracy, claim_ratios, claim_tiles
 from imagelab.core.model import HistoryEntry
 from imagelab.core.resources import data_path
+from imagelab.course import claims as claims_module
+from imagelab.course import measures
 from imagelab.course.advice_claims import VERIFIED_COLUMNS, verify_advice
 from imagelab.course.claims import CLAIMS_COLUMNS, VERDICTS, claims, verdict
-from imagelab.course.measures import MEASURES
 from tests.support.images import image_of, layer_tar
 
 WRITTEN = tomllib.loads(data_path("claims.toml").read_text(encoding="utf-8"))["claim"]
@@ -45,14 +47,52 @@ def test_the_verdict_that_is_written_is_the_one_computed(entry, ledger):
     assert row["verdict"] == entry["verdict"], f"promised {row['promised']}, found {row['found']}"
 
 
-def test_what_cannot_be_measured_has_a_command_and_no_number(ledger):
-    elsewhere = ledger["verdict"] == "not measured"
-    assert (ledger["command"].notna() == elsewhere).all() and (ledger["measured"].isna() == elsewhere).all()
-    assert ledger.loc[~elsewhere, "method"].str.endswith(".").all()
+def test_every_row_says_what_was_measured_and_where(ledger):
+    elsewhere = ledger["command"].notna()
+    assert ledger.loc[elsewhere, "verdict"].eq("not measured").all() and ledger.loc[elsewhere, "measured"].isna().all()
+    assert ledger.loc[~elsewhere, "measured"].notna().all() and ledger.loc[~elsewhere, "method"].str.endswith(".").all()
+    assert ledger["basis"].str.len().gt(10).all()
+    published = ledger["basis"].str.startswith("by published source: ")
+    assert (ledger["code"].isna() & ~elsewhere == published).all() and published.sum() >= 2
+
+
+def test_seconds_have_three_runs_and_a_spread(ledger):
+    timed = ledger["code"].str.contains(r"\bseconds\(").fillna(False)
+    assert timed.sum() >= 6 and ledger.loc[timed, "spread"].str.endswith("in 3 runs").all()
+
+
+def test_a_spread_that_includes_no_effect_is_not_measured(monkeypatch):
+    entry = {
+        "id": "x",
+        "chapter": "c",
+        "section": "s",
+        "statement": "s",
+        "promised": 3,
+        "unit": "times",
+        "method": "m.",
+    }
+    entry |= {"basis": "b", "explanation": "e"}
+
+    def judged(code):
+        return claims_module._row(entry | {"code": code})["verdict"]
+
+    assert judged("[0.9, 2.9, 3.1]") == "not measured"
+    assert judged("[2.9, 3.0, 3.1]") == "confirmed"
+    assert judged("[7.0, 9.0, 8.0]") == "not confirmed"
 
 
 def test_every_measure_is_used():
-    assert {entry["measure"] for entry in WRITTEN if "measure" in entry} == set(MEASURES)
+    code = " ".join(entry.get("code", "") for entry in WRITTEN)
+    own = [name for name, thing in vars(measures).items() if getattr(thing, "__module__", "") == measures.__name__]
+    assert {name for name in own if not re.search(rf"\b{name}\(", code)} <= {"steps"}
+
+
+def test_pip_finds_its_downloads_only_with_a_mount():
+    words = measures.table("times/pip.csv").query("case == 'cache-mount'")
+    cached = words["line"].str.startswith("Using cached").groupby([words["variant"], words["run"]]).sum().unstack()
+    assert (cached.loc["mount"] == 13).all() and (cached.loc[["control", "control-cold", "mount-cold"]] == 0).all(
+        axis=None
+    )
 
 
 @given(st.floats(0, 1e12), st.floats(1, 3), st.floats(0, 1e13))

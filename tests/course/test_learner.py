@@ -63,7 +63,9 @@ def test_every_lesson_has_one_exercise_of_its_own():
     for path in LESSONS:
         book = json.loads(path.read_text(encoding="utf-8"))
         names = [cell["id"].removesuffix("-answer") for cell in book["cells"] if cell["id"].endswith("-answer")]
-        variables = ["".join(cell["source"]).split(" = ")[0] for cell in book["cells"] if cell["id"].endswith("-answer")]
+        variables = [
+            "".join(cell["source"]).split(" = ")[0] for cell in book["cells"] if cell["id"].endswith("-answer")
+        ]
         assert len(set(variables)) == len(names)
         if path.stem != "11_exercises":
             assert [tasks[name] for name in names] == [f"Lesson {path.stem[:2]}"]
