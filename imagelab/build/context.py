@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from imagelab.build.dockerfile.e2b import compile_pattern
+from imagelab.build.dockerfile.e2b import compile_pattern, decide
 from imagelab.build.dockerfile.select import context_sources, select
 from imagelab.build.dockerfile.syntax import parse
 from imagelab.build.target import BuildTarget, read_target
@@ -59,20 +59,8 @@ class IgnoreFile:
                 raise DockerfileError(f"{self.name} line {line}: {error}.") from error
 
     def match(self, path: str, parent: list[bool]) -> tuple[bool, int | None, list[bool]]:
-        """Whether ``path`` is ignored, the rule that decides, and which rules match it (the ``parent`` of its children).
-
-        Evaluation follows moby/patternmatcher's ``MatchesUsingParentResults``: the last matching rule decides, a rule
-        that matches a directory matches everything below it, and a rule that cannot change the result is skipped.
-        """
-        ignored, rule, states = False, None, []
-        for index, pattern in enumerate(self._patterns):
-            matched = bool(parent) and parent[index]
-            if not matched and pattern.exclusion == ignored:
-                matched = pattern.match(path)
-            states.append(matched)
-            if matched:
-                ignored, rule = not pattern.exclusion, index
-        return ignored, rule, states
+        """Whether ``path`` is ignored, the rule that decides, and which rules match it (the ``parent`` of its children)."""
+        return decide(self._patterns, path, parent)
 
 
 def read_ignore_file(directory: Path, dockerfile: Path) -> IgnoreFile:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from packageurl import PackageURL
 
 from imagelab.core.errors import ScanFormatError
 from imagelab.core.json_fields import Object, mapping, mappings, sequence, text, texts
+from imagelab.core.patterns import doublestar_pattern
 from imagelab.security.scans.fields import parse_purl
 
 #: Statuses of a decision that suppress a finding; the others only set its status.
@@ -58,7 +58,7 @@ class Decision:
     aliases: tuple[str, ...] = ()
     products: tuple[str, ...] = ()
     purls: tuple[PackageURL, ...] = ()
-    paths: tuple[re.Pattern[str], ...] = ()
+    paths: tuple[Callable[[str], bool], ...] = ()
     status: str = "ignored"
     statement: str = ""
 
@@ -107,9 +107,8 @@ def _accepted(document: Object, today: date) -> Iterator[Decision]:
             )
         if "purl" in entry and purl is None:
             raise ValueError(f"invalid purl in accept entry {number}")
-        paths = (
-            (glob_pattern(entry["path"]), glob_pattern(entry["path"].rstrip("/") + "/**")) if "path" in entry else ()
-        )
+        path = entry["path"].strip("/") if "path" in entry else None
+        paths = () if path is None else (doublestar_pattern(path), doublestar_pattern(f"{path}/**"))
         if today <= expires:
             name, purls = str(entry["id"]), (purl,) if purl else ()
             yield Decision(name, purls=purls, paths=paths, status="accepted", statement=entry["reason"])
@@ -137,7 +136,7 @@ def _trivy_yaml(document: Any, today: date) -> Iterator[Decision]:
             purls = tuple(purl for value in listed if (purl := parse_purl(value)))
             if len(purls) < len(listed):
                 raise ValueError(f"invalid purl in {section}")  # without it the entry would cover more
-            paths = tuple(glob_pattern(str(value)) for value in _list(item, "paths"))
+            paths = tuple(doublestar_pattern(str(value).lstrip("/")) for value in _list(item, "paths"))
             name, expiry = text(item.get("id")) or "", _date(item.get("expired_at"))
             if (name or purls or paths) and not (expiry and expiry <= today):
                 yield Decision(name, finding, purls=purls, paths=paths, statement=text(item.get("statement")) or "")
@@ -269,29 +268,3 @@ def _product_names(product: Any) -> list[str]:
     if isinstance(product, str):
         return [product]
     return texts([mapping(product).get("@id"), *mapping(product, "identifiers").values()])
-
-
-def glob_pattern(pattern: str) -> re.Pattern[str]:
-    """Compile a doublestar pattern: ``**`` crosses folders, ``*`` does not; also ``[a-z]`` and ``{a,b}``.
-
-    Raises
-    ------
-    ValueError
-    """
-
-    def source(part: str) -> str:
-        if part.startswith("{") and part.endswith("}"):
-            return f"(?:{'|'.join(map(translate, part[1:-1].split(',')))})"
-        if part.startswith("[") and part.endswith("]"):
-            return "[" + re.sub(r"^!", "^", part[1:-1]).replace("\\", r"\\").replace("[", r"\[") + "]"
-        return wildcards.get(part, re.escape(part))
-
-    def translate(line: str) -> str:
-        parts = re.split(r"(/\*\*(?=/|$)|\*\*/|\*\*|\*|\?|\[[^\]]+\]|\{[^{}]*\})", line)
-        return "".join(source(part) for part in parts)
-
-    wildcards = {"/**": "(?:/.*)?", "**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    try:
-        return re.compile(translate(pattern.lstrip("/")), re.S)
-    except re.error as error:
-        raise ValueError(f"invalid path pattern: {error}") from None

@@ -97,7 +97,7 @@ def _covers(decision: Decision, row: Any, image: ImageNames) -> bool:
     if decision.finding and decision.finding != row.finding:
         return False
     places = {re.sub(r":\d+$", "", place).lstrip("/") for place in (row.path, row.target) if place}
-    if decision.paths and not any(pattern.fullmatch(place) for pattern in decision.paths for place in places):
+    if decision.paths and not any(matches(place) for matches in decision.paths for place in places):
         return False
     package = parse_purl(row.purl)
     if decision.products and not any(_is_product(product, package, image) for product in decision.products):

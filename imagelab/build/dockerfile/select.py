@@ -5,10 +5,9 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 
-from e2b_dockerfile_utils import PatternMatcher
-
-from imagelab.build.dockerfile.e2b import compile_pattern
+from imagelab.build.dockerfile.e2b import Pattern, compile_pattern, decide
 from imagelab.build.dockerfile.syntax import Step
 from imagelab.core.errors import DockerfileError
 
@@ -42,7 +41,7 @@ def select(paths: Iterable[str], source: str, exclude: Collection[str] = (), inc
     depth = 0 if source == "." else source.count("/") + 1
     is_pattern = re.search(r"[*?\[\\]", source)
     matches = (
-        _compiled(source, lambda: compile_pattern("./" + re.sub(r"\*{2,}", "*", source)).match)
+        _compiled(source, lambda: compile_pattern("./" + re.sub(r"\*{2,}", "*", source))).match
         if is_pattern
         else source.__eq__
     )
@@ -64,11 +63,19 @@ def select(paths: Iterable[str], source: str, exclude: Collection[str] = (), inc
 
 
 def _matcher(patterns: Iterable[str]) -> Callable[[str], bool] | None:
-    listed = list(patterns)
-    return _compiled(" ".join(listed), lambda: PatternMatcher(listed).matches) if listed else None
+    listed = [pattern for pattern in patterns if pattern.strip()]
+    compiled = [_compiled(pattern, partial(compile_pattern, pattern)) for pattern in listed]
+
+    def matches(path: str) -> bool:
+        matched, states = False, list[bool]()
+        for above in prefixes(path):
+            matched, _, states = decide(compiled, above, states)
+        return matched
+
+    return matches if compiled else None
 
 
-def _compiled(what: str, make: Callable[[], Callable[[str], bool]]) -> Callable[[str], bool]:
+def _compiled(what: str, make: Callable[[], Pattern]) -> Pattern:
     try:
         return make()
     except ValueError as error:

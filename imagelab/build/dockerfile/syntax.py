@@ -21,6 +21,7 @@ from imagelab.build.dockerfile.grammar import directives, instructions, parse_mo
 from imagelab.build.dockerfile.refusals import bad_reference, refusal
 from imagelab.core.errors import DockerfileError
 
+MAX_EXPANDED = 16_777_216  # BuildKit's limit for the definition of a build
 STEPS = ("RUN", "COPY", "ADD", "WORKDIR")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "AMD64": "amd64"}
 
@@ -186,6 +187,7 @@ class _Reader:
         self.escape, self.args, self.contexts = escape, automatic | args, contexts
         self.top = State(env=automatic)
         self.before: list[Step] = []
+        self.expanded = 0  # characters that the words of all steps expand to, at most
         self.stages: list[Stage] = []
 
     def read(self, node: DockerfileInstruction) -> None:
@@ -299,6 +301,11 @@ class _Reader:
         return step.refused(refusal(node, words, expanded)), after
 
     def expand(self, word: str, env: Mapping[str, str], quotes: bool = True) -> str:
+        # checked before the text exists: a variable of doubled variables can need any amount of memory
+        names = re.findall(r"\$\{?(\w+)(/?)", word)  # ${NAME/pattern/text} can make each character a text
+        self.expanded += len(word) + sum(len(env.get(name, "")) * (len(word) if slash else 1) for name, slash in names)
+        if self.expanded > MAX_EXPANDED:
+            raise ValueError(f"variables expand to more than {MAX_EXPANDED:,} bytes, BuildKit's limit")
         return ShellLex(self.escape, env=env, skip_unset_env=False, skip_process_quotes=not quotes).process_word(word)
 
     def expand_words(self, node: DockerfileInstruction, state: State) -> tuple[list[str], State]:

@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+from imagelab.build.dockerfile import syntax
 from imagelab.build.dockerfile.read import read_dockerfile
 from imagelab.build.dockerfile.syntax import parse
 from imagelab.core.errors import DockerfileError
@@ -122,3 +123,14 @@ def test_a_document_in_a_trigger():
 def test_mounts_know_stages_by_name_only():
     graph = read_dockerfile("FROM a\nFROM b\nRUN --mount=from=0,target=/x true\nCOPY --from=0 a b\n").graph
     assert graph["source_is_stage"].tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("lines", [20, 40, 80])
+@pytest.mark.parametrize("double", ["$A{0}$A{0}", "${{A{0}//x/xx}}", "${{A{0}}}${{A{0}}}"])
+def test_variables_that_double_are_refused_at_the_limit_of_all_text(monkeypatch, double, lines):
+    """The text that exists does not grow with the number of lines."""
+    monkeypatch.setattr(syntax, "MAX_EXPANDED", 20_000)
+    text = "FROM a\nARG A0=xxxxxxxxxx\n" + "".join(f"ENV A{line + 1}={double.format(line)}\n" for line in range(lines))
+    steps = parse(text).stages[0].steps
+    assert sum(len(word) for step in steps for word in step.words) < 20_000 + 20 * lines
+    assert "expand to more than 20,000 bytes" in str([step.error for step in steps])

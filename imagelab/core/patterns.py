@@ -1,0 +1,227 @@
+"""Match wildcard patterns without backtracking: the time is at most proportional to pattern times name.
+
+A pattern becomes a nondeterministic automaton. Matching follows all its states at once, and remembers the moves
+between sets of states, so that most characters cost one look-up. Python's ``re`` needs exponential time for some.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Test = Callable[[str], object]  # whether a character fits
+
+_REMEMBERED = 10_000  # moves
+_DOCKER = re.compile(r"\*\*/?|\*|\?|\[\^?(?:\\.|[^\\\]])(?:\\.|[^\\\]])*\]|\\.|.", re.S)
+_DOUBLESTAR = re.compile(r"/\*\*(?=/|\Z)|\*\*/|\*\*|\*|\?|\[[^\]]+\]|\{[^{}]*\}|.", re.S)
+
+
+def docker_pattern(pattern: str) -> Callable[[str], bool]:
+    """A clean pattern as moby/patternmatcher reads it: ``**`` is any number of folders, ``*`` and ``?`` stay in one."""
+    if pattern.startswith("**") and not re.search(r"[*?\[\]\\]", pattern[2:]):  # moby compares the end only
+        end = pattern[2:]
+        return lambda path: path.endswith(end) or (end.startswith("/") and path == end[1:])
+    tokens = _tokens(_DOCKER, pattern)
+    middle = [_folders if token is _WILDCARDS["**"] else token for token in tokens[:-1]]
+    return _Automaton([*middle, *tokens[-1:]]).matches
+
+
+def doublestar_pattern(pattern: str) -> Callable[[str], bool]:
+    """A pattern as bmatcuk/doublestar reads it: also ``{a,b}``, and ``a/**`` matches ``a`` itself.
+
+    Raises
+    ------
+    ValueError
+        A malformed character class.
+    """
+    return _Automaton(_tokens(_DOUBLESTAR, pattern)).matches
+
+
+def _tokens(tokens: re.Pattern[str], pattern: str) -> list[Any]:
+    """Literal characters as text, wildcards as their functions, alternatives as a list of token lists."""
+    found: list[Any] = []
+    for match in tokens.finditer(pattern):
+        token = match[0]
+        if token in _WILDCARDS:
+            found.append(_WILDCARDS[token])
+        elif token[0] == "[" and len(token) > 1:
+            found.append(_class(token))
+        elif token[0] == "{" and len(token) > 1:
+            found.append([_tokens(tokens, choice) for choice in token[1:-1].split(",")])
+        else:
+            found.append(token[-1])  # of an escaped character, the character
+    return found
+
+
+def _class(token: str) -> Test:
+    inner = re.sub(r"^!", "^", token[1:-1]).replace("[", r"\[")
+    try:
+        return re.compile(f"[{inner}]").match  # of one character
+    except re.error as error:
+        raise ValueError(f"{token!r} is not a character class: {error}") from None
+
+
+def _any(character: str) -> bool:
+    return True
+
+
+def _in_folder(character: str) -> bool:
+    return character != "/"
+
+
+class _Automaton:
+    """States in a row. A state moves on, or stays, if a character fits; ``skips`` lead to other states without one."""
+
+    def __init__(self, tokens: list[Any]) -> None:
+        self._states: list[tuple[Test | None, bool, tuple[int, ...]]] = []
+        self._moves: dict[tuple[frozenset[int], str], frozenset[int]] = {}
+        literal = [isinstance(token, str) for token in tokens] + [False]
+        self._prefix = "".join(tokens[: literal.index(False)])
+        self.append(tokens)
+        self._start = self._closure([0])
+
+    def append(self, tokens: list[Any]) -> None:
+        for token in tokens:
+            if isinstance(token, str):
+                self.one(token.__eq__)
+            elif isinstance(token, list):
+                self._either(token)
+            elif token in _WILDCARDS.values():
+                token(self)
+            else:
+                self.one(token)
+
+    def one(self, test: Test) -> None:
+        self._states.append((test, False, ()))
+
+    def many(self, test: Test) -> None:
+        self._states.append((test, True, (len(self._states) + 1,)))
+
+    def optional(self, tokens: list[Any]) -> None:
+        entry = len(self._states)
+        self._states.append((None, False, ()))
+        self.append(tokens)
+        self._states[entry] = (None, False, (entry + 1, len(self._states)))
+
+    def _either(self, choices: list[list[Any]]) -> None:
+        entry, starts, ends = len(self._states), [], []
+        self._states.append((None, False, ()))
+        for tokens in choices:
+            starts.append(len(self._states))
+            self.append(tokens)
+            ends.append(len(self._states))
+            self._states.append((None, False, ()))
+        self._states[entry] = (None, False, tuple(starts))
+        for end in ends:
+            self._states[end] = (None, False, (len(self._states),))
+
+    def matches(self, text: str) -> bool:
+        """Whether the pattern matches all of ``text``."""
+        if not text.startswith(self._prefix):
+            return False
+        states = self._start
+        for character in text:
+            move = (states, character)
+            following = self._moves.get(move)
+            if following is None:
+                if len(self._moves) >= _REMEMBERED:
+                    self._moves.clear()
+                following = self._moves[move] = self._follow(states, character)
+            if not following:
+                return False
+            states = following
+        return len(self._states) in states
+
+    def _follow(self, states: frozenset[int], character: str) -> frozenset[int]:
+        following = []
+        for state in states:
+            test, stays, _ = self._states[state] if state < len(self._states) else (None, False, ())
+            if test and test(character):
+                following.append(state if stays else state + 1)
+        return self._closure(following)
+
+    def _closure(self, states: Iterable[int]) -> frozenset[int]:
+        found, waiting = set(), list(states)
+        while waiting:
+            state = waiting.pop()
+            if state not in found:
+                found.add(state)
+                waiting += self._states[state][2] if state < len(self._states) else ()
+        return frozenset(found)
+
+
+def _folders(automaton: _Automaton) -> None:
+    automaton.optional([_WILDCARDS["**"], "/"])
+
+
+def _below(automaton: _Automaton) -> None:
+    automaton.optional(["/", _WILDCARDS["**"]])
+
+
+_WILDCARDS: dict[str, Callable[[_Automaton], None]] = {
+    "/**": _below,
+    "**/": _folders,
+    "**": lambda automaton: automaton.many(_any),
+    "*": lambda automaton: automaton.many(_in_folder),
+    "?": lambda automaton: automaton.one(_in_folder),
+}
+
+
+class ShellPattern:
+    """A pattern of ``${NAME#pattern}`` or ``${NAME//pattern/text}``: ``*`` is the longest run (greedy) or the shortest.
+
+    The leftmost match counts. Between two ``*`` is text of a fixed length, so its first occurrence is enough, and for
+    the text after the last ``*`` the last (or first) one.
+
+    Raises
+    ------
+    ValueError
+        A backslash before an ordinary character.
+    """
+
+    def __init__(self, pattern: str, greedy: bool, anchored: bool) -> None:
+        pieces = [""]
+        for token in re.findall(r"\\?.|\\", pattern.replace("\\}", "}").replace("\\/", "/"), re.S):
+            if token[0] == "\\" and token[1:] not in ("*", "?", "\\"):
+                raise ValueError(f"invalid pattern ({pattern}) in substitution: invalid escape {token!r}")
+            if token == "*":
+                pieces.append("")
+            else:
+                pieces[-1] += "." if token == "?" else re.escape(token[-1])
+        self._pieces = [re.compile(piece, re.S) for piece in pieces]
+        self._greedy, self._anchored = greedy, anchored
+
+    def sub(self, replacement: str | Callable[[Any], str], text: str, count: int = 0) -> str:
+        """``text`` with its matches replaced, the first ``count`` of them or all (0)."""
+        new = replacement if isinstance(replacement, str) else replacement(None)
+        done, position, replaced = [], 0, 0
+        while position <= len(text) and (count == 0 or replaced < count):
+            found = self._find(text, position)
+            if found is None:
+                break
+            start, end = found
+            done += [text[position:start], new]
+            replaced += 1
+            if end == start:  # an empty match: the next one is after the next character
+                done.append(text[start : start + 1])
+                end += 1
+            position = end
+        return "".join([*done, text[position:]])
+
+    def _find(self, text: str, position: int) -> tuple[int, int] | None:
+        first, *rest = self._pieces
+        match = first.match(text, position) if self._anchored else first.search(text, position)
+        if match is None:
+            return None
+        start, end = match.span()
+        for piece in rest[:-1]:
+            match = piece.search(text, end)
+            if match is None:
+                return None
+            end = match.end()
+        for last in rest[-1:]:
+            places = range(len(text), end - 1, -1) if self._greedy else range(end, len(text) + 1)
+            ends = (found.end() for place in places if (found := last.match(text, place)))
+            end = next(ends, -1)
+        return None if end < 0 else (start, end)
