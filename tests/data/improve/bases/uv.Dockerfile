@@ -1,0 +1,2 @@
+FROM localhost/python:minbase
+RUN pip install --no-cache-dir uv

@@ -1,0 +1,1 @@
+if (!require("is-odd")(3)) process.exit(1);

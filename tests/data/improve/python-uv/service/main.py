@@ -1,0 +1,5 @@
+import itsdangerous  # noqa: F401
+
+
+def main() -> None:
+    print("up")
