@@ -122,7 +122,8 @@ class Improvement:
         if self.before is None or self.after is None or not self.is_possible:
             return f"nothing to gain: none of {count} edits is proven" if count else "nothing to improve"
         proven = int((self.edits["result"] == "proven").sum())
-        text = f"{format_bytes(self.before.size)} → {format_bytes(self.after.size)} with {proven} proven edits"
+        sizes = f"{format_bytes(self.before.size)} → {format_bytes(self.after.size)}"
+        text = f"{sizes} with {proven} proven edit{'s' * (proven != 1)}"
         if self.before.rebuild_seconds is not None and self.after.rebuild_seconds is not None:
             text += f"; rebuild {self.before.rebuild_seconds:.1f} s → {self.after.rebuild_seconds:.1f} s"
         return text

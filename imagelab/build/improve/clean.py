@@ -1,4 +1,4 @@
-"""Clean up in the RUN that makes the mess: package lists, downloads, and files that a later RUN deletes."""
+"""Clean up in the RUN that makes the files: package lists, downloads, and files that a later RUN deletes."""
 
 from __future__ import annotations
 

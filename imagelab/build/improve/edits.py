@@ -148,7 +148,7 @@ class Project:
         return replace(self, text=edited(self.text, edit.changes))
 
     def read(self, path: str) -> str:
-        """The text of a file of the context that is sent, "" where there is none."""
+        """The text of a file of the context that is sent, or "" if there is no such file."""
         if self.root is None or path not in self.sent or self.sent[path].kind != "file":
             return ""
         return (self.root / path).read_bytes().decode("utf-8", "replace")

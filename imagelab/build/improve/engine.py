@@ -37,6 +37,7 @@ class Trial:
     run: str
     folder: Path
     guard: subprocess.Popen[str]
+    command: Sequence[str]
     options: Sequence[str]
     network: str | None
     builds: int = 0
@@ -53,7 +54,13 @@ class Trial:
         tag = f"imagelab-improve:{self.run}-{self.builds}"
         dockerfile = self._write(project)
         self._announce(project)
-        command = ["build", "--progress=plain", f"--label={LABEL}={self.run}", f"--tag={tag}", f"--file={dockerfile}"]
+        command = [
+            *self.command,
+            "--progress=plain",
+            f"--label={LABEL}={self.run}",
+            f"--tag={tag}",
+            f"--file={dockerfile}",
+        ]
         command += ["--no-cache"] * fresh + [f"--network={self.network}"] * bool(self.network) + list(self.options)
         command += [f"--build-arg={name}={value}" for name, value in project.args.items()]
         command += [f"--target={project.target}"] * bool(project.target)
@@ -91,14 +98,14 @@ class Trial:
     @contextmanager
     def edited_source(self, path: str) -> Iterator[None]:
         """One line more in a file of the context, never the same twice."""
-        file = self.context / path
-        original = file.read_bytes()
-        file.unlink()  # a hard link to the user's file
-        file.write_bytes(original + b"\n" * (self.builds + 1))
+        file, kept = self.context / path, self.folder / "source"
+        file.rename(kept)
+        file.write_bytes(kept.read_bytes() + b"\n" * (self.builds + 1))
+        shutil.copymode(kept, file)
         try:
             yield
         finally:
-            file.write_bytes(original)
+            kept.replace(file)
 
     def _write(self, project: Project) -> Path:
         """The project's two texts in the trial's copy of the context, and outside it as they are built."""
@@ -130,8 +137,8 @@ def trial(project: Project, network: str | None, contexts: Mapping[str, str]) ->
         raise DaemonUnavailable("the docker command is not installed; without it the edits cannot be built.")
     run = uuid.uuid4().hex[:12]
     folder = Path(tempfile.mkdtemp(prefix=f"imagelab-improve-{run}-"))
-    command = [sys.executable, "-m", "imagelab.build.improve.guard", run, str(folder)]
-    guard = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0)
+    module = [sys.executable, "-m", "imagelab.build.improve.guard", run, str(folder)]
+    guard = subprocess.Popen(module, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0)
     assert guard.stdin and guard.stdout
     cache = os.environ.get("IMAGELAB_CACHE_DIR")
     os.environ["IMAGELAB_CACHE_DIR"] = str(folder / "layers")  # the trial's layers go with it
@@ -139,7 +146,9 @@ def trial(project: Project, network: str | None, contexts: Mapping[str, str]) ->
         guard.stdout.readline()
         _copy_context(project, folder / "context")
         options = [f"--build-context={name}={place}" for name, place in contexts.items()]
-        yield Trial(run, folder, guard, options, network)
+        buildx = subprocess.run(["docker", "buildx", "version"], capture_output=True, stdin=subprocess.DEVNULL)
+        command = ["build"] if buildx.returncode else ["buildx", "build", "--load"]
+        yield Trial(run, folder, guard, command, options, network)
     finally:
         os.environ.pop("IMAGELAB_CACHE_DIR")
         if cache is not None:

@@ -3,7 +3,7 @@
 Run as a process of its own: it reads lines until its standard input closes, which happens even where the run is
 killed. Then it ends the run's Docker clients (they share its process group) and deletes the containers and images with
 the run's label, the run's folder, and the build cache records that appeared since it started and that belong to one of
-the commands it was told. The engine's copies of the context stay until the engine's own garbage collection.
+the commands that it read. The engine's copies of the context stay until the engine's own garbage collection.
 """
 
 from __future__ import annotations

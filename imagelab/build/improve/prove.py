@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shlex
 import time
@@ -222,9 +221,12 @@ class Check:
                 if self.trial.docker("exec", name, *words, timeout=60)[0] == 0:
                     return "healthy"
                 time.sleep(1)
-            time.sleep(1.5)
-            _, state = self.trial.docker("inspect", "--format", "{{json .State}}", name)
-            facts = json.loads(state)
-            return "runs" if facts["Running"] else f"exit code {facts['ExitCode']}"
+            for _ in range(4):
+                time.sleep(1)
+                _, state = self.trial.docker("inspect", "--format", "{{.State.Running}} {{.State.ExitCode}}", name)
+                running, _, code = state.strip().partition(" ")
+                if running != "true":
+                    return f"exit code {code}"
+            return "runs"
         finally:
             self.trial.docker("rm", "-f", "-v", name)
