@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import imagelab as il
-from imagelab.cli.app import app
+from imagelab.cli.app import PANELS, app
 from imagelab.cli.output import Answer, with_arguments
 from imagelab.cli.verb import pairs, verb
 
@@ -95,7 +95,7 @@ def advise_build(directory: Directory, file: File = None, log: Log = None) -> An
     return Answer({"advice": advice}, shown={"advice": advice[columns]})
 
 
-@app.command()
+@app.command(rich_help_panel=PANELS["builds"])
 def improve(
     directory: Directory,
     file: File = None,

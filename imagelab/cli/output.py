@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -37,6 +38,8 @@ class Answer:
         One sentence above the tables.
     prose
         Columns that a terminal shows whole, below each row.
+    diff
+        A patch to print below the tables; JSON leaves it out, since a frame has it.
     hint
         The command to run next.
     failed
@@ -47,6 +50,7 @@ class Answer:
     shown: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     summary: str = ""
     prose: Sequence[str] = ("suggestion", "advice", "remedy")
+    diff: str = ""
     hint: str = ""
     failed: bool = False
 
@@ -136,7 +140,16 @@ def _markdown(answer: Answer, rows: int | None) -> list[str]:
         if len(part) < len(frame):
             lines += ["", f"… and {len(frame) - len(part)} more; --json prints all."]
         lines += [""]
-    return lines
+    return [*lines, *_fenced(answer.diff)]
+
+
+def _fenced(diff: str) -> list[str]:
+    """A diff as a block of code, with a fence that the diff does not contain."""
+    from imagelab.core.text import clean
+
+    longest = max((len(found) for found in re.findall("`+", diff)), default=2)
+    fence = "`" * max(longest + 1, 3)
+    return [f"{fence}diff", *(clean(line, 2000) for line in diff.splitlines()), fence, ""] if diff else []
 
 
 def _escape(cell: str) -> str:

@@ -71,12 +71,10 @@ def remediate(
     """List the changes that remove findings, the most effective first; each finding counts once."""
     findings = il.suppress(il.read_scan(files), *(ignore or ()))
     changes = il.remediation(findings, image, dockerfile=dockerfile, base=base)
-    diffs = "\n".join(changes["diff"].dropna())
     fixed = int(changes.loc[changes["kind"] != "none", "findings"].sum())
     summary = f"{fixed} of {changes['findings'].sum()} findings have a change that removes them"
-    return Answer(
-        {"changes": changes}, shown={"changes": changes[_CHANGES]}, summary="\n\n".join([summary, diffs]).strip()
-    )
+    diff = "\n".join(changes["diff"].dropna())
+    return Answer({"changes": changes}, shown={"changes": changes[_CHANGES]}, summary=summary, diff=diff)
 
 
 @verb(rows=30)

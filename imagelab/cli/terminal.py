@@ -52,6 +52,8 @@ def print_text(answer: Answer, rows: int | None, *, full: bool) -> None:
         if len(part) < len(frame):
             write([Text(f"… and {len(frame) - len(part)} more: --rows N, or --full", "dim")])
         write([""])
+    for line in answer.diff.splitlines():
+        write([Text(clean(line, 2000), {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], ""))])
     if answer.hint:
         write([Text(f"next: {clean(answer.hint)}", "dim")])
 

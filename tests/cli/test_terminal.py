@@ -94,6 +94,15 @@ def test_no_text_of_an_image_is_markup_or_control(capsys, monkeypatch):
     assert "[bold]x[/]" in shown(answer, 80, capsys, monkeypatch)
 
 
+def test_a_diff_stands_below_the_tables_line_by_line(capsys, monkeypatch):
+    diff = "--- a/Dockerfile\n+++ b/Dockerfile\n-FROM a\n+FROM b ```\x1b[31m"
+    answer = Answer({"changes": pd.DataFrame({"n": [1]})}, diff=diff)
+    text = shown(answer, 60, capsys, monkeypatch)
+    assert "\n-FROM a\n+FROM b" in text and "\x1b" not in text
+    markdown = shown(answer, 60, capsys, monkeypatch, form=Form.MARKDOWN)
+    assert "````diff\n--- a/Dockerfile" in markdown and markdown.rstrip().endswith("````")
+
+
 @pytest.mark.parametrize("no_color", [{}, {"NO_COLOR": "1"}])
 def test_colours_are_on_a_terminal_unless_refused(no_color):
     main, side = pty.openpty()
