@@ -183,8 +183,8 @@ def _growth(subject: Image, before: Image) -> float:
 def _describe(fail_on: str | None, only_fixed: bool, known_exploited: bool, epss: float | None, own: bool) -> str:
     """What a scan's limit counts, in words."""
     parts = [
-        ("own " if own else "") + ("findings" if fail_on is None else f"findings of {fail_on} or worse"),
-        "with a fix" if only_fixed else "",
+        f"{'own ' if own else ''}findings"
+        f"{'' if fail_on is None else f' of {fail_on} or worse'}{' that an update fixes' if only_fixed else ''}",
         "known to be exploited" if known_exploited else "",
         "" if epss is None else f"with EPSS of at least {epss:g}",
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import imagelab as il
 from imagelab.core.frames import format_bytes
 from tests.conftest import ROOT
 from tests.support.images import docker_save, layer_tar, write_tar
@@ -84,7 +85,7 @@ def test_the_gate_counts_findings(tmp_path):
     fixable = run("check", EXAMPLE, "--scan", str(path), "--fail-on", "high", "--only-fixed", code=1)
     assert "an update fixes 1" in fixable
     assert "ok" in run("check", EXAMPLE, "--scan", str(path), "--fail-on", "critical")
-    assert "no severity" in run("check", EXAMPLE, "--scan", str(path), "--fail-on", "awful", code=2)
+    assert "not a severity" in run("check", EXAMPLE, "--scan", str(path), "--fail-on", "awful", code=2)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_the_gate_counts_findings(tmp_path):
         (["show", "example:nothing"], "there is no example"),
         (["show", __file__], "not an image archive|not a tar"),
         (["check", EXAMPLE], "at least one limit"),
-        (["check", EXAMPLE, "--max-size", "12 parsecs"], "no size"),
+        (["check", EXAMPLE, "--max-size", "12 parsecs"], "is not a size"),
         (["check", EXAMPLE, "--max-growth", "1MB"], "go together"),
         (["report", "example:nothing", "-o", "x.html"], "there is no example"),
         (["report", EXAMPLE, EXAMPLE, "-o", "x.html", "--scan", "a.json"], "one --scan for each image"),
@@ -159,3 +160,25 @@ def test_every_verb_is_in_the_readme():
     listed = re.findall(r"^  ([a-z][a-z-]*)  ", run("--help"), re.MULTILINE)
     readme = (ROOT / "README.md").read_text()
     assert listed and not [verb for verb in listed if f"imagelab {verb}" not in readme]
+
+
+def test_a_scan_that_cannot_answer_is_exit_code_2(field_security, tmp_path):
+    (tmp_path / "null.json").write_text("null")
+    for path in (
+        field_security / "sarif-failed-run.sarif",
+        field_security / "gitlab-scan-failure.json",
+        tmp_path / "null.json",
+    ):
+        assert "not complete" in run("check", EXAMPLE, "--scan", path, "--fail-on", "critical", code=2)
+    sbom = il.data_path("scans/service-distroless.syft.cdx.json.gz")
+    assert "SBOM" in run("check", EXAMPLE, "--scan", sbom, "--fail-on", "low", code=2)
+    scan = il.data_path("scans/service-slim.facts.trivy.json")
+    assert "an SBOM and a scan" in run("compare-scans", sbom, scan, code=2)
+
+
+def test_remediation_comes_first():
+    scan, image = il.data_path("scans/service-slim.facts.trivy.json"), "example:service-slim"
+    shown = run("scan", scan, "--image", image)
+    assert shown.startswith("changes") and shown.index("rebuild on a newer base image") < shown.index("counts")
+    changes = json.loads(run("remediate", image, scan, "--json"))["changes"]
+    assert sum(row["findings"] for row in changes) == len(il.read_scan(scan)) and changes[-1]["change"] == "no fix yet"
