@@ -1,5 +1,6 @@
 """The lessons' order: file numbers, "Next" links, the README's table and the teaching plan agree."""
 
+import ast
 import json
 import re
 import subprocess
@@ -50,3 +51,12 @@ def test_claims_and_exercises_work_without_docstrings():
     done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, check=True)
     without_method, with_command, shortest = map(int, done.stdout.split())
     assert without_method == with_command and shortest > 10
+
+
+def test_code_cells_are_python_without_functions():
+    for path in LESSONS:
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                tree = ast.parse("".join(cell["source"]))
+                defined = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+                assert not defined and not cell["outputs"], f"{path.name}: {cell['id']}"
