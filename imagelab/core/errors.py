@@ -3,9 +3,14 @@
 import difflib
 from collections.abc import Iterable
 
+from imagelab.core.text import printable
+
 
 class ImagelabError(Exception):
-    """Base of every error that imagelab raises for something its user can act on."""
+    """Base of every error that imagelab raises for something its user can act on. Its text is safe to print."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class DaemonUnavailable(ImagelabError):

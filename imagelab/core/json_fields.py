@@ -19,7 +19,7 @@ from imagelab.core.text import UNSEEN
 T = TypeVar("T")
 Object = dict[str, Any]  # of a JSON document
 LONGEST = 10_000
-_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")  # escaped, or as bytes that json.loads lets pass
 _SPACES = dict.fromkeys(map(ord, "\t\n\r"), " ")
 
 
@@ -33,7 +33,7 @@ def parse_json(data: bytes, what: str) -> Any:
     """
     try:
         document = json.loads(data)
-        if _ESCAPED_SURROGATE.search(data):  # halves of a character are not text: "?" from here on
+        if _SURROGATE.search(data):  # halves of a character are not text: "?" from here on
             document = json.loads(json.dumps(document, ensure_ascii=False).encode(errors="replace"))
         return document
     except (ValueError, RecursionError) as error:

@@ -1,13 +1,11 @@
-"""Text as people see it: no value from an image is markup, and no control character breaks a page or a terminal."""
+"""Make text safe to show: nothing from an image is markup, and no control character reaches a page or a terminal."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-import pandas as pd
-
-# Sizes under any of these names are bytes (DESIGN: three sizes, the ledger, comparisons).
+# Columns of bytes have one of these names.
 BYTE_COLUMN = re.compile(
     r"(^|_)(size|bytes|usage|stored|visible|wasted|saving|savings|shared|unique|total|pull|delta|added|removed|sent|ignored|memory)$"
 )
@@ -16,25 +14,44 @@ BYTE_COLUMN = re.compile(
 # Control characters, bidirectional controls (Unicode UAX #9), line separators, lone surrogates.
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]")
 
+_UNSEEN_IN_LINES = re.compile(rf"(?![\n\t]){UNSEEN.pattern}")
+_CI_COMMAND = re.compile(r"^([^\S\n]*)([:#])(?=:|#\[|#vso\[)", re.M)
+
 
 def clean(text: Any, width: int = 400) -> str:
-    """``text`` in one line of at most ``width`` characters: shortened in the middle, where names differ least.
+    """``text`` in one line of at most ``width`` characters, shortened in the middle.
 
-    Control, bidirectional and undecodable characters are shown as escapes, so that they cannot reorder or
-    hide what stands beside them.
+    Control, bidirectional and undecodable characters become escapes, so that they cannot reorder or hide other text.
 
     >>> clean("a" * 50 + "z", 11)
     'aaaaa…aaaaz'
     >>> clean("evil\\x1b[2J")
     'evil\\\\x1b[2J'
     """
-    if text is None or text is pd.NA:
+    if text is None or type(text).__name__ == "NAType":  # pandas.NA, without importing pandas
         return ""
     text = str(text)
     if len(text) > width:
         head = (width - 1) // 2
         text = text[: width - 1 - head] + "…" + text[-head:]
-    return UNSEEN.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+    return UNSEEN.sub(_escaped, text)
+
+
+def printable(text: str) -> str:
+    """Text of several lines, safe for a terminal and for the log of a CI service.
+
+    Control characters become escapes, except line feeds and tabs, and so does the start of a line that a CI service
+    would run as a command (``::``, ``##[``, ``##vso[``).
+
+    >>> printable("a\\x1b[2J\\n::error::b")
+    'a\\\\x1b[2J\\n\\\\x3a:error::b'
+    """
+    text = _UNSEEN_IN_LINES.sub(_escaped, text)
+    return _CI_COMMAND.sub(lambda found: f"{found[1]}\\x{ord(found[2]):02x}", text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 def escape(text: Any, width: int = 400) -> str:

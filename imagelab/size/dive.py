@@ -7,6 +7,8 @@ dive ignores opaque whiteouts, and a whiteout of a missing path ends its walk of
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import pandas as pd
 
@@ -97,39 +99,67 @@ def _measure(frame: pd.DataFrame, layers: int) -> tuple[float, int, float]:
 
 
 class _Tree:
-    """Every path and every directory above one, ordered so that what lies below a path follows it."""
+    """Every path and every directory above one, ordered so that everything below a path follows it.
+
+    A path is the name of its last part and its parent: whole names would grow with the square of the depth.
+    """
 
     def __init__(self, paths: pd.Series) -> None:
-        keys = {path.replace("/", "\0") for path in paths.unique()}
-        every = set(keys)
-        for key in keys:
-            while (key := key.rpartition("\0")[0]) and key not in every:
-                every.add(key)
-        ordered = sorted(every, key=lambda key: key.encode(errors="surrogateescape"))
-        place = {key: number + 1 for number, key in enumerate(ordered)}  # 0 is the root
-        place[""] = 0
-        self.size = len(ordered) + 1
-        self.nodes = paths.str.replace("/", "\0", regex=False).map(place).to_numpy(np.int64)
-        self.parents = np.array([0, *(place[key.rpartition("\0")[0]] for key in ordered)])
+        self._names, parents = [""], [0]  # 0 is the root
+        numbers: dict[tuple[int, str], int] = {}
+
+        def child(parent: int, name: str) -> int:
+            number = numbers.setdefault((parent, name), len(parents))
+            if number == len(parents):
+                parents.append(parent)
+                self._names.append(name)
+            return number
+
+        folders, found = {"": 0}, {}
+        for path in paths.unique():
+            folder, _, name = path.rpartition("/")
+            if folder not in folders:
+                folders[folder] = reduce(child, folder.split("/")[1:], 0)
+            found[path] = child(folders[folder], name)
+        children: list[list[int]] = [[] for _ in parents]
+        by_name = sorted(
+            range(1, len(parents)), key=lambda number: self._names[number].encode(errors="surrogateescape")
+        )
+        for number in reversed(by_name):
+            children[parents[number]].append(number)
+        order, waiting = [], [0]
+        while waiting:
+            order.append(waiting.pop())
+            waiting += children[order[-1]]
+        self.size = len(order)
+        place = np.empty(self.size, np.int64)
+        place[order] = np.arange(self.size)
+        self._names = [self._names[number] for number in order]
+        self.nodes = place[paths.map(found).to_numpy(np.int64)]
+        self.parents = place[np.array(parents)[order]]
         self.ends = np.arange(1, self.size + 1)
         for node in range(self.size - 1, 0, -1):
             self.ends[self.parents[node]] = max(self.ends[self.parents[node]], self.ends[node])
-        self._keys = ["", *ordered]
 
     def with_ancestors(self, nodes: np.ndarray, *, itself: bool = True) -> np.ndarray:
-        marked = np.zeros(self.size, bool)
-        nodes = np.unique(nodes if itself else self.parents[nodes])
-        while len(nodes):
-            marked[nodes] = True
-            nodes = np.unique(self.parents[nodes])
-            nodes = nodes[~marked[nodes]]
-        marked[0] = False
-        return marked
+        marked = np.zeros(self.size + 1, np.int64)
+        marked[1 + (nodes if itself else self.parents[nodes])] = 1
+        before = np.cumsum(marked)  # marked nodes before each
+        found = before[self.ends] > before[:-1]  # itself, or something below it
+        found[0] = False
+        return found
 
     def walk_order(self, leaves: np.ndarray, removed: np.ndarray) -> np.ndarray:
         """Ranks of these in dive's walk: by the names of siblings, where a whiteout still has its prefix."""
-        names = [self._keys[node].split("\0") for node in leaves]
-        names += [[*(parts := self._keys[node].split("\0"))[:-1], ".wh." + parts[-1]] for node in removed]
+        names = [self._parts(node) for node in leaves]
+        names += [[*(parts := self._parts(node))[:-1], ".wh." + parts[-1]] for node in removed]
         ranks = np.empty(len(names), np.int64)
         ranks[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
         return ranks
+
+    def _parts(self, node: int) -> list[str]:
+        parts = []
+        while node:
+            parts.append(self._names[node])
+            node = self.parents[node]
+        return parts[::-1]

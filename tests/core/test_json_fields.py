@@ -43,3 +43,9 @@ def test_half_a_character_in_json_is_replaced():
     assert parse_json(b'{"a": "\\ud800x"}', "config") == {"a": "?x"}
     with pytest.raises(ArchiveError, match="config is not JSON"):
         parse_json(b"{", "config")
+
+
+@pytest.mark.parametrize("data", [rb'["\ud800a"]', rb'["\uDFFFa"]', b'["\xed\xa0\x80a"]'])
+def test_half_a_character_is_a_question_mark(data):
+    (text,) = parse_json(data, "it")
+    assert text.encode() in (b"?a", b"???a")

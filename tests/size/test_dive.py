@@ -8,12 +8,15 @@ import re
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 import imagelab as il
+from imagelab.size.dive import _Tree
 from tests.support.images import Layout, docker_save, layer_tar, write_tar
 from tests.support.overlay import CASES, LAYERS
 
@@ -95,3 +98,15 @@ def test_oci_layers_count_in_the_manifests_order(tmp_path):
     layout.close(layout.image(tars))
     (ours,) = il.dive_efficiency("oci-archive:" + write_tar(tmp_path / "x.tar", layout)).itertuples()
     assert (ours.efficiency, ours.wasted_bytes, ours.user_wasted_ratio) == (1 / 4, 4, 4.0)
+
+
+@pytest.mark.parametrize("depth", [1_000, 16_000])
+def test_a_deep_path_needs_memory_in_proportion(depth):
+    """The name of every directory above would make it grow with the square of the depth."""
+    tracemalloc.start()
+    tree = _Tree(pd.Series(["/a" * depth + "/f", "/a" * (depth // 2) + "/g"]))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert tree.size == depth + 3 and peak < 1_500 * depth
+    assert tree.with_ancestors(tree.nodes[:1]).sum() == depth + 1
+    assert tree.ends[0] == tree.size

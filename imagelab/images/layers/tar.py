@@ -163,16 +163,15 @@ def _walk(window: Window, passing: bool, digests: bool, capture: bool, budget: T
                 if not has_valid_checksum(header):
                     raise BrokenTarError("not a tar header (its checksum is wrong)", offset)
                 size = _checked(number, header[124:136], offset, "a size")
-                if size < 0:
-                    raise BrokenTarError(f"a negative size ({size})", offset)
+                _check_size(size, offset)
                 if role == _EXTENSION:
                     at, described = _read_extension(window, header[156], size, offset, records) - start, True
                     budget.check(batch.text + records.size, offset)
                     continue
                 size, stop, values = _described(window, header, size, offset, records)
-                batch.overrides[len(headers)] = values
                 batch.text += len(values["name"]) + len(values["xattrs"] or b"") + len(values.get("link_target", b""))
                 budget.check(batch.text, offset)
+                batch.overrides[len(headers)] = values
                 records.forget_local()
                 described = bool(records.following)
             headers.append(header)
@@ -182,6 +181,8 @@ def _walk(window: Window, passing: bool, digests: bool, capture: bool, budget: T
                 if passing:
                     _keep(window, batch, len(headers) - 1, digests, capture, budget)
             at = (stop + 511 & ~511) - start
+    except OverLimitError:
+        raise
     except BrokenTarError:
         yield batch  # parsing it finds an earlier header that is damaged
         raise
@@ -236,7 +237,8 @@ def _described(
         size = shown = _checked(whole, stored, offset, "a PAX size")
     for key in (b"GNU.sparse.size", b"GNU.sparse.realsize"):
         shown = _checked(whole, records.get(key) or shown, offset, "a sparse size")
-    if size < 0 or not 0 <= shown <= max(size, LIMITS.file_size):
+    _check_size(size, offset)
+    if not 0 <= shown <= max(size, LIMITS.file_size):
         raise BrokenTarError(f"an impossible size ({shown})", offset)
     values: dict[str, Any] = {"name": name, "size": shown, "offset": None if is_sparse else data}
     for column in ("uid", "gid"):
@@ -248,6 +250,11 @@ def _described(
         values["link_target"] = target
     values["xattrs"] = records.xattrs
     return size, data, values
+
+
+def _check_size(size: int, offset: int) -> None:
+    if not 0 <= size < 1 << 62:  # so that an offset after it still fits 64 bits
+        raise BrokenTarError(f"an impossible size ({size})", offset)
 
 
 def _checked(convert: Callable[[Any], Any], value: object, offset: int, what: str) -> Any:
@@ -312,8 +319,7 @@ def walk_members(window: Window, name: str) -> Iterator[Member]:
             if not has_valid_checksum(header):
                 raise BrokenTarError("not a tar header (its checksum is wrong)", offset)
             size, role = _checked(number, header[124:136], offset, "a size"), _ROLE[header[156]]
-            if size < 0:
-                raise BrokenTarError(f"a negative size ({size})", offset)
+            _check_size(size, offset)
             if role == _EXTENSION:
                 offset = _read_extension(window, header[156], size, offset, records)
                 continue

@@ -101,6 +101,7 @@ class ExtensionRecords:
         self.size = 0  # bytes of all records
         self._following_size = 0
         self._following_xattrs: dict[bytes, bytes] = {}
+        self._following_words: bytes | None = None
         self._following_sparse = False
 
     def add(self, flag: int, record: bytes) -> None:
@@ -113,6 +114,7 @@ class ExtensionRecords:
             self.following |= added
             self._following_size += len(record)
             self._following_xattrs |= _xattrs(added)
+            self._following_words = _words(self._following_xattrs)
             self._following_sparse |= _is_sparse(added)
         else:
             self.local |= pax_records(record)
@@ -132,13 +134,17 @@ class ExtensionRecords:
     @property
     def xattrs(self) -> bytes | None:
         """The extended attributes of the next entry as ``name=hex`` words."""
-        found = self._following_xattrs | _xattrs(self.local)
-        return b" ".join(name + b"=" + value.hex().encode() for name, value in sorted(found.items())) or None
+        local = _xattrs(self.local)
+        return _words(self._following_xattrs | local) if local else self._following_words
 
 
 def _xattrs(records: dict[bytes, bytes]) -> dict[bytes, bytes]:
     prefix = b"SCHILY.xattr."
     return {key.removeprefix(prefix): value for key, value in records.items() if key.startswith(prefix)}
+
+
+def _words(xattrs: dict[bytes, bytes]) -> bytes | None:
+    return b" ".join(name + b"=" + value.hex().encode() for name, value in sorted(xattrs.items())) or None
 
 
 def _is_sparse(records: dict[bytes, bytes]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from imagelab.core.model import Image, Layer
 from imagelab.images.layers import cache as layer_cache
 from imagelab.images.layers.blobs import StreamWindow
 from imagelab.images.layers.listing import layer_listings
+from imagelab.images.layers.regions import Region
 from imagelab.images.layers.tar import list_tar
 from imagelab.images.sources import members
 from imagelab.images.sources.archive import ArchiveSource
@@ -297,3 +299,29 @@ def test_a_diff_id_is_no_path(cache, image):
 
     assert layer_cache.cached("sha256:../../etc/passwd") is None
     assert layer_cache.cached(Layer("sha256:" + "g" * 64).diff_id) is None
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_an_archive_is_read_once_however_many_verbs_ask(tmp_path, cache, monkeypatch, pack):
+    """Passes over the archive, with the cache folder off."""
+    monkeypatch.setenv("IMAGELAB_CACHE_DIR", "")
+    passes = []
+    opened = members._opened
+    monkeypatch.setattr(members, "_opened", lambda path: passes.append("open") or opened(path))
+    chunks = Region.chunks
+    monkeypatch.setattr(Region, "chunks", lambda self: passes.append("inflate") or chunks(self))
+    archive = write_tar(tmp_path / "x.tar", docker_save(TARS), pack)
+    for verb in (il.history, il.waste, il.files, il.packages, il.layers, il.efficiency):
+        verb(archive)
+    assert passes == (["open"] if pack is bytes else ["open", "inflate"])
+
+
+def test_a_damaged_layer_does_not_hide_the_others(tmp_path, cache):
+    """A compressed archive is listed in one pass; the error comes when the layer is wanted."""
+    saved = docker_save([TARS[0], layer_tar([(b"b", "file", b"two"), (b"c", "file", b"three")])])
+    layer = next(name for name in saved if name.startswith("1".rjust(64, "0")))
+    saved[layer] = saved[layer][:1024] + b"x" * 512 + saved[layer][1536:]
+    archive = write_tar(tmp_path / "x.tar.gz", saved, gzip.compress)
+    assert len(il.history(archive)) == 2
+    with pytest.raises(ArchiveError, match="checksum"):
+        il.files(archive)

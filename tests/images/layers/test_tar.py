@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from imagelab.core.errors import ArchiveError
 from imagelab.images.layers.blobs import LIMITS, StreamWindow, decompressed
-from imagelab.images.layers.tar import list_tar
+from imagelab.images.layers.tar import list_tar, walk_members
+from imagelab.images.layers.tar_headers import ExtensionRecords
 from tests.conftest import missing
 from tests.support.tars import END, by_file, by_stream, by_tarfile, chunked, header, make_tar, padded, pax, rows
 
@@ -425,3 +426,78 @@ def test_flipped_compressed_bytes(data):
 def test_other_compressions_are_refused_by_name(packed):
     with pytest.raises(ArchiveError, match=r"bzip2|xz"):
         list(decompressed([packed], "blob"))
+
+
+XATTR_RECORD = {b"SCHILY.xattr.user.x": b"v" * 1000}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pax(XATTR_RECORD, b"g") + header(b"f") * 60,  # one record, for every entry that follows
+        (pax(XATTR_RECORD) + header(b"f")) * 60,
+        b"".join(pax({b"path": b"%0500d" % number}) + header(b"f") for number in range(250)),
+        b"".join(pax({b"linkpath": b"%0500d" % number}) + header(b"f", flag=b"2") for number in range(250)),
+        b"".join(pax({b"comment.%d" % number: b"v" * 1000}, b"g") for number in range(120)) + header(b"f"),
+        b"".join(pax({b"comment.%d" % number: b"v" * 1000}) for number in range(120)) + header(b"f"),
+        b"".join(
+            header(b"var/lib/dpkg/info/%d.list" % number, size=2000) + padded(b"x" * 2000) for number in range(60)
+        ),
+        b"".join(header(b"%099d" % number) for number in range(5000)),
+    ],
+    ids=["global", "local", "names", "links", "pending global", "pending local", "captured", "header names"],
+)
+def test_text_is_bounded_in_bytes(tmp_path, monkeypatch, data):
+    assert by_file(tmp_path / "x", data + END).entries
+    monkeypatch.setattr(LIMITS, "text", 100_000)
+    for read in (lambda: by_file(tmp_path / "x", data), lambda: by_stream(data, [4096])):
+        with pytest.raises(ArchiveError, match=r"LIMITS\.text.*offset.*raise that limit"):
+            read()
+
+
+def test_global_records_are_stored_once():
+    """The attributes of all entries are one object until the column is made."""
+    records = ExtensionRecords()
+    records.add(ord("g"), b"30 SCHILY.xattr.user.x=abcdef\n")
+    first = records.xattrs
+    records.forget_local()
+    assert records.xattrs is first == b"user.x=616263646566"
+    records.add(ord("x"), b"25 SCHILY.xattr.user.y=b\n")
+    assert records.xattrs == b"user.x=616263646566 user.y=62"
+    records.forget_local()
+    assert records.xattrs is first and records.size == 30
+
+
+@pytest.mark.parametrize("size", [b"\x80" + b"\xff" * 11, b"\xff" * 12, b"\x80" + bytes(2) + b"\xff" * 9])
+def test_sizes_beyond_any_file_are_refused(tmp_path, size):
+    block = header(b"f")
+    block = block[:124] + size + block[136:]
+    block = block[:148] + b"%06o\0 " % (sum(block[:148]) + 8 * 32 + sum(block[156:])) + block[156:]
+    for read in (lambda: by_file(tmp_path / "x", block + END), lambda: by_stream(block + END, [300]),
+                 lambda: list(walk_members(StreamWindow([block + END]), "x"))):  # fmt: skip
+        with pytest.raises(ArchiveError, match=r"impossible size.*offset 0"):
+            read()
+
+
+def test_members_are_those_of_tarfile(varied):
+    data = varied
+    window = StreamWindow(chunked(data, [100, 7]))
+    found = []
+    for member in walk_members(window, "x"):
+        contents = b"".join(window.contents(member.offset, member.size))
+        found.append((member.name.rstrip(b"/"), bytes([member.flag]), member.link, contents))
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        assert found == [
+            (os.fsencode(entry.name), entry.type, os.fsencode(entry.linkname),
+             archive.extractfile(entry).read() if entry.isfile() else b"")
+            for entry in archive
+        ]  # fmt: skip
+
+
+def test_members_of_a_truncated_archive(varied):
+    whole = len(list(walk_members(StreamWindow([varied]), "x")))
+    for cut in range(1, len(varied) - 1024, 97):
+        try:
+            assert len(list(walk_members(StreamWindow([varied[:cut]]), "x"))) <= whole
+        except ArchiveError as error:
+            assert "offset" in str(error)
