@@ -85,7 +85,9 @@ def load_from(archive: Archive, reference: str, path: str, name: str | None, pla
 
 def _checked_blob(archive: Archive, digest: str | None, what: str) -> bytes:
     if not digest or not digest.startswith("sha256:"):
-        raise ArchiveError(f"{archive.name}: the {what}'s digest is {digest!r}; sha256: is what is read.")
+        raise ArchiveError(
+            f"{archive.name}: the {what} has the unsupported digest {digest!r}; expected sha256:<64 hex>."
+        )
     data = archive.read(blob_member(digest))
     if digest_of(data) != digest:
         raise ArchiveError(f"{archive.name}: the {what} {digest} is damaged: its content is {digest_of(data)}.")

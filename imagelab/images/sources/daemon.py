@@ -11,13 +11,13 @@ import docker
 import docker.errors
 import docker.tls
 import requests
+from urllib3.exceptions import HTTPError
 
 from imagelab.core.errors import ArchiveError, DaemonUnavailable, ImagelabError, ImageNotFound
 from imagelab.core.json_fields import mapping, mappings, object_of, parse_json, string
 from imagelab.images.sources.endpoint import Endpoint, SshAdapter, endpoint
-from imagelab.images.sources.transfer import bounded
+from imagelab.images.sources.transfer import body
 
-_CHUNK = 1 << 20
 _TIMEOUT = 600  # seconds between two pieces of an answer: an engine lists hundreds of images in a minute
 _ANSWER_LIMIT = 1 << 27  # bytes of one JSON answer
 
@@ -70,7 +70,7 @@ class Client(docker.APIClient):  # type: ignore[misc]  # the SDK has no types
 
 def _pieces(answer: requests.Response, path: str, limit: int | None = None) -> Iterator[bytes]:
     what = f"the engine's answer to {path}"
-    return bounded(answer.iter_content(_CHUNK), what, limit=limit, error=DaemonUnavailable)
+    return body(answer, what, limit=limit, error=DaemonUnavailable)
 
 
 def _tls(place: Endpoint) -> Any:
@@ -94,7 +94,7 @@ def client() -> Iterator[Client]:
         yield connected
     except ImagelabError:
         raise
-    except (docker.errors.DockerException, requests.RequestException, OSError, ValueError) as error:
+    except (docker.errors.DockerException, requests.RequestException, HTTPError, OSError, ValueError) as error:
         by_ssh = " ssh must work without a password prompt: try `ssh HOST docker version`." if "ssh:" in shown else ""
         raise DaemonUnavailable(
             f"no container engine answers at {shown}: {error}.{by_ssh}\n"

@@ -5,10 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
+import requests
+
 from imagelab.core.errors import ArchiveError, ImagelabError
 
 GRACE = 60.0  # seconds in which an answer may be as slow as it likes …
 SLOWEST = 4096  # … beyond which it has to have brought so many bytes a second on average
+
+_CHUNK = 1 << 18
+
+
+def body(
+    answer: requests.Response, what: str, *, limit: int | None = None, error: type[ImagelabError] = ArchiveError
+) -> Iterator[bytes]:
+    """The body of an answer in pieces as they arrive, `bounded`; a Content-Encoding is left as it is."""
+
+    def pieces() -> Iterator[bytes]:
+        while piece := answer.raw.read1(_CHUNK):  # read() would wait for a whole piece, however slowly it comes
+            yield piece
+
+    return bounded(pieces(), what, limit=limit, error=error)
 
 
 def bounded(

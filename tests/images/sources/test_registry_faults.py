@@ -3,14 +3,21 @@
 Each ends in the right numbers or in a clear error; never in a wrong number or a half-cached layer.
 """
 
+import gzip
 import hashlib
+import http.server
+import itertools
 import json
+import ssl
+import subprocess
+import threading
 
 import pytest
 
 import imagelab as il
 from imagelab.core.errors import ArchiveError, ImageNotFound
 from imagelab.images.layers.cache import cache_info, cached
+from imagelab.images.sources import transfer
 from imagelab.images.sources.registry import client as registry_client
 from imagelab.images.sources.registry.client import RegistryUnavailable
 from imagelab.images.sources.registry.source import list_tags
@@ -168,7 +175,7 @@ def test_slow_answers_come_in_the_end_or_are_an_error(proxy, monkeypatch):
     proxy.fault = on(layer(proxy), Fault(wait=0.8), times=1)
     assert_right(proxy)
     proxy.fault = on("manifests/", Fault(wait=0.8))
-    with pytest.raises(RegistryUnavailable, match=r"does not answer well.*[Tt]imed out"):
+    with pytest.raises(RegistryUnavailable, match=r"keeps failing.*[Tt]imed out"):
         il.load_image(proxy.reference)
 
 
@@ -204,7 +211,7 @@ def test_redirects_carry_no_credentials_to_another_host(proxy, registry, tmp_pat
 
 def test_a_redirect_to_plain_http_elsewhere_is_refused(proxy):
     proxy.fault = on("blobs/", Fault(307, {"Location": "http://192.0.2.1/blob"}))
-    with pytest.raises(RegistryUnavailable, match=r"192\.0\.2\.1 would be asked over plain HTTP"):
+    with pytest.raises(RegistryUnavailable, match=r"192\.0\.2\.1: plain HTTP is allowed only for loopback"):
         il.load_image(proxy.reference)
 
 
@@ -297,3 +304,105 @@ def test_pages_of_tags_stay_on_their_host(proxy, registry):  # noqa: F811
     with pytest.raises(ArchiveError):
         list_tags(proxy.reference)
     other.stop()
+
+
+@pytest.mark.parametrize("promised", ["", "sha512:" + "0" * 128, "md5:1", '"{own}"', "{own}"])
+def test_a_digest_header_in_another_form_promises_nothing(proxy, promised):
+    headers = {"Docker-Content-Digest": promised.format(own=proxy.true.manifest_digest)}
+    proxy.fault = on("manifests/", Fault(headers=headers))
+    assert_right(proxy)
+    pinned = il.load_image(f"docker://{proxy.host}/small@{proxy.true.manifest_digest}")
+    assert pinned.manifest_digest == proxy.true.manifest_digest
+
+
+def test_what_was_asked_by_digest_is_verified_whatever_the_header_promises(proxy):
+    def spoil(body: bytes) -> bytes:
+        return body.replace(b'"schemaVersion"', b' "schemaVersion"')
+
+    proxy.fault = on("manifests/", Fault(headers={"Docker-Content-Digest": "sha512:0"}, body=spoil))
+    with pytest.raises(ArchiveError, match="is damaged"):
+        il.load_image(f"docker://{proxy.host}/small@{proxy.true.manifest_digest}")
+
+
+def test_a_manifest_under_content_encoding(proxy):
+    proxy.fault = on("manifests/", Fault(headers={"Content-Encoding": "gzip"}, body=gzip.compress))
+    assert_right(proxy)
+    bomb = gzip.compress(bytes(registry_client.JSON_LIMIT + 1))
+    proxy.fault = on("manifests/", Fault(headers={"Content-Encoding": "gzip"}, body=lambda _: bomb))
+    with pytest.raises(ArchiveError, match="has more than 8,388,608 bytes"):
+        il.load_image(proxy.reference)
+
+
+@pytest.mark.parametrize("realm", ["https://[::1", "http://a b", "//", "\\\\x", "https://[::1]:port/"])
+def test_a_realm_that_is_no_address(proxy, realm):
+    proxy.fault = on("", Fault(401, {"WWW-Authenticate": f'Bearer realm="{realm}",service="s"'}))
+    with pytest.raises(RegistryUnavailable):
+        il.load_image(proxy.reference)
+
+
+@pytest.mark.parametrize("location", ["https://[::1", "http://h:port/"])
+def test_a_redirect_to_what_is_no_address(proxy, location):
+    proxy.fault = on("manifests/", Fault(307, {"Location": location}))
+    with pytest.raises(RegistryUnavailable):
+        il.load_image(proxy.reference)
+
+
+def test_an_answer_that_comes_too_slowly(proxy, monkeypatch):
+    seconds = itertools.count(0, 100)
+    monkeypatch.setattr(transfer.time, "monotonic", lambda: next(seconds))
+    with pytest.raises(RegistryUnavailable, match="came too slowly"):
+        il.load_image(proxy.reference)
+
+
+def test_the_body_of_a_redirect_is_not_read(proxy, monkeypatch):
+    """It could be without end."""
+    read = []
+    real = transfer.body
+    monkeypatch.setattr(
+        registry_client, "body", lambda answer, *a, **k: read.append(answer.status_code) or real(answer, *a, **k)
+    )
+    target = f"http://{proxy.host}/v2/small/manifests/{proxy.true.manifest_digest}"
+    proxy.fault = lambda path, asked: (
+        Fault(307, {"Location": target}, body=lambda _: bytes(1 << 24)) if path.endswith("manifests/v1") else None
+    )
+    assert_right(proxy)
+    assert 307 not in read
+
+
+def test_certificates_of_one_registry(monkeypatch, tmp_path):
+    """As Docker and podman keep them; the usual authorities stay trusted."""
+    monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path)
+    folder = tmp_path / ".config" / "containers" / "certs.d" / "registry.example:5000"
+    folder.mkdir(parents=True)
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2",
+               "-addext", "subjectAltName=DNS:localhost", "-keyout", "server.key", "-out", "server.pem"]  # fmt: skip
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
+    manifest = json.dumps({"name": "a", "tags": ["v1"]}).encode()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(manifest)))
+            self.end_headers()
+            self.wfile.write(manifest)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    host = f"localhost:{server.server_port}"
+    with pytest.raises(RegistryUnavailable, match="TLS connection failed"):
+        list_tags(f"{host}/a")
+    folder = folder.rename(folder.with_name(host))
+    (folder / "ca.crt").write_bytes((tmp_path / "server.pem").read_bytes())
+    registry_client.connect.cache_clear()
+    assert list_tags(f"{host}/a")["tag"].tolist() == ["v1"]
+    (folder / "ca.crt").write_text("not a certificate")
+    registry_client.connect.cache_clear()
+    with pytest.raises(RegistryUnavailable, match="cannot be read as a certificate"):
+        list_tags(f"{host}/a")
+    server.shutdown()

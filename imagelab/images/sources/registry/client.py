@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
 import os
 import random
 import re
@@ -25,22 +24,30 @@ import requests
 import urllib3
 
 from imagelab.core.errors import ArchiveError, ImagelabError, ImageNotFound, RegistryUnavailable
-from imagelab.core.json_fields import object_of, parse_json, string
+from imagelab.core.json_fields import mapping, mappings, object_of, parse_json, string, text
 from imagelab.core.references import HUB
+from imagelab.images.layers.blobs import decompressed
 from imagelab.images.sources.members import JSON_LIMIT
 from imagelab.images.sources.registry.auth import basic, challenges, credentials
+from imagelab.images.sources.registry.certificates import CertificatesAdapter, certificate_folder
+from imagelab.images.sources.transfer import body, bounded
 
 TRIES = 5
 TIMEOUT = (10.0, 30.0)  # seconds to connect, and between two pieces of an answer
 PATIENCE = 60.0  # seconds: a registry that wants a longer wait is an error that says so
 BACK_OFF = 0.5  # seconds before the second try, doubled for each further one
 _AGAIN = (429, 500, 502, 503, 504)
-_BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
-_CHUNK = 1 << 18
+# ValueError: addresses in a challenge or a redirect that are not addresses
+_BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 
 
 class _Session(requests.Session):
-    """Credentials stay on their host, and nothing is sent in the clear but where that is allowed."""
+    """Credentials stay on their host, nothing is sent in the clear except where that is allowed, and the bodies of
+    redirects are not read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hooks["response"].append(lambda answer, **_: answer.close() if answer.is_redirect else None)
 
     def rebuild_auth(self, prepared_request: Any, response: Any) -> None:
         if self.should_strip_auth(response.request.url, prepared_request.url):
@@ -50,8 +57,8 @@ class _Session(requests.Session):
         where = urlsplit(request.url)
         if where.scheme != "https" and not may_be_plain(where.netloc):
             raise RegistryUnavailable(
-                f"{where.netloc} would be asked over plain HTTP, which is done on loopback only, and with hosts that "
-                "IMAGELAB_INSECURE_REGISTRIES names (host:port, comma-separated)."
+                f"{where.netloc}: plain HTTP is allowed only for loopback and the hosts in IMAGELAB_INSECURE_REGISTRIES "
+                "(host:port, comma-separated)."
             )
         return super().send(request, **options)
 
@@ -90,6 +97,8 @@ class Registry:
     def __init__(self, host: str) -> None:
         self.host = host
         self._session = _Session()
+        if folder := certificate_folder(host):
+            self._session.mount(f"https://{host}/", CertificatesAdapter(folder))
         self._authorization: dict[str, str | None] = {}  # by repository
         self._lock = threading.Lock()
         self._base = f"https://{'registry-1.docker.io' if host == HUB else host}/v2/"
@@ -113,14 +122,17 @@ class Registry:
             The document is empty, or larger than a manifest or config can be.
         """
         url = urljoin(self._base, f"{repository}/{path}")
-        data, answer = b"", None
+        pieces, answer, size = [], None, 0
         for piece, came_with in self._pieces(repository, url, {"Accept": ", ".join(accept)}):
-            data, answer = data + piece, came_with
-            if len(data) > JSON_LIMIT:
+            pieces.append(piece)
+            answer, size = came_with, size + len(piece)
+            if size > JSON_LIMIT:
                 raise ArchiveError(f"{url} has more than {JSON_LIMIT} bytes, too many for a manifest or list.")
         if answer is None:
             raise ArchiveError(f"{url} is empty, where a manifest or list was expected.")
-        return data, answer
+        if answer.headers.get("Content-Encoding", "identity") != "identity":  # sent so though it was not asked for
+            pieces = list(bounded(decompressed(pieces, url), url, limit=JSON_LIMIT))
+        return b"".join(pieces), answer
 
     def blob(self, repository: str, digest: str, size: int | None) -> Iterator[bytes]:
         """A blob in pieces, verified; a cut connection is taken up where it broke.
@@ -141,7 +153,10 @@ class Registry:
             seen.add(path)
             data, answer = self.read(repository, path)
             yield parse_json(data, f"{self.host}/{repository}/{path}")
-            following = urljoin(start + path, answer.links.get("next", {}).get("url", ""))
+            try:
+                following = urljoin(start + path, answer.links.get("next", {}).get("url", ""))
+            except ValueError:
+                return
             if not following.startswith(start):  # another host gets no credentials
                 return
             path = following.removeprefix(start)
@@ -158,7 +173,7 @@ class Registry:
                 with self._authorized(repository, url, headers | part) as answer:
                     if answer.status_code in (200, 206):
                         skip = done if answer.status_code == 200 else 0  # it sends all again
-                        for piece in answer.raw.stream(_CHUNK, decode_content=False):
+                        for piece in body(answer, url, error=RegistryUnavailable):
                             fresh, skip = piece[skip:], max(skip - len(piece), 0)
                             done += len(fresh)
                             if fresh:
@@ -173,14 +188,15 @@ class Registry:
                         wait, limited = _retry_after(answer), answer.status_code == 429
             except requests.exceptions.SSLError as error:
                 raise RegistryUnavailable(
-                    f"{self.host} is not spoken to over TLS: {error}. REQUESTS_CA_BUNDLE names a file of own certificates."
+                    f"{self.host}: TLS connection failed: {error}. Own certificates: certs.d/{self.host}/ca.crt in "
+                    "/etc/docker or /etc/containers, or REQUESTS_CA_BUNDLE."
                 ) from error
             except _BROKEN as error:
-                said = re.sub(r"[?]\S+", "?…", str(error))  # addresses that redirects give can be signed
-                what = f"{type(error).__name__}: {said}"
+                message = re.sub(r"[?]\S+", "?…", str(error))  # addresses that redirects give can be signed
+                what = f"{type(error).__name__}: {message}"
             failures = 1 if done - begun > 1 << 20 else failures + 1  # a long blob may break now and then
             if failures >= TRIES or (wait or 0) > PATIENCE:
-                verb = "limits the rate of requests" if limited else "does not answer well"
+                verb = "limits the rate of requests" if limited else "keeps failing"
                 later = f" It asks to wait {wait:.0f} s." if wait else ""
                 hint = f" Wait, or raise the limit with `docker login {self.host}`." if limited else ""
                 raise RegistryUnavailable(f"{self.host} {verb} ({url}, tries: {failures}): {what}.{later}{hint}")
@@ -220,17 +236,16 @@ class Registry:
                     f"{realm} gives no token for {self.host}/{repository}: {_complaint(answer)}. "
                     f"Try `docker login {self.host}`."
                 )
-            body = object_of(parse_json(answer.raw.read(JSON_LIMIT), f"what {realm} answers"), "a token's answer")
-        token = string(body.get("token")) or string(body.get("access_token")) or ""
+            data = b"".join(body(answer, realm, limit=JSON_LIMIT, error=RegistryUnavailable))
+        fields = object_of(parse_json(data, f"the answer of {realm}"), "a token's answer")
+        token = string(fields.get("token")) or string(fields.get("access_token")) or ""
         return f"Bearer {token}" if token.isascii() and token.isprintable() else None
 
     def _refused(self, status: int, repository: str, url: str, what: str) -> ImagelabError:
         if status == 404:
             return ImageNotFound(f"{self.host}/{repository} holds no {url.rpartition('/')[2]}: {what}.")
         if status in (401, 403):
-            known = (
-                "what `docker login` left does not suffice" if credentials(self.host) else "no credentials are known"
-            )
+            known = "the stored credentials are not enough" if credentials(self.host) else "no credentials are known"
             return RegistryUnavailable(
                 f"{self.host} refuses {repository}: {what}; {known}. Try `docker login {self.host}`. Some registries "
                 "answer so where there is no such repository."
@@ -262,8 +277,9 @@ def _retry_after(answer: requests.Response) -> float | None:
 def _complaint(answer: requests.Response) -> str:
     """The status, and what the registry says of it, in one line."""
     try:
-        errors = json.loads(answer.raw.read(4096))["errors"][:3]
-        said = "; ".join(str(error.get("message") or error.get("code")) for error in errors)
-    except (*_BROKEN, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        said = answer.reason or ""
-    return " ".join(f"{answer.status_code} {said}".split())[:400]
+        data = b"".join(body(answer, "the complaint", limit=1 << 16))
+        errors = mappings(mapping(parse_json(data, "the complaint")).get("errors"))[:3]
+        message = "; ".join(text(error.get("message")) or text(error.get("code")) or "" for error in errors)
+    except (*_BROKEN, ArchiveError):
+        message = ""
+    return " ".join(f"{answer.status_code} {message or answer.reason or ''}".split())[:400]

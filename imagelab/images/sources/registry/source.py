@@ -105,7 +105,7 @@ class RegistrySource(Source):
         """A layer's tar as it streams; at the end both digests are verified, so that nothing wrong is kept: the
         blob's, and that of the tar, under which the listing is cached."""
         if not layer.digest or not DIGEST.fullmatch(layer.digest) or not layer.diff_id:
-            raise ArchiveError(f"{name}: sha256: and 64 hexadecimal digits is the digest that is read.")
+            raise ArchiveError(f"{name}: unsupported digest; expected sha256:<64 hex>.")
         blob = connect(self.host).blob(self.repository, layer.digest, layer.content_size)
 
         def counted() -> Iterator[bytes]:
@@ -276,9 +276,11 @@ def _top(registry: Registry, name: ImageName) -> tuple[dict[str, Any], str, str]
 def _manifest(registry: Registry, name: ImageName, target: str) -> tuple[dict[str, Any], str, str]:
     data, answer = registry.read(name.repository, f"manifests/{target}", _TYPES)
     digest = digest_of(data)
-    promised = target if DIGEST.fullmatch(target) else answer.headers.get("Docker-Content-Digest", digest)
+    promised = target if DIGEST.fullmatch(target) else answer.headers.get("Docker-Content-Digest", "").strip('"')
     where = f"{name.host}/{name.repository}: the manifest {target}"
-    if promised != digest:
+    if (
+        DIGEST.fullmatch(promised) and promised != digest
+    ):  # a header of another form promises nothing that can be checked
         raise ArchiveError(f"{where} is damaged: {promised} was promised, its {len(data)} bytes have {digest}.")
     document = object_of(parse_json(data, where), where)
     kind = string(document.get("mediaType")) or answer.headers.get("Content-Type", "").partition(";")[0].strip()
@@ -330,5 +332,5 @@ def _tags(registry: Registry, name: ImageName) -> Iterator[str]:
 def _sha256(descriptor: dict[str, Any], what: str) -> str:
     digest = string(descriptor.get("digest")) or ""
     if not DIGEST.fullmatch(digest):
-        raise ArchiveError(f"{what} has the digest {digest[:90]!r}; sha256: and 64 hexadecimal digits is what is read.")
+        raise ArchiveError(f"{what} has the digest {digest[:90]!r}; expected sha256:<64 hex>.")
     return digest
