@@ -4,7 +4,7 @@ from imagelab.core.extras import require
 
 require("notebook", "plotly")
 
-from imagelab.charts.bars import layer_bars, waste_bars
+from imagelab.charts.bars import layer_bars, size_outlook, waste_bars
 from imagelab.charts.build import build_gantt, context_treemap, stage_graph
 from imagelab.charts.claims import advice_accuracy, claim_ratios, claim_tiles
 from imagelab.charts.fleet import base_map, fleet_sharing, similarity_heatmap
@@ -44,6 +44,7 @@ __all__ = [
     "sharing_heatmap",
     "similarity_heatmap",
     "size_difference",
+    "size_outlook",
     "size_tree",
     "stage_graph",
     "trend",

@@ -64,6 +64,7 @@ def layer_bars(layers: pd.DataFrame, mark: str | None = None) -> go.Figure:
             [_layer_hover(row, key, measure) for row in part.to_dict("records")],
             base=part["start"],
             width=0.7,  # else plotly takes it from the distance of the rows that a trace has
+            customdata=theme.layer_of(part),
             name=f"{kind}, shared" if shared else kind,
             marker={"line": line, "pattern": lines},
             text=[f"<b>{letter}</b>" if letter else size for letter, size in zip(part["letter"], sizes, strict=True)],
@@ -143,7 +144,10 @@ def waste_bars(waste: pd.DataFrame) -> go.Figure:
             )
             for row in part.itertuples()
         ]
-        theme.add_bars(figure, part["place"], part["bytes"], colour, texts, name=reason.replace("_", ", "))
+        clicked = theme.layer_of(part.assign(reference=waste["reference"].iloc[0]))
+        theme.add_bars(
+            figure, part["place"], part["bytes"], colour, texts, customdata=clicked, name=reason.replace("_", ", ")
+        )
     theme.label_ends(figure, shown, map(format_bytes, shown))
     (_, worst), most = shown.index[0], int(shown.iloc[0])
     finding = f"{name}: {format_bytes(total)} wasted, {theme.share(most, total)} by {theme.step_label(worst, 50)}"
@@ -153,3 +157,38 @@ def waste_bars(waste: pd.DataFrame) -> go.Figure:
     theme.titled(figure, finding, measure, height=170 + 32 * len(shown), bytes_axis="x", top=most)
     theme.label_rows(figure, [f"{theme.step_label(label)}  <i>layer {layer}</i>" for layer, label in shown.index])
     return theme.legend_above(figure.update_xaxes(range=[0, most * 1.18]))
+
+
+@per_image
+def size_outlook(advice: pd.DataFrame, layers: pd.DataFrame) -> go.Figure:
+    """Draw how big an image is and how much of it the advice removes, by confidence.
+
+    Parameters
+    ----------
+    advice : pandas.DataFrame
+        `imagelab.advise` of one image; for several images, a menu selects one.
+    layers : pandas.DataFrame
+        `imagelab.layers` of the same images.
+    """
+    name = advice["reference"].iloc[0]
+    total = int(layers.loc[layers["reference"].eq(name), "size"].sum())
+    sums = advice[~advice["accepted"]].groupby("confidence")["bytes"].sum()
+    saved = {word: min(int(sums.get(word, 0)), total) for word in theme.CONFIDENCE_COLOURS}
+    left = max(total - sum(saved.values()), 0)
+    figure, start = go.Figure(), 0
+    parts = [("stays", left, theme.INSTRUCTION_COLOURS["FROM"])]
+    parts += [
+        (f"{word} saving", saved[word], colour) for word, colour in theme.CONFIDENCE_COLOURS.items() if saved[word]
+    ]
+    for label, size, colour in parts:
+        text = f"{format_bytes(size)} {label}" if size > total / 12 else ""
+        font = {"size": 14, "color": theme.text_on(colour)}
+        theme.add_bars(figure, [0], [size], colour, [f"{format_bytes(size)} {label}"], base=[start], name=label, width=0.8,
+                       text=[text], textposition="inside", insidetextanchor="middle", textangle=0, textfont=font)  # fmt: skip
+        start += size
+    found = ", ".join(f"{format_bytes(size)} {word}" for word, size in saved.items() if size)
+    finding = f"{escape(name, 44)} is {format_bytes(total)}"
+    finding += f" and could be {format_bytes(left)}: {found}" if found else ": nothing removable found"
+    theme.titled(figure, finding, "Bytes of files; savings by confidence, proven only after a rebuild", height=230)
+    figure.update_layout(barmode="overlay").update_yaxes(visible=False)
+    return theme.legend_above(figure.update_xaxes(theme.bytes_ticks(total) | {"range": [0, total or 1]}))

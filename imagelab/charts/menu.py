@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from imagelab.core.text import clean, escape
 
 # The parts of the layout that the menu changes.
+MENU = 34  # pixels of the menu
 CHANGED = ("title", "height", "xaxis", "yaxis", "margin", "showlegend", "barmode")
 
 
@@ -40,8 +41,8 @@ def choose(figures: dict[str, go.Figure]) -> go.Figure:
     buttons = []
     for name, figure in figures.items():
         layout = figure.layout.to_plotly_json()
-        changes = {key: layout.get(key) for key in CHANGED}
-        changes["margin"] = {**layout["margin"], "t": layout["margin"]["t"] + 34}
+        changes = {key: layout.get(key) for key in CHANGED} | {"height": layout["height"] + MENU}
+        changes["margin"] = {**layout["margin"], "t": layout["margin"]["t"] + MENU}
         buttons.append(
             {
                 "label": escape(name, 60),

@@ -42,6 +42,8 @@ SEVERITY_COLOURS = {
     "high": "#d0343a",
     "critical": "#8e1055",
 }
+#: How sure the bytes of advice are, from light (possible) to dark (proven).
+CONFIDENCE_COLOURS = {"proven": "#004c6d", "exact": "#2f7ea0", "likely": "#79b3cc", "possible": "#c3deea"}
 REASON_COLOURS = {"deleted": "#b2182b", "overwritten": "#ef8a62", "rewritten_unchanged": "#67a9cf"}
 NODE_COLOURS = {"directory": "#7b8494", "file": "#56b4e9", "other": "#c9ced6"}
 
@@ -191,6 +193,12 @@ def bytes_ticks(top: float, bottom: float = 0) -> dict[str, Any]:
     at = [step * count for count in range(int(bottom // step), int(top / step) + 2) if step * count <= top * 1.02]
     words = [format_bytes(value) for value in at]
     return {"tickvals": at, "ticktext": words, "range": [bottom * 1.12, top * 1.08 or 1]}
+
+
+def layer_of(rows: pd.DataFrame) -> list[list[Any]]:
+    """Return the image and layer of each bar; a page selects them on click."""
+    layers = rows["layer_index"].astype("object").where(rows["layer_index"].notna(), None)
+    return [[clean(name, 120), layer] for name, layer in zip(rows["reference"], layers, strict=True)]
 
 
 def share(part: float, whole: float) -> str:

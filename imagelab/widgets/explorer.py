@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import unescape
 from typing import Any
 
 import ipywidgets
@@ -109,7 +108,7 @@ class LayerExplorer(Panel):
         image = self.images[self.image.index]
         with self.working(f"Reading the files of {clean(image.reference, 60)}"):
             self._files = il.files(image)
-            self._waste = _readable_steps(il.waste(image))
+            self._waste = il.waste(image).drop(columns=["reference", "removed_layer_index"])
             self.kind.options = ["all kinds", *sorted(self._files["kind"].astype("str").unique())]
             self.layer.max = max(len(image.layers) - 1, 0)
             self.tree.data = tree_data(self._files)
@@ -156,11 +155,3 @@ class LayerExplorer(Panel):
             diff_ids = [layer.diff_id for layer in self.images[self.image.index].layers]
             if self.diff_id in diff_ids and diff_ids[self.layer.value] != self.diff_id:
                 self.layer.value = diff_ids.index(self.diff_id)
-
-
-def _readable_steps(waste: pd.DataFrame) -> pd.DataFrame:
-    """Return the waste of one image with its steps as in their Dockerfile (a table sets them as text)."""
-    steps = waste[["instruction", "removed_instruction"]]
-    labels = {step: unescape(step_label(step, 90)) for step in pd.unique(steps.to_numpy("object").ravel())}
-    readable = {name: [labels[step] for step in column] for name, column in steps.items()}
-    return waste.drop(columns=["reference", "removed_layer_index"]).assign(**readable)

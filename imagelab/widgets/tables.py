@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import Any
 
 import pandas as pd
 
-from imagelab.charts.theme import SEVERITY_COLOURS, text_on
+from imagelab.charts.theme import SEVERITY_COLOURS, step_label, text_on
 from imagelab.core.frames import format_bytes
 from imagelab.core.text import BYTE_COLUMN, clean, escape
 from imagelab.widgets.view import view_html
@@ -16,12 +17,12 @@ PLAIN_ROWS = 100  # rows of the table that readers without script see
 SHORT = 30  # characters of the longest text in a column whose lines are not broken
 DIGEST = r"sha256:[0-9a-f]{64}"
 # Inline styles: the cards look the same in a report and in a notebook, which has another style sheet.
-_GRID = "display:grid;gap:1em;grid-template-columns:repeat(auto-fill,minmax(min(26em,100%),1fr));padding:.3em 0"
+_GRID = "display:grid;gap:1em;padding:.3em 0"
+_TILES = "display:grid;gap:.8em 1.6em;grid-template-columns:repeat(auto-fit,minmax(min(10em,100%),1fr));margin-top:.6em"
 _CARD = "border:1px solid rgba(128,128,128,.45);border-radius:8px;padding:.9em 1.1em;background:rgba(128,128,128,.07)"
-_LINE = "display:flex;flex-wrap:wrap;gap:0 1em;margin:.7em 0 0;align-items:baseline"
-_NAME = "opacity:.8;font-size:.85em;flex:0 0 10em"
-_FACT = "flex:1 1 16em;min-width:0;overflow-wrap:anywhere"
-_FIGURE = "font-size:1.2em;font-weight:600"
+_TILE = "min-width:0;overflow-wrap:anywhere;font-size:.92em"
+_NAME = "opacity:.85;font-size:.92em"
+_FIGURE = "font-size:1.3em;font-weight:600"
 
 
 def table_data(
@@ -52,7 +53,11 @@ def _column(label: Any, values: pd.Series, width: int) -> tuple[dict[str, Any], 
         return column, [None if number in (None, float("inf")) else number for number in known.tolist()]
     if pd.api.types.is_datetime64_any_dtype(dtype):
         return column, [None if time is None else f"{time:%Y-%m-%d %H:%M:%S}" for time in known]
-    texts = [None if text is None else clean(text, width) for text in known]
+    if name.endswith("instruction") or name == "created_by":
+        labels = {step: unescape(step_label(step, width)) for step in set(known)}
+        texts = [None if step is None else labels[step] for step in known]
+    else:
+        texts = [None if text is None else clean(text, width) for text in known]
     if isinstance(dtype, pd.CategoricalDtype) and dtype.ordered:
         column["order"] = [str(word) for word in dtype.categories]
         if set(column["order"]) <= set(SEVERITY_COLOURS):
@@ -131,13 +136,13 @@ class Cards:
 
     def _card(self, name: Any, rows: pd.DataFrame) -> str:
         lines = "".join(
-            f'<div style="{_LINE}"><span style="{_NAME}">{escape(row.question.capitalize(), 40)}</span><span style="{_FACT}">'
+            f'<div style="{_TILE}"><span style="{_NAME}">{escape(row.question.capitalize(), 40)}</span><br>'
             f'<span style="{_FIGURE}">{"unknown" if pd.isna(row.answer) else escape(row.answer, 120)}</span><br>'
-            f"{escape(row.detail)}</span></div>"
+            f"{escape(row.detail)}</div>"
             for row in rows.itertuples()
         )
         title = f'<strong style="overflow-wrap:anywhere">{escape(name, 90)}</strong>'
-        return f'<div style="{_CARD}" data-image="{escape(name, 120)}">{title}{lines}</div>'
+        return f'<div style="{_CARD}" data-image="{escape(name, 120)}">{title}<div style="{_TILES}">{lines}</div></div>'
 
 
 def cards(frame: pd.DataFrame, most: int = 6) -> Cards | Table:

@@ -61,13 +61,13 @@ def test_the_explorer_is_used(open_notebook):
     layer = files[files["layer_index"].eq(1)]
     page.wait_for_selector(caption(layer, 1))
     page.wait_for_selector("code:has-text('COPY app /app')")
-    page.get_by_label("Path holds", exact=True).fill("static/12")
+    page.get_by_label("Path", exact=True).fill("static/12")
     found = layer[layer["path"].str.contains("static/12", regex=False)]
     page.wait_for_selector(caption(found, 1))
     page.get_by_label("Change", exact=True).select_option("removed")
     page.wait_for_selector(caption(found[found["change"].eq("removed")], 1))
     page.get_by_label("Change", exact=True).select_option("all changes")
-    page.get_by_label("Path holds", exact=True).fill("")
+    page.get_by_label("Path", exact=True).fill("")
     page.get_by_label("Image", exact=True).select_option(index=1)
     other = il.files(AFTER)
     last = min(1, other["layer_index"].max())
@@ -77,12 +77,12 @@ def test_the_explorer_is_used(open_notebook):
     page.keyboard.press("Home")
     page.wait_for_selector(caption(files[files["layer_index"].eq(0)], 0))
     wide = "all => all.map(body => body.scrollWidth - body.clientWidth)"
-    assert max(page.locator(".dt-scroll-body").evaluate_all(wide)) <= 2  # no table scrolls sideways
+    assert max(page.locator(".il-scroll").evaluate_all(wide)) <= 2  # no table scrolls sideways
     page.get_by_label("Kind", exact=True).select_option("directory")  # which would hide the file that is chosen next
     wasted = il.waste(BEFORE).sort_values("bytes", ascending=False, ignore_index=True).iloc[0]
     page.locator("td", has_text=wasted["path"]).last.click()
     page.wait_for_selector(f"text=Layer {wasted['layer_index']} of")
-    expect(page.get_by_label("Path holds", exact=True)).to_have_value(wasted["path"])
+    expect(page.get_by_label("Path", exact=True)).to_have_value(wasted["path"])
     page.locator("td", has_text=wasted["path"]).nth(1).wait_for()  # in both tables
     assert tab.errors() == [] and tab.cut_off() == []
     tab.shoot("lab-explorer")
@@ -115,14 +115,22 @@ def test_the_explorer_is_used_by_keyboard_and_named_for_a_screen_reader(open_not
         page.keyboard.press(key)
         layer = files[files["layer_index"].eq(index)]
         page.wait_for_selector(f"text=Layer {index}: {len(layer):,} entries")
-    tab_to(page, "Path holds")
+    tab_to(page, "Path")
     page.keyboard.type("static/12")
     found = layer["path"].str.contains("static/12", regex=False).sum()
     page.wait_for_selector(f"text=Layer 1: {found:,} entries")
     tab_to(page, "Change")
     page.keyboard.press("r")  # a letter chooses in a list
     page.wait_for_selector("text=Layer 1: 0 entries")
-    named(page, axe, ("slider", "Layer"), ("combobox", "Image"), ("textbox", "Path holds"), ("searchbox", "Search"))
+    named(
+        page,
+        axe,
+        ("slider", "Layer"),
+        ("combobox", "Image"),
+        ("textbox", "Path"),
+        ("searchbox", "Search this table"),
+        ("tree", f"Files of {BEFORE.removeprefix('example:')}"),
+    )
     assert tab.errors() == []
 
 
@@ -194,7 +202,7 @@ def test_the_scan_explorer_is_used(open_notebook):
     page.keyboard.press("Enter")
     left = left[left["package"].str.contains("setup")]
     page.wait_for_selector(caption(left))
-    shown = set(page.locator("table.dataTable tbody tr td:nth-child(2)").all_inner_texts())
+    shown = set(page.locator(".il-scroll tbody tr td:nth-child(2)").all_inner_texts())
     assert shown == set(left["id"])
     page.wait_for_selector(".js-plotly-plot .main-svg")  # the chart was drawn again
     assert tab.errors() == [] and tab.cut_off() == []
@@ -229,6 +237,66 @@ def test_the_fleet_explorer_is_used(open_notebook, tmp_path):
     page.locator("[role=alert]").first.wait_for()  # in the widget, not as a traceback
     assert tab.errors() == [] and tab.cut_off() == []
     tab.shoot("lab-fleet")
+
+
+TABLES = """() => [...document.querySelectorAll('.jp-OutputArea-output imagelab-view[kind=table]')].map(view => {
+    const rows = [...view.querySelectorAll('tbody tr')].filter(row => row.getBoundingClientRect().height > 5);
+    return [rows.length, Boolean(view.querySelector('.il-scroll'))];
+})"""
+
+
+def test_tables_stay_in_any_order_of_running_saving_and_reloading(open_notebook):
+    cells = [IMPORTS, f"show(il.files({BEFORE!r}), 'one')", f"show(il.layers({BEFORE!r}), 'two')"]
+    tab = open_notebook(cells, "tables.ipynb")
+    page, live = tab.page, [[10, True], [3, True]]
+
+    def menu(name, entry):
+        page.get_by_role("menuitem", name=name, exact=True).click()
+        page.get_by_text(entry, exact=True).first.click()
+
+    def reload():
+        menu("File", "Save Notebook")
+        page.wait_for_timeout(1500)
+        page.reload()
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=120_000)
+        tab.settle()
+
+    tab.run_all()
+    assert page.evaluate(TABLES) == live
+    tab.run_all()
+    assert page.evaluate(TABLES) == live, "run twice"
+    reload()
+    assert page.evaluate(TABLES) == live, "saved and reloaded"
+    page.locator(".jp-CodeCell").nth(1).click()
+    menu("Edit", "Clear Cell Output")
+    reload()
+    assert page.evaluate(TABLES) == live[1:], "the first table cleared, saved and reloaded"
+    menu("Kernel", "Restart Kernel…")
+    page.get_by_role("button", name="Restart", exact=True).last.click()
+    tab.settle()
+    assert page.evaluate(TABLES) == live[1:], "kernel restarted"
+    tab.run_all()
+    assert page.evaluate(TABLES) == live, "run again"
+    reload()
+    other = tab.context.new_page()
+    other.goto(page.url)
+    other.wait_for_selector(".jp-OutputArea-output .il-scroll", timeout=120_000)
+    other.wait_for_timeout(2000)
+    assert other.evaluate(TABLES) == live, "a second tab"
+    assert tab.errors() == []
+
+
+def test_a_saved_table_reads_in_viewers_with_and_without_script(tmp_path, chromium):
+    from imagelab.widgets.tables import show
+
+    html = show(il.files(BEFORE), "files")._repr_mimebundle_()["text/html"]
+    (tmp_path / "page.html").write_text(f"<!DOCTYPE html><meta charset=utf-8>{html}{html}")
+    for script, rows in ((True, 20), (False, 200)):
+        context = chromium.new_context(java_script_enabled=script, offline=True)
+        page = context.new_page()
+        page.goto((tmp_path / "page.html").as_uri())
+        expect(page.locator("tbody tr")).to_have_count(rows)
+        context.close()
 
 
 def test_a_dark_lab_reads_too(open_notebook):

@@ -14,6 +14,7 @@ html.dark :is(imagelab-view, .il-view), [data-jp-theme-light="false"] :is(imagel
 .il-view :is(button, input, select), imagelab-view :is(button, input, select) { font: inherit; color: inherit;
   background: transparent; border: 1px solid var(--il-line); border-radius: 4px; padding: .15em .5em; }
 .il-view button, imagelab-view button { cursor: pointer; }
+.il-bar select { max-width: 100%; }
 .il-bar button:disabled { opacity: .55; cursor: default; }
 .il-bar button[aria-pressed=false] { text-decoration: line-through; opacity: .75; }
 .il-bar details { position: relative; }
@@ -39,12 +40,12 @@ html.dark :is(imagelab-view, .il-view), [data-jp-theme-light="false"] :is(imagel
 .il-chip { border-radius: 3px; padding: 0 .4em; }
 .il-tree { max-height: 34em; overflow: auto; border: 1px solid var(--il-line); border-radius: 6px; padding: .3em 0; font-size: .9em; }
 .il-tree [role=treeitem] { outline-offset: -2px; }
-.il-node { display: flex; gap: .6em; align-items: baseline; padding: .08em .6em; cursor: default; }
+.il-node { display: flex; gap: .6em; align-items: center; padding: .08em .6em; cursor: default; }
 .il-tree [role=treeitem]:focus > .il-node { background: var(--il-soft); }
 .il-node .il-name { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .il-node .il-size { flex: 0 0 5em; text-align: right; } .il-node .il-layer { flex: 0 0 4.6em; text-align: right; }
 .il-node .il-sign { flex: 0 0 1em; text-align: center; font-weight: 700; }
-.il-node .il-gauge { flex: 0 1 6em; height: .6em; background: var(--il-soft); align-self: center; }
+.il-node .il-gauge { flex: 0 1 6em; height: .6em; background: var(--il-soft); }
 .il-node .il-gauge span { display: block; height: 100%; background: #0072b2; }
 .il-added { color: var(--il-added); } .il-modified { color: var(--il-modified); } .il-removed, .il-wasted { color: var(--il-removed); }
 .il-wasted .il-name { text-decoration: line-through; }
@@ -124,7 +125,8 @@ function table(element, spec, pick) {
   const [image, layer, url] = [at("reference"), at("layer_index"), at("url")];
   const severity = columns.findIndex((column) => column.colours);
   const all = spec.rows.map((cells, place) => ({ cells, place }));
-  const view = { from: 0, page: spec.page, sort: null, down: false, search: "", off: new Set(), hidden: new Set(url < 0 ? [] : [url]) };
+  const view = { from: 0, page: spec.page, sort: null, down: false, search: "", off: new Set(), hidden: new Set() };
+  columns.forEach((column, place) => { if (place === url || (all.length && all.every(({ cells }) => cells[place] === null))) view.hidden.add(place); });
   const head = make("thead"), body = make("tbody"), chips = make("span", { className: "il-bar" });
   const counter = make("span", { className: "il-count" });
   const left = () => all.filter(({ cells }) =>
@@ -238,7 +240,7 @@ const MOST = 200; // entries of a directory that are made at once
 
 /** Build nested directories of [path, size, layer, change, wasted] entries; sizes are summed upwards. */
 function grow(entries) {
-  const root = { name: "/", children: new Map(), size: 0, wasted: 0, signs: new Set() };
+  const root = { name: "/", children: new Map(), size: 0, wasted: 0, signs: new Set(), layer: null };
   for (const [path, size, layer, change, wasted] of entries) {
     const parts = path.split("/").filter(Boolean), line = [root];
     parts.forEach((part, depth) => {
@@ -382,11 +384,13 @@ function chart(element, spec) {
     const target = make("div");
     const figure = make("figure", {}, make("figcaption", {}, make("strong", { textContent: caption[0] }), make("span", { textContent: caption[1] })), target);
     plots.append(figure);
-    Plotly.newPlot(target, data, drawn, { displaylogo: false, plotlyServerURL: "", responsive: true, showTips: false });
-    target.on("plotly_click", ({ points }) => {
-      const [image, layer] = points[0]?.customdata ?? [];
-      if (page.linked && image) choose({ layer, ...(shown(image) ? {} : { chosen: [image] }) });
-    });
+    return () => {
+      Plotly.newPlot(target, data, drawn, { displaylogo: false, plotlyServerURL: "", responsive: true, showTips: false });
+      target.on("plotly_click", ({ points }) => {
+        const [image, layer] = points[0]?.customdata ?? [];
+        if (page.linked && image) choose({ layer, ...(shown(image) ? {} : { chosen: [image] }) });
+      });
+    };
   };
   let last;
   const draw = () => {
@@ -395,7 +399,7 @@ function chart(element, spec) {
     last = key;
     plots.querySelectorAll(".js-plotly-plot").forEach((old) => Plotly.purge(old));
     plots.replaceChildren();
-    wanted.forEach(plot);
+    wanted.map(plot).forEach((start) => start()); // all stand before one is measured
   };
   page.addEventListener("change", draw);
   draw();
@@ -448,12 +452,13 @@ function openPage(spec) {
   read();
 }
 
-/** DataTables-free dark mode: the class follows the system; paper is light. */
+/** The class for dark follows the system; paper is light, and charts are measured again for it. */
 function followTheme() {
   const dark = matchMedia("(prefers-color-scheme: dark)"), paper = matchMedia("print");
   const paint = () => document.documentElement.classList.toggle("dark", dark.matches && !paper.matches);
+  const fit = () => document.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.Plots.resize(plot));
   for (const query of [dark, paper]) query.addEventListener("change", paint);
-  addEventListener("beforeprint", () => document.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.Plots.resize(plot)));
+  paper.addEventListener("change", fit);
   paint();
 }
 
