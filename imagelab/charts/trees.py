@@ -218,10 +218,7 @@ def tree_trace(nodes: list[Node], shape: Shape) -> Any:
         "sort": True,
         "textfont": {"color": [theme.text_on(node.colour) for node in nodes]},
         "pathbar": {"visible": True, "thickness": 22, "textfont": {"color": theme.text_on(nodes[0].colour)}},
-        "marker": {
-            "colors": [node.colour for node in nodes],
-            "line": {"width": 1, "color": "rgba(255,255,255,0.7)"},
-        },
+        "marker": {"colors": [node.colour for node in nodes], "line": {"width": 1, "color": "rgba(255,255,255,0.7)"}},
         "domain": {"x": [0, 1], "y": [0, 1]},
     }
     if shape == "icicle":

@@ -1,0 +1,202 @@
+"""The module's views in a static page: linked filters, switcher, file tree, downloads, print."""
+
+import csv
+import io
+import json
+
+import pytest
+
+import imagelab as il
+from imagelab import charts
+from imagelab.core.frames import format_bytes
+from imagelab.report.page import page_html, write_page
+from imagelab.widgets import view
+from imagelab.widgets.tables import cards, show
+from imagelab.widgets.tree import FileTree
+from tests.ui.conftest import serious
+
+expect = pytest.importorskip("playwright.sync_api").expect
+pytestmark = pytest.mark.browser
+FULL, SLIM = "service-full", "service-slim"
+
+
+@pytest.fixture(scope="module")
+def data():
+    images = [il.load_image(f"example:{name}") for name in (FULL, SLIM)]
+    scan = il.blame(il.read_scan(il.data_path("scans/service-full.facts.trivy.json")), images[0]).assign(reference=FULL)
+    return {"layers": il.layers(images), "history": il.history(images), "files": il.files(images), "scan": scan,
+            "advice": il.advise(images)}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(data, tmp_path_factory):
+    """A page as a report makes it, without a notebook."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(view, "_in_report", True)
+        parts = {
+            "Size": view.chart_html(charts.size_outlook(data["advice"], data["layers"])),
+            "Layers": view.chart_html(charts.layer_bars(data["layers"])),
+            "History": show(
+                data["history"][["reference", "step", "layer_index", "size", "arguments"]], "Steps"
+            ).to_html(),
+            "Findings": show(data["scan"][["reference", "severity", "id", "layer_index", "url"]], "Findings").to_html(),
+            "Files": FileTree(data["files"])._repr_html_(),
+            "Cards": cards(il.overview([f"example:{FULL}", f"example:{SLIM}"]))._repr_html_(),
+        }
+    cells = []
+    for name, html in parts.items():
+        cells.append({"cell_type": "markdown", "source": f"## {name}"})
+        cells.append({"cell_type": "code", "source": "", "outputs": [("text/html", html)]})
+    images = [{"reference": name, "platform": "", "digest": ""} for name in (FULL, SLIM)]
+    path = tmp_path_factory.mktemp("views") / "page.html"
+    write_page(path, page_html(cells, "Views", images, switcher=True))
+    return path
+
+
+@pytest.fixture
+def tab(page, chromium):
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, offline=True, accept_downloads=True)
+    tab, errors = context.new_page(), []
+    tab.on("console", lambda message: message.type in ("error", "warning") and errors.append(message.text))
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(page.as_uri())
+    tab.wait_for_selector("[role=treeitem]")
+    yield tab
+    assert errors == []
+    context.close()
+
+
+def table(tab, name):
+    return tab.locator("imagelab-view[kind=table]", has=tab.get_by_text(name, exact=True))
+
+
+def test_one_image_at_a_time_or_two(tab, data):
+    steps = data["history"]
+    count = table(tab, "Steps").locator(".il-count")
+    expect(count).to_contain_text(f"of {steps['reference'].eq(FULL).sum()} rows")
+    expect(table(tab, "Steps").get_by_role("button", name="reference", exact=True)).to_have_count(0)
+    expect(tab.get_by_role("tree", name=f"Files of {SLIM}")).to_have_count(0)
+    tab.get_by_label("Image", exact=True).select_option(SLIM)
+    expect(count).to_contain_text(f"{steps['reference'].eq(SLIM).sum()} rows")
+    expect(tab.locator("figcaption strong").first).to_contain_text(f"{SLIM} is ")
+    tab.get_by_label("Compare with").select_option(FULL)
+    expect(count).to_contain_text(f"of {len(steps)} rows")
+    expect(table(tab, "Steps").get_by_role("button", name="reference", exact=True)).to_have_count(1)
+    expect(tab.get_by_role("tree")).to_have_count(2)
+    expect(tab.locator(".il-plots").first.locator("figure")).to_have_count(2)
+
+
+def test_a_layer_filters_every_view_and_the_address_keeps_it(tab, data):
+    steps = data["history"]
+    table(tab, "Steps").get_by_role("button", name="1", exact=True).click()
+    expect(tab.get_by_role("button", name="Layer 1 ✕")).to_be_visible()
+    expect(table(tab, "Steps").locator("tbody tr")).to_have_count(1)
+    found = data["scan"]["layer_index"].eq(1).sum()
+    expect(table(tab, "Findings").locator(".il-count")).to_contain_text(f"{found} rows")
+    size = data["files"].query(f"reference == '{FULL}' and layer_index == 1")["size"].sum()
+    expect(tab.locator("imagelab-view[kind=tree]").first).to_contain_text(format_bytes(size))
+    assert "layer=1" in tab.url and f"image={FULL}" in tab.url
+    again = tab.context.new_page()
+    again.goto(tab.url.replace("#", "#Findings", 1))
+    expect(again.get_by_role("button", name="Layer 1 ✕")).to_be_visible()
+    expect(table(again, "Steps").locator("tbody tr")).to_have_count(1)
+    tab.get_by_role("button", name="Layer 1 ✕").click()
+    expect(table(tab, "Steps").locator(".il-count")).to_contain_text(f"of {steps['reference'].eq(FULL).sum()} rows")
+    assert "layer" not in tab.url
+
+
+def test_a_bar_selects_its_layer(tab):
+    bars = tab.locator("imagelab-view[kind=chart]").nth(1).locator(".point path")
+    bars.first.scroll_into_view_if_needed()
+    bars.first.click(force=True)
+    expect(tab.get_by_role("button", name="✕")).to_be_visible()
+
+
+def test_the_tree_is_used_by_keyboard_and_mouse(tab):
+    root = tab.locator("[role=treeitem]").first
+    root.focus()
+    tab.keyboard.press("ArrowDown")
+    item = tab.locator("[role=treeitem]:focus")
+    name = item.locator(".il-name").first.inner_text()
+    expect(item).to_have_attribute("aria-expanded", "false")
+    tab.keyboard.press("ArrowRight")
+    expect(item).to_have_attribute("aria-expanded", "true")
+    tab.keyboard.press("ArrowRight")
+    expect(tab.locator("[role=treeitem]:focus")).to_have_attribute("aria-level", "3")
+    tab.keyboard.press("ArrowLeft")
+    expect(tab.locator("[role=treeitem]:focus .il-name").first).to_have_text(name)
+    tab.keyboard.press("ArrowLeft")
+    expect(tab.locator("[role=treeitem]:focus")).to_have_attribute("aria-expanded", "false")
+    tab.keyboard.press("End")
+    tab.keyboard.press("Home")
+    expect(root).to_be_focused()
+    tab.get_by_text(name, exact=True).first.click()
+    expect(item.first).to_have_attribute("aria-expanded", "true")
+
+
+def test_the_tree_is_searched_and_shows_what_a_layer_did(tab):
+    tree = tab.locator("imagelab-view[kind=tree]").first
+    tree.get_by_label("Search paths").fill("libicudata")
+    expect(tree.get_by_text("libicudata.so", exact=False).first).to_be_visible()
+    tree.get_by_label("Search paths").fill("")
+    tree.get_by_label("Layer", exact=True).select_option("5")
+    expect(tree.locator(".il-added .il-sign", has_text="+").first).to_be_visible()
+
+
+def test_rows_are_downloaded_whole_and_formulas_are_defused(page, chromium, tmp_path):
+    import pandas as pd
+
+    frame = pd.DataFrame({"path": ['=cmd|"x"', "b,c", None], "size": [1, 2, 3]})
+    path = tmp_path / "page.html"
+    path.write_text(f"<!DOCTYPE html><meta charset=utf-8>{show(frame, 'Files')._repr_mimebundle_()['text/html']}")
+    tab = chromium.new_page(accept_downloads=True)
+    tab.goto(path.as_uri())
+    texts = []
+    for name in ("CSV", "JSON"):
+        with tab.expect_download() as download:
+            tab.get_by_role("button", name=name, exact=True).click()
+        texts.append(download.value.path().read_text())
+    rows = list(csv.reader(io.StringIO(texts[0])))
+    assert rows == [["path", "size"], ['\'=cmd|"x"', "1"], ["b,c", "2"], ["", "3"]]
+    assert json.loads(texts[1])[0] == {"path": '=cmd|"x"', "size": 1}
+    tab.close()
+
+
+def test_severities_switch_rows_off(tab, data):
+    findings, counts = table(tab, "Findings"), data["scan"]["severity"].value_counts()
+    chip = findings.get_by_role("button", name=f"low {counts['low']}")
+    chip.click()
+    expect(chip).to_have_attribute("aria-pressed", "false")
+    expect(findings.locator(".il-count")).to_contain_text(f"{len(data['scan']) - counts['low']} rows")
+    link = findings.locator("tbody a").first
+    assert link.get_attribute("href").startswith("https://") and "noopener" in link.get_attribute("rel")
+
+
+def test_print_shows_every_row(tab, data):
+    tab.emulate_media(media="print")
+    rows = data["history"]["reference"].eq(FULL).sum()
+    expect(table(tab, "Steps").locator("tbody tr")).to_have_count(int(rows))
+    tab.emulate_media(media="screen")
+    expect(table(tab, "Steps").locator("tbody tr")).to_have_count(10)
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_nothing_is_wider_than_the_page(tab, width):
+    tab.set_viewport_size({"width": width, "height": 900})
+    tab.reload()
+    tab.wait_for_selector("[role=treeitem]")
+    tab.wait_for_timeout(500)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    captions = tab.locator("figcaption").all()
+    assert captions and all(
+        caption.bounding_box()["x"] + caption.bounding_box()["width"] <= width
+        for caption in captions
+        if caption.is_visible()
+    )
+
+
+def test_axe_finds_nothing(tab, axe):
+    tab.get_by_label("Compare with").select_option(SLIM)
+    tab.wait_for_timeout(800)
+    tab.evaluate(axe)
+    assert serious(tab) == {}
