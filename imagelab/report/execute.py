@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import plotly.io as pio
+import plotly.graph_objects as go
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
-from plotly.io.base_renderers import MimetypeRenderer
 from traitlets import Type
 from traitlets.config import Config
 
@@ -29,11 +28,14 @@ CELL_SECONDS = 1800  # after which a cell ends with an error
 # What a page shows of an output, best first: no live views, no scripts of their own.
 OUTPUTS = ("text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/plain")
 WIDGET = "application/vnd.jupyter.widget-view+json"
+PLOTLY = "application/vnd.plotly.v1+json"
 
 _outputs: list[tuple[str, str]] = []  # (MIME type, content) of the current cell
 
 
 def _collect(data: Mapping[str, Any]) -> None:
+    if PLOTLY in data:
+        data = {"text/html": chart_html(data[PLOTLY])}
     # a live view without a static sibling has only a text that says nothing
     for kind in OUTPUTS[: -1 if WIDGET in data else None]:
         if kind in data:
@@ -79,11 +81,6 @@ class _Printed(io.TextIOBase):
         return len(text)
 
 
-class _PageRenderer(MimetypeRenderer):
-    def to_mimebundle(self, fig_dict: dict[str, Any]) -> dict[str, str]:
-        return {"text/html": chart_html(fig_dict)}
-
-
 def execute(
     cells: Sequence[dict[str, Any]], name: str, folder: str | Path, done: Callable[[], Any]
 ) -> list[dict[str, str]]:
@@ -97,11 +94,13 @@ def execute(
     os.chdir(folder)
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     begin_report()
-    pio.renderers["imagelab_page"] = _PageRenderer()
-    pio.renderers.default = "imagelab_page"
+    # for `figure.show()`; figures as results do not load plotly's renderers, which takes a second (they import nbformat)
+    os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"
     config = Config({"HistoryManager": {"enabled": False}, "InteractiveShell": {"cache_size": 0, "colors": "nocolor"}})
     shell = _Shell.instance(config=config)
     assert shell.display_formatter is not None
+    figures = shell.display_formatter.ipython_display_formatter
+    figures.for_type(go.Figure, lambda figure: _outputs.append(("text/html", chart_html(figure))))
     html = shell.display_formatter.formatters["text/html"]
     html.for_type(pd.DataFrame, lambda frame: show(frame.reset_index() if frame.index.name else frame).to_html())
     with contextlib.redirect_stdout(_Printed()), contextlib.redirect_stderr(io.StringIO()):

@@ -17,7 +17,6 @@ from tqdm.auto import tqdm
 
 from imagelab.core.errors import ImagelabError
 from imagelab.core.resources import notebook_paths
-from imagelab.core.text import clean
 
 _FOLDERS = re.compile(r"^(?:(?:docker-archive|oci|oci-archive|snapshot|dir):(?:[^:]*/)?|(?=[/.~])[^:]*/)")
 
@@ -66,8 +65,8 @@ def short_name(reference: str) -> str:
     """
     text = str(reference)
     if Path(text).exists():
-        return clean(Path(text).name, 60)
-    return clean(_FOLDERS.sub("", text.removeprefix("example:")), 60)
+        return Path(text).name
+    return _FOLDERS.sub("", text.removeprefix("example:"))
 
 
 def render(

@@ -185,7 +185,7 @@ def recorded_name(image: Image) -> str:
     """Return the name of a snapshot's image: a tag, else the reference that was recorded, without folders."""
     if image.provenance.get("recorded_from") not in ("docker-daemon", "docker") and image.tags:
         return clean(image.tags[0], 80)
-    return short_name(image.provenance.get("recorded_as") or image.reference)
+    return clean(short_name(image.provenance.get("recorded_as") or image.reference), 80)
 
 
 def _built(image: Image) -> str:
