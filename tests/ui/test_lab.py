@@ -90,7 +90,7 @@ def test_the_explorer_is_used(open_notebook):
 
 def tab_to(page, name):
     """Press Tab until the control of that label has the focus, as someone without a mouse does."""
-    for _ in range(80):
+    for _ in range(200):
         page.keyboard.press("Tab")
         if page.evaluate("[...document.activeElement.labels ?? []].map(one => one.textContent.trim())") == [name]:
             return
@@ -283,7 +283,8 @@ def test_tables_stay_in_any_order_of_running_saving_and_reloading(open_notebook)
     other.wait_for_selector(".jp-OutputArea-output .il-scroll", timeout=120_000)
     other.wait_for_timeout(2000)
     assert other.evaluate(TABLES) == live, "a second tab"
-    assert tab.errors() == []
+    # JupyterLab's own message about a kernel that restarts
+    assert [text for text in tab.errors() if "debugger state" not in text] == []
 
 
 def test_a_saved_table_reads_in_viewers_with_and_without_script(tmp_path, chromium):

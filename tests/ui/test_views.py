@@ -139,7 +139,7 @@ def test_the_tree_is_searched_and_shows_what_a_layer_did(tab):
     tree.get_by_label("Search paths").fill("libicudata")
     expect(tree.get_by_text("libicudata.so", exact=False).first).to_be_visible()
     tree.get_by_label("Search paths").fill("")
-    tree.get_by_label("Layer", exact=True).select_option("5")
+    tree.get_by_label("Files of", exact=True).select_option("5")
     expect(tree.locator(".il-added .il-sign", has_text="+").first).to_be_visible()
 
 

@@ -260,7 +260,7 @@ function grow(entries) {
 function tree(element, spec) {
   const view = { search: "", focus: null };
   const box = make("div", { className: "il-tree", role: "tree", ariaLabel: spec.caption || "Files" });
-  const layers = make("select", { ariaLabel: "Layer" }, make("option", { value: "", textContent: "Final filesystem and waste" }),
+  const layers = make("select", { ariaLabel: "Files of" }, make("option", { value: "", textContent: "Final filesystem and waste" }),
     ...spec.layers.map((words, place) => make("option", { value: place, textContent: words })));
   const search = make("input", { type: "search", placeholder: "Search paths", ariaLabel: "Search paths" });
   const summary = make("span");
