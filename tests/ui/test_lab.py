@@ -141,7 +141,7 @@ def test_the_scan_explorer_is_used_by_keyboard_and_named_for_a_screen_reader(ope
     page, findings = tab.page, il.read_scan(scan)
     fixed = findings["fixed_version"].notna()
     page.keyboard.press("Escape")
-    tab_to(page, "Fix known only")
+    tab_to(page, "Only with a fix")
     page.keyboard.press("Space")
     page.wait_for_selector(f"text=/^{fixed.sum()} findings, worst first/")
     tab_to(page, "Package")
@@ -149,7 +149,7 @@ def test_the_scan_explorer_is_used_by_keyboard_and_named_for_a_screen_reader(ope
     page.keyboard.press("Enter")
     left = fixed & findings["package"].str.contains("werk", case=False)
     page.wait_for_selector(f"text=/^{left.sum()} findings, worst first/")
-    named(page, axe, ("checkbox", "Fix known only"), ("combobox", "At least"), ("textbox", "Package"))
+    named(page, axe, ("checkbox", "Only with a fix"), ("combobox", "At least"), ("textbox", "Package"))
     assert tab.errors() == []
 
 
