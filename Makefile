@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help report test lab lint data benchmarks mutants fuzz image clean
+.PHONY: help report test lab lint data benchmarks mutants fuzz image slides clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -18,6 +18,11 @@ test: .venv/installed-test ## all tests that this machine can run; says what it 
 
 lab: .venv/installed ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
+
+slides: .venv/installed ## slides of the lessons with reveal.js, offline: reports/slides (ARGS=04_layer_cleanup for one)
+	$(BIN)/pip download --quiet --no-deps --dest .venv/reveal sphinx-revealjs
+	$(BIN)/python -m zipfile -e .venv/reveal/sphinx_revealjs-*.whl .venv/reveal
+	$(BIN)/python tools/slides.py .venv/reveal/sphinx_revealjs/_static/revealjs reports/slides $(ARGS)
 
 data: .venv/installed ## build the recipes on your engine and record them again (see data/README.md)
 	$(BIN)/python data/make.py $(ARGS)

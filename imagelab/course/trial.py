@@ -123,8 +123,11 @@ def explain(log: str, names: list[str]) -> str:
         return f"It does not build: the user {user[1]} does not exist. Create it with useradd, or use a number."
     if program := re.search(r"(?:/bin/sh: \d+: |exec: \"|sh: )([\w./-]+)\W.*not found", log):
         return f"It does not build: the command {program[1]} is not in the image at this step."
-    lines = [line for line in log.splitlines() if re.search(r"ERROR|error:", line)] or log.splitlines()[-1:]
-    return f"It does not build: {lines[-1].strip()[:300] if lines else 'no message'}"
+    # What the failed command printed says more than the builder's summary.
+    printed = re.findall(r"^#\d+ \d+\.\d+ (.*\S.*)$", log, re.MULTILINE) if "did not complete" in log else []
+    summary = re.findall(r"^.*(?:ERROR|error:).*$", log, re.MULTILINE)
+    last = (printed[-1:] or summary[-1:] or log.splitlines()[-1:] or ["no message"])[0]
+    return f"It does not build: {last.strip()[:300]}"
 
 
 @contextmanager

@@ -165,8 +165,8 @@ def test_a_typo_gets_a_sentence_that_helps(tmp_path):
         ('ERROR: failed to calculate checksum of ref x::y: "/requirement.txt": not found', "Do you mean requirements.txt?"),
         ('ERROR: failed to calculate checksum of ref x::y: "/app": not found', "It has Dockerfile, requirements.txt, src."),
         ("ERROR: dockerfile parse error on line 3: unknown instruction: import", "line 3 starts with import"),
-        ("ERROR: process \"x\" did not complete successfully: exit code: 2", "exit code: 2"),
-        ("ERROR: process \"x\" did not complete successfully: exit code: 2", "exit code: 2"),
+        ('ERROR: process "x" did not complete successfully: exit code: 2', "exit code: 2"),
+        ('#5 0.2 error: no space\nERROR: process "x" did not complete successfully: exit code: 2', "build: error: no space"),
         ("", "no message"),
     ],
 )  # fmt: skip
@@ -219,9 +219,11 @@ def test_options_as_docker_takes_them(monkeypatch):
 
 @pytest.fixture(scope="module")
 def with_python(debian):
-    """The modern engine with the stand-in for python:3.10-slim."""
+    """The modern engine with a stand-in for python:3.10-slim, whose system Python may be changed as the official one's."""
     command = [sys.executable, data_path("make.py"), "--local", "--no-record", "non-root"]
     subprocess.run(command, env=debian.env, check=True, capture_output=True)
+    base = "FROM localhost/python:slim\nENV UV_BREAK_SYSTEM_PACKAGES=1\n"
+    debian.docker("build", "-q", "-t", "course/python:slim", "-", input=base)
     return debian
 
 
@@ -229,7 +231,7 @@ def with_python(debian):
 def on_engine(with_python, monkeypatch):
     for key, value in with_python.env.items():
         monkeypatch.setenv(key, value)
-    return ["--network=host", "--build-arg=BASE=localhost/python:slim"]
+    return ["--network=host", "--build-arg=BASE=course/python:slim"]
 
 
 @pytest.mark.engine
