@@ -61,6 +61,7 @@ def built(request, tmp_path_factory):
 def fresh(monkeypatch, tmp_path):
     """A cache of its own for each test."""
     monkeypatch.setenv("IMAGELAB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("imagelab.images.layers.cache._memory", {})
 
 
 def at(monkeypatch, engine) -> None:
