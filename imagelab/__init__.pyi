@@ -8,10 +8,12 @@ from .build.cache.plan import plan_cost as plan_cost
 from .build.context import build_context as build_context
 from .build.context import context_sizes as context_sizes
 from .build.dockerfile.read import read_dockerfile as read_dockerfile
+from .build.explain import explain_build as explain_build
 from .build.improve.answer import Improvement as Improvement
 from .build.improve.answer import read_improvement as read_improvement
 from .build.improve.improve import improve as improve
 from .build.logs.cost import critical_steps as critical_steps
+from .build.logs.history import builds as builds
 from .build.logs.read import read_build_log as read_build_log
 from .core.errors import ArchiveError as ArchiveError
 from .core.errors import DaemonUnavailable as DaemonUnavailable

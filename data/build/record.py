@@ -4,6 +4,7 @@
     python data/build/record.py order-bad       # one recipe
     python data/build/record.py services        # data/recipes' services, whose images data/snapshots holds
     python data/build/record.py agreement       # the model against real builds; needs ../shared/engine
+    python data/build/record.py explained       # the diagnosis against real pairs; PRUNES the engine's build cache
 
 Each recipe, `NAME/Dockerfile` with its context, is built without cache (`NAME-cold`), again (`NAME-warm`), and after
 each change below. `--python` and `--busybox` name the base images. What commands printed is not kept in the logs.
@@ -52,7 +53,12 @@ def build(context: Path, log: Path, base: str, *options: str) -> None:
     done = subprocess.run([*command, *options, str(context)], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{context.name}: {done.stderr[-1500:]}")
-    events = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    write_log(done.stderr, log)
+
+
+def write_log(text: str, log: Path) -> None:
+    """A rawjson log without the commands' output."""
+    events = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     kept = [{key: event[key] for key in ("vertexes", "statuses") if key in event} for event in events]
     lines = "".join(json.dumps(event, separators=(",", ":")) + "\n" for event in kept if event)
     log.write_bytes(gzip.compress(lines.replace(SECRET, "********").encode(), mtime=0))
@@ -102,10 +108,9 @@ def record_services(bases: dict[str, str]) -> None:
 
 def record_agreement() -> None:
     """Every case of the tests, built twice on both engines: steps, and those where the plan says other than the log."""
-    tests = HERE.parent.parent / "tests"
-    sys.path[:0] = [str(tests), str(tests / "analyses")]
-    import conftest
-    import test_cache_proof as proof
+    sys.path.insert(0, str(HERE.parent.parent))
+    from tests import conftest
+    from tests.build.cache import test_proof as proof
 
     rows = []
     for kind, cases in (("modern", proof.MODERN), ("classic", proof.CLASSIC)):
@@ -118,6 +123,32 @@ def record_agreement() -> None:
     pd.DataFrame(rows).to_csv(HERE / "agreement.csv", index=False)
 
 
+def record_explained() -> None:
+    """Every pair of the tests, built on DOCKER_HOST's engine: the verdict for each form, and three pairs as examples."""
+    sys.path.insert(0, str(HERE.parent.parent))
+    from tests.build import test_explain as proof
+    from tests.build.explain_cases import EXAMPLES, PAIRS
+    from tests.conftest import Engine
+
+    engine = Engine("modern", dict(os.environ))
+    folder = Path(tempfile.mkdtemp())
+    found = proof.run_all(engine, [pair for pair in PAIRS if not pair.pruned], folder)
+    found |= proof.run_all(engine, [pair for pair in PAIRS if pair.pruned], folder / "pruned", threads=1)
+    causes = {pair.name: " ".join(dict.fromkeys(pair.causes.values())) or "nothing" for pair in PAIRS}
+    rows = [{"pair": name, "cause": causes[name], **forms} for name, forms in found.items()]
+    pd.DataFrame(rows).to_csv(HERE / "explained.csv", index=False)
+    names = [pair.name for pair in PAIRS if not pair.pruned]
+    for name, example in EXAMPLES.items():
+        for side in ("before", "after"):
+            source, kept = folder / str(names.index(example)) / side, HERE / "explained" / f"{name}-{side}"
+            write_log(source.with_suffix(".rawjson").read_text(), kept.with_suffix(".rawjson.gz"))
+            provenance = json.loads(source.with_suffix(".json").read_text())
+            for key in ("sysUsage", "layers"):
+                provenance["metadata"]["https://mobyproject.org/buildkit@v1#metadata"].pop(key, None)
+            text = json.dumps(provenance, separators=(",", ":"))
+            kept.with_suffix(".provenance.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
 def start_agent() -> None:
     """An SSH agent of its own for `ssh-mount`, if none is running."""
     if "SSH_AUTH_SOCK" not in os.environ:
@@ -128,7 +159,9 @@ def start_agent() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="recipes, `services` or `agreement` (default: everything)")
+    parser.add_argument(
+        "names", nargs="*", help="recipes, `services`, `agreement` or `explained` (default: all but the last)"
+    )
     parser.add_argument("--python", default="python:3.11-slim", help="base image with Python and pip")
     parser.add_argument("--full", default="python:3.11", help="the same with compilers")
     parser.add_argument("--busybox", default="busybox", help="small base image")
@@ -139,6 +172,9 @@ def main() -> None:
     for name in names:
         if name == "agreement":
             record_agreement()
+            continue
+        if name == "explained":
+            record_explained()
             continue
         if name == "services":
             record_services(bases)

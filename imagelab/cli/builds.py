@@ -62,12 +62,34 @@ def plan_build(
 
 @verb(rows=100)
 def build_log(
-    file: Annotated[Path, typer.Argument(help="A build's log: rawjson, plain, or the classic builder's text.")],
+    file: Annotated[str, typer.Argument(help="A log or record of a build; @ID or last of the engine's history.")],
 ) -> Answer:
     """Read a build's log: its steps, how long each took, which ones came from the cache."""
     steps = il.read_build_log(file)
     columns = ["stage", "step", "duration", "status", "bytes", "instruction", "arguments"]
     return Answer({"steps": steps}, shown={"steps": with_arguments(steps[columns])})
+
+
+@verb("why-rebuilt", rows=100)
+def why_rebuilt(
+    before: Annotated[str, typer.Argument(help="The earlier build: a log, a .dockerbuild file, @ID or last.")],
+    after: Annotated[str, typer.Argument(help="The build to explain, in the same forms.")],
+    also_before: Annotated[
+        list[Path] | None, typer.Option(help="Provenance or a metadata file of BEFORE; may be repeated.")
+    ] = None,
+    also_after: Annotated[list[Path] | None, typer.Option(help="The same for AFTER; may be repeated.")] = None,
+    repository: Annotated[Path | None, typer.Option(help="A Git repository, to name the files that changed.")] = None,
+) -> Answer:
+    """Explain why the steps of a build ran again, from the logs or records of two builds."""
+    steps = il.explain_build([before, *(also_before or ())], [after, *(also_after or ())], repository)
+    columns = ["stage", "step", "instruction", "arguments", "hit", "cause", "detail", "seconds"]
+    return Answer({"steps": steps}, shown={"steps": steps[columns]})
+
+
+@verb(rows=20)
+def builds() -> Answer:
+    """List the engine's build history; build-log and why-rebuilt read its builds as @ID, and the newest as last."""
+    return Answer({"builds": il.builds()})
 
 
 @verb(rows=20)

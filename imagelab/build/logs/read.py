@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from imagelab.build.logs.history import exported, is_history_name
 from imagelab.build.logs.others import KANIKO_LINE, PODMAN_STEP, read_kaniko, read_podman
 from imagelab.build.logs.raw import is_event, read_events
 from imagelab.build.logs.records import Facts, read_archive, read_document, read_stream
@@ -75,7 +76,8 @@ def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
 
     Parameters
     ----------
-    path : path
+    path : path, ``"last"`` or ``"@ID"``
+        A file; or a build of the engine's own history (`builds`), which runs ``docker buildx history export``.
 
     Returns
     -------
@@ -111,6 +113,9 @@ def steps_frame(vertices: list[Vertex]) -> pd.DataFrame:
 
 def read_facts(path: str | os.PathLike[str]) -> list[Facts]:
     """Read the builds in a log or record; the errors are those of `read_build_log`."""
+    if is_history_name(path):
+        with exported(str(path)) as file:
+            return read_facts(file)
     name = Path(path).name
     data = read_packed(Path(path), MAX_LOG, DockerfileError, "a build log")
     if data[257:262] == b"ustar":

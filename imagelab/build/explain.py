@@ -1,0 +1,263 @@
+"""Explain why the steps of a build ran again, from the logs and records of two builds."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from imagelab.build.logged import Build, LoggedBuild
+from imagelab.build.logs.cost import critical_steps
+from imagelab.build.logs.records import Facts
+from imagelab.core.frames import make_frame
+from imagelab.core.redact import mask
+
+EXPLAIN_COLUMNS = {
+    "stage": "string",
+    "step": "Int64",
+    "instruction": "string",
+    "arguments": "string",
+    "hit": "boolean",
+    "cause": "string",
+    "detail": "string",
+    "seconds": "Float64",
+    "critical": "boolean",
+}
+Cause = tuple[str, str | None]
+
+_RECORD = "a build record of both builds would tell (docker buildx history export)"
+_NAMED = 3
+#: Findings that the other steps of the build decide: changed content, a stage that may have changed, or a lost cache.
+_CONTENT, _STAGE, _LOST = "content?", "stage?", "lost"
+
+
+def explain_build(before: Build, after: Build, repository: str | os.PathLike[str] | None = None) -> pd.DataFrame:
+    """Explain why the steps of a build ran again although an earlier build ran them.
+
+    Parameters
+    ----------
+    before, after : path, sequence of paths, or DataFrame
+        Two builds of one Dockerfile: a log, a ``.dockerbuild`` record, ``"@ID"`` of the engine's history, or several
+        files about one build (a log and its provenance or metadata file); or `read_build_log`'s frame.
+    repository : path, optional
+        A Git repository; ``detail`` then names the files that changed between the revisions in the records.
+
+    Returns
+    -------
+    DataFrame
+        `EXPLAIN_COLUMNS`, a row per step of ``after`` without FROM. ``hit``: from the cache; ``<NA>`` if the step did not
+        finish. ``cause``, of the first miss of each chain: ``command``, ``argument``, ``environment``, ``base image``,
+        ``context files``, ``stage result``, ``mount``, ``no cache`` or ``not known`` (then ``detail`` says which record
+        would tell); ``parent`` for the misses after it. ``seconds``: the step's duration. ``critical``: on the critical
+        path of the whole build.
+
+    Raises
+    ------
+    DockerfileError
+        A file cannot be read, has several builds, or none of a build's files has steps.
+
+    Notes
+    -----
+    Reads files only; ``repository`` runs ``git diff``. A log alone cannot tell an edited command from a changed argument,
+    because BuildKit writes the names of steps with their variables expanded.
+    """
+    old, new = LoggedBuild(before), LoggedBuild(after)
+    findings: dict[str, Cause] = {}
+    seen: set[str] = set()
+
+    def visit(step: Any) -> None:
+        """Find the causes in the order of the dependencies; a log lists cached steps in any order."""
+        if step is None or step.vertex in seen:
+            return
+        seen.add(step.vertex)
+        for other in (new.previous(step), *new.sources(step)):
+            visit(other)
+        if step.status in ("done", "error") and not pd.isna(step.step) and step.instruction != "FROM":
+            findings[step.vertex] = _finding(step, old, new, findings)
+
+    for step in new.steps:
+        visit(step)
+    any_hit = any(step.status == "cached" for step in new.steps)
+    any_lost = any(cause == _LOST for cause, _ in findings.values())
+    critical = dict(zip(new.frame["vertex"], critical_steps(new.frame), strict=True))
+    rows = []
+    stages = list(dict.fromkeys(step.stage for step in new.steps))
+    for step in sorted(new.steps, key=lambda step: (stages.index(step.stage), step.step)):
+        cause, detail = _resolved(findings[step.vertex], any_hit, any_lost) if step.vertex in findings else (None, None)
+        if cause == "context files" and repository and (files := _changed_files(repository, old.facts, new.facts)):
+            detail = f"{detail}; changed in Git: {files}"
+        rows.append(
+            {
+                "stage": new.frame["stage"][step.Index],
+                "step": step.step,
+                "instruction": step.instruction,
+                "arguments": step.arguments,
+                "hit": step.cached,
+                "cause": cause,
+                "detail": detail and mask(detail).text,
+                "seconds": step.duration,
+                "critical": critical[step.vertex],
+            }
+        )
+    return make_frame(rows, EXPLAIN_COLUMNS)
+
+
+def _finding(step: Any, old: LoggedBuild, new: LoggedBuild, findings: Mapping[str, Cause]) -> Cause:
+    """Why one step ran, as far as it and the steps that it depends on show."""
+    previous, was = new.previous(step), old.counterpart(step)
+    if previous is not None and previous.vertex in findings:
+        return "parent", None
+    if "no-cache" in (new.facts.attributes or {}):
+        return "no cache", "the build ran with --no-cache"
+    if was is None:
+        return "command", "new instruction"
+    if was.status not in ("done", "cached"):
+        return "no cache", f"the earlier build did not finish this step ({was.status})"
+    if reason := _definition(step, was, old, new):
+        return reason
+    rerun = [source for source in new.sources(step) if source.vertex in findings]
+    if previous is None and step.step == 1 and not new.has_inputs and not new.base_stages:
+        return "not known", f"the log does not show what its stage starts from; {_RECORD}"
+    if rerun:
+        roots = [findings[row.vertex] for row in new.steps if row.stage == rerun[0].stage and row.vertex in findings]
+        root = next((cause for cause in roots if cause[0] != "parent"), None)
+        unsure = root is not None and root[0] in (_LOST, _CONTENT, "no cache", "not known")
+        return (
+            _STAGE if unsure else "stage result"
+        ), f"stage {rerun[0].stage or 'before'} ran again with another result"
+    before = old.previous(was)
+    pair = [(row.instruction, row.arguments) for row in (previous, before) if row is not None]
+    if len(pair) == 2 and pair[0] != pair[1] and "FROM" not in (pair[0][0], pair[1][0]):
+        return "command", "a step before it was added, removed or moved"
+    # With the context's directory, whose name is in the digest, a digest can differ without another definition.
+    compared = step.vertex in new.facts.operations and was.vertex in old.facts.operations
+    is_same = compared or _is_same_vertex(step, was)
+    if new.reads_files(step) and (step.instruction != "RUN" or is_same):
+        named = re.search(r"from=([\w.-]+)", step.arguments)
+        return _CONTENT, f"the files that it reads from {f'the context {named[1]}' if named else 'the build context'}"
+    if not new.reads_files(step) and (step.instruction == "WORKDIR" or is_same):
+        return _LOST, "its definition is the same and it reads no files"
+    return "not known", f"an argument, the environment or the cache may have changed; {_RECORD}"
+
+
+def _is_same_vertex(step: Any, was: Any) -> bool:
+    return bool(step.vertex.startswith("sha256:") and step.vertex == was.vertex)  # a plain log has numbers instead
+
+
+def _definition(step: Any, was: Any, old: LoggedBuild, new: LoggedBuild) -> Cause | None:
+    """What differs in a step's own definition or base; None if nothing is known to differ."""
+    one, two = old.facts.operations.get(was.vertex), new.facts.operations.get(step.vertex)
+    changed = sorted(
+        key.removeprefix("build-arg:")
+        for key in {**(old.facts.attributes or {}), **(new.facts.attributes or {})}
+        if key.startswith("build-arg:")
+        and (old.facts.attributes or {}).get(key) != (new.facts.attributes or {}).get(key)
+    )
+    if one and two and not _is_same_vertex(step, was):
+        if "exec" in two and "exec" in one:
+            found = _command(one["exec"], two["exec"], new.declared() | old.declared())
+        else:
+            found = (
+                ("command", f"{_short(was.arguments)} → {_short(step.arguments)}")
+                if _actions(one) != _actions(two)
+                else None
+            )
+            texts = old.written(was), new.written(step)
+            if (
+                found and None not in texts and texts[0] == texts[1]
+            ):  # BuildKit expands variables in COPY, ADD and WORKDIR
+                found = ("argument", _names("ARG", changed)) if changed else ("environment", "a variable in it changed")
+        if found:
+            return found
+    elif step.arguments != was.arguments:
+        flags = r"--mount=\S+\s*"
+        if re.sub(flags, "", step.arguments) == re.sub(flags, "", was.arguments):
+            return "mount", "its --mount flags changed"
+        also = f" (changed arguments: {', '.join(changed[:_NAMED])})" if changed else ""
+        return "not known", f"the command, or a variable in it, changed{also}; {_RECORD}"
+    return _base(step, old, new)
+
+
+def _base(step: Any, old: LoggedBuild, new: LoggedBuild) -> Cause | None:
+    """A base image, or an image in COPY --from, that has another digest."""
+    previous = new.previous(step)
+    names = {name for name, digest in new.bases.items() if old.bases.get(name, digest) != digest}
+    added = set(new.bases) - set(old.bases)
+    inputs = [new.by_vertex[vertex].name for vertex in step.inputs.split() if vertex in new.by_vertex]
+    starts = previous is None or previous.instruction == "FROM"
+    reads = inputs or [f"FROM {name}@" for name in re.findall(r"\bfrom=([^\s,]+)", step.arguments)]
+    if starts and not inputs:
+        reads += [previous.name] if previous is not None else [f"FROM {name}@" for name in new.bases]
+    for name in sorted(names | added):
+        if any(f"FROM {name}@" in text for text in reads):
+            return "base image", f"{name} has another digest" if name in names else f"{name} is a new base"
+    return None
+
+
+def _command(one: Mapping[str, Any], two: Mapping[str, Any], declared: set[str]) -> Cause | None:
+    """What differs between two LLB exec operations."""
+    meta, was = two.get("meta", {}), one.get("meta", {})
+    args, args_before = meta.get("args", []), was.get("args", [])
+    if args != args_before:
+        shell = args[-1:] == args_before[-1:]
+        return (
+            "command",
+            "SHELL changed" if shell else f"{_short(' '.join(args_before[-1:]))} → {_short(' '.join(args[-1:]))}",
+        )
+    before, now = (dict(text.partition("=")[::2] for text in item.get("env", [])) for item in (was, meta))
+    if names := [name for name in {**before, **now} if before.get(name) != now.get(name)]:
+        arguments = [name for name in names if name in declared]
+        return ("argument", _names("ARG", arguments)) if arguments else ("environment", _names("ENV", names))
+    if list(before) != list(now):
+        return "environment", "the order of ENV and ARG changed"
+    if different := [key for key in ("cwd", "user") if meta.get(key) != was.get(key)]:
+        return "environment", f"{'WORKDIR' if different[0] == 'cwd' else 'USER'} changed"
+    if one.get("network") != two.get("network"):
+        return "environment", "the network mode changed"
+    mounts = [[{k: v for k, v in m.items() if k != "input"} for m in op.get("mounts", [])] for op in (one, two)]
+    return ("mount", "its --mount flags changed") if mounts[0] != mounts[1] else None
+
+
+def _actions(operation: Mapping[str, Any]) -> list[Any]:
+    return [action.get("Action") for action in operation.get("file", {}).get("actions", [])]
+
+
+def _resolved(finding: Cause, any_hit: bool, any_lost: bool) -> Cause:
+    """Decide between changed content and a lost cache, by the other steps of the build."""
+    cause, detail = finding
+    if cause == _LOST:
+        return "no cache", detail
+    if cause not in (_CONTENT, _STAGE):
+        return finding
+    if any_hit and not any_lost:
+        return ("context files", f"{detail} changed") if cause == _CONTENT else ("stage result", detail)
+    if any_lost and not any_hit:
+        return "no cache", "steps that read no files ran again too"
+    return "not known", f"changed files, or no cache: no other step tells; {_RECORD}"
+
+
+def _changed_files(repository: str | os.PathLike[str], old: Facts, new: Facts) -> str:
+    """The files that differ between the Git revisions of two builds; empty if that is not known."""
+    if (
+        not old.revision
+        or not new.revision
+        or not re.fullmatch(r"[0-9a-f]{7,64} ?[0-9a-f]{7,64}", old.revision + new.revision)
+    ):
+        return ""
+    command = ["git", "-C", os.fspath(repository), "diff", "--name-only", old.revision, new.revision]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
+    files = done.stdout.split("\n")[:-1] if done.returncode == 0 else []
+    return ", ".join(files[:_NAMED]) + (f" and {len(files) - _NAMED} more" if len(files) > _NAMED else "")
+
+
+def _names(kind: str, names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{kind} {', '.join(names[:_NAMED])}{more} changed"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:59] + "…"

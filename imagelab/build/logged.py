@@ -1,0 +1,139 @@
+"""One build of two that are compared: its steps, how they depend on each other, and how they are defined."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import pandas as pd
+
+from imagelab.build.dockerfile.grammar import instructions
+from imagelab.build.dockerfile.syntax import Step, parse
+from imagelab.build.logs.read import LOG_COLUMNS, read_facts, steps_frame
+from imagelab.build.logs.records import Facts, merge
+from imagelab.core.errors import DockerfileError
+from imagelab.core.frames import expect_frame
+
+Build: TypeAlias = str | os.PathLike[str] | pd.DataFrame | Sequence[str | os.PathLike[str]]
+
+
+class LoggedBuild:
+    """One build: its steps without FROM, and how they depend on each other."""
+
+    def __init__(self, build: Build) -> None:
+        if isinstance(build, pd.DataFrame):
+            expect_frame(build, LOG_COLUMNS, "il.read_build_log")
+            self.frame, self.facts = build, Facts()
+        else:
+            paths = [build] if isinstance(build, str | os.PathLike) else list(build)
+            found = [read_facts(path) for path in paths]
+            if several := [path for path, builds in zip(paths, found, strict=True) if len(builds) > 1]:
+                raise DockerfileError(
+                    f"{several[0]} has several builds; export the one to compare (history export ID)."
+                )
+            self.facts = merge([builds[0] for builds in found])
+            if not self.facts.vertices:
+                raise DockerfileError(f"{paths[0]} has no steps; give the build's log or .dockerbuild file too.")
+            self.frame = steps_frame(self.facts.vertices)
+        rows = self.frame.fillna({"stage": "", "arguments": "", "inputs": "", "instruction": "", "name": ""})
+        # the stage without bake's target; a build with one stage names it only sometimes
+        rows["stage"] = (rows["stage"].str.split(" ").str[-1] + " " + rows["platform"].fillna("")).str.strip()
+        if rows.loc[rows["step"].notna(), "stage"].nunique() == 1:
+            rows["stage"] = ""
+        every = list(rows.itertuples())
+        self.numbered = [row for row in every if not pd.isna(row.step) and row.instruction != "LINK"]
+        self.by_vertex = {row.vertex: row for row in every}
+        self.steps = [row for row in self.numbered if row.instruction != "FROM"]
+        names = [re.search(r"FROM (\S+)@(sha256:[0-9a-f]+)", row.name) for row in every]
+        #: Image → digest, from the names of FROM and of images in COPY --from.
+        self.bases = {match[1]: match[2] for match in names if match} | dict(self.facts.bases or {})
+        self.base_stages: dict[str, str] = {}  # stage → the stage in its FROM
+        self.has_inputs = any(step.inputs for step in self.steps)
+        if self.facts.dockerfile and not any(step.vertex in self.facts.operations for step in self.steps):
+            self._read_dockerfile(self.facts.dockerfile)
+
+    def _read_dockerfile(self, text: str) -> None:
+        """Take the definitions of the steps from the Dockerfile, if the log has no vertex of the provenance (plain)."""
+        attributes = self.facts.attributes or {}
+        args = {key[10:]: value for key, value in attributes.items() if key.startswith("build-arg:")}
+        build = parse(text, args)
+        stages = build.needed(attributes.get("target"))
+        self.base_stages = {stage.name: stage.parent for stage in stages if stage.parent}
+        known = {(stage.name, step.step): step for stage in stages for step in stage.steps}
+        for row in self.steps:
+            step = known.get((row.stage.split(" ")[0] or stages[-1].name, row.step))
+            if step and step.instruction == row.instruction:
+                network = attributes.get("force-network-mode", "")
+                self.facts.operations = {**self.facts.operations, row.vertex: operation(step, network)}
+                self.facts.lines = {**self.facts.lines, row.vertex: step.line}
+
+    def previous(self, step: Any) -> Any | None:
+        """The step whose files this one changes: the one before it, in its stage or in the stage it starts from."""
+        if self.has_inputs:
+            inputs = step.inputs.split()
+            alone = step.instruction in ("COPY", "ADD") and len(inputs) == 1  # onto scratch, or with --link
+            return None if alone or not inputs else self.by_vertex.get(inputs[0])
+        if step.step == 1 and (base := self.base_stages.get(step.stage.split(" ")[0])):
+            return next((row for row in reversed(self.steps) if row.stage.split(" ")[0] == base), None)
+        before = [row for row in self.numbered if row.stage == step.stage and row.step == step.step - 1]
+        return None if not before or "--link" in step.arguments else before[0]
+
+    def sources(self, step: Any) -> list[Any]:
+        """The steps of other stages that a step copies or mounts from."""
+        if self.has_inputs:
+            rows = [self.by_vertex[vertex] for vertex in step.inputs.split() if vertex in self.by_vertex]
+            return [row for row in rows if row in self.steps and row is not self.previous(step)]
+        names = re.findall(r"\bfrom=([\w.-]+)", step.arguments)
+        ends = [[row for row in self.steps if row.stage.split(" ")[0] == name] for name in names]
+        return [rows[-1] for rows in ends if rows]
+
+    def reads_files(self, step: Any) -> bool:
+        """Whether a step reads the build context or a named context."""
+        if self.has_inputs:
+            names = [self.by_vertex[vertex].name for vertex in step.inputs.split() if vertex in self.by_vertex]
+            return any("load build context" in name or "load from client" in name for name in names)
+        if step.instruction in ("COPY", "ADD"):
+            named = re.search(r"--from=(\S+)", step.arguments)
+            words = [word for word in step.arguments.split(" ")[:-1] if not word.startswith("--")]
+            is_context = named is not None and any(
+                f"[context {named[1]}]" in row.name for row in self.by_vertex.values()
+            )
+            return is_context or (named is None and not all(word.startswith("<<") for word in words))
+        return any(
+            "type=" not in mount or "type=bind" in mount for mount in re.findall(r"--mount=(\S+)", step.arguments)
+        )
+
+    def counterpart(self, step: Any) -> Any | None:
+        """The step of this build that ``step`` of the other one replaces."""
+        near = [row for row in self.steps if row.stage == step.stage and row.instruction == step.instruction]
+        same = [row for row in near if row.arguments == step.arguments]
+        if not same and not near:
+            same = [row for row in self.steps if (row.instruction, row.arguments) == (step.instruction, step.arguments)]
+        return next(iter(same or [row for row in near if row.step == step.step]), None)
+
+    def written(self, step: Any) -> str | None:
+        """The instruction as it stands in the Dockerfile, if the records have it."""
+        if not self.facts.dockerfile or step.vertex not in self.facts.lines:
+            return None
+        nodes = instructions(self.facts.dockerfile)[0]
+        node = next((node for node in nodes if node.start_line == self.facts.lines[step.vertex]), None)
+        return None if node is None else node.original + "".join(document.content for document in node.heredocs)
+
+    def declared(self) -> set[str]:
+        """The names of ARG in the Dockerfile."""
+        nodes = instructions(self.facts.dockerfile)[0] if self.facts.dockerfile else []
+        return {word.partition("=")[0] for node in nodes if node.name == "ARG" for word in node.args}
+
+
+def operation(step: Step, network: str) -> dict[str, Any]:
+    """A step of a Dockerfile in the form of an LLB operation, as far as `_definition` compares it."""
+    flags = [f"{key}={value}" for key, value in step.flags]
+    if step.instruction != "RUN":
+        return {"file": {"actions": [{"Action": [step.instruction, *step.words, *flags, *step.heredocs]}]}}
+    state = step.state
+    shell = () if step.node.json else state.shell
+    meta = {"args": [*shell, " ".join(step.words) + "".join(text for _, text in step.heredocs)], "cwd": state.workdir}
+    meta |= {"env": [f"{name}={value}" for name, value in state.env.items()], "user": state.user}
+    return {"exec": {"meta": meta, "mounts": [{"flags": flags}], "network": network}}
