@@ -139,6 +139,7 @@ def _match_files(joined: pd.DataFrame, image: Image, recorded: pd.Series) -> lis
     seen = files(image)
     visible = seen[seen["visible"]].drop_duplicates("path", keep="last").set_index("path")["layer_index"]
     paths = "/" + joined["path"].fillna(joined["target"]).str.replace(r":\d+$", "", regex=True).str.lstrip("/")
+    paths = paths.mask(_named_lines(joined).notna())  # a line of the Dockerfile is not a file of the image
     by_path = paths.map(visible.astype("Int64")).astype("Int64")
     _fill(joined, by_path.mask(recorded), "path")
     first = installed.drop_duplicates("path").set_index("path")["layer_index"]
@@ -199,6 +200,12 @@ def _version(version: str | None) -> str:
     return re.sub(r"^\d+:", "", version or "")
 
 
+def _named_lines(joined: pd.DataFrame) -> pd.Series:
+    """The Dockerfile's line that a finding itself names."""
+    lines = joined["path"].str.extract(_DOCKERFILE_LINE)[0].astype("Int64")
+    return lines.where(joined["finding"].eq("misconfiguration"))
+
+
 def _add_lines(joined: pd.DataFrame, lines: DockerfileLines) -> None:
     """Set the Dockerfile's lines; a finding that names a line itself keeps it."""
     joined["dockerfile_line"] = joined["layer_index"].map(lines.by_layer).astype("Int64")
@@ -207,8 +214,7 @@ def _add_lines(joined: pd.DataFrame, lines: DockerfileLines) -> None:
         for row in plain_rows(joined[["dockerfile_line", "package", "purl", "type"]])
     ]
     joined["change_line"] = pd.Series(changes, index=joined.index, dtype="Int64")
-    named = joined["path"].str.extract(_DOCKERFILE_LINE)[0].astype("Int64")
-    named = named.where(joined["finding"].eq("misconfiguration"))
+    named = _named_lines(joined)
     for column in ("dockerfile_line", "change_line"):
         joined[column] = named.fillna(joined[column])
     joined.loc[named.notna() & joined["matched_by"].isna(), "matched_by"] = "line"

@@ -114,10 +114,11 @@ def _at_hand(image: Image) -> list[Image]:
         return []
     own = {_repository(name) for name in (image.reference, *image.tags)}
     found = []
-    for name in list_images()["reference"].dropna().unique():
-        if _repository(name) not in own:
-            with suppress(ImagelabError):  # removed meanwhile, or of another platform
-                found.append(load_image(name))
+    with suppress(ImagelabError):
+        for name in list_images()["reference"].dropna().unique():
+            if _repository(name) not in own:
+                with suppress(ImagelabError):  # removed meanwhile, or of another platform
+                    found.append(load_image(name))
     return found
 
 

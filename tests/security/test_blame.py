@@ -285,3 +285,37 @@ def test_a_base_without_cmd_is_recognised_in_the_engine(request, kind, tmp_path,
     assert (moved["layer_index"].item(), moved["origin"].item()) == (1, "base")
     assert (upgraded["layer_index"].item(), upgraded["origin"].item()) == (2, "own")
     assert {moved["origin_confidence"].item(), upgraded["origin_confidence"].item()} == {"exact"}
+
+
+BUILDER = """\
+FROM localhost/busybox:static AS build
+RUN mkdir -p /out && echo go build > /out/app && echo jar > /out/x.jar
+RUN echo unrelated
+FROM {base}
+COPY --from=build /out/app /usr/local/bin/app
+COPY --from=build /out/x.jar /app/lib/x.jar
+RUN chmod -R a+r /app && chown -R 1000 /usr/local/bin
+"""
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("kind", ["modern", "classic"])
+def test_binaries_and_jars_of_a_builder_stage(request, kind, monkeypatch):
+    engine = request.getfixturevalue(kind)
+    for name, value in engine.env.items():
+        monkeypatch.setenv(name, value)
+    tag = f"security-{kind}-builder"
+    dockerfile = BUILDER.format(base="localhost/busybox:static")
+    engine.docker("build", "-q", "--network=none", "-t", f"{tag}:1", "-", input=dockerfile)
+    report = ScanReport("grype", "x")
+    for package, type_, path in (
+        ("stdlib", "go-module", "/usr/local/bin/app"),
+        ("x", "java-archive", "/app/lib/x.jar"),
+    ):
+        report.add("vulnerability", "CVE-1", package=package, version="1", type=type_, path=path, severity="high",
+                   fixed_version="2")  # fmt: skip
+    found = blame(make_scan([("x", report)]), f"docker-daemon:{tag}:1", dockerfile=dockerfile)
+    engine.docker("rmi", "-f", f"{tag}:1")
+    assert found["layer_index"].tolist() == [1, 2] and set(found["origin"]) == {"own"}
+    assert found["dockerfile_line"].tolist() == [5, 6]
+    assert found["change_line"].tolist() == [2, 2]
