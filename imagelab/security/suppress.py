@@ -14,6 +14,7 @@ from packageurl import PackageURL
 from imagelab.core.frames import expect_frame
 from imagelab.core.json_fields import first, mapping
 from imagelab.core.redact import mask
+from imagelab.core.references import parse_image_name
 from imagelab.security.decisions import SUPPRESSING, Decision, read_decisions
 from imagelab.security.scans.fields import parse_purl
 from imagelab.security.scans.findings import FINDINGS_COLUMNS, check_name
@@ -129,12 +130,9 @@ def _is_product(product: str, package: PackageURL | None, image: ImageNames) -> 
 
 
 def _split(image: str) -> tuple[str, str | None]:
-    """Split an image's name into repository (without Docker Hub's prefix) and tag."""
-    name = image.partition("@")[0]
-    head, slash, last = name.rpartition("/")
-    last, _, tag = last.partition(":")
-    name = re.sub(r"^(?:index\.)?docker\.io/(?:library/)?", "", f"{head}{slash}{last}")
-    return name, tag or None
+    """The repository as Docker shows it, and the tag, of an image's name."""
+    name = parse_image_name(image.partition("@")[0])
+    return (name.familiar, name.tag) if name else (image, None)
 
 
 def _matches(decided: PackageURL, package: PackageURL) -> bool:
