@@ -1,15 +1,15 @@
-"""Makes what `data/` holds: builds the recipes on a real engine and records each image as a snapshot.
+"""Build the recipes on a real engine and record each image as a snapshot.
 
-    python data/make.py --local             # base images: stand-ins, made where missing, no registry
+    python data/make.py --local             # base images: stand-ins, built where missing; no registry
     python data/make.py --network host      # base images: python:3.10 and its family, from a registry
-    python data/make.py whiteout labels     # these alone
-    python data/make.py registry            # nothing but the list of checksums
+    python data/make.py whiteout labels     # only these
+    python data/make.py registry            # only the list of checksums
 
 The engine is the one that DOCKER_HOST or the current Docker context names. A recipe is
 `recipes/TECHNIQUE/VARIANT/Dockerfile`; its build context is `recipes/TECHNIQUE/context/`, the variant's own files
-over it, and the files that `recipes/TECHNIQUE/generated.csv` describes (too many or too big to keep). What stands in
-`recipes/TECHNIQUE/secrets/` is given as build secrets of the same names; a Dockerfile with an SSH mount is lent a key
-that is made for this one build and thrown away.
+over it, and the files that `recipes/TECHNIQUE/generated.csv` describes (too many or too big to keep). The files in
+`recipes/TECHNIQUE/secrets/` become build secrets of the same names. A Dockerfile with an SSH mount gets a key that is made for
+this one build and deleted.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ STAND_INS = {
     "python:3.10": "localhost/python:full",
     "/usr/local/lib/python3.10/site-packages": "/usr/local/lib/python3.11/dist-packages",
 }
-"""What `--local` puts in place of a build argument's default: images, each made from an earlier one, and where their
-Python keeps packages."""
+"""Default of a build argument → what `--local` uses instead: images, each made from an earlier one, and the folder where
+their Python keeps packages."""
 
 BASES = {
     "base-busybox": "busybox",
@@ -55,7 +55,7 @@ BASES = {
 """Base images recorded by themselves: snapshot name → the recipes' name for it."""
 
 WITH_DIGESTS = {"chmod-in-layer", "chown-in-layer"}
-"""Techniques whose waste is the same content stored again: only digests can tell."""
+"""Techniques that store the same content again: only digests show it."""
 
 NOT_LISTED = {"registry.txt", "README.md", "make.py"}
 FIXED_TIME = 1_767_225_600  # 2026-01-01, so that a generated context is the same everywhere
@@ -96,7 +96,7 @@ def make_context(dockerfile: Path, folder: Path) -> None:
 
 
 def arguments(dockerfile: Path, bases: dict[str, str]) -> dict[str, str]:
-    """The build arguments whose defaults something else stands in for."""
+    """Return the build arguments whose defaults are replaced."""
     declared = re.findall(r"^ARG (\w+)=(\S+)$", dockerfile.read_text(), re.MULTILINE)
     return {name: bases[default] for name, default in declared if default in bases}
 

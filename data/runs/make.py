@@ -1,12 +1,12 @@
-"""Records what recipes do when they run: under options that take something away, and while a program hangs.
+"""Record what recipes do when they run: with options that remove rights, and while a program hangs.
 
     python data/make.py --local --no-record healthcheck read-only cap-drop runtime-secret
-    python data/runs/make.py         # on the engine that holds these images: runs.csv, states.csv, checks.csv
+    python data/runs/make.py         # on the engine that has these images: runs.csv, states.csv, checks.csv
     python data/make.py registry
 
 `runs.csv`: images, with options of `docker run`, and how they ended. `states.csv` and `checks.csv`: three containers of
 `recipes/healthcheck`, all with the same program, asked every second in place of every thirty. After ten seconds the
-program is stopped (SIGSTOP): it hangs, its process lives on.
+program is stopped (SIGSTOP): it hangs, and its process keeps existing.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def docker(*words: str) -> str:
 
 
 def seconds(later: str, start: str) -> float:
-    """Between two of the engine's times, which have nanoseconds and a zone."""
+    """Return the seconds between two of the engine's times, which have nanoseconds and a zone."""
     first, second = (datetime.fromisoformat(f"{text[:26].rstrip('Z')}+00:00") for text in (start, later))
     return round((second - first).total_seconds(), 1)
 
 
 def watch(image: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Spans in which nothing changed, and every check that ran."""
+    """Return the spans in which nothing changed, and every check that ran."""
     has_check = "Healthcheck" in json.loads(docker("image", "inspect", image))[0]["Config"]
     name, spans, checks = "imagelab-health", [], {}
     docker("run", "-d", "--name", name, *ALWAYS, *(CHECKED if has_check else []), image)

@@ -222,7 +222,8 @@ def with_python(debian):
     """The modern engine with a stand-in for python:3.10-slim, whose system Python may be changed as the official one's."""
     command = [sys.executable, data_path("make.py"), "--local", "--no-record", "non-root"]
     subprocess.run(command, env=debian.env, check=True, capture_output=True)
-    base = "FROM localhost/python:slim\nENV UV_BREAK_SYSTEM_PACKAGES=1\n"
+    settings = "UV_BREAK_SYSTEM_PACKAGES=1 UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1"
+    base = f"FROM localhost/python:slim\nENV {settings} SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt\n"
     debian.docker("build", "-q", "-t", "course/python:slim", "-", input=base)
     return debian
 
