@@ -31,6 +31,9 @@ data: .venv/installed ## build the recipes on your engine and record them again 
 benchmarks: .venv/installed-test ## measure against dive, tarfile and friends (needs an engine)
 	$(BIN)/python -m benchmarks $(ARGS)
 
+fuzz: .venv/installed-test ## damaged input for every reader (ARGS="--minutes 10 --seed 1 tar"); findings go to fuzz-findings/
+	$(BIN)/python tools/fuzz.py $(ARGS)
+
 mutants: .venv/installed-test ## change the arithmetic in small ways and see whether its tests notice (slow; ARGS="--sample 0.1 waste")
 	$(BIN)/python tools/mutants.py $(ARGS)
 
