@@ -324,3 +324,48 @@ PIECES = [*"abTOKEN_=:/@ \"'\\$-\n;|ENV1", "password", "TOKEN=", "://", "--secre
 def test_masking_twice_changes_nothing(pieces):
     once = mask("".join(pieces)).text
     assert mask(once).text == once
+
+
+# The shortest token of each form as its issuer documents it, and where a shorter one begins to be something else.
+SHORTEST = {
+    "github-token": ("ghp_", "aB3dE5gH7jK9mN1pQ3sT"),
+    "gitlab-token": ("glpat-", "aB3dE5gH7jK9mN1p"),
+    "slack-token": ("xoxb-", "aB3dE5gH7j"),
+    "stripe-key": ("sk_live_", "aB3dE5gH7j"),
+    "npm-token": ("npm_", "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1"),
+    "pypi-token": ("pypi-Ag", "aB3dE5gH7jK9mN1pQ3sT"),
+    "docker-token": ("dckr_pat_", "aB3dE5gH7jK9mN1p"),
+    "huggingface-token": ("hf_", "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1"),
+    "vault-token": ("hvs.", "aB3dE5gH7jK9mN1pQ3sT"),
+}
+
+
+@pytest.mark.parametrize("kind", SHORTEST)
+def test_the_shortest_token_is_masked_and_a_shorter_one_is_not(kind):
+    prefix, rest = SHORTEST[kind]
+    assert mask(f"run {prefix}{rest} x") == (f"run {MASK} x", (kind,))
+    assert mask(f"run {prefix}{rest[:-1]} x").kinds == ()
+
+
+def test_a_value_looks_random_from_16_characters_on():
+    """For names such as KEY, whose values are secrets only if they are random."""
+    random = "aB3dE5gH7jK9mN1p"
+    assert mask(random, "APP_SALT") == (MASK, ("secret-name",))
+    assert mask(random[:-1], "APP_SALT").kinds == ()
+    assert mask(random * 256, "APP_SALT").kinds and not mask(random * 256 + "a", "APP_SALT").kinds
+    assert mask("aB3aB3aB3aB3aB3aB3", "APP_SALT").kinds == ()  # too regular: 1.6 bits a character
+    assert mask("abcdefghijklmnopqrs", "APP_SALT").kinds == () == mask("12345678901234567890", "APP_SALT").kinds
+
+
+def test_a_bearer_token_of_16_characters():
+    assert mask("x Bearer aB3dE5gH7jK9mN1p").kinds == ("bearer-token",)
+    assert mask("x Bearer aB3dE5gH7jK9mN1").kinds == ()
+
+
+def test_a_document_of_100_levels_is_read():
+    deep = "x"
+    for _ in range(100):
+        deep = [deep]
+    assert mask_document(deep) == (deep, [])
+    with pytest.raises(ArchiveError, match="deeper than 100 levels"):
+        mask_document([deep])

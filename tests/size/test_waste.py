@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 import imagelab as il
 from imagelab.core.errors import ImagelabError, ImageNotFound
+from imagelab.size.waste import EFFICIENCY_COLUMNS, WASTE_COLUMNS
 from tests.support.images import image_of, layer_tar
 from tests.support.overlay import CASES, LAYERS, Entry, F, H, made
 
@@ -103,3 +104,31 @@ def test_no_image_is_a_frame_with_all_columns():
     assert list(il.files([]).columns) == list(il.files(image_of([layer_tar([])])).columns)
     for verb in (il.files, il.waste, il.squash, il.efficiency, il.dive_efficiency, il.layers, il.history, il.packages):
         assert len(verb([])) == 0
+
+
+def test_the_ledger_has_its_contract_and_no_row_without_bytes():
+    image = image_of(
+        [layer_tar([(b"a", F, b"xx"), (b"empty", F, b"")]), layer_tar([(b".wh.a", F, b""), (b".wh.empty", F, b"")])]
+    )
+    ledger = il.waste(image)
+    assert list(ledger.columns) == list(WASTE_COLUMNS) and list(ledger["path"]) == ["/a"]
+    assert {name: str(ledger[name].dtype) for name in ledger} == WASTE_COLUMNS
+    frame = il.efficiency(image)
+    assert {name: str(frame[name].dtype) for name in frame} == EFFICIENCY_COLUMNS
+
+
+def test_the_ledger_starts_with_the_most_bytes():
+    image = image_of(
+        [layer_tar([(b"a", F, b"x"), (b"b", F, b"xxx"), (b"c", F, b"xx")]), layer_tar([(b".wh..wh..opq", F, b"")])]
+    )
+    assert il.waste(image)["bytes"].tolist() == [3, 2, 1]
+
+
+def test_instructions_are_unknown_where_history_is():
+    known = image_of([layer_tar([(b"a", F, b"xx")]), layer_tar([(b".wh.a", F, b"")])], "known")
+    (row,) = il.waste(replace(known, history=())).itertuples()
+    assert pd.isna(row.instruction) and pd.isna(row.removed_instruction)
+    assert (row.layer_index, row.removed_layer_index) == (0, 1)
+    half = replace(known, history=(known.history[0], replace(known.history[1], created_by="")))
+    (row,) = il.waste(half).itertuples()
+    assert row.instruction == "RUN step 0 # buildkit" and pd.isna(row.removed_instruction)
