@@ -5,7 +5,7 @@ from imagelab.core.extras import require
 require("notebook", "plotly")
 
 from imagelab.charts.bars import layer_bars, size_outlook, waste_bars
-from imagelab.charts.build import build_gantt, context_treemap, stage_graph
+from imagelab.charts.build import build_gantt, context_treemap, rebuild_gantt, stage_graph
 from imagelab.charts.claims import advice_accuracy, claim_ratios, claim_tiles
 from imagelab.charts.fleet import base_map, fleet_sharing, similarity_heatmap
 from imagelab.charts.health import health_timeline
@@ -37,6 +37,7 @@ __all__ = [
     "health_timeline",
     "improvement_waterfall",
     "layer_bars",
+    "rebuild_gantt",
     "remediation_waterfall",
     "scan_flow",
     "scanner_agreement",

@@ -39,6 +39,46 @@ def build_gantt(logs: pd.DataFrame | Mapping[str, pd.DataFrame]) -> go.Figure:
     drawn = {name: _placed(log) for name, log in frames.items() if log["duration"].notna().any()}
     if not drawn:
         return theme.nothing("These logs have no durations")
+    findings = []
+    for name, frame in drawn.items():
+        end, hits = (frame["start"] + frame["seconds"]).max(), int(frame["cached"].sum())
+        findings.append(f"{escape(name, 40) or 'This build'} took {end:.1f} s, {hits} step{'s' * (hits != 1)} cached")
+    return _gantt(drawn, "; ".join(findings), "seconds by stage")
+
+
+def rebuild_gantt(explained: pd.DataFrame, before: pd.DataFrame, after: pd.DataFrame) -> go.Figure:
+    """Draw two builds with a row per step; the first miss of each chain is marked with its cause.
+
+    Parameters
+    ----------
+    explained : DataFrame
+        `explain_build`'s frame of the two builds.
+    before, after : DataFrame
+        `read_build_log`'s frames.
+    """
+    drawn = {}
+    for name, log in (("before", before), ("after", after)):
+        frame = _placed(log)
+        steps = frame["step"].notna() & ~frame["instruction"].isin(["FROM", "LINK"])
+        drawn[name] = frame[steps].assign(lane=_step_names(frame[steps]))
+    if any(frame.empty for frame in drawn.values()):
+        return theme.nothing("These logs have no steps with a duration")
+    lost = explained.loc[~explained["hit"].fillna(True), "seconds"].sum()
+    figure = _gantt(drawn, f"{lost:.1f} s in steps that ran again", "seconds by step")
+    first = explained[explained["cause"].notna() & explained["cause"].ne("parent")]
+    for lane, cause in zip(_step_names(first), first["cause"], strict=True):
+        figure.add_annotation(
+            x=1, y=escape(lane, 34), xref="x2 domain", yref="y2", text=cause, showarrow=False, font={"color": MISS}
+        )
+    return figure
+
+
+def _step_names(steps: pd.DataFrame) -> pd.Series:
+    stage = steps["stage"].fillna("").str.cat(steps["step"].astype("string"), " ").str.strip()
+    return stage + " " + steps["instruction"] + " " + steps["arguments"].fillna("")
+
+
+def _gantt(drawn: Mapping[str, pd.DataFrame], finding: str, measure: str) -> go.Figure:
     lanes = [frame["lane"].nunique() for frame in drawn.values()]
     height = 130 + 46 * sum(lanes) + 30 * len(drawn)
     gap = 34 / height if len(drawn) > 1 else 0
@@ -51,14 +91,10 @@ def build_gantt(logs: pd.DataFrame | Mapping[str, pd.DataFrame]) -> go.Figure:
     theme.kind_swatches(figure, pd.concat(drawn.values())["kind"])
     figure.update_layout(barmode="overlay", xaxis={"visible": True}, yaxis={"visible": True})
     figure.update_xaxes(ticksuffix=" s", row=len(drawn), col=1)
-    findings = []
-    for name, frame in drawn.items():
-        end, hits = (frame["start"] + frame["seconds"]).max(), int(frame["cached"].sum())
-        findings.append(f"{escape(name, 40) or 'This build'} took {end:.1f} s, {hits} step{'s' * (hits != 1)} cached")
     exact = all(frame["exact"].all() for frame in drawn.values())
-    measure = "seconds by stage; hollow: cached; red outline: critical path"
+    measure += "; hollow: cached; red outline: critical path"
     measure += "" if exact else "; no timestamps: each stage starts at 0"
-    theme.titled(figure, "; ".join(findings), measure, height=height)
+    theme.titled(figure, finding, measure, height=height)
     # below the axis, also in a flat chart
     return figure.update_layout(
         legend={"yref": "container", "y": 0, "yanchor": "bottom"}, margin={"b": 72, "t": figure.layout.margin.t + 18}

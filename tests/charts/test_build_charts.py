@@ -5,10 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+import imagelab as il
 from imagelab.build.cache.plan import plan_build
 from imagelab.build.context import build_context
 from imagelab.build.logs.read import read_build_log
-from imagelab.charts.build import CRITICAL, OWN_WORK, build_gantt, context_treemap, stage_graph
+from imagelab.charts.build import CRITICAL, OWN_WORK, build_gantt, context_treemap, rebuild_gantt, stage_graph
 from imagelab.charts.theme import INSTRUCTION_COLOURS
 
 LOG = """#1 [internal] load build context
@@ -96,3 +97,21 @@ def test_treemap_adds_up_and_folds(project):
     empty = project / "empty"
     empty.mkdir()
     assert "is empty" in context_treemap(build_context(empty)).layout.title.text
+
+
+def test_a_rebuild_marks_the_first_misses_with_their_cause():
+    folder = il.data_path("build/explained")
+    before, after = (il.read_build_log(folder / f"argument-{side}.rawjson.gz") for side in ("before", "after"))
+    files = [
+        [folder / f"argument-{side}.{kind}" for kind in ("rawjson.gz", "provenance.json.gz")]
+        for side in ("before", "after")
+    ]
+    explained = il.explain_build(*files)
+    figure = rebuild_gantt(explained, before, after)
+    marks = [note.text for note in figure.layout.annotations if note.text in ("argument", "stage result", "parent")]
+    assert sorted(marks) == ["argument", "stage result"]
+    lost = explained.loc[~explained["hit"], "seconds"].sum()
+    assert f"{lost:.1f} s in steps that ran again" in figure.layout.title.text
+    lanes = {lane for trace in figure.data if trace.type == "bar" and trace.y is not None for lane in trace.y}
+    assert any("builder 3 RUN" in str(lane) for lane in lanes) and not any("FROM" in str(lane) for lane in lanes)
+    assert "no steps" in rebuild_gantt(explained, before.assign(step=pd.NA), after).layout.title.text

@@ -354,7 +354,25 @@ def generated(seed: int) -> Case:
     lines = ["FROM localhost/busybox:static AS first", "RUN echo FRESH"]
     stage = ""
     for _ in range(draw.randint(3, 8)):
-        kind = draw.choice(["RUN", "COPY", "COPY", "ENV", "ARG", "WORKDIR", "LABEL", "MOUNT", "STAGE", "FROM"])
+        kind = draw.choice(
+            ["RUN", "COPY", "COPY", "ENV", "ARG", "WORKDIR", "LABEL", "MOUNT", "STAGE", "FROM"]
+            if seed < 16  # the first seeds keep their cases
+            else [
+                "RUN",
+                "COPY",
+                "ENV",
+                "ARG",
+                "WORKDIR",
+                "MOUNT",
+                "STAGE",
+                "FROM",
+                "USER",
+                "HEREDOC",
+                "EXCLUDE",
+                "CACHE",
+                "ADD",
+            ]
+        )
         number = draw.randint(1, 3)
         if kind == "RUN":
             lines.append(f"RUN echo {number} > /tmp/r{number}")
@@ -364,6 +382,18 @@ def generated(seed: int) -> Case:
             )
         elif kind == "MOUNT":
             lines.append(f"RUN --mount=source={draw.choice(['src', 'app.py', '.'])},target=/mnt echo {number}")
+        elif kind == "USER":
+            lines.append(f"USER {draw.choice(['1000', '1000:1000', '1:2'])}")
+        elif kind == "HEREDOC":
+            lines.append(draw.choice([f"COPY <<X /h{number}/\nvalue {number}\nX", f"RUN <<X\necho {number}\nX"]))
+        elif kind == "EXCLUDE":
+            exclude = draw.choice(["*.py", "**/*.py", "src/a.py", "a.py", "src", "*.txt"])
+            lines.append(f"COPY --exclude={exclude} {draw.choice(['.', 'src', '*'])} /e{number}/")
+        elif kind == "CACHE":
+            options = draw.choice(["", ",id=x", ",sharing=locked", ",mode=0755"])
+            lines.append(f"RUN --mount=type=cache,target=/cache{number}{options} echo {number}")
+        elif kind == "ADD":
+            lines.append(f"ADD --chmod=64{number} {draw.choice(['app.py', 'src/*.py', '*.txt'])} /a{number}/")
         elif kind == "STAGE" and not stage:
             stage = "first"
             lines += [f"FROM {draw.choice(['first', 'localhost/busybox:static'])} AS second", "RUN echo second FRESH"]
@@ -384,4 +414,30 @@ def generated(seed: int) -> Case:
         at = draw.randrange(1, len(lines))
         if lines[at].startswith(("RUN echo", "ENV", "ARG")) and "FRESH" not in lines[at]:
             after = dockerfile.replace(lines[at], lines[at] + "0", 1)
-    return Case(f"generated {seed}", dockerfile, edit=edit, dockerfile_after=after, same_results=True)
+    args, modes = None, {}
+    if seed >= 16 and after == dockerfile:
+        change = draw.choice(["edit", "new", "remove", "mode", "argument", "ignore"])
+        path = draw.choice(list(APP))
+        edit = {"new": {"src/new.py": "FRESH"}, "remove": {path: None}, "edit": {path: "changed FRESH"}}.get(change, {})
+        edit = {".dockerignore": f"{path}\n"} if change == "ignore" else edit
+        modes = {path: 0o755} if change == "mode" else {}
+        args = {f"N{draw.randint(1, 3)}": "other"} if change == "argument" else None
+        sources = [
+            word
+            for line in lines
+            if line.startswith(("COPY", "ADD", "RUN --mount=source"))
+            for word in (path,)
+            if word in line
+        ]
+        if change in ("remove", "ignore") and sources:  # the build would fail
+            edit = {path: "changed FRESH"}
+    return Case(
+        f"generated {seed}",
+        dockerfile,
+        edit=edit,
+        modes=modes,
+        args_after=args,
+        dockerfile_after=after,
+        same_results=True,
+        classic=seed < 16,
+    )

@@ -14,7 +14,7 @@ from imagelab.build.cache.plan import plan_build
 from imagelab.build.logs.read import read_build_log
 from tests.build.cache.cache_cases import CASES, Case, generated
 
-SEEDS = range(16)
+SEEDS = range(93)
 MODERN = [*CASES, *(generated(seed) for seed in SEEDS)]
 CLASSIC = [case for case in CASES if case.classic][::3]
 
