@@ -6,6 +6,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from imagelab.core.errors import ScanFormatError
+from imagelab.core.json_fields import Object, mapping, mappings, sequence
 
 #: Elements that contain a list; their children are its items.
 _LISTS = (
@@ -35,14 +36,14 @@ def cyclonedx_from_xml(data: bytes, name: str) -> dict[str, Any]:
         root = ElementTree.fromstring(data)
     except ElementTree.ParseError as error:
         raise ScanFormatError(f"{name}: damaged XML: {error}. Expected CycloneDX XML.") from error
-    document = _value(root)
-    assert isinstance(document, dict)
+    document = mapping(_value(root))
     version = root.tag.rpartition("/")[2].partition("}")[0]
-    found = document.get("vulnerabilities", [])
-    for number, component in enumerate(document.get("components", [])):  # until 1.3, an extension
-        for item in component.get("vulnerabilities", []):
+    found = sequence(document.get("vulnerabilities"))
+    for number, component in enumerate(mappings(document.get("components"))):  # until 1.3, an extension
+        for item in mappings(component.get("vulnerabilities")):
             reference = component.setdefault("bom-ref", f"component-{number}")
-            found.append(item | {"affects": [{"ref": reference}], "ratings": list(map(_flat, item.get("ratings", [])))})
+            ratings = [_flat(rating) for rating in mappings(item.get("ratings"))]
+            found.append(item | {"affects": [{"ref": reference}], "ratings": ratings})
     return document | {"bomFormat": "CycloneDX", "specVersion": version, "vulnerabilities": found}
 
 
@@ -63,8 +64,6 @@ def _value(element: ElementTree.Element) -> Any:
     return {**element.attrib, **children}
 
 
-def _flat(rating: Any) -> Any:
+def _flat(rating: Object) -> Object:
     """The extension nests the base score."""
-    if isinstance(rating, dict) and isinstance(rating.get("score"), dict):
-        return rating | {"score": rating["score"].get("base")}
-    return rating
+    return rating | {"score": mapping(rating, "score").get("base", rating.get("score"))}

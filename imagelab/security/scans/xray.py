@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, text, texts
+from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, sequence, text, texts
 from imagelab.security.scans.fields import first_cve
 from imagelab.security.scans.findings import ScanReport, cvss, newest_cvss, severity
 
@@ -38,7 +38,7 @@ def _add(report: ScanReport, issue: Object, name: str, component: Object) -> Non
     package = start[-1] if start and kind in ("alpine", "deb", "rpm") else ":".join(start)
     cves = mappings(issue.get("cves"))
     names = [*texts([one.get("cve") for one in cves]), *texts([issue.get("issue_id")])]
-    places = [part.get("component_id") for path in component.get("impact_paths") or [] for part in mappings(path)]
+    places = [part.get("component_id") for path in sequence(component.get("impact_paths")) for part in mappings(path)]
     digest = first_match(r"sha256(?::|__)([0-9a-f]{64})", *places)
     report.add(
         "license" if issue.get("type") == "license" else "vulnerability",

@@ -317,6 +317,10 @@ HOSTILE = [
         "trivy/conda-spdx.json",
         "other/gitlab_container_scan-gl-container-scanning-report-5-vuln_v15.json",
         "other/hadolint-many_dockerfile.json",
+        "other/snyk-snykcontainer_issue_9270.json",
+        "other/jfrog_xray_on_demand_binary_scan-many_vulns_docker.json",
+        "trivy/operator-vulnerabilityreport_many.json",
+        "trivy/dd-issue_9170.json",
     ],
 )
 def test_hostile_values_in_every_field(corpus, path, value, tmp_path):
@@ -377,10 +381,35 @@ KEYS = [
     "sbom",
     "artifact",
     "resources",
+    "findings",
+    "findingArn",
+    "packageVulnerabilityDetails",
+    "vulnerablePackages",
+    "source",
+    "image_metadata",
+    "layer_metadata",
+    "package",
+    "image_origin_details",
+    "groups",
+    "manifest_hash",
+    "package_vulnerabilities",
+    "environments",
+    "summary",
+    "details",
+    "config",
+    "protocol_version",
+    "finding",
+    "trace",
+    "scan_id",
+    "status",
+    "ok",
+    "error",
+    "path",
+    "packageManager",
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(max_size=5),

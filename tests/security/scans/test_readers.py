@@ -18,6 +18,31 @@ def row(scan, *columns):
     return tuple(scan.iloc[0][column] for column in columns)
 
 
+def count_rows(scan):
+    return int((scan["finding"] != "error").sum())
+
+
+@pytest.mark.parametrize("value", [None, True, 12, "x", [], {}, [[{}]]])
+def test_odd_values_in_xray_and_clair(scan_of, value):
+    component = {"fixed_versions": value, "impact_paths": value}
+    issue = {
+        "cves": value,
+        "issue_id": "XRAY-1",
+        "severity": value,
+        "components": {"a://b:1": component},
+        "references": value,
+    }
+    document = {"scan_id": "x", "component_id": value, "status": "completed", "vulnerabilities": [issue]}
+    assert count_rows(scan_of(document)) == 1
+    clair = {
+        "manifest_hash": value,
+        "packages": value,
+        "vulnerabilities": {"9": {"name": value}},
+        "environments": value,
+    }
+    assert count_rows(scan_of(clair | {"package_vulnerabilities": {"1": ["9"]}})) == 1
+
+
 def test_inspector(scan_of):
     package = {"name": "openssl", "version": "3.0", "release": "r1", "packageManager": "OS", "fixedInVersion": "3.1",
                "sourceLayerHash": DIGEST}  # fmt: skip
@@ -189,6 +214,11 @@ def test_cyclonedx_xml(scan_of, corpus):
     scan = scan_of(content)
     assert scan["finding"].tolist() == ["package", "vulnerability"] and scan["scanner"][0] == "grype"
     assert scan["title"][0] == "Zlib" and set(scan["path"]) == {"/lib/z"} and scan["severity"][1] == "high"
+    odd = b'<bom xmlns="http://cyclonedx.org/schema/bom/1.2"><components><component>x</component></components></bom>'
+    assert (
+        count_rows(scan_of(odd)) == 0
+        and count_rows(scan_of(b'<bom xmlns="http://cyclonedx.org/schema/bom/1.2"/>')) == 0
+    )
     with pytest.raises(ScanFormatError, match="document type"):
         scan_of(content.replace(b"<bom", b'<!DOCTYPE b [<!ENTITY a "b">]><bom', 1))
     with pytest.raises(ScanFormatError, match="damaged XML"):
