@@ -310,7 +310,8 @@ class Keys:
     ) -> Content:
         """The files that a source selects; adds them to ``inputs`` with the name that the key has for each."""
         found = context.read(*source)
-        if not found and context_path(source[0]) != ".":
+        is_name = context_path(source[0]) != "." and not re.search(r"[*?\[\\]", source[0])
+        if is_name and not context.read(source[0]):  # a pattern, or a source whose files are all excluded, can be empty
             inputs.missing.append(source[0])
         prefix = f"{context.name}:" if context.name else ""
         inputs.context |= {prefix + path: f"{name(path)} {token}" for path, token in found.items()}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -205,3 +207,53 @@ def test_a_documents_leading_tabs_count_where_the_shell_takes_them_off(tmp_path,
         (tmp_path / name).mkdir()
         (tmp_path / name / "Dockerfile").write_text(f"FROM a\nRUN {command}\n{tabs}true\nX\n")
     assert plan_build(tmp_path / "one", after=tmp_path / "two")["hit"].tolist() == [hit]
+
+
+@pytest.mark.parametrize(
+    ("copy", "fails"), [("nothing", True), ("nothing*", False), ("--exclude=** docs", False), (".", False)]
+)
+def test_only_a_name_that_matches_nothing_makes_the_build_fail(project, copy, fails):
+    (project / "Dockerfile").write_text(f"FROM a\nCOPY {copy} /d/\n")
+    assert plan_build(project)["reason"].str.contains("the build fails here")[0] == fails
+
+
+def test_an_unknown_name_in_from_may_be_a_named_context(project):
+    (project / "Dockerfile").write_text("FROM a\nCOPY --from=assets f /d/\nRUN x\nCOPY --from=alpine:3 /f /d/\n")
+    plan = plan_build(project)
+    assert plan["hit"].all() and not plan["certain"].any()
+    assert "whether assets is an image, or a named context" in plan["reason"][0]
+    assert plan["reason"][1].endswith("it depends on a step before it")
+    (project / "f").write_text("1")
+    assert plan_build(project, contexts={"assets": str(project)})["certain"].all()
+
+
+def test_a_change_that_keeps_size_and_time_may_not_be_noticed(project, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(project, other)
+    times = (project / "app.py").stat()
+    (other / "app.py").write_text("y" * times.st_size)
+    os.utime(other / "app.py", ns=(times.st_atime_ns, times.st_mtime_ns))
+    step = by_step(plan_build(project, after=other))["app:2"]
+    assert not step.hit and not step.certain and "whether BuildKit notices the change of app.py" in step.reason
+    os.utime(other / "app.py", ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    assert by_step(plan_build(project, after=other))["app:2"].certain
+
+
+@pytest.mark.parametrize(
+    ("syntax", "frontend", "error"),
+    [
+        ("", "1.19", "--parents needs Dockerfile frontend 1.20, not 1.19"),
+        ("", "1.20", None),
+        ("# syntax=docker/dockerfile:1.7\n", "1.20", "needs Dockerfile frontend 1.20, not 1.7"),
+        ("# syntax=docker/dockerfile:1.7-labs\n", "1.19", None),
+        ("# syntax=docker/dockerfile:1\n", "1.19", None),
+    ],
+)
+def test_parents_depends_on_the_frontend(project, syntax, frontend, error):
+    (project / "Dockerfile").write_text(syntax + "FROM a\nCOPY --parents docs/./**/*.md /d/\nRUN x\n")
+    if error:
+        with pytest.raises(DockerfileError, match=error):
+            plan_build(project, frontend=frontend)
+    else:
+        assert not plan_build(project, ["docs/index.md"], frontend=frontend)["hit"].any()
+        assert plan_build(project, ["app.py"], frontend=frontend)["hit"].all()
