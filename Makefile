@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help report test lab lint data benchmarks mutants fuzz image slides clean
+.PHONY: help report test docs lab data benchmarks mutants fuzz image slides clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -15,6 +15,9 @@ report: .venv/installed ## run every notebook on the embedded data: reports/inde
 test: .venv/installed-test ## all tests that this machine can run; says what it skipped and why
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile
+
+docs: .venv/installed-test ## the documentation site: reports/docs/index.html
+	$(BIN)/python -m sphinx -q -W -b html docs reports/docs
 
 lab: .venv/installed ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -1,0 +1,85 @@
+"""The documentation: its commands and code run, its site builds, every public name and verb is in it."""
+
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import imagelab as il
+from tests.cli.test_terminal import app, get_command, verbs
+from tests.conftest import ROOT, missing
+
+HOW_TO = sorted((ROOT / "docs/howto").glob("*.md"))
+SCRIPTS = Path(sys.executable).parent
+
+
+def blocks(path, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", HOW_TO, ids=lambda path: path.stem)
+def test_the_code_of_a_page_runs(path, tmp_path):
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    env = os.environ | {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    for script in blocks(path, "sh"):
+        done = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    for code in blocks(path, "python"):
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True)
+
+
+def test_every_public_name_has_a_docstring():
+    names = {name: getattr(il, name) for name in il.__all__}
+    assert not [name for name, found in names.items() if callable(found) and not inspect.getdoc(found)]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A copy of docs/, since the site's reference is written beside its pages."""
+    folder = tmp_path_factory.mktemp("docs")
+    shutil.copytree(
+        ROOT, folder / "src", ignore=shutil.ignore_patterns(".*", "tests", "data", "notebooks", "reports", "reference")
+    )
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", folder / "src/docs", folder / "site"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    if "No module named sphinx" in done.stderr:
+        missing("sphinx is not installed: pip install 'imagelab[docs]'")
+    assert done.returncode == 0, done.stderr
+    return folder / "site"
+
+
+def test_the_site_has_every_name_and_verb(site):
+    functions = (site / "reference/api.html").read_text()
+    assert not [name for name in il.__all__ if f"imagelab.{name}" not in functions and f".{name}" not in functions]
+    command_line = (site / "reference/cli.html").read_text()
+    assert not [words for words in verbs(get_command(app)) if " ".join(words) not in command_line]
+
+
+def test_the_site_asks_nothing_of_a_network_and_its_links_lead_somewhere(site):
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 12
+    for page in pages:
+        text = page.read_text()
+        assert not re.findall(r'<(?:script|img|link)[^>]+(?:src|href)="(?:https?:)?//', text), page.name
+        for link in re.findall(r'<a [^>]*href="([^"#:]+)[^":]*"', text):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_make_target_is_explained():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.search(r"\.PHONY: (.*)", makefile)[1].split()
+    assert not [name for name in targets if not re.search(rf"^{name}:.*## ", makefile, re.MULTILINE)]
+
+
+def test_citation_and_issue_templates_are_valid():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"):
+        form = yaml.safe_load(path.read_text())
+        assert form["name"] and form["description"] and all("type" in part for part in form["body"])
