@@ -25,7 +25,7 @@ from imagelab.core.errors import ImagelabError
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.layers.tar_columns import SCHEMA
 
-FORMAT = b"4"  # of a stored listing: a checksum, then an Arrow file; other formats are not read
+FORMAT = b"5"  # of a stored listing: a checksum, then an Arrow file; other formats are not read
 DEFAULT_SIZE = 1 << 30  # bytes of the cache folder
 _IN_MEMORY = 1 << 28  # bytes of the listings kept in this process
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

@@ -3,18 +3,28 @@
 They are captured while a layer is listed, so that snapshots and the cache contain them too.
 Their places: dpkg(1) ``/var/lib/dpkg`` (distroless: ``status.d``), apk's ``lib/apk/db/installed``, Python's
 "Recording installed projects" specification (``.dist-info``) and setuptools' ``.egg-info``, npm's
-``package.json``.
+``package.json``, conda's ``conda-meta/*.json``, rpm's database.
 """
 
 from __future__ import annotations
 
 import json
+import re
 
-MAX_SIZE = 1 << 24  # bytes of one database; larger ones are listed, not captured
+from imagelab.images.layers.rpm_database import rpm_packages
+
+#: Where rpm keeps its database, in each of its forms.
+RPM = r"/(?:var/lib|usr/lib/sysimage)/rpm/(?:.*/)?(?:Packages|Packages\.db|rpmdb\.sqlite)"
+_RPM = re.compile(RPM.encode())
+_RPM_FILES = (b"rpmdb.sqlite",)
+_MAX_SIZE, _MAX_RPM = 1 << 24, 1 << 28  # bytes of one database; larger ones are listed, not captured
 
 _NAMES = {b"status", b"installed", b"METADATA", b"RECORD", b"PKG-INFO", b"installed-files.txt", b"package.json"}
 #: The path of a database ends in one of these, or contains this.
-ENDINGS, WITHIN = (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-info"), b"/status.d/"
+ENDINGS, WITHIN = (
+    (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-info", b".json", b"Packages.db", b"rpmdb.sqlite"),
+    b"/status.d/",
+)
 _STATUS_FIELDS = (b"Package:", b"Version:", b"Status:", b"Architecture:", b"Source:", b"Installed-Size:")
 
 
@@ -38,7 +48,16 @@ def wanted(path: bytes) -> bool:
         return folder.endswith((b".dist-info", b".egg-info"))
     if folder == b"/var/lib/dpkg/info":
         return name.endswith(b".list")
+    if name.endswith(b".json"):
+        return folder.endswith(b"/conda-meta")
+    if path.endswith(_RPM_FILES):
+        return bool(_RPM.fullmatch(path))
     return folder == b"/var/lib/dpkg/status.d" or (name.endswith(b".egg-info") and b"-packages" in folder)
+
+
+def max_size(name: bytes) -> int:
+    """The bytes up to which a database of this name is captured."""
+    return _MAX_RPM if name.endswith(_RPM_FILES) else _MAX_SIZE
 
 
 def reduce(path: bytes, content: bytes) -> bytes:
@@ -58,14 +77,19 @@ def reduce(path: bytes, content: bytes) -> bytes:
             line for line in content.split(b"\n") if not line or line[:2] in (b"P:", b"V:", b"F:", b"R:", b"I:", b"o:")
         )
     if name == b"package.json":
-        return _npm(content)
+        return _chosen(content, {"name": str, "version": str})
+    if name.endswith(b".json"):
+        return _chosen(content, {"name": str, "version": str, "files": list})
+    if _RPM.fullmatch(path):
+        return json.dumps(rpm_packages(content)).encode()
     return content
 
 
-def _npm(content: bytes) -> bytes:
+def _chosen(content: bytes, fields: dict[str, type]) -> bytes:
+    """The fields of a JSON object that have the right type."""
     try:
         package = json.loads(content)
-        kept = {key: package[key] for key in ("name", "version") if isinstance(package.get(key), str)}
+        kept = {key: package[key] for key, kind in fields.items() if isinstance(package.get(key), kind)}
     except (ValueError, RecursionError, AttributeError):
         kept = {}
     return json.dumps(kept).encode()

@@ -200,7 +200,7 @@ def _keep(window: Window, batch: HeaderBatch, row: int, digests: bool, capture: 
     if data is None or folder or _ROLE[flag] == _HEADER_ONLY or is_whiteout(path):
         return
     size = values["size"] if "size" in values else _checked(number, header[124:136], data - 512, "a size")
-    if capture and size <= package_databases.MAX_SIZE and package_databases.wanted(path):
+    if capture and size <= package_databases.max_size(path) and package_databases.wanted(path):
         content = _contents(window, data, size, data)
         batch.overrides[row] = values | {"content": package_databases.reduce(path, content)}
         batch.text += len(batch.overrides[row]["content"])

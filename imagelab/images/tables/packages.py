@@ -13,9 +13,10 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from imagelab.core.frames import make_frame
+from imagelab.core.json_fields import mapping, string, strings
 from imagelab.core.model import Image
 from imagelab.images.layers.listing import layer_listings
-from imagelab.images.layers.package_databases import reduce
+from imagelab.images.layers.package_databases import RPM, reduce
 from imagelab.images.tables.files import files
 from imagelab.images.tables.images import Images, load_images
 
@@ -31,9 +32,6 @@ PACKAGES_COLUMNS = {
     "record_layer_index": "int64",
     "source": "string",
 }
-
-
-_RPM = r"/(?:var/lib|usr/lib/sysimage)/rpm/(?:.*/)?(?:Packages|Packages\.db|rpmdb\.sqlite)"
 
 
 _Final = dict[str, tuple[bytes, int]]
@@ -64,11 +62,12 @@ def packages(images: Images) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``PACKAGES_COLUMNS``: ``manager`` is dpkg, apk, python or npm; ``size`` the bytes of the package's files that
+        ``PACKAGES_COLUMNS``: ``manager`` is dpkg, apk, rpm, python, conda or npm; ``size`` the bytes of the package's files that
         are still there and ``files`` their number (``<NA>`` where the record names no files); ``layer_index`` the layer
         that first brought this version, whoever rewrote it unchanged (``chown -R``); ``path`` the record and
         ``record_layer_index`` the layer that wrote it last; ``source`` the source package of dpkg and apk and its version,
-        joined by a space. ``attrs["unread"]`` lists databases that are not read: rpm's.
+        joined by a space. ``attrs["unread"]`` lists databases that are not read: rpm's in the
+        form of ndb or Berkeley DB, and damaged ones.
     """
     rows: list[dict[str, Any]] = []
     unread: list[str] = []
@@ -155,13 +154,17 @@ def _recorded(image: Image) -> tuple[list[_Package], list[str], dict[str, int]]:
         for path, layer in at.items()
         if path in captured[layer]
     }
-    unread = live["path"][live["path"].str.fullmatch(_RPM)]
+    rpm = live["path"][live["path"].str.fullmatch(RPM)]
+    unread = [path for path in rpm if path not in final or json.loads(final[path][0]) is None]
     found = [
         *_databases("dpkg", "/var/lib/dpkg/status", captured, final, at, _dpkg),
         *_distroless(final),
         *(package for path in sorted(final) if path.endswith("lib/apk/db/installed")
           for package in _databases("apk", path, captured, final, at, _apk)),
+        *(package for path in rpm if path not in unread
+          for package in _databases("rpm", path, captured, final, at, _rpm)),
         *_python(final),
+        *_conda(final),
         *_npm(final, live),
     ]  # fmt: skip
     return found, [f"{image.reference}: {path}" for path in unread], at
@@ -261,6 +264,26 @@ def _apk(content: bytes, final: _Final) -> dict[str, _Record]:
         if name:
             found[name] = (version, listed, f"{source or name} {version}")
     return found
+
+
+def _rpm(content: bytes, final: _Final) -> dict[str, _Record]:
+    packages = json.loads(content) or []
+    return {
+        f"{name}:{architecture}:{version}": (version, files, None)
+        for name, version, architecture, files in packages
+        if name != "gpg-pubkey"  # a key that was imported
+    }
+
+
+def _conda(final: _Final) -> Iterator[_Package]:
+    for path in sorted(final):
+        folder = posixpath.dirname(path)
+        if path.endswith(".json") and posixpath.basename(folder) == "conda-meta":
+            fields = mapping(json.loads(final[path][0]))
+            prefix = posixpath.dirname(folder)
+            if name := string(fields.get("name")):
+                listed = [posixpath.normpath(posixpath.join(prefix, file)) for file in strings(fields.get("files"))]
+                yield _Package("conda", name, string(fields.get("version")), final[path][1], path, listed)
 
 
 def _python(final: _Final) -> Iterator[_Package]:

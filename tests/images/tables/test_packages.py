@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +114,50 @@ def test_a_snapshot_s_records_are_not_trusted(tmp_path, content):
     entry = table.slice(0, 1).to_pylist()[0] | {"path": b"/node_modules/x/package.json", "content": content, "kind": 0}
     pq.write_table(pa.concat_tables([pa.Table.from_pylist([entry], table.schema), table]), path)
     assert il.packages(path).empty
+
+
+def rpm_header(tags: dict[int, str | list[str] | list[int]]) -> bytes:
+    """A header as rpm stores it in its database: an index of 16 bytes an entry, then the data."""
+    index, data = b"", b""
+    for tag, value in sorted(tags.items()):
+        numbers = isinstance(value, list) and isinstance(value[0], int)
+        texts = [value] if isinstance(value, str) else value
+        data += b"\0" * (-len(data) % 4)
+        index += struct.pack(">IIII", tag, 4 if numbers else 6 if isinstance(value, str) else 8, len(data), len(texts))
+        data += struct.pack(f">{len(texts)}I", *texts) if numbers else b"".join(text.encode() + b"\0" for text in texts)
+    return struct.pack(">II", len(tags), len(data)) + index + data
+
+
+def rpm_database(*headers: bytes) -> bytes:
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)")
+        database.executemany("INSERT INTO Packages (blob) VALUES (?)", [(header,) for header in headers])
+        database.commit()
+        content = database.serialize()
+    return content[:18] + b"\2\2" + content[20:]  # as with a write-ahead log, which rpm turns on
+
+
+def test_rpm_and_conda(tmp_path):
+    demo = {1000: "demo", 1001: "1.2", 1002: "3", 1003: [4], 1022: "noarch",
+            1116: [0, 1], 1117: ["b.txt", "a.txt"], 1118: ["/opt/", "/opt/demo/"]}  # fmt: skip
+    key = {1000: "gpg-pubkey", 1001: "1", 1002: "1"}
+    conda = json.dumps({"name": "zlib", "version": "1.3", "files": ["lib/libz.so"], "paths_data": {}}).encode()
+    tars = [
+        layer_tar([(b"var/lib/rpm/rpmdb.sqlite", "file", rpm_database(rpm_header(demo), rpm_header(key))),
+                   (b"opt/b.txt", "file", b"x"), (b"opt/demo/a.txt", "file", b"hello")]),
+        layer_tar([(b"opt/conda/conda-meta/zlib-1.3-0.json", "file", conda), (b"opt/conda/lib/libz.so", "file", b"z" * 9),
+                   (b"opt/conda/conda-meta/bad.json", "file", b"[")]),
+    ]  # fmt: skip
+    frame = il.packages(write_tar(tmp_path / "x.tar", docker_save(tars)))
+    rows = frame[["manager", "name", "version", "size", "files", "layer_index"]].values.tolist()
+    assert rows == [["rpm", "demo", "4:1.2-3", 6, 2, 0], ["conda", "zlib", "1.3", 9, 1, 1]]
+    assert frame.attrs["unread"] == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"SQLite format 3\0", rpm_database(b"short"), rpm_database(rpm_header({1000: "x"})), b""]
+)
+def test_a_damaged_rpm_database_is_named(tmp_path, content):
+    tars = [layer_tar([(b"usr/lib/sysimage/rpm/rpmdb.sqlite", "file", content)])]
+    frame = il.packages(write_tar(tmp_path / "x.tar", docker_save(tars)))
+    assert len(frame) == 0 and "rpmdb.sqlite" in frame.attrs["unread"][0]
