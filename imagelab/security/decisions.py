@@ -73,7 +73,7 @@ def read_decisions(path: str | os.PathLike[str], today: date) -> list[Decision]:
     Raises
     ------
     ScanFormatError
-        The file is none of the known formats, or an entry could cover more than it says.
+        The file is none of the known formats, or an entry could cover more findings than intended.
     """
     path = Path(path)
     try:

@@ -131,11 +131,12 @@ class ContainerFacts:
         if "Mounts" not in self.inspected:
             binds = [bind.split(":") for bind in texts(self.host.get("Binds")) if bind.startswith("/") and ":" in bind]
             return [(source, inside, "ro" not in mode) for source, inside, *mode in binds]
-        found = [mapping(one) for one in sequence(self.inspected.get("Mounts"))]
+        found = [mapping(entry) for entry in sequence(self.inspected.get("Mounts"))]
         return [
-            (str(one.get("Source")), str(one.get("Destination")), bool(one.get("RW")))
-            for one in found
-            if (one.get("Type") or ("volume" if one.get("Driver") or one.get("Name") else "bind")) in ("bind", "npipe")
+            (str(entry.get("Source")), str(entry.get("Destination")), bool(entry.get("RW")))
+            for entry in found
+            if (entry.get("Type") or ("volume" if entry.get("Driver") or entry.get("Name") else "bind"))
+            in ("bind", "npipe")
         ]
 
 
@@ -165,8 +166,8 @@ def containers(inspected: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None
         from imagelab.images.sources.daemon import inspect_containers
 
         inspected = inspect_containers()
-    one = isinstance(inspected, Mapping) or not isinstance(inspected, Iterable)
-    found = map(ContainerFacts.of, [inspected] if one else inspected)
+    single = isinstance(inspected, Mapping) or not isinstance(inspected, Iterable)
+    found = map(ContainerFacts.of, [inspected] if single else inspected)
     return make_frame([_row(facts) for facts in found], CONTAINERS_COLUMNS)
 
 

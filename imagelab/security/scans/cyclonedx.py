@@ -53,7 +53,7 @@ def read_cyclonedx(document: Object) -> ScanReport:
             report.add("package", name, title=title, suppressed=reason, **package)
     components[None] = {}  # nothing refers to a component without bom-ref
     for item in report.objects(document.get("vulnerabilities"), "vulnerabilities"):
-        affected = [text(one.get("ref")) for one in mappings(item.get("affects"))]
+        affected = [text(entry.get("ref")) for entry in mappings(item.get("affects"))]
         for ref in affected or [text(item.get("bom-ref"))]:  # Xray uses the package's bom-ref
             local = unquote((ref or "").rpartition("#")[2])  # the end of a BOM-Link (urn:cdx:serial/version#ref)
             package = components.get(ref) or components.get(local) or {}
@@ -103,14 +103,16 @@ def _vulnerability(report: ScanReport, item: Object, package: Object) -> None:
     analysed = ", ".join(texts([state, analysis.get("justification"), analysis.get("detail")]))
     ratings = mappings(item.get("ratings"))
     rating = _rating(ratings, source.get("name"))
-    measured = newest_cvss([_measured(one) for one in ratings if _version(one)])
-    epss = [one for one in ratings if mapping(one, "source").get("name") in ("FIRST", "EPSS") and not _version(one)]
+    measured = newest_cvss([_measured(entry) for entry in ratings if _version(entry)])
+    epss = [
+        entry for entry in ratings if mapping(entry, "source").get("name") in ("FIRST", "EPSS") and not _version(entry)
+    ]
     # Trivy's source is the URL of a whole database
-    links = [source.get("url"), *(one.get("url") for one in mappings(item.get("advisories")))]
+    links = [source.get("url"), *(entry.get("url") for entry in mappings(item.get("advisories")))]
     report.add(
         "vulnerability",
         item.get("id"),
-        aliases=texts([one.get("id") for one in mappings(item.get("references"))]),
+        aliases=texts([entry.get("id") for entry in mappings(item.get("references"))]),
         fixed_version=_fixed(item.get("recommendation"), package) or _properties(item).get("grype:fixed_versions"),
         status=state,
         severity=severity(rating["severity"]) if rating else score_severity(measured["cvss_score"]),
@@ -128,11 +130,11 @@ def _vulnerability(report: ScanReport, item: Object, package: Object) -> None:
 def _rating(ratings: list[Object], source: Any) -> Object:
     """The rating of the vulnerability's own source, else NVD's, else the highest."""
 
-    def rank(one: Object) -> tuple[bool, bool, int]:
-        name = mapping(one, "source").get("name")
-        return name != source, (text(name) or "").lower() != "nvd", -SEVERITIES.index(severity(one.get("severity")))
+    def rank(entry: Object) -> tuple[bool, bool, int]:
+        name = mapping(entry, "source").get("name")
+        return name != source, (text(name) or "").lower() != "nvd", -SEVERITIES.index(severity(entry.get("severity")))
 
-    return min((one for one in ratings if one.get("severity")), key=rank, default={})
+    return min((entry for entry in ratings if entry.get("severity")), key=rank, default={})
 
 
 def _version(rating: Object) -> str | None:

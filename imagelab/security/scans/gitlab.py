@@ -44,9 +44,9 @@ def read_gitlab(document: Object) -> ScanReport:
         # Trivy's template writes "Unknown" for an absent value
         known = {key: value for key, value in location.items() if text(value) != "Unknown"}
         # a weakness (CWE) does not identify a vulnerability: many share it
-        identifiers = [one for one in mappings(item.get("identifiers")) if one.get("type") != "cwe"]
-        identifiers.sort(key=lambda one: one.get("type") != "cve")
-        names = texts([one.get("value") or one.get("name") for one in identifiers])
+        identifiers = [entry for entry in mappings(item.get("identifiers")) if entry.get("type") != "cwe"]
+        identifiers.sort(key=lambda entry: entry.get("type") != "cve")
+        names = texts([entry.get("value") or entry.get("name") for entry in identifiers])
         report.add(
             "vulnerability",
             _name(item, identifiers, names),
@@ -62,8 +62,8 @@ def read_gitlab(document: Object) -> ScanReport:
             severity=severity(item.get("severity")),
             severity_source="report",
             title=item.get("name") or item.get("message") or item.get("description"),
-            url=first(texts([one.get("url") for one in [*identifiers, *mappings(item.get("links"))]])),
-            **newest_cvss([cvss(one.get("vector")) for one in mappings(item.get("cvss_vectors"))]),
+            url=first(texts([entry.get("url") for entry in [*identifiers, *mappings(item.get("links"))]])),
+            **newest_cvss([cvss(entry.get("vector")) for entry in mappings(item.get("cvss_vectors"))]),
         )
     return report
 
@@ -75,7 +75,7 @@ def _name(item: Object, identifiers: list[Object], names: list[str]) -> Any:
     return (
         first_match(VULNERABILITY_ID, *names, item.get("cve"))
         or first_match(f"^{VULNERABILITY_ID}$", item.get("name"))
-        or first(texts([one.get("name") or one.get("value") for one in identifiers]))
+        or first(texts([entry.get("name") or entry.get("value") for entry in identifiers]))
         or item.get("cve")
         or item.get("id")
     )

@@ -60,12 +60,12 @@ def _match(report: ScanReport, match: Object, knows_exploited: bool, suppressed:
     everywhere = [vulnerability, *related]
     fix = mapping(vulnerability, "fix")
     location = mapping(first(sequence(artifact.get("locations"))))
-    scores = [newest_cvss(_scores(one)) for one in everywhere]
-    exploited = any(sequence(one.get("knownExploited")) for one in everywhere)
+    scores = [newest_cvss(_scores(entry)) for entry in everywhere]
+    exploited = any(sequence(entry.get("knownExploited")) for entry in everywhere)
     report.add(
         "vulnerability",
         vulnerability.get("id"),
-        aliases=texts([one.get("id") for one in [*related, *mappings(vulnerability.get("advisories"))]]),
+        aliases=texts([entry.get("id") for entry in [*related, *mappings(vulnerability.get("advisories"))]]),
         package=artifact.get("name"),
         version=artifact.get("version"),
         purl=artifact.get("purl"),
@@ -75,13 +75,13 @@ def _match(report: ScanReport, match: Object, knows_exploited: bool, suppressed:
         status=fix.get("state"),
         severity=severity(vulnerability.get("severity")),
         severity_source=vulnerability.get("namespace"),
-        epss=first(score.get("epss") for one in everywhere for score in mappings(one.get("epss"))),
+        epss=first(score.get("epss") for entry in everywhere for score in mappings(entry.get("epss"))),
         known_exploited=exploited if exploited or knows_exploited or "risk" in vulnerability else None,
-        title=first(texts([one.get("description") for one in everywhere])),
+        title=first(texts([entry.get("description") for entry in everywhere])),
         url=vulnerability.get("dataSource") or first(texts(vulnerability.get("links"))),
         diff_id=location.get("layerID"),
         suppressed=suppressed,
-        **first(one for one in scores if one["cvss_score"] is not None) or cvss(None),
+        **first(entry for entry in scores if entry["cvss_score"] is not None) or cvss(None),
     )
 
 
@@ -89,6 +89,6 @@ def _scores(vulnerability: Object) -> list[Object]:
     """The list of scores, or the two fields of Grype 0.7."""
     flat, listed = [mapping(vulnerability, key) for key in ("cvssV2", "cvssV3")], mappings(vulnerability.get("cvss"))
     return [
-        *(cvss(one.get("vector"), one.get("baseScore")) for one in flat),
-        *(cvss(one.get("vector"), mapping(one, "metrics").get("baseScore")) for one in listed),
+        *(cvss(entry.get("vector"), entry.get("baseScore")) for entry in flat),
+        *(cvss(entry.get("vector"), mapping(entry, "metrics").get("baseScore")) for entry in listed),
     ]

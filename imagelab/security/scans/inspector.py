@@ -30,7 +30,9 @@ def read_inspector(document: Object) -> ScanReport:
             "url": details.get("sourceUrl"),
             "published": details.get("vendorCreatedAt"),
             "suppressed": None if status in (None, "ACTIVE") else f"Inspector's status: {status}",
-        } | newest_cvss([cvss(one.get("scoringVector"), one.get("baseScore")) for one in mappings(details.get("cvss"))])
+        } | newest_cvss(
+            [cvss(entry.get("scoringVector"), entry.get("baseScore")) for entry in mappings(details.get("cvss"))]
+        )
         if not details:
             report.add("misconfiguration", item.get("type"), **facts)
         for package in mappings(details.get("vulnerablePackages")) or [{}] * bool(details):

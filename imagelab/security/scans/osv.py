@@ -66,7 +66,11 @@ def read_govulncheck(messages: list[Any]) -> ScanReport:
         "scanner_version": text(config.get("scanner_version")),
         "scanned": text(config.get("db_last_modified")),
     }
-    entries = {text(mapping(one, "osv").get("id")): mapping(one, "osv") for one in mappings(messages) if "osv" in one}
+    entries = {
+        text(mapping(message, "osv").get("id")): mapping(message, "osv")
+        for message in mappings(messages)
+        if "osv" in message
+    }
     seen = set()
     for message in report.objects(messages, "the stream"):
         finding = mapping(message, "finding")

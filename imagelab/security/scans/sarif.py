@@ -47,7 +47,7 @@ _SENTENCES = [
 _LEVELS = {"error": "high", "warning": "medium", "note": "low", "none": "negligible"}
 
 
-#: Tools whose results are secrets; some of their SARIF names no rule.
+#: Tools whose results are secrets; some of their SARIF files do not name a rule.
 _SECRET_SCANNERS = ("gitleaks", "trufflehog", "detect-secrets")
 
 
@@ -71,7 +71,7 @@ def read_sarif(document: Object) -> ScanReport:
         by_id = {rule["id"]: rule for rule in reversed(rules) if isinstance(rule.get("id"), str)}
         if run.get("results") is None:  # section 3.14.23
             report.error("no-results", f"{name} wrote no results: it did not scan, or they are in another file")
-        if any(one.get("executionSuccessful") is False for one in mappings(run.get("invocations"))):
+        if any(entry.get("executionSuccessful") is False for entry in mappings(run.get("invocations"))):
             report.error("scan-failed", f"{name} reports that it failed; there may be more to find")
         for result in report.objects(run.get("results"), "results"):
             _result(report, run, result, _rule(result, rules, by_id), suppressible=not name.startswith("Anchore"))
@@ -104,7 +104,7 @@ def _result(report: ScanReport, run: Object, result: Object, rule: Object, suppr
     finding = "secret" if report.scanner in _SECRET_SCANNERS else _finding(rule, tags, bool(names or sentence))
     purls = texts([properties.get("purl"), *sequence(properties.get("purls"))])
     purl = _field("Package", message, value=r"pkg:\S+") or first(
-        one for one in purls if (parsed := parse_purl(one)) and (len(purls) == 1 or parsed.version == version)
+        entry for entry in purls if (parsed := parse_purl(entry)) and (len(purls) == 1 or parsed.version == version)
     )
     parsed = parse_purl(purl)
     score = number(properties.get("security-severity"))
@@ -143,7 +143,7 @@ def _message(result: Object, rule: Object) -> str:
     message = mapping(result, "message")
     template = mapping(rule, "messageStrings", str(message.get("id"))).get("text")
     known = (message.get("text"), message.get("markdown"), template)
-    line = first(one for one in known if isinstance(one, str)) or ""
+    line = first(entry for entry in known if isinstance(entry, str)) or ""
     for n, argument in enumerate(sequence(message.get("arguments"))[:20]):
         line = line.replace(f"{{{n}}}", text(argument) or "")
     return line
@@ -245,6 +245,6 @@ def _suppressed(result: Object, suppressible: bool) -> str | None:
         return "absent from this run (SARIF baseline)"
     suppressions = mappings(result.get("suppressions"))
     # Grype's first SARIF marked every result as suppressed
-    if suppressible and suppressions and all(one.get("status", "accepted") == "accepted" for one in suppressions):
+    if suppressible and suppressions and all(entry.get("status", "accepted") == "accepted" for entry in suppressions):
         return "suppressed: " + (text(suppressions[0].get("justification")) or text(suppressions[0].get("kind")) or "")
     return None

@@ -29,12 +29,12 @@ def read_spdx(document: Object) -> ScanReport:
     _name_tool(report, first_match(r"^Tool: (.+)$", *sequence(creation.get("creators"))))
     report.attrs["scanned"] = text(creation.get("created"))
     described = set(texts(document.get("documentDescribes"))) | {
-        str(one.get("relatedSpdxElement"))
-        for one in mappings(document.get("relationships"))
-        if one.get("relationshipType") == "DESCRIBES" and one.get("spdxElementId") == "SPDXRef-DOCUMENT"
+        str(entry.get("relatedSpdxElement"))
+        for entry in mappings(document.get("relationships"))
+        if entry.get("relationshipType") == "DESCRIBES" and entry.get("spdxElementId") == "SPDXRef-DOCUMENT"
     }
     for item in report.objects(document.get("packages"), "packages"):
-        notes = [one.get("comment") for one in mappings(item.get("annotations"))]
+        notes = [entry.get("comment") for entry in mappings(item.get("annotations"))]
         if described == {text(item.get("SPDXID"))}:
             report.attrs |= {
                 "image_id": first_match(r"^ImageID: (\S+)$", *notes),
@@ -44,7 +44,9 @@ def read_spdx(document: Object) -> ScanReport:
             report.suppress(_ROOT, "package", item.get("name"))
             continue
         references = mappings(item.get("externalRefs"))
-        purl = first(text(one.get("referenceLocator")) for one in references if one.get("referenceType") == "purl")
+        purl = first(
+            text(entry.get("referenceLocator")) for entry in references if entry.get("referenceType") == "purl"
+        )
         row = {
             "package": item.get("name"),
             "version": item.get("versionInfo"),
@@ -55,13 +57,13 @@ def read_spdx(document: Object) -> ScanReport:
             "layer_digest": first_match(r"^LayerDigest: (\S+)$", *notes),
         }
         licenses = texts([item.get("licenseConcluded"), item.get("licenseDeclared")])
-        title = first(one for one in licenses if one not in ("NOASSERTION", "NONE"))
+        title = first(entry for entry in licenses if entry not in ("NOASSERTION", "NONE"))
         report.add("package", purl or item.get("name"), title=title, **row)
-        for one in references:
-            if one.get("referenceCategory") == "SECURITY" and one.get("referenceType") in ("advisory", "url"):
-                url = one.get("referenceLocator")
+        for entry in references:
+            if entry.get("referenceCategory") == "SECURITY" and entry.get("referenceType") in ("advisory", "url"):
+                url = entry.get("referenceLocator")
                 name = first_match(VULNERABILITY_ID, url) or url
-                report.add("vulnerability", name, url=url, title=one.get("comment"), severity="unknown", **row)
+                report.add("vulnerability", name, url=url, title=entry.get("comment"), severity="unknown", **row)
     return report
 
 
@@ -77,11 +79,11 @@ def read_spdx3(document: Object) -> ScanReport:
     kinds: dict[str, list[Object]] = defaultdict(list)
     for element in graph:
         kinds[_kind(element)].append(element)
-    _name_tool(report, first(texts([one.get("name") for one in kinds["Tool"]])))
-    report.reference = first(text(one.get("name")) for one in kinds["SpdxDocument"])
-    report.attrs["scanned"] = first(text(one.get("created")) for one in kinds["CreationInfo"])
+    _name_tool(report, first(texts([entry.get("name") for entry in kinds["Tool"]])))
+    report.reference = first(text(entry.get("name")) for entry in kinds["SpdxDocument"])
+    report.attrs["scanned"] = first(text(entry.get("created")) for entry in kinds["CreationInfo"])
     # an SBOM's root is the image, unless it is the only package
-    roots = {name for one in kinds["Sbom"] for name in texts(one.get("rootElement"))}
+    roots = {name for entry in kinds["Sbom"] for name in texts(entry.get("rootElement"))}
     packages: dict[str, Object] = {}
     packaged = [*kinds["Package"], *kinds["AIPackage"], *kinds["DatasetPackage"]]
     for item in packaged:
@@ -123,7 +125,7 @@ def _assessments(
     scores: dict[str, list[Object]] = defaultdict(list)
     for relation in graph:
         kind, start = _kind(relation), str(relation.get("from"))
-        ends = [str(one) for one in sequence(relation.get("to"))] or [""]
+        ends = [str(entry) for entry in sequence(relation.get("to"))] or [""]
         if kind == "Relationship" and relation.get("relationshipType") == "hasAssociatedVulnerability":
             for end in ends:
                 pairs.setdefault((end, start), {})
@@ -162,4 +164,4 @@ def _id(element: Object) -> str:
 
 def _identifier(element: Object, *kinds: str) -> str | None:
     listed = mappings(element.get("externalIdentifier"))
-    return first(text(one.get("identifier")) for one in listed if one.get("externalIdentifierType") in kinds)
+    return first(text(entry.get("identifier")) for entry in listed if entry.get("externalIdentifierType") in kinds)

@@ -37,7 +37,7 @@ def _add(report: ScanReport, issue: Object, name: str, component: Object) -> Non
     *start, version = rest.split(":")
     package = start[-1] if start and kind in ("alpine", "deb", "rpm") else ":".join(start)
     cves = mappings(issue.get("cves"))
-    names = [*texts([one.get("cve") for one in cves]), *texts([issue.get("issue_id")])]
+    names = [*texts([entry.get("cve") for entry in cves]), *texts([issue.get("issue_id")])]
     places = [part.get("component_id") for path in sequence(component.get("impact_paths")) for part in mappings(path)]
     digest = first_match(r"sha256(?::|__)([0-9a-f]{64})", *places)
     report.add(
@@ -52,5 +52,5 @@ def _add(report: ScanReport, issue: Object, name: str, component: Object) -> Non
         title=issue.get("summary"),
         url=first(texts(issue.get("references"))),
         layer_digest=digest and f"sha256:{digest}",
-        **newest_cvss([cvss(one.get("cvss_v3_vector"), one.get("cvss_v3_score")) for one in cves]),
+        **newest_cvss([cvss(entry.get("cvss_v3_vector"), entry.get("cvss_v3_score")) for entry in cves]),
     )
