@@ -16,24 +16,28 @@ _FORMS = ", ".join(f"{transport}:…" for transport in TRANSPORTS)
 
 
 def load_image(reference: str | os.PathLike[str], *, platform: str | None = None, redact: bool = True) -> Image:
-    """One image, from wherever the reference says.
+    """Load one image from the source that its reference names.
+
+    Touches an engine, a registry or the disk, as the reference says.
 
     Parameters
     ----------
     reference : str or path
         ``docker-daemon:NAME``, ``docker-archive:PATH[:NAME]``, ``oci:DIR[:TAG]``, ``oci-archive:PATH[:TAG]``,
-        ``docker://HOST/REPO:TAG``, ``snapshot:PATH`` (the names of containers-transports(5)), or
-        ``example:NAME`` for the snapshots that come with imagelab. A bare path is looked at; any
-        other bare name is the engine's.
+        ``dir:DIR``, ``docker://HOST/REPO:TAG``, ``containers-storage:NAME`` (the names of containers-transports(5)),
+        ``snapshot:PATH``, ``-`` for an archive on standard input, or ``example:NAME`` for the snapshots that come with
+        imagelab. A bare path is opened to see what it is; any other bare name is the engine's. Behind the path of an
+        archive, ``@0``, ``@1`` … or ``sha256:…`` choose an image that has no tag.
     platform : str, optional
-        ``os/architecture[/variant]``, where the source holds several; ``os(version)/architecture`` for Windows'.
+        ``os/architecture[/variant]``, if the source has several; ``os(version)/architecture`` for Windows.
     redact : bool
         Mask what looks like a secret (the default).
 
     Returns
     -------
     Image
-        Reads no layer yet: ``il.files`` does, and then an engine saves the image.
+        No layer is read yet: ``il.files`` reads them, and then an engine saves the image. An archive on standard input or
+        in ``containers-storage`` is copied into a temporary file, which is deleted at exit.
 
     Raises
     ------

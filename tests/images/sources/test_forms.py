@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -250,3 +251,30 @@ def test_containers_storage_of_podman(tmp_path):
             il.load_image("containers-storage:localhost/none")
     finally:
         subprocess.run(["podman", "rmi", "-f", name], check=True, capture_output=True)
+
+
+# which test shows each row of the README's table of sources
+ROWS = {
+    "Docker (Desktop": "test_engines.py::test_an_engine_behind_tls",
+    "Podman": "test_daemon.py::test_podman",
+    "a file from": "test_forms.py::test_whole_archives_and_layers_of_docker_in_every_compression",
+    "an archive that another program writes": "test_forms.py::test_an_archive_on_standard_input",
+    "an OCI layout": "test_forms.py::test_every_platform_is_read_and_the_error_names_the_option",
+    "a folder that `skopeo copy` wrote": "test_forms.py::test_a_folder_that_skopeo_wrote",
+    "podman's or skopeo's local storage": "test_forms.py::test_containers_storage_of_podman",
+    "a registry": "test_registry.py::test_manifest_and_config_tell_all_but_the_files",
+    "a snapshot": "test_daemon.py::test_history_is_the_same_from_every_source",
+    "none": "test_archives.py::test_what_names_no_image_is_refused",
+}
+
+
+def test_every_row_of_the_readmes_table_of_sources_has_a_test():
+    folder = Path(__file__).parent
+    text = (
+        (folder.parents[2] / "README.md").read_text().partition("## Where images come from")[2].partition("\n\n## ")[0]
+    )
+    rows = [line[2:] for line in text.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) == len(ROWS)
+    for row, (start, test) in zip(rows, ROWS.items(), strict=True):
+        file, _, name = test.partition("::")
+        assert row.startswith(start) and f"def {name}(" in (folder / file).read_text(), row
