@@ -120,8 +120,13 @@ def _finding(step: Any, old: LoggedBuild, new: LoggedBuild, findings: Mapping[st
     if reason := _definition(step, was, old, new):
         return reason
     rerun = [source for source in new.sources(step) if source.vertex in findings]
-    if previous is None and step.step == 1 and not new.has_inputs and not new.base_stages:
-        return "not known", f"the log does not show what its stage starts from; {_RECORD}"
+    if (
+        previous is None
+        and "--link" not in step.arguments
+        and not new.has_inputs
+        and step.vertex not in new.facts.operations
+    ):
+        return "not known", f"the log does not show the step or stage before it; {_RECORD}"
     if rerun:
         roots = [findings[row.vertex] for row in new.steps if row.stage == rerun[0].stage and row.vertex in findings]
         root = next((cause for cause in roots if cause[0] != "parent"), None)
