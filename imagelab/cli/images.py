@@ -10,7 +10,7 @@ import typer
 import imagelab as il
 from imagelab.cli.app import PANELS, app
 from imagelab.cli.output import Answer, with_arguments
-from imagelab.cli.verb import verb
+from imagelab.cli.verb import Platform, verb
 
 Image = Annotated[
     str,
@@ -27,13 +27,13 @@ def images() -> Answer:
 
 
 @verb()
-def show(image: Image) -> Answer:
+def show(image: Image, platform: Platform = None) -> Answer:
     """Show an image: how big it is, how efficient, and what each step added."""
     import pandas as pd
 
     from imagelab.core.frames import format_bytes
 
-    loaded = il.load_image(image)
+    loaded = il.load_image(image, platform=platform)
     names = ["reference", "platform", "image_id", "manifest_digest"]
     identity = pd.DataFrame({"fact": names, "value": [getattr(loaded, name) for name in names]})
     efficiency, history = il.efficiency(loaded), il.history(loaded)
@@ -54,11 +54,12 @@ def waste(
     digests: Annotated[
         bool, typer.Option("--digests", help="Compare contents: tell rewritten files from changed ones.")
     ] = False,
+    platform: Platform = None,
 ) -> Answer:
     """List the wasted bytes: files that are stored and hidden, with the instructions that did it."""
     from imagelab.core.frames import format_bytes
 
-    loaded = il.load_image(image)
+    loaded = il.load_image(image, platform=platform)
     ledger = il.waste(loaded, digests="copies" if digests else False).drop(columns="reference")
     groups = ledger.groupby(["reason", "instruction", "removed_instruction"], observed=True, dropna=False, sort=False)
     sums = groups["bytes"].agg(bytes="sum", files="size").reset_index().sort_values("bytes", ascending=False)
@@ -79,11 +80,12 @@ def advise(
     image: Image,
     digests: Annotated[bool, typer.Option("--digests", help="Compare contents too.")] = False,
     accepted: Annotated[Path | None, typer.Option(help="A TOML file of accepted findings.")] = None,
+    platform: Platform = None,
 ) -> Answer:
     """List what can be left out of an image, and what to write instead."""
     from imagelab.core.frames import format_bytes
 
-    advice = il.advise(image, digests=digests, accepted=accepted)
+    advice = il.advise(il.load_image(image, platform=platform), digests=digests, accepted=accepted)
     parts = (advice[~advice["accepted"]], advice[advice["accepted"]])
     still_open, set_apart = (f"{len(part)} ({format_bytes(part['bytes'].sum())})" for part in parts)
     columns = ["bytes", "confidence", "what", "rule", "instruction", "suggestion", "accepted_reason"]
@@ -101,11 +103,12 @@ def compare(
     before: Image,
     after: Image,
     digests: Annotated[bool, typer.Option("--digests", help="Compare contents, not only sizes.")] = False,
+    platform: Platform = None,
 ) -> Answer:
     """Compare two images: the layers they share, the files that changed."""
     from imagelab.core.frames import format_bytes
 
-    loaded = [il.load_image(before), il.load_image(after)]
+    loaded = [il.load_image(reference, platform=platform) for reference in (before, after)]
     sharing = il.compare_layers(loaded)
     changes = il.compare_files(*loaded, digests=digests)
     delta, pair = changes["delta"].sum(), sharing.iloc[1]
@@ -146,10 +149,11 @@ def check(
     own: Annotated[bool, typer.Option("--own", help="Leave out findings of the base image.")] = False,
     base: Annotated[str | None, typer.Option(metavar="REF", help="The base image, for --own.")] = None,
     ignore: Annotated[Path | None, typer.Option(help="VEX document, .trivyignore or accepted findings (TOML).")] = None,
+    platform: Platform = None,
 ) -> Answer:
     """Check an image against limits: one line for each, exit code 1 if one is exceeded."""
     result = il.check_limits(
-        image,
+        il.load_image(image, platform=platform),
         max_size=max_size,
         max_layers=max_layers,
         min_efficiency=min_efficiency,
@@ -176,11 +180,12 @@ def snapshot(
     image: Image,
     output: Annotated[Path, typer.Option("-o", "--output", help="The Parquet file to write.")],
     digests: Annotated[bool, typer.Option("--digests", help="Also hash the files' contents.")] = False,
+    platform: Platform = None,
 ) -> Answer:
     """Take a snapshot: save an image's config and file listing in one Parquet file."""
     import pandas as pd
 
-    path = il.save_snapshot(image, output, digests=digests)
+    path = il.save_snapshot(il.load_image(image, platform=platform), output, digests=digests)
     return Answer({"snapshot": pd.DataFrame({"path": [str(path)], "size": [path.stat().st_size]})})
 
 

@@ -9,7 +9,7 @@ import typer
 
 import imagelab as il
 from imagelab.cli.output import Answer
-from imagelab.cli.verb import verb
+from imagelab.cli.verb import Platform, verb
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +33,7 @@ def scan(
     ] = None,
     dockerfile: DockerfilePath = None,
     base: Base = None,
+    platform: Platform = None,
 ) -> Answer:
     """Read scanners' reports; with the image, list the changes to make and what introduced each finding."""
     findings = il.read_scan(files)
@@ -40,7 +41,7 @@ def scan(
         findings = il.suppress(findings, *ignore)
     first: dict[str, pd.DataFrame] = {}
     if image is not None:
-        findings = il.blame(findings, image, base=base, dockerfile=dockerfile)
+        findings = il.blame(findings, il.load_image(image, platform=platform), base=base, dockerfile=dockerfile)
         first = {"changes": il.remediation(findings, dockerfile=dockerfile)}
     findings = findings.sort_values("severity", ascending=False, kind="stable")
     suppressed, findings = il.suppressed(findings), findings[findings["suppressed"].isna()]
@@ -67,10 +68,11 @@ def remediate(
     dockerfile: DockerfilePath = None,
     base: Base = None,
     ignore: Annotated[list[Path] | None, typer.Option(help="Decisions about findings, as for scan.")] = None,
+    platform: Platform = None,
 ) -> Answer:
     """List the changes that remove findings, the most effective first; each finding counts once."""
     findings = il.suppress(il.read_scan(files), *(ignore or ()))
-    changes = il.remediation(findings, image, dockerfile=dockerfile, base=base)
+    changes = il.remediation(findings, il.load_image(image, platform=platform), dockerfile=dockerfile, base=base)
     fixed = int(changes.loc[changes["kind"] != "none", "findings"].sum())
     summary = f"{fixed} of {changes['findings'].sum()} findings have a change that removes them"
     diff = "\n".join(changes["diff"].dropna())

@@ -56,9 +56,9 @@ def save_snapshot(image: Reference, path: str | os.PathLike[str], *, digests: bo
 def _exact(image: Image) -> Image:
     """An engine's image with the exact config and the blobs' sizes, which only a save tells."""
     assert image.source is not None
-    again = load_image(image.reference)
+    again = load_image(image.reference, platform=image.platform)
     if any(entry.empty_layer is None for entry in again.history):  # every layer was known: it was not saved
         list(image.source.read_layers(image, []))
-        again = load_image(image.reference)
+        again = load_image(image.reference, platform=image.platform)
     # secrets that were asked to be shown stay so
     return again if again.redactions == image.redactions else image

@@ -17,8 +17,10 @@ from types import SimpleNamespace
 
 import pytest
 import zstandard
+from typer.testing import CliRunner
 
 import imagelab as il
+from imagelab.cli.app import app
 from imagelab.core.errors import ArchiveError, ImageNotFound
 from imagelab.images.sources import spool
 from tests.support.images import OCI, Layout, config_of, docker_save, layer_tar, sha256, tar_of, write_folder, write_tar
@@ -278,3 +280,14 @@ def test_every_row_of_the_readmes_table_of_sources_has_a_test():
     for row, (start, test) in zip(rows, ROWS.items(), strict=True):
         file, _, name = test.partition("::")
         assert row.startswith(start) and f"def {name}(" in (folder / file).read_text(), row
+
+
+@pytest.mark.parametrize(
+    "verb", [["show"], ["waste"], ["advise"], ["check", "--max-size", "150B"], ["snapshot", "-o", "x.parquet"]]
+)
+def test_verbs_take_a_platform(tmp_path, monkeypatch, verb):
+    monkeypatch.chdir(tmp_path)
+    arguments = [*verb, write_tar(tmp_path / "x.tar", engine_save())]
+    assert CliRunner().invoke(app, arguments).exit_code == 2  # two platforms
+    done = CliRunner().invoke(app, [*arguments, "--platform", "linux/amd64"])
+    assert done.exit_code == 0, done.output
