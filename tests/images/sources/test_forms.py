@@ -20,6 +20,7 @@ import zstandard
 from typer.testing import CliRunner
 
 import imagelab as il
+import imagelab.cli.images  # registers its verbs
 from imagelab.cli.app import app
 from imagelab.core.errors import ArchiveError, ImageNotFound
 from imagelab.images.sources import spool
@@ -288,6 +289,6 @@ def test_every_row_of_the_readmes_table_of_sources_has_a_test():
 def test_verbs_take_a_platform(tmp_path, monkeypatch, verb):
     monkeypatch.chdir(tmp_path)
     arguments = [*verb, write_tar(tmp_path / "x.tar", engine_save())]
-    assert CliRunner().invoke(app, arguments).exit_code == 2  # two platforms
+    assert isinstance(CliRunner().invoke(app, arguments).exception, ImageNotFound)  # of two platforms
     done = CliRunner().invoke(app, [*arguments, "--platform", "linux/amd64"])
     assert done.exit_code == 0, done.output
