@@ -168,3 +168,60 @@ def test_an_empty_home_and_no_kernelspec_are_enough(tmp_path):
     assert done.returncode == 0, done.stderr
     assert sys.executable in (tmp_path / "x.html").read_text()
     assert "WARNING" not in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [("import os; os._exit(3)", "exit code 3"), ("import os; os.kill(os.getpid(), 9)", "signal 9")]
+)
+def test_a_page_that_crashes_does_not_stop_the_others(tmp_path, code, reason):
+    paths = [
+        notebook(tmp_path, "# T", "references = []", cell, name=name)
+        for name, cell in (("bad", code), ("good", "6 * 7"))
+    ]
+    jobs = [reports.make_job(path, {}, tmp_path / f"{path.stem}.html", options={}) for path in paths]
+    with pytest.raises(ImagelabError, match=f"bad.ipynb: its process ended with {reason}"):
+        reports.run_jobs(jobs, "pages", "page", progress=False)
+    assert "42" in (tmp_path / "good.html").read_text() and not (tmp_path / "bad.html").exists()
+
+
+def test_an_endless_cell_ends_its_page_with_an_error():
+    cells = [{"cell_type": "code", "source": "while True: pass"}]
+    command = (
+        "from imagelab.report import execute; execute.CELL_SECONDS = 1\n"
+        f"execute.execute({cells!r}, 'endless.ipynb', '.', print)"
+    )
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, timeout=120)
+    assert "endless.ipynb: a cell failed with TimeoutError" in done.stderr and "while True: pass" in done.stderr
+
+
+def test_a_report_loads_no_validator_of_notebooks(tmp_path):
+    """nbformat takes a second to import, and the process that waits for the page needs no pandas."""
+    path = notebook(
+        tmp_path, "# T", "references = []", "import sys\nprint(sorted({'nbformat', 'jsonschema'} & set(sys.modules)))"
+    )
+    page = tmp_path / "x.html"
+    command = f"import sys; from imagelab.report.run import render; render({str(path)!r}, {{}}, {str(page)!r}, progress=False)\n"
+    command += "print(sorted({'nbformat', 'pandas', 'plotly'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+    assert done.stdout == "[]\n" and "<pre>[]</pre>" in page.read_text()
+
+
+def test_sections_that_show_nothing_are_left_out(tmp_path):
+    path = notebook(tmp_path, "# T", "references = []", "## Empty\n\nNothing here.", "None", "## Full", "1 + 1")
+    html = reports.render(path, {}, tmp_path / "x.html", progress=False).read_text()
+    assert "Nothing here" not in html and 'id="Full"' in html
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("docker-archive:/home/me/v1.tar:app:v1", "v1.tar:app:v1"),
+        ("/home/me/v1.tar", "v1.tar"),
+        ("../x/y.parquet", "y.parquet"),
+        ("example:service-full", "service-full"),
+        ("localhost:5000/team/app:v1", "localhost:5000/team/app:v1"),
+        ("docker://host/team/app:v1", "docker://host/team/app:v1"),
+    ],
+)
+def test_titles_name_no_folders_of_this_machine(reference, name):
+    assert reports.short_name(reference) == name
