@@ -11,6 +11,7 @@ from imagelab.build.improve.installers import (
     APK_ADD,
     APT_INSTALL,
     APT_UPDATE,
+    BUILT_HERE,
     DNF_INSTALL,
     INSTALLERS,
     Installer,
@@ -19,7 +20,7 @@ from imagelab.build.improve.installers import (
     runs,
     script,
 )
-from imagelab.core.terms import LIKELY
+from imagelab.core.terms import EXACT, LIKELY
 
 _APT_FILES = (r"^/var/lib/apt/lists(?:/|$)", r"^/var/cache/apt(?:/|$)")
 _DELETES = re.compile(
@@ -117,9 +118,10 @@ def downloads(project: Project) -> Iterator[Edit]:
             ]
             mounted = project.change(step, *with_flags(raw, flags))
             again = f"{what}, and downloads again whenever this step runs again"
-            yield Edit("cache-mount", again, step, (mounted,), touches)
+            sure = EXACT if installer.name in BUILT_HERE else LIKELY
+            yield Edit("cache-mount", again, step, (mounted,), touches, confidence=sure)
             if lines := _without_downloads(project.raw(step), step, installer):
-                yield Edit("no-download-cache", what, step, (project.change(step, *lines),), touches)
+                yield Edit("no-download-cache", what, step, (project.change(step, *lines),), touches, confidence=LIKELY)
 
 
 def _without_downloads(raw: list[str], step: Step, installer: Installer) -> list[str] | None:

@@ -12,7 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,7 +154,9 @@ def trial(project: Project, network: str | None, contexts: Mapping[str, str]) ->
         if cache is not None:
             os.environ["IMAGELAB_CACHE_DIR"] = cache
         guard.stdin.close()
-        guard.wait()
+        # An engine with a large build cache is slow; the guard finishes alone.
+        with suppress(subprocess.TimeoutExpired):
+            guard.wait(60)
         guard.stdout.close()
 
 

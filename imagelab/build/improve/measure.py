@@ -49,7 +49,7 @@ def predicted_bytes(edit: Edit, files: pd.DataFrame | None) -> int | None:
     if files is None:
         return None
     stored = files[files["kind"] == "file"]
-    if edit.packages:
+    if edit.packages or (edit.cached and not edit.touches):
         return None
     if edit.touches:
         return int(stored.loc[stored["path"].str.contains("|".join(edit.touches)), "size"].sum())

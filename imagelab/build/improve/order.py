@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from imagelab.build.dockerfile.select import context_path, copied
 from imagelab.build.dockerfile.syntax import Step
 from imagelab.build.improve.edits import Change, Edit, Project, with_flags
-from imagelab.build.improve.installers import SYSTEM, Installer, installer_of, is_root, script
+from imagelab.build.improve.installers import BUILT_HERE, SYSTEM, Installer, installer_of, is_root, script
 from imagelab.core.terms import EXACT, LIKELY
 
 _REQUIREMENTS = re.compile(r"(?:-r|--requirements?|-c|--constraints?)[\s=]+(\S+)")
@@ -18,8 +18,6 @@ _LOCAL = re.compile(r"^\s*(?:-e\b|--editable|\.{1,2}/|file:|.+@\s*file:)", re.M)
 _SETUP = re.compile(
     r"^\s*(?:user|group)(?:add|mod)\b|^\s*add(?:user|group)\b|^\s*mkdir\b|^\s*(?:python3? -m venv|uv venv)\b"
 )
-_MERGED = ("pip", "uv-pip", "npm", "yarn", "pnpm", "bundler")  # managers whose install needs no sources
-_BUILT_HERE = ("uv", "poetry", "npm", "pip")  # whose rewrites are built by this repository's tests
 
 
 def install_before_sources(project: Project) -> Iterator[Edit]:
@@ -56,7 +54,7 @@ def install_before_sources(project: Project) -> Iterator[Edit]:
             if edit:
                 where = f"the {sources[0].instruction} in line {sources[0].line} is above {installer.name}'s install"
                 what = f"{where}: each edit of a source installs again"
-                sure = EXACT if installer.name in _BUILT_HERE else LIKELY
+                sure = EXACT if installer.name in BUILT_HERE else LIKELY
                 touches = _traces(step, installer) if alone else ()
                 yield Edit("copy-before-install", what, sources[0], edit, touches, cached=(step,), confidence=sure)
 

@@ -11,6 +11,7 @@ from imagelab.build.dockerfile.select import context_path, context_sources, copi
 from imagelab.build.improve.edits import Change, Edit, Project
 from imagelab.build.improve.installers import installer_of, runs
 from imagelab.core.frames import format_bytes
+from imagelab.core.terms import EXACT, LIKELY
 
 #: Never part of a build: history, caches, editors' folders.
 _CLUTTER = re.compile(
@@ -70,8 +71,8 @@ def ignore_clutter(project: Project) -> Iterator[Edit]:
             if copied(step)
             for top in tops
         ]
-        announces = tuple(touches) if announced else ()
-        yield Edit(rule, what, wide[0], (Change(0, 0, patterns),), announces, ignore=True, size=size)
+        announces, sure = (tuple(touches), EXACT) if announced else ((), LIKELY)
+        yield Edit(rule, what, wide[0], (Change(0, 0, patterns),), announces, ignore=True, size=size, confidence=sure)
 
 
 def _is(path: str, names: Mapping[str, tuple[str, ...]], managers: set[str]) -> bool:
