@@ -42,13 +42,14 @@ def source_file(project: Project) -> str | None:
     return max(own, key=lambda path: (project.copied[path].size, path))
 
 
-def predicted_bytes(edit: Edit, files: pd.DataFrame | None) -> int | None:
+def predicted_bytes(edit: Edit, project: Project, files: pd.DataFrame | None) -> int | None:
     """Stored bytes of the paths that the edit removes, or that its instruction makes invisible; None if unknown."""
     if edit.size is not None:
         return edit.size
     if files is None:
         return None
-    stored = files[files["kind"] == "file"]
+    made = sum(step.step is not None for stage in project.final for step in stage.steps if step.instruction != "FROM")
+    stored = files[(files["kind"] == "file") & (files["layer_index"] > files["layer_index"].max() - made)]
     if edit.packages or (edit.cached and not edit.touches):
         return None
     if edit.touches:

@@ -51,7 +51,9 @@ class Search:
         """An edit that is not built yet, with what an image and a log predict."""
         seconds = sum(self.seconds.get((step.stage, step.step or 0), 0.0) for step in edit.cached) or None
         before = self.walk.project
-        return Outcome(edit, before, before.apply(edit), predicted_bytes(edit, self.stored), seconds, "not built", why)
+        return Outcome(
+            edit, before, before.apply(edit), predicted_bytes(edit, before, self.stored), seconds, "not built", why
+        )
 
     def run(self, running: Trial) -> None:
         """Build the original twice, each edit once, and what is proven once more from nothing."""
@@ -119,7 +121,7 @@ class Search:
             return replace(outcome, result="no gain", why="neither bytes nor seconds beyond the noise")
         if outcome.measured_seconds is not None and self.rebuild is not None:
             self.rebuild -= outcome.measured_seconds
-        self.walk.project, self.current = replace(candidate, layers=built.files), built
+        self.walk.project, self.current, self.stored = replace(candidate, layers=built.files), built, built.files
         return replace(outcome, result="proven", why=edit.what)
 
     def failure(self, built: Built, *edits: Edit) -> str:
