@@ -174,7 +174,8 @@ def test_by_id_digest_and_short_name(built, monkeypatch):
     engine, name, archive, _ = built
     at(monkeypatch, engine)
     identity = engine.docker("inspect", "-f", "{{.Id}}", name).strip()
-    monkeypatch.setattr("imagelab.images.layers.cache._remembered", {})  # as a process that never saw it
+    for memory in ("layers.cache._remembered", "layers.cache._memory", "tables.files._recent"):
+        monkeypatch.setattr(f"imagelab.images.{memory}", {})  # as a process that never saw it
     images = [il.load_image(reference) for reference in (name, identity, identity[7:19], f"docker-daemon:{name}")]
     assert len({image.chain_ids for image in images}) == 1
     assert all(name in image.tags for image in images)
