@@ -83,9 +83,9 @@ def is_number(column: pd.Series) -> bool:
     return bool(is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype))
 
 
-def cells(column: pd.Series) -> list[str]:
+def cells(column: pd.Series, whole: bool = False) -> list[str]:
     """A column's values as people read them: sizes in decimal units, instructions without their shell, no control
-    characters."""
+    characters. ``whole`` keeps lines apart."""
     import pandas as pd
 
     from imagelab.core.frames import format_bytes
@@ -106,7 +106,8 @@ def cells(column: pd.Series) -> list[str]:
         text = str(value)
         if "instruction" in name and text.endswith("# buildkit"):
             text = " ".join(filter(None, parse_created_by(text)[:2]))
-        return clean(" ".join(text.split()))
+        lines = text.splitlines() if whole else [" ".join(text.split())]
+        return "\n".join(clean(line, 2000 if whole else 400) for line in lines)
 
     return [cell(value) for value in column.astype(object)]
 

@@ -60,7 +60,7 @@ def print_text(answer: Answer, rows: int | None, *, full: bool) -> None:
 
 def _table(frame: pd.DataFrame, width: int | None, prose: Sequence[str]) -> list[Text]:
     """A line for the columns' names and one for each row; below a row, its prose."""
-    texts = {name: cells(frame[name]) for name in map(str, frame)}
+    texts = {name: cells(frame[name], whole=name in prose) for name in map(str, frame)}
     columns = {name: values for name, values in texts.items() if name not in prose}
     numbers = {name for name in columns if is_number(frame[name])}
     bars = _bars(frame, columns, width)
@@ -79,7 +79,10 @@ def _table(frame: pd.DataFrame, width: int | None, prose: Sequence[str]) -> list
         line.rstrip()
         lines.append(line)
         for name in (name for name in prose if texts.get(name, ["–"] * len(frame))[row] != "–"):
-            lines += map(Text, _wrap(f"{name}: {texts[name][row]}", width, "    "))
+            for number, text in enumerate(texts[name][row].split("\n")):
+                lines += map(
+                    Text, _wrap(text if number else f"{name}: {text}", width, "    " if number == 0 else "        ")
+                )
     if left_out:
         lines += [Text(line, "dim") for line in _wrap(f"Not shown: {', '.join(left_out)} (--full)", width)]
     return lines
