@@ -7,7 +7,14 @@ import pytest
 
 from imagelab.cli.app import PANELS
 
-ALLOWED = {"imagelab", "imagelab.__main__", "imagelab.core", "imagelab.core.errors", "imagelab.cli"}
+ALLOWED = {
+    "imagelab",
+    "imagelab.__main__",
+    "imagelab.core",
+    "imagelab.core.errors",
+    "imagelab.core.text",
+    "imagelab.cli",
+}
 ALLOWED |= {f"imagelab.cli.{name}" for name in ("app", "verb", "output", *PANELS)}
 HEAVY = {
     "pandas",
