@@ -73,7 +73,7 @@ def read_decisions(path: str | os.PathLike[str], today: date) -> list[Decision]:
     Raises
     ------
     ScanFormatError
-        The file is none of the known formats, or an entry could cover more findings than intended.
+        The file's format is unknown, or an entry could cover more findings than intended.
     """
     path = Path(path)
     try:

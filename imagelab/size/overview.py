@@ -83,7 +83,7 @@ def _waste(image: Image) -> Answer:
     stored = files(image)
     lost, total = ledger(stored), stored["size"].sum()
     part = f"{100 * lost['bytes'].sum() / total:.2g}% of what is stored, " if len(lost) else ""
-    return format_bytes(lost["bytes"].sum()), f"{part}{len(lost):,} file copies that no container sees"
+    return format_bytes(lost["bytes"].sum()), f"{part}{len(lost):,} file copies that containers cannot see"
 
 
 def _seconds(log: pd.DataFrame) -> Answer:

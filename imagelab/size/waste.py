@@ -1,4 +1,4 @@
-"""The waste ledger: stored bytes that no container sees, with the instructions that stored and hid them."""
+"""The waste ledger: stored bytes that containers cannot see, with the instructions that stored and hid them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EFFICIENCY_COLUMNS = {
 
 
 def waste(images: Images, *, digests: Digests = False) -> pd.DataFrame:
-    """List every file copy whose bytes no container sees.
+    """List every file copy whose bytes containers cannot see.
 
     The ledger is exact: ``Σ bytes = bytes stored in all layers − bytes visible in the final filesystem``. Empty files
     waste nothing and have no row. Reads the layers: an engine saves the image, unless every layer was listed before.

@@ -36,7 +36,7 @@ class Facts:
 
 
 def read_document(document: Any, name: str) -> Facts | None:
-    """The facts in a JSON document; None if it is none of the known ones."""
+    """The facts in a JSON document; None if its form is unknown."""
     if isinstance(document, list):  # one line, or one item, per span
         return _trace(document)
     top = mapping(document)

@@ -33,7 +33,7 @@ def platform_of(config: Mapping[str, Any]) -> str | None:
 
 
 def normal_platform(platform: str) -> str:
-    """A platform as containerd normalises it: without the variant that goes without saying, and the system's version."""
+    """A platform as containerd normalises it: without the default variant and the system's version."""
     system, _, rest = re.sub(r"\(.*?\)", "", platform).partition("/")
     return f"{system}/{_SAME_PLATFORMS.get(rest, rest)}"
 

@@ -85,7 +85,7 @@ def join_layers(image: Image, commands: Sequence[Command]) -> tuple[list[int | N
 
 
 def timestamp(value: Any) -> Any:
-    """An RFC 3339 time; NaT where it is missing or no time, as Go's zero time (year 1) is none."""
+    """An RFC 3339 time; NaT if it is missing or not a time, such as Go's zero time (year 1)."""
     if isinstance(value, str) and value.startswith("0001-01-01T00:00:00"):
         return pd.NaT
     return pd.to_datetime(value if isinstance(value, str) else None, utc=True, errors="coerce", format="ISO8601")

@@ -1,7 +1,7 @@
 """A registry over HTTP: the pull half of the OCI distribution-spec, with Docker's token authentication.
 
 None of the clients on PyPI verifies what it reads, keeps credentials on their host and tries again as is needed
-here, so this is the thinnest thing over requests. A registry is spoken to over TLS (``REQUESTS_CA_BUNDLE`` names
+here, so this is the thinnest thing over requests. Connections to a registry use TLS (``REQUESTS_CA_BUNDLE`` names
 own certificates); plain HTTP only on loopback, and with hosts (``host:port``, comma-separated) that
 ``IMAGELAB_INSECURE_REGISTRIES`` names.
 """
@@ -75,7 +75,7 @@ class _Session(requests.Session):
 
 
 def may_be_plain(host: str) -> bool:
-    """Whether ``host[:port]`` may be spoken to without TLS."""
+    """Whether ``host[:port]`` may be reached without TLS."""
     if host in os.environ.get("IMAGELAB_INSECURE_REGISTRIES", "").replace(" ", "").split(","):
         return True
     name = urlsplit(f"//{host}").hostname or ""

@@ -135,7 +135,7 @@ def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -
     RegistryUnavailable
         The registry does not answer, limits the rate, or refuses.
     ArchiveError
-        What it sent is damaged, or is no image.
+        What it sent is damaged, or is not an image.
     """
     name = _registry_name(rest)
     registry = connect(name.host)
@@ -147,7 +147,7 @@ def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -
         if entry["kind"] == "image"
     ]
     if not found:
-        raise ArchiveError(f"{reference} holds no image: attestations and artifacts are none.")
+        raise ArchiveError(f"{reference} contains no image: attestations and artifacts are not images.")
     chosen = choose(found, reference, None, platform)
     own = str(chosen.descriptor["digest"])
     manifest = document if own == digest else _manifest(registry, name, own)[0]
