@@ -169,7 +169,7 @@ def test_paths_that_are_nothing(tmp_path, monkeypatch):
 def test_a_folder_that_is_no_layout_is_not_walked(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "walk", lambda *args: pytest.fail("walked a folder that may be a whole disk"))
     (tmp_path / "x").mkdir()
-    with pytest.raises(il.ArchiveError, match="layout"):
+    with pytest.raises(il.ArchiveError, match="is a folder, but not an image"):
         il.load_image(f"oci:{tmp_path}/x")
 
 
