@@ -170,12 +170,17 @@ def test_settings_are_the_same(built, monkeypatch):
     pd.testing.assert_frame_equal(left, exact[exact["setting"].isin(wanted)][columns].reset_index(drop=True))
 
 
+def forget(monkeypatch):
+    """Begin as a process that has seen no image."""
+    for memory in ("layers.cache._remembered", "layers.cache._memory", "tables.files._recent"):
+        monkeypatch.setattr(f"imagelab.images.{memory}", {})
+
+
 def test_by_id_digest_and_short_name(built, monkeypatch):
     engine, name, archive, _ = built
     at(monkeypatch, engine)
     identity = engine.docker("inspect", "-f", "{{.Id}}", name).strip()
-    for memory in ("layers.cache._remembered", "layers.cache._memory", "tables.files._recent"):
-        monkeypatch.setattr(f"imagelab.images.{memory}", {})  # as a process that never saw it
+    forget(monkeypatch)
     images = [il.load_image(reference) for reference in (name, identity, identity[7:19], f"docker-daemon:{name}")]
     assert len({image.chain_ids for image in images}) == 1
     assert all(name in image.tags for image in images)
@@ -186,9 +191,11 @@ def test_by_id_digest_and_short_name(built, monkeypatch):
     assert il.load_image(name).image_id == exact.image_id
 
 
-def test_known_layers_are_not_saved_again(built, monkeypatch):
+def test_known_layers_are_not_saved_again(built, monkeypatch, tmp_path):
     engine, name, _, _ = built
     at(monkeypatch, engine)
+    forget(monkeypatch)
+    monkeypatch.setenv("IMAGELAB_CACHE_DIR", str(tmp_path))
     saved = []
     real = daemon.Client.save
     monkeypatch.setattr(daemon.Client, "save", lambda *args: saved.append(args) or real(*args))
@@ -205,10 +212,10 @@ def test_known_layers_are_not_saved_again(built, monkeypatch):
     assert len(saved) == 1
 
 
-def test_an_archives_layers_are_known_when_the_engine_has_them(built, monkeypatch):
+def test_layers_that_an_engine_saved_once_agree_with_the_archive(built, monkeypatch):
     engine, name, archive, _ = built
     at(monkeypatch, engine)
-    il.files(f"docker-archive:{archive}")
+    il.files(name)
     monkeypatch.setattr(daemon.Client, "save", lambda *args: pytest.fail("saved"))
     assert len(il.files(name)) == len(il.files(f"docker-archive:{archive}"))
 
@@ -216,6 +223,7 @@ def test_an_archives_layers_are_known_when_the_engine_has_them(built, monkeypatc
 def test_loaded_from_an_archive(engine, monkeypatch, tmp_path):
     """What an engine shows of a loaded image whose archive tells nothing of builders."""
     at(monkeypatch, engine)
+    forget(monkeypatch)
     tars = [layer_tar([(b"a", "file", b"x" * 9000)]), layer_tar([]), layer_tar([(b"b", "symlink", b"a")])]
     archive = write_tar(tmp_path / "x.tar", docker_save(tars, tags=[LOADED]))
     engine.docker("load", "-i", archive)
