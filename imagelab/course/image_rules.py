@@ -1,4 +1,4 @@
-"""Judge an answer by what was built: each rule returns the fault that it measures, ``""`` if there is none."""
+"""Judge an answer by what was built: each rule returns the fault that it measures, or ``""``."""
 
 from __future__ import annotations
 

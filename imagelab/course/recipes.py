@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 import tomllib
+import uuid
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -157,9 +158,18 @@ def _rebuild(name: str, variant: str, edited: str, *options: str) -> pd.DataFram
         make().make_context(path, context)
         where = context / edited
         for file in [where] if where.is_file() else sorted(where.rglob("*")) if edited else []:
-            file.write_text(file.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
+            file.write_text(
+                file.read_text(encoding="utf-8") + f"\n# {uuid.uuid4().hex}\n", encoding="utf-8"
+            )  # as no earlier build
         bases = [f"--build-arg={key}={value}" for key, value in make().arguments(path, make().STAND_INS).items()]
-        done = docker("build", "--progress=plain", "--network=host", *bases, *options, str(context), limit=1800)
+        for progress in ("rawjson", "plain"):  # only rawjson has start times; Engine 20.10 has plain alone
+            done = docker(
+                "build", f"--progress={progress}", "--network=host", *bases, *options, str(context), limit=1800
+            )
+            if done.returncode == 0:
+                break
+        else:
+            raise ImagelabError(f"{name}:{variant} did not build: {done.stderr[-500:]}")
         log.write_text(done.stderr, encoding="utf-8")
         return read_build_log(log)
 
