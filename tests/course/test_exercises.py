@@ -175,7 +175,7 @@ def test_a_build_error_is_explained(log, words):
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ImagelabError, match=r"Near it: .*fix-dockerfile"):
+    with pytest.raises(ImagelabError, match=r"Similar names: .*fix-dockerfile"):
         exercises.check("fix-dockerfil", dockerfile="FROM x\n")
     with pytest.raises(ImagelabError, match="asks for a Dockerfile"):
         exercises.check("fix-dockerfile", 3)

@@ -105,10 +105,11 @@ class Project:
     @cached_property
     def final(self) -> list[Stage]:
         """The stages whose layers are the image's: the target and those that it continues."""
-        by_name = {stage.name: stage for stage in self.build.stages}
         chain = self.build.needed(self.target)[-1:]
         while chain and chain[0].parent:
-            chain.insert(0, by_name[chain[0].parent])
+            # A repeated name means the nearest stage above.
+            above = [stage for stage in self.build.stages[: chain[0].index] if stage.name == chain[0].parent]
+            chain.insert(0, above[-1])
         return chain
 
     @cached_property
