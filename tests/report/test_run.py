@@ -104,7 +104,8 @@ def test_the_page_opens_offline_and_everything_is_there(page, chromium, width, s
     for _ in range(2):
         table.get_by_role("button", name="size", exact=True).click()
     rows = il.files(REFERENCES[0]).head(1000)
-    biggest = table.locator("tbody tr").first.locator("td").nth(list(rows.columns).index("size"))
+    shown = [name for name in rows if rows[name].notna().any()]  # empty columns are left out
+    biggest = table.locator("tbody tr").first.locator("td").nth(shown.index("size"))
     expect(biggest).to_have_text(format_bytes(rows["size"].max()))
     table.locator("input[type=search]").fill("busybox")
     expect(table.locator("tbody tr")).to_have_count(min(10, int(rows["path"].str.contains("busybox").sum())))
