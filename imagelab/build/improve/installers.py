@@ -73,7 +73,7 @@ INSTALLERS = (
                clean="conda clean -afy"),
 )  # fmt: skip
 #: Managers whose rewrites the tests of this repository build.
-BUILT_HERE = ("uv", "pip", "npm")
+BUILT_HERE = ("pip", "npm")
 APT_INSTALL = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*install\b")
 APT_UPDATE = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*update\b")
 APK_ADD = re.compile(r"\bapk\s+(?:-\S+\s+)*add\b")

@@ -50,34 +50,7 @@ def results(found: Improvement) -> dict[str, str]:
     return dict(zip(found.edits["rule"], found.edits["result"], strict=True))
 
 
-def test_python_with_pip(bases, monkeypatch, tmp_path):
-    found, folder = improved(
-        bases, monkeypatch, tmp_path, "python-pip", check="python3 -c 'import itsdangerous, app.main'"
-    )
-    assert results(found)["wide-copy"] == results(found)["copy-before-install"] == "proven"
-    assert results(found)["copy-chown"] == "proven"
-    lines = (folder / "Dockerfile").read_text().splitlines()
-    assert lines.index("# the service's own packages") < lines.index("COPY --chown=1000:1000 . .")
-    assert found.after.rebuild_seconds < found.before.rebuild_seconds
-    assert found.after.size < found.before.size
-
-
-def test_uv_with_a_build_backend(bases, monkeypatch, tmp_path):
-    found, folder = improved(bases, monkeypatch, tmp_path, "python-uv", check=".venv/bin/service")
-    assert results(found)["copy-before-install"] == "proven"
-    assert "--no-install-project" in (folder / "Dockerfile").read_text()
-
-
 def test_node_with_workspaces(bases, monkeypatch, tmp_path):
     found, folder = improved(bases, monkeypatch, tmp_path, "node-workspaces", check="node packages/a/index.js")
     assert results(found)["copy-before-install"] == "proven"
     assert "COPY packages/a/package.json packages/a/" in (folder / "Dockerfile").read_text()
-
-
-def test_c_with_make(debian, monkeypatch, tmp_path):
-    found, folder = improved(debian, monkeypatch, tmp_path, "c-make")
-    assert results(found)["build-stage"] == results(found)["apt-cleanup"] == "proven"
-    text = (folder / "Dockerfile").read_text()
-    assert "COPY --from=build /usr/local/bin/hello /usr/local/bin/hello" in text
-    again = improve(folder, network="host", only=["apt-cleanup"])
-    assert again.before.size == pytest.approx(found.after.size, rel=0.01)

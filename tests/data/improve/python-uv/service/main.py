@@ -1,5 +1,0 @@
-import itsdangerous  # noqa: F401
-
-
-def main() -> None:
-    print("up")
