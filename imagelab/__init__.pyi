@@ -2,16 +2,12 @@
 when one of its names is first used.
 """
 
-from .build.advice import advise_build as advise_build
 from .build.cache.plan import plan_build as plan_build
 from .build.cache.plan import plan_cost as plan_cost
 from .build.context import build_context as build_context
 from .build.context import context_sizes as context_sizes
 from .build.dockerfile.read import read_dockerfile as read_dockerfile
 from .build.explain import explain_build as explain_build
-from .build.improve.answer import Improvement as Improvement
-from .build.improve.answer import read_improvement as read_improvement
-from .build.improve.improve import improve as improve
 from .build.logs.cost import critical_steps as critical_steps
 from .build.logs.history import builds as builds
 from .build.logs.read import read_build_log as read_build_log
@@ -44,6 +40,10 @@ from .images.tables.images import list_images as list_images
 from .images.tables.layers import layers as layers
 from .images.tables.packages import packages as packages
 from .images.tables.settings import settings as settings
+from .improve.advice import advise_build as advise_build
+from .improve.answer import Improvement as Improvement
+from .improve.answer import read_improvement as read_improvement
+from .improve.improve import improve as improve
 from .security.blame import blame as blame
 from .security.compare import compare_scanners as compare_scanners
 from .security.compare import compare_scans as compare_scans

@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # What each folder may import, besides itself and core (DESIGN, section 1).
 IMAGES = {"images"}
 QUESTION = IMAGES | {"build/dockerfile"}
-MANY = IMAGES | {"size", "build", "security"}
+MANY = IMAGES | {"size", "build", "improve", "security"}
 ALLOWED = {
     "core": set(),
     "images": set(),
@@ -24,6 +24,7 @@ ALLOWED = {
     "size/limits.py": QUESTION | {"security"},  # a gate limits the answers of both
     "security": QUESTION,
     "build": IMAGES,
+    "improve": IMAGES | {"build"},  # it edits what build reads
     "fleet": MANY,
     "course": MANY,
     "charts": MANY | {"fleet", "course"},
@@ -138,3 +139,9 @@ def test_type_checkers_see_what_python_sees():
     imported = [alias for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names]
     assert all(alias.asname == alias.name for alias in imported), "a stub shows others only what it names again"
     assert sorted(alias.name for alias in imported) == imagelab.__all__
+
+
+def test_improve_is_the_function_even_when_its_folder_is_loaded_first():
+    code = "import imagelab.improve.edits, imagelab as il\nprint(callable(il.improve))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert done.stdout.strip() == "True", done.stderr

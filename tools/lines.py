@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMITS = {("core", "images"): 4_950, ("size",): 920, ("build",): 4_430, ("security",): 3_170}
+LIMITS = {("core", "images"): 4_950, ("size",): 920, ("build",): 2_650, ("improve",): 2_500, ("security",): 3_170}
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
 ALL = 18_500
 """Lines of code that the package may have."""

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from imagelab.build.improve.answer import Improvement
 from imagelab.charts import theme
 from imagelab.charts.menu import per_image
 from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import format_bytes
 from imagelab.core.text import escape
+from imagelab.improve.answer import Improvement
 
 
 class Step(NamedTuple):

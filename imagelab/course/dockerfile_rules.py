@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from imagelab.build.advice import advise_build
 from imagelab.build.cache.plan import plan_build
 from imagelab.build.dockerfile.read import Dockerfile
+from imagelab.improve.advice import advise_build
 from imagelab.security.hardening.rules import is_root
 from imagelab.security.origin import final_stages
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import pandas as pd
 
-from imagelab.build.improve.edits import Edit, Project
-from imagelab.build.improve.engine import Trial
-from imagelab.build.improve.guard import LABEL
 from imagelab.core.model import Image
 from imagelab.images.load import load_image
 from imagelab.images.tables.files import files
 from imagelab.images.tables.packages import package_files
+from imagelab.improve.edits import Edit, Project
+from imagelab.improve.engine import Trial
+from imagelab.improve.guard import LABEL
 
 _SHOWN = 3  # paths named where an image changes
 #: What a package manager records of the packages; it changes where some are no longer installed.

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagelab.build.dockerfile.grammar import parse_mount
-from imagelab.build.improve.edits import Project
-from imagelab.build.improve.guard import LABEL
 from imagelab.core.errors import DaemonUnavailable, ImagelabError
 from imagelab.core.redact import mask
 from imagelab.core.text import clean
+from imagelab.improve.edits import Project
+from imagelab.improve.guard import LABEL
 
 _CACHE_MOUNT = re.compile(r"--mount=(\S*\btype=cache\b\S*)")
 
@@ -137,7 +137,7 @@ def trial(project: Project, network: str | None, contexts: Mapping[str, str]) ->
         raise DaemonUnavailable("the docker command is not installed; without it the edits cannot be built.")
     run = uuid.uuid4().hex[:12]
     folder = Path(tempfile.mkdtemp(prefix=f"imagelab-improve-{run}-"))
-    module = [sys.executable, "-m", "imagelab.build.improve.guard", run, str(folder)]
+    module = [sys.executable, "-m", "imagelab.improve.guard", run, str(folder)]
     guard = subprocess.Popen(module, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0)
     assert guard.stdin and guard.stdout
     cache = os.environ.get("IMAGELAB_CACHE_DIR")

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 from tqdm.auto import tqdm
 
-from imagelab.build.improve.answer import IMPROVE_COLUMNS, Improvement, Measures, Outcome
-from imagelab.build.improve.edits import Edit, Project, unified
-from imagelab.build.improve.engine import BuildFailed, Trial
-from imagelab.build.improve.measure import predicted_bytes, source_file
-from imagelab.build.improve.prove import Built, Check, Noise, changes, shown
-from imagelab.build.improve.rules import Walk
 from imagelab.build.logs.cost import step_seconds
 from imagelab.core.errors import DaemonUnavailable, DockerfileError, ImagelabError
 from imagelab.core.frames import make_frame
+from imagelab.improve.answer import IMPROVE_COLUMNS, Improvement, Measures, Outcome
+from imagelab.improve.edits import Edit, Project, unified
+from imagelab.improve.engine import BuildFailed, Trial
+from imagelab.improve.measure import predicted_bytes, source_file
+from imagelab.improve.prove import Built, Check, Noise, changes, shown
+from imagelab.improve.rules import Walk
 
 _LEAST_SECONDS = 0.3  # of a rebuild; a build's own overhead varies by as much
 

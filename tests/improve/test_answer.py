@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 import imagelab as il
 from imagelab import charts
-from imagelab.build.improve.answer import IMPROVE_COLUMNS, Improvement, Measures, read_improvement
-from imagelab.build.improve.edits import read_project
-from imagelab.build.improve.measure import source_file
 from imagelab.cli import builds  # noqa: F401  # registers the verb
 from imagelab.cli.app import app
 from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import make_frame
+from imagelab.improve.answer import IMPROVE_COLUMNS, Improvement, Measures, read_improvement
+from imagelab.improve.edits import read_project
+from imagelab.improve.measure import source_file
 
 DOCKERFILE = "FROM a@sha256:0\nWORKDIR /app\nCOPY . .\nRUN pip install -r r.txt\n"
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagelab.build.advice import advise_build
 from imagelab.build.dockerfile.syntax import parse
-from imagelab.build.improve.edits import Project, read_project, unified
-from imagelab.build.improve.rules import RULES, Walk
 from imagelab.core.errors import ImagelabError
+from imagelab.improve.advice import advise_build
+from imagelab.improve.edits import Project, read_project, unified
+from imagelab.improve.rules import RULES, Walk
 
 MANIFESTS = {"package.json": '{"workspaces": ["packages/*"]}', "package-lock.json": "{}"}
 BUILD_SYSTEM = '[build-system]\nrequires = ["setuptools"]\n'

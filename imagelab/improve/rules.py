@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from imagelab.build.improve import clean, once, order, send, toolchain
-from imagelab.build.improve.edits import Edit, Project
 from imagelab.core.errors import ImagelabError
+from imagelab.improve import clean, once, order, send, toolchain
+from imagelab.improve.edits import Edit, Project
 
 Rule = Callable[[Project], Iterator[Edit]]
 #: Each sees the texts that the edits before it left.

@@ -1,6 +1,6 @@
 """Advice on a Dockerfile that is no edit: what needs a digest, a decision or a measurement that is not in the text.
 
-The edits themselves are the rules of ``imagelab.build.improve``.
+The edits themselves are the rules of ``imagelab.improve``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 from imagelab.build.dockerfile.grammar import written
 from imagelab.build.dockerfile.select import is_remote, prefixes
 from imagelab.build.dockerfile.syntax import Stage, Step
-from imagelab.build.improve.edits import Project, with_flags
-from imagelab.build.improve.installers import APK_ADD, APT_INSTALL, installer_of, script
 from imagelab.core.frames import format_bytes
 from imagelab.core.terms import EXACT, LIKELY, POSSIBLE
+from imagelab.improve.edits import Project, with_flags
+from imagelab.improve.installers import APK_ADD, APT_INSTALL, installer_of, script
 
 Row = dict[str, Any]
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 
 from imagelab.build.dockerfile.select import context_path, copied
 from imagelab.build.dockerfile.syntax import Step
-from imagelab.build.improve.edits import Change, Edit, Project, with_flags
-from imagelab.build.improve.installers import BUILT_HERE, SYSTEM, Installer, installer_of, is_root, script
 from imagelab.core.terms import EXACT, LIKELY
+from imagelab.improve.edits import Change, Edit, Project, with_flags
+from imagelab.improve.installers import BUILT_HERE, SYSTEM, Installer, installer_of, is_root, script
 
 _REQUIREMENTS = re.compile(r"(?:-r|--requirements?|-c|--constraints?)[\s=]+(\S+)")
 _LOCAL = re.compile(r"^\s*(?:-e\b|--editable|\.{1,2}/|file:|.+@\s*file:)", re.M)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from imagelab.build.improve.answer import Improvement
-from imagelab.build.improve.improve import improve
+from imagelab.improve.answer import Improvement
+from imagelab.improve.improve import improve
 from tests.conftest import ROOT, SHARED, Engine, missing
 
 pytestmark = pytest.mark.engine

@@ -10,16 +10,16 @@ from typing import IO
 
 import pandas as pd
 
-from imagelab.build.improve.answer import Improvement
-from imagelab.build.improve.edits import Project, read_project
-from imagelab.build.improve.engine import trial
-from imagelab.build.improve.search import Search
 from imagelab.build.logs.cost import step_seconds
 from imagelab.core.atomic import write_atomically
 from imagelab.core.errors import DaemonUnavailable
 from imagelab.core.model import Image
 from imagelab.images.load import load_image
 from imagelab.images.tables.files import files
+from imagelab.improve.answer import Improvement
+from imagelab.improve.edits import Project, read_project
+from imagelab.improve.engine import trial
+from imagelab.improve.search import Search
 
 
 def improve(

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from imagelab.build.dockerfile.syntax import Stage, Step
-from imagelab.build.improve.edits import Change, Edit, Project
-from imagelab.build.improve.installers import APK_ADD, APT_INSTALL, script
 from imagelab.core.terms import LIKELY
+from imagelab.improve.edits import Change, Edit, Project
+from imagelab.improve.installers import APK_ADD, APT_INSTALL, script
 
 #: Names of packages that compile and link, in Debian's and Alpine's own spelling.
 _COMPILERS = re.compile(

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from imagelab.build.improve.answer import Improvement
-from imagelab.build.improve.improve import improve
 from imagelab.core.errors import DockerfileError, ImagelabError
+from imagelab.improve.answer import Improvement
+from imagelab.improve.improve import improve
 from tests.conftest import ROOT, Engine
 
 pytestmark = pytest.mark.engine

@@ -14,12 +14,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from imagelab.build.advice import BUILD_ADVICE_COLUMNS, advise_build
 from imagelab.build.context import build_context
-from imagelab.build.improve.edits import read_project
-from imagelab.build.improve.rules import NAMES, Walk
 from imagelab.build.logs.read import read_build_log
 from imagelab.core.errors import DockerfileError
+from imagelab.improve.advice import BUILD_ADVICE_COLUMNS, advise_build
+from imagelab.improve.edits import read_project
+from imagelab.improve.rules import NAMES, Walk
 from tests.conftest import ROOT
 
 DATA = ROOT / "tests" / "data" / "build_advice"

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from imagelab.build.dockerfile.syntax import Step
-from imagelab.build.improve.edits import Change, Edit, Project, with_command, with_flags
-from imagelab.build.improve.installers import (
+from imagelab.core.terms import EXACT, LIKELY
+from imagelab.improve.edits import Change, Edit, Project, with_command, with_flags
+from imagelab.improve.installers import (
     APK_ADD,
     APT_INSTALL,
     APT_UPDATE,
@@ -20,7 +21,6 @@ from imagelab.build.improve.installers import (
     runs,
     script,
 )
-from imagelab.core.terms import EXACT, LIKELY
 
 _APT_FILES = (r"^/var/lib/apt/lists(?:/|$)", r"^/var/cache/apt(?:/|$)")
 _DELETES = re.compile(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from imagelab.build.dockerfile.grammar import written
 from imagelab.build.dockerfile.syntax import Step
-from imagelab.build.improve.edits import Project
+from imagelab.improve.edits import Project
 
 
 @dataclass(frozen=True)

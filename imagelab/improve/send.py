@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 
 from imagelab.build.context import parse_ignore
 from imagelab.build.dockerfile.select import context_path, context_sources, copied
-from imagelab.build.improve.edits import Change, Edit, Project
-from imagelab.build.improve.installers import installer_of, runs
 from imagelab.core.frames import format_bytes
 from imagelab.core.terms import EXACT, LIKELY
+from imagelab.improve.edits import Change, Edit, Project
+from imagelab.improve.installers import installer_of, runs
 
 #: Never part of a build: history, caches, editors' folders.
 _CLUTTER = re.compile(

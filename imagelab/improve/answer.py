@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from imagelab.build.improve.edits import Edit, Project, unified
-from imagelab.build.improve.prove import Built
 from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import format_bytes, make_frame
 from imagelab.core.redact import mask
 from imagelab.core.text import clean, escape
+from imagelab.improve.edits import Edit, Project, unified
+from imagelab.improve.prove import Built
 
 IMPROVE_COLUMNS = {
     "rule": "string",

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from imagelab.build.dockerfile.select import context_path, copied
 from imagelab.build.dockerfile.syntax import Step
-from imagelab.build.improve.edits import Change, Edit, Project, with_command, with_flags
-from imagelab.build.improve.installers import SYSTEM, script
+from imagelab.improve.edits import Change, Edit, Project, with_command, with_flags
+from imagelab.improve.installers import SYSTEM, script
 
 _CHOWN = re.compile(
     r"(?:^|&&)\s*chown\s+(?:-R|--recursive)\s+(?P<owner>[\w.-]+(?::[\w.-]*)?)\s+(?P<paths>/?[\w./ -]+?)\s*$"

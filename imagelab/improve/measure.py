@@ -9,8 +9,8 @@ from collections import Counter
 
 import pandas as pd
 
-from imagelab.build.improve.edits import Edit, Project
-from imagelab.build.improve.installers import INSTALLERS
+from imagelab.improve.edits import Edit, Project
+from imagelab.improve.installers import INSTALLERS
 
 _SOURCES = re.compile(
     r"\.(?:py|[cm]?[jt]sx?|go|rs|c|cc|cpp|h|hpp|java|kt|scala|rb|php|cs|ex|vue|svelte|css|html?|sh)$", re.I

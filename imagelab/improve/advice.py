@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from imagelab.build.advice_rules import RULES, Row
 from imagelab.build.dockerfile.syntax import read_text
-from imagelab.build.improve.edits import Project, read_project
-from imagelab.build.improve.rules import edited_lines, every_edit
 from imagelab.build.logs.cost import step_seconds
 from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import make_frame
 from imagelab.core.redact import mask
 from imagelab.core.text import clean
+from imagelab.improve.advice_rules import RULES, Row
+from imagelab.improve.edits import Project, read_project
+from imagelab.improve.rules import edited_lines, every_edit
 
 BUILD_ADVICE_COLUMNS = {
     "rule": "string",
