@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ReportFile = Annotated[Path, typer.Argument(help="A scanner's report.")]
 Base = Annotated[str | None, typer.Option(metavar="REF", help="The base image: separates its findings from your own.")]
 DockerfilePath = Annotated[Path | None, typer.Option(help="The image's Dockerfile: adds lines and diffs.")]
-_CHANGES = ["findings", "critical", "high", "known_exploited", "change", "line", "origin", "confidence", "remaining"]
+_CHANGES = ["change", "line", "findings", "critical", "high", "known_exploited", "origin", "confidence", "remaining"]
 
 
 @verb(rows=30)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 GAP = 2
 BAR = 6
 SHORTEST = 24
-"""What a text column keeps at least, before whole columns are left out."""
+"""What a text column keeps at least, before whole columns are left out; the first one, which names the row, keeps
+two fifths of the terminal."""
 STYLES = {
     **dict.fromkeys(("critical", "FAIL", "failed"), "bold red"),
     **dict.fromkeys(("high", "removed", "deleted", "not confirmed"), "red"),
@@ -37,7 +38,7 @@ def print_text(answer: Answer, rows: int | None, *, full: bool) -> None:
     """Print an answer as text: ``rows`` of each table, or everything if ``full``."""
     console = Console(highlight=False, markup=False, emoji=False)
     fitted = not full and (console.is_terminal or "COLUMNS" in os.environ)
-    width = console.width if fitted else None
+    width = (console.width or None) if fitted else None  # COLUMNS=0 means unknown
 
     def write(lines: Iterable[Text | str]) -> None:
         for line in lines:
@@ -61,6 +62,7 @@ def print_text(answer: Answer, rows: int | None, *, full: bool) -> None:
 def _table(frame: pd.DataFrame, width: int | None, prose: Sequence[str]) -> list[Text]:
     """A line for the columns' names and one for each row; below a row, its prose."""
     texts = {name: cells(frame[name], whole=name in prose) for name in map(str, frame)}
+    prose = [name for name in prose if max(map(cell_len, texts.get(name, [])), default=0) > SHORTEST]
     columns = {name: values for name, values in texts.items() if name not in prose}
     numbers = {name for name in columns if is_number(frame[name])}
     bars = _bars(frame, columns, width)
@@ -104,9 +106,10 @@ def _bars(frame: pd.DataFrame, columns: dict[str, list[str]], width: int | None)
 def _shrink(widths: dict[str, int], fixed: set[str], width: int | None) -> list[str]:
     """Shorten the widest text columns until the table fits; then leave out the last columns, which are returned."""
     left_out: list[str] = []
+    keeps = dict.fromkeys(widths, SHORTEST) | {next(iter(widths)): max(SHORTEST, (width or 0) * 2 // 5)}
     while width is not None and sum(widths.values()) + GAP * (len(widths) - 1) > width and len(widths) > 1:
-        widest = max(widths, key=lambda name: 0 if name in fixed else widths[name])
-        if widest not in fixed and widths[widest] > SHORTEST:
+        widest = max(widths, key=lambda name: 0 if name in fixed else widths[name] - keeps[name])
+        if widest not in fixed and widths[widest] > keeps[widest]:
             widths[widest] -= 1
         else:
             left_out.insert(0, list(widths)[-1])
