@@ -37,9 +37,10 @@ def report(
 ) -> None:
     """Write a report into one HTML file that opens with no network, or a folder's snapshots into a small site."""
     from imagelab.report.run import report as write
-    from imagelab.report.site import report_site
 
     if len(references) == 1 and any(Path(references[0]).glob("*.parquet")):
+        from imagelab.report.site import report_site  # loads pandas, which one report leaves to its worker
+
         typer.echo(report_site(references[0], output))
         return
     given: dict[str, Any] = dict(pairs(values))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from imagelab.core.frames import format_bytes, make_frame
@@ -106,23 +107,28 @@ def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Findings:
     left = stored[(stored["kind"] == "file") & (stored["size"] > 0)]
     yield from _ledger_findings(left[left["reason"].notna()], stored)
     # bytes that a container still sees through a hardlink belong to no rule, though their own name is gone
-    left = left[left["reason"].isna() & left["visible"]]
-    links = stored[stored["visible"] & (stored["kind"] == "hardlink") & stored["inode"].notna()]
+    left = left.loc[left["reason"].isna() & left["visible"]]
     tools, copied = _build_tools(image), _context_layers(steps)
+    # one pass with all patterns leaves few files for the pass of each rule
+    candidates = left[left["path"].str.contains(rules.ANY_PATH) | left["path"].isin(tools)]
+    links = stored[stored["visible"] & (stored["kind"] == "hardlink") & stored["inode"].isin(candidates.index)]
     base = steps.loc[steps["from_base"].fillna(False), "layer_index"].dropna()
+    claimed = []
     for rule in rules.RULES:
         # bytes stay while another of their names does; an inode is the row of its file
         kept = links.loc[~_fits(rule, links["path"], tools), "inode"]
-        fits = _fits(rule, left["path"], tools) & ~left.index.isin(kept)
+        fits = _fits(rule, candidates["path"], tools) & ~candidates.index.isin(kept)
         if rule.only_copy:
-            fits &= left["layer_index"].isin(copied)
-        found, left = left[fits], left[~fits]
+            fits &= candidates["layer_index"].isin(copied)
+        found, candidates = candidates[fits], candidates[~fits]
+        claimed += [found.index]
         if rule is rules.BUILD_TOOLS:
             in_base = found["layer_index"].isin(base)
             yield rules.HEAVY_BASE, found[in_base]
             found = found[~in_base]
         yield rule, found
     if digests:
+        left = left.drop(index=np.concatenate(claimed))
         yield rules.DUPLICATED, left[left["digest"].notna() & left.duplicated("digest")]
 
 

@@ -83,6 +83,7 @@ RULES = (
          r"|(?:[\w.-]+\.)?Dockerfile(?:\.[\w.-]+)?|(?:docker-)?compose[\w.-]*\.ya?ml|README[^/]*|CHANGELOG[^/]*|[^/]+\.(?:swp|log|md))$",
          "files of the build context that the application probably does not read", "list them in .dockerignore, or COPY only what is needed", POSSIBLE, True),
 )  # fmt: skip
+ANY_PATH = "|".join(f"(?:{rule.paths})" for rule in RULES if rule.paths)
 
 DELETED = Rule("deleted-later", "", "files that a later instruction deletes",
     "delete them in the RUN that makes them (join the two with &&), or build in a separate stage", EXACT)  # fmt: skip
