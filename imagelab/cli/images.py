@@ -64,13 +64,14 @@ def waste(
     groups = ledger.groupby(["reason", "instruction", "removed_instruction"], observed=True, dropna=False, sort=False)
     sums = groups["bytes"].agg(bytes="sum", files="size").reset_index().sort_values("bytes", ascending=False)
     columns = ["bytes", "reason", "path", "layer_index", "instruction", "removed_instruction"]
+    copies = "file copy" if len(ledger) == 1 else "file copies"
     return Answer(
         {"waste": ledger},
         shown={
             "by instruction": sums[["bytes", "files", "reason", "instruction", "removed_instruction"]],
             "files": ledger[columns],
         },
-        summary=f"{format_bytes(ledger['bytes'].sum())} wasted in {len(ledger):,} file copies of {loaded.reference}",
+        summary=f"{format_bytes(ledger['bytes'].sum())} wasted in {len(ledger):,} {copies} of {loaded.reference}",
         hint=f"imagelab advise {image}",
     )
 
@@ -88,12 +89,13 @@ def advise(
     advice = il.advise(il.load_image(image, platform=platform), digests=digests, accepted=accepted)
     parts = (advice[~advice["accepted"]], advice[advice["accepted"]])
     still_open, set_apart = (f"{len(part)} ({format_bytes(part['bytes'].sum())})" for part in parts)
-    columns = ["bytes", "confidence", "what", "rule", "instruction", "suggestion", "accepted_reason"]
+    columns = ["bytes", "what", "confidence", "instruction", "suggestion", "accepted_reason"]
+    what = advice["what"].str.partition(" of ")[2]  # the bytes before "of" have a column
     return Answer(
         {"advice": advice},
-        shown={"advice": advice[columns]},
+        shown={"advice": advice.assign(what=what)[columns]},
         summary=f"findings open: {still_open}; accepted: {set_apart}",
-        prose=["rule", "instruction", "suggestion", "accepted_reason"],
+        prose=["instruction", "suggestion", "accepted_reason"],
         hint=f"imagelab report {image} -o report.html",
     )
 

@@ -81,6 +81,9 @@ def _table(frame: pd.DataFrame, width: int | None, prose: Sequence[str]) -> list
         line.rstrip()
         lines.append(line)
         for name in (name for name in prose if texts.get(name, ["–"] * len(frame))[row] != "–"):
+            if name == "instruction" and width is not None:  # it names the place; its beginning and end are enough
+                lines += [Text(_fit(f"    {name}: {texts[name][row]}", width, False).rstrip())]
+                continue
             for number, text in enumerate(texts[name][row].split("\n")):
                 lines += map(
                     Text, _wrap(text if number else f"{name}: {text}", width, "    " if number == 0 else "        ")
