@@ -48,7 +48,7 @@ class LoggedBuild:
         self.steps = [row for row in self.numbered if row.instruction != "FROM"]
         names = [re.search(r"FROM (\S+)@(sha256:[0-9a-f]+)", row.name) for row in every]
         #: Image → digest, from the names of FROM and of images in COPY --from.
-        self.bases = {match[1]: match[2] for match in names if match} | dict(self.facts.bases or {})
+        self.bases = {match[1]: match[2] for match in names if match} | dict(self.facts.images or {})
         self.base_stages: dict[str, str] = {}  # stage → the stage in its FROM
         self.has_inputs = any(step.inputs for step in self.steps)
         if self.facts.dockerfile and not any(step.vertex in self.facts.operations for step in self.steps):
@@ -67,7 +67,7 @@ class LoggedBuild:
             if step and step.instruction == row.instruction:
                 network = attributes.get("force-network-mode", "")
                 self.facts.operations = {**self.facts.operations, row.vertex: operation(step, network)}
-                self.facts.lines = {**self.facts.lines, row.vertex: step.line}
+                self.facts.lines = {**self.facts.lines, row.vertex: (step.line, step.node.end_line)}
 
     def previous(self, step: Any) -> Any | None:
         """The step whose files this one changes: the one before it, in its stage or in the stage it starts from."""
@@ -118,7 +118,7 @@ class LoggedBuild:
         if not self.facts.dockerfile or step.vertex not in self.facts.lines:
             return None
         nodes = instructions(self.facts.dockerfile)[0]
-        node = next((node for node in nodes if node.start_line == self.facts.lines[step.vertex]), None)
+        node = next((node for node in nodes if node.start_line == self.facts.lines[step.vertex][0]), None)
         return None if node is None else node.original + "".join(document.content for document in node.heredocs)
 
     def declared(self) -> set[str]:

@@ -116,6 +116,10 @@ class Source(Protocol):
         """The chunks of a part of one layer's uncompressed tar."""
         ...
 
+    def read_provenance(self, image: Image) -> dict[str, Any]:
+        """The predicate of the image's SLSA provenance; empty if the source has none."""
+        return {}
+
     def regions(self) -> list[Region | None]:
         """Where each layer lies in a file, compressed or not; None for a layer that does not. Empty: none does."""
         return []

@@ -92,7 +92,8 @@ def base_origins(image: Image, base: Reference | None, lines: DockerfileLines) -
     if lines.complete:
         return _origins(["own" if index in lines.by_layer else "base" for index in range(count)], LIKELY)
     steps = history(image, base=base).dropna(subset=["layer_index", "from_base"])
-    confidence = LIKELY if steps["base_rule"].eq("label").any() else POSSIBLE
+    rule = steps["base_rule"].iloc[0] if len(steps) else ""
+    confidence = {"provenance": EXACT, "label": LIKELY}.get(rule, POSSIBLE)
     known = steps.drop_duplicates("layer_index", keep="last").set_index("layer_index")["from_base"]
     return _origins(known.map({True: "base", False: "own"}), confidence)
 

@@ -128,9 +128,9 @@ def read_facts(path: str | os.PathLike[str]) -> list[Facts]:
     objects = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.startswith("{")]
     document = _json(text)
     if is_event(document):
-        return [Facts(read_events([(1, document)], name))]
+        return [Facts(vertices=read_events([(1, document)], name))]
     if any(is_event(_json(line)) for _, line in objects[:20]):
-        return [Facts(read_events(_decoded(objects, name), name))]
+        return [Facts(vertices=read_events(_decoded(objects, name), name))]
     if document is None and text.lstrip()[:1] == "{":
         document = read_stream(text)
     if document is not None and (facts := read_document(document, name)):
@@ -138,7 +138,7 @@ def read_facts(path: str | os.PathLike[str]) -> list[Facts]:
     starts = [(match.start(), read) for pattern, read in _TEXTS if (match := pattern.search(text))]
     if not starts:
         raise _refusal(name, f"{_kind(text, document, objects)}; {_RECORD}")
-    return [Facts(min(starts, key=lambda start: start[0])[1](text.split("\n")))]
+    return [Facts(vertices=min(starts, key=lambda start: start[0])[1](text.split("\n")))]
 
 
 def _refusal(name: str, what: str) -> DockerfileError:

@@ -8,31 +8,23 @@ import json
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import unquote
 
 from imagelab.build.logs.protobuf import read_status_blob
 from imagelab.build.logs.raw import read_events, read_time
 from imagelab.build.logs.text import Vertex
 from imagelab.core.errors import DockerfileError
 from imagelab.core.json_fields import labels, mapping, mappings, string, strings
-
-_BUILDKIT = "https://mobyproject.org/buildkit@v1#metadata"
+from imagelab.images.tables.provenance import Provenance, images_of, read_provenance
 
 
 @dataclass
-class Facts:
-    """What records say about a build besides its steps; None or empty if they do not say it."""
+class Facts(Provenance):
+    """What the log and the records of a build say about it; None or empty if they do not say it."""
 
     vertices: list[Vertex] | None = None
-    attributes: Mapping[str, str] | None = None  # of the frontend: build-arg:NAME, target, platform …
-    bases: Mapping[str, str] | None = None  # image → digest
-    dockerfile: str | None = None
-    operations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # vertex → LLB operation
-    lines: Mapping[str, int] = field(default_factory=dict)  # vertex → line of the Dockerfile
-    revision: str | None = None
 
 
 def read_document(document: Any, name: str) -> Facts | None:
@@ -53,7 +45,7 @@ def read_document(document: Any, name: str) -> Facts | None:
             for item in mappings(top.get("Materials"))
         ]
         return Facts(
-            attributes=labels(arguments | network), bases=_bases(materials), revision=string(top.get("VCSRevision"))
+            attributes=labels(arguments | network), images=images_of(materials), revision=string(top.get("VCSRevision"))
         )
     for (
         key,
@@ -63,7 +55,7 @@ def read_document(document: Any, name: str) -> Facts | None:
         if is_nested or "buildx.build.ref" in mapping(value):
             return read_document(value, name)
     if "invocation" in top or "buildDefinition" in top:
-        return _provenance(top)
+        return Facts(**vars(read_provenance(top)))
     if "data" in top or "resourceSpans" in top:
         return _trace([top])
     return None
@@ -121,44 +113,6 @@ def merge(found: list[Facts]) -> Facts:
 def _record(record: Mapping[str, Any]) -> Facts:
     attributes = labels(record.get("FrontendAttrs"))
     return Facts(attributes=attributes, revision=attributes.get("vcs:revision"))
-
-
-def _provenance(predicate: Mapping[str, Any]) -> Facts:
-    """SLSA provenance of BuildKit, version 0.2 or 1."""
-    definition, invocation = mapping(predicate, "buildDefinition"), mapping(predicate, "invocation")
-    parameters = mapping(definition, "externalParameters", "request") or mapping(invocation, "parameters")
-    materials = mappings(predicate.get("materials") or definition.get("resolvedDependencies"))
-    config = mapping(predicate, "buildConfig") or mapping(definition, "internalParameters", "buildConfig")
-    details = mapping(predicate, "runDetails", "metadata")
-    metadata = (
-        mapping(predicate, "metadata", _BUILDKIT)
-        or mapping(details, "buildkit_metadata")
-        or mapping(details, _BUILDKIT)
-    )
-    steps = {str(step.get("id")): step for step in mappings(config.get("llbDefinition"))}
-    vertices = {vertex: steps[step] for vertex, step in labels(config.get("digestMapping")).items() if step in steps}
-    sources = mappings(mapping(metadata, "source").get("infos"))
-    texts = [base64.b64decode(string(source.get("data")) or "").decode("utf-8", "replace") for source in sources]
-    lines = {}
-    for vertex, step in vertices.items():
-        ranges = mappings(mapping(metadata, "source", "locations", str(step.get("id"))).get("locations"))
-        starts = [mapping(item, "start").get("line") for place in ranges for item in mappings(place.get("ranges"))]
-        if starts and isinstance(starts[0], int):
-            lines[vertex] = starts[0]
-    attributes = labels(parameters.get("args"))
-    revision = attributes.get("vcs:revision") or string(mapping(metadata, "vcs").get("revision"))
-    operations = {vertex: mapping(step, "op", "Op") for vertex, step in vertices.items()}
-    return Facts(None, attributes, _bases(materials), next(iter(texts), None), operations, lines, revision)
-
-
-def _bases(materials: list[dict[str, Any]]) -> dict[str, str]:
-    found = {}
-    for material in materials:
-        uri, digest = string(material.get("uri")) or "", string(mapping(material, "digest").get("sha256"))
-        if digest and uri.startswith("pkg:docker/"):
-            name, _, version = unquote(uri[11:].partition("?")[0]).rpartition("@")
-            found[f"{name}:{version}"] = f"sha256:{digest}"
-    return found
 
 
 def _trace(documents: list[Any]) -> Facts | None:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from imagelab.core.errors import ArchiveError
-from imagelab.core.json_fields import array_of, labels, object_of, parse_json, string
+from imagelab.core.json_fields import array_of, labels, mappings, object_of, parse_json, string
 from imagelab.core.model import Image, Layer, Source
 from imagelab.images.layers.cache import file_key
 from imagelab.images.layers.listing import check_listable, holds_files
 from imagelab.images.layers.regions import Region
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.sources.assemble import CONFIG_TYPES, PLAIN_LAYER, assemble, digest_of, manifest_layers
-from imagelab.images.sources.choices import Choice, blob_member, choices, choose
+from imagelab.images.sources.choices import ABOUT, Choice, blob_member, choices, choose, peek, slsa_predicate
 from imagelab.images.sources.members import Archive, open_archive
 
 _EARLY_CONFIG = "application/octet-stream"  # what Docker 1.10 called an image's config
@@ -59,6 +59,21 @@ class ArchiveSource(Source):
 
     def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
         return open_archive(Path(self.path)).read_range(self.members[layer_index], offset, size)
+
+    def read_provenance(self, image: Image) -> dict[str, Any]:
+        archive = open_archive(Path(self.path))
+        members = ["index.json", *([blob_member(image.index_digest)] if image.index_digest else [])]
+        found = [
+            descriptor
+            for member in members
+            if member in archive.sizes
+            for descriptor in mappings(peek(archive, member).get("manifests"))
+            if labels(descriptor.get("annotations")).get(ABOUT) == image.manifest_digest
+        ]
+        manifests = (peek(archive, blob_member(string(item.get("digest")))) for item in found if image.manifest_digest)
+        return slsa_predicate(
+            manifests, lambda layer: _checked_blob(archive, string(layer.get("digest")), "provenance")
+        )
 
     def regions(self) -> list[Region | None]:
         archive = open_archive(Path(self.path))

@@ -7,20 +7,22 @@ indexes. BuildKit's attestation manifests are not images.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from imagelab.core.errors import ArchiveError, ImageNotFound
-from imagelab.core.json_fields import array_of, labels, mapping, object_of, parse_json, string, strings
+from imagelab.core.json_fields import array_of, labels, mapping, mappings, object_of, parse_json, string, strings
 from imagelab.core.references import parse_image_name
 from imagelab.images.sources.assemble import CONFIG_TYPES, INDEX_TYPES, digest_of, normal_platform, platform_of
 from imagelab.images.sources.members import Archive
 
+ABOUT = "vnd.docker.reference.digest"  # of an attestation: the image that it is about
 _REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
 _COSIGN = re.compile(r"sha256-[0-9a-f]{64}\.(?:sig|att|sbom)")  # the tags of what it attaches to an image
 _SAVED = {key.lower(): key for key in ("Config", "RepoTags", "Layers")}  # Docker, in Go, minds no case of JSON's keys
+_SLSA = "https://slsa.dev/provenance/"
 _MAX_DEPTH = 8  # of indexes in indexes
 
 
@@ -172,6 +174,15 @@ def kind_of(descriptor: dict[str, Any]) -> str:
     if _COSIGN.fullmatch(labels(descriptor.get("annotations")).get(_REF_NAME, "")):
         return "artifact"
     return "image" if descriptor.get("artifactType") in (None, "", *CONFIG_TYPES) else "artifact"
+
+
+def slsa_predicate(manifests: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], bytes]) -> dict[str, Any]:
+    """The predicate of the SLSA provenance in attestation manifests; ``read`` returns the blob of a descriptor."""
+    for manifest in manifests:
+        for layer in mappings(manifest.get("layers")):
+            if labels(layer.get("annotations")).get("in-toto.io/predicate-type", "").startswith(_SLSA):
+                return mapping(parse_json(read(layer), "the provenance"), "predicate")
+    return {}
 
 
 def peek(archive: Archive, member: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from imagelab.core.json_fields import mapping, string
 from imagelab.core.model import Image
 from imagelab.images.tables.created_by import LAYER_MAKERS, Command
+from imagelab.images.tables.provenance import Attested
 
 #: OCI image-spec, annotations.md; Docker's official images and BuildKit's attestations fill them.
 BASE_NAME = "org.opencontainers.image.base.name"
@@ -32,12 +33,13 @@ def find_base(
     indexes: Sequence[int | None],
     given: Image | None,
     at_hand: Sequence[Image],
+    attested: Attested | None = None,
 ) -> Base:
     """The base of ``image``.
 
-    In this order: the image that is ``given``; the largest one ``at_hand`` whose diff_ids begin this
-    image's; the run image whose last layer Cloud Native Buildpacks' label tells; the image that buildah's
-    comment names; else the shape of the history, with the name that labels or annotations give.
+    In this order: the image that is ``given``; what BuildKit's provenance says (``attested``); the largest one
+    ``at_hand`` whose diff_ids begin this image's; the run image whose last layer is in the label of Cloud Native
+    Buildpacks; the image in buildah's comment; else the shape of the history, with the name in labels or annotations.
 
     Parameters
     ----------
@@ -46,6 +48,9 @@ def find_base(
     """
     others = [other for other in at_hand if other is not image] if given is None else [given]
     fitting = [other for other in others if _begins(other, image)]
+    if attested and attested.base_steps is not None and not (given and fitting):
+        own = attested.base_steps
+        return Base(own, sum(index != -1 for index in indexes[:own]), attested.base, "provenance")
     if fitting:
         base = max(fitting, key=lambda other: len(other.layers))
         return Base(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import first_known, make_frame
+from imagelab.core.model import Image
 from imagelab.images.tables.base_image import find_base
+from imagelab.images.tables.created_by import Command
 from imagelab.images.tables.images import Images, Reference, load_images, one_image
+from imagelab.images.tables.provenance import Attested, join_provenance, read_provenance
 from imagelab.images.tables.steps import join_layers, known_layers, parsed, timestamp
 
 HISTORY_COLUMNS = {
@@ -28,6 +33,9 @@ HISTORY_COLUMNS = {
     "disk_usage": "Int64",
     "from_base": "boolean",
     "base_rule": "str",
+    "base": "string",
+    "line": "Int64",
+    "end_line": "Int64",
     "layer_join": "str",
 }
 
@@ -49,10 +57,12 @@ def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
         ``HISTORY_COLUMNS``. ``step`` counts from 0, ``size`` (files' bytes), ``content_size`` (stored or sent)
         and ``disk_usage`` (in the engine's store) are bytes, ``created`` is UTC. ``builder`` is ``buildkit``,
         ``classic`` or ``unknown``. ``from_base``: the step is the base image's; ``base_rule`` says how that is known:
-        ``given``, ``label``, ``prefix`` (its layers begin those of this image), ``shape`` (of the history) or
-        ``unknown``. ``layer_join`` says how ``layer_index`` is known: ``config`` (the config marks
-        empty layers), ``engine`` (deduced from what the engine's history shows; ``<NA>`` where several joins
-        fit), or ``mismatch`` (history and layers do not add up: nothing is joined).
+        ``given``, ``provenance`` (BuildKit's attestation in an archive or registry), ``label``, ``prefix`` (its layers
+        begin those of this image), ``shape`` (of the history) or ``unknown``. ``base``: the base's name if it is known,
+        with the exact digest (``NAME@sha256:…``) from a provenance. ``line`` to ``end_line``: the step's lines in the
+        Dockerfile, from a provenance with ``mode=max``. ``layer_join``: how ``layer_index`` is known, from the ``config``
+        (which marks empty layers) or from the ``engine``'s history (``<NA>`` where several joins fit); ``mismatch``: history
+        and layers do not add up, and nothing is joined.
         An overlay2 engine's ``size`` is its own count until the layer's listing was read once.
     """
     rows: list[dict[str, Any]] = []
@@ -62,7 +72,8 @@ def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
         commands = parsed(image)
         indexes, join = join_layers(image, commands)
         layers = known_layers(image)
-        found = find_base(image, commands, indexes, given, loaded)
+        attested = _attested(image, commands)
+        found = find_base(image, commands, indexes, given, loaded, attested)
         for step, (entry, command, index) in enumerate(zip(image.history, commands, indexes, strict=True)):
             layer = None if index is None or index < 0 else layers[index]
             empty = True if index == -1 else None if layer is None else False
@@ -90,7 +101,18 @@ def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
                     "disk_usage": disk_usage,
                     "from_base": None if found.steps is None else step < found.steps,
                     "base_rule": found.rule,
+                    "base": attested.base if found.steps and attested.base else found.name,
+                    "line": attested.lines.get(step, (None, None))[0],
+                    "end_line": attested.lines.get(step, (None, None))[1],
                     "layer_join": join,
                 }
             )
     return make_frame(rows, HISTORY_COLUMNS)
+
+
+def _attested(image: Image, commands: Sequence[Command]) -> Attested:
+    try:
+        predicate = {} if image.source is None else image.source.read_provenance(image)
+    except ImagelabError:  # a history needs none
+        return Attested()
+    return join_provenance(read_provenance(predicate), [command.instruction for command in commands])

@@ -33,7 +33,7 @@ def test_a_build_record_has_steps_arguments_and_operations():
     (facts,) = read_facts(DATA / "export.dockerbuild")
     assert facts.attributes["platform"] == "linux/amd64,linux/386"
     assert facts.dockerfile.startswith("FROM scratch AS s\nCOPY a /a")
-    assert facts.lines[frame["vertex"][4]] == 4
+    assert facts.lines[frame["vertex"][4]] == (4, 4)
     assert facts.operations[frame["vertex"][3]]["file"]["actions"][0]["Action"]["copy"]["src"] == "/a"
 
 
@@ -94,8 +94,8 @@ def test_provenance_1_has_the_same_facts_as_0_2(tmp_path):
         },
     }
     (found,) = read_facts(write(tmp_path, new))
-    assert found.bases == {"a:1": "sha256:0f"}
-    found.bases = expected.bases
+    assert found.images == {"a:1": "sha256:0f"}
+    found.images = expected.images
     assert found == expected
 
 

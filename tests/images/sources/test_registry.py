@@ -7,6 +7,7 @@ import json
 import pickle
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -207,6 +208,14 @@ def test_platforms_attestations_and_artifacts_of_an_index(registry):
     assert image.provenance["attestations"] == [attestation]
     assert il.load_image(frame["pinned"][0]).image_id == one.image_id
     assert list(list_platforms(f"docker://{registry.host}/small:v1")["kind"]) == ["image"]
+
+
+def test_the_provenance_beside_an_image_is_read(registry):
+    archive = Path(__file__).resolve().parents[2] / "data/images/provenance-max.oci.tar"
+    registry.copy(f"oci-archive:{archive}", "provenance:max", "--all")
+    image = il.load_image(f"docker://{registry.host}/provenance:max")
+    assert set(il.history(image)["base_rule"]) == {"provenance"}
+    assert image.source.read_provenance(image) == il.load_image(archive).source.read_provenance(il.load_image(archive))
 
 
 def test_indexes_that_name_one_another_many_times_are_read_once(registry):

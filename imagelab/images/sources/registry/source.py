@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from imagelab.core.errors import ArchiveError, ImageNotFound, similar_names
 from imagelab.core.frames import make_frame
-from imagelab.core.json_fields import array_of, byte_count, labels, object_of, parse_json, string
+from imagelab.core.json_fields import array_of, byte_count, labels, object_of, parse_json, string, strings
 from imagelab.core.model import Image, Layer, Source
 from imagelab.core.references import DIGEST, ImageName, parse_image_name
 from imagelab.images.layers.blobs import StreamWindow, decompressed
@@ -27,7 +27,7 @@ from imagelab.images.layers.listing import check_listable
 from imagelab.images.layers.tar import LayerListing, list_tar
 from imagelab.images.sources.archive import check_manifest
 from imagelab.images.sources.assemble import INDEX_TYPES, assemble, digest_of, manifest_layers, platform_of
-from imagelab.images.sources.choices import Choice, choose, kind_of
+from imagelab.images.sources.choices import ABOUT, Choice, choose, kind_of, slsa_predicate
 from imagelab.images.sources.members import read_range
 from imagelab.images.sources.registry.client import Registry, connect, verified
 
@@ -38,7 +38,6 @@ _TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
     *INDEX_TYPES,
 )
-_ABOUT = "vnd.docker.reference.digest"
 
 PLATFORMS_COLUMNS = {
     "reference": "str",
@@ -97,6 +96,16 @@ class RegistrySource(Source):
         name = f"{image.reference}: layer {image.layers[layer_index].digest}"
         with self._tar(image.layers[layer_index], name) as window:
             yield from read_range(window, name, offset, size)
+
+    def read_provenance(self, image: Image) -> dict[str, Any]:
+        registry, name = connect(self.host), _registry_name(f"{self.host}/{self.repository}")
+        attestations = strings(image.provenance.get("attestations"))
+        return slsa_predicate(
+            (_manifest(registry, name, digest)[0] for digest in attestations),
+            lambda layer: b"".join(
+                registry.blob(self.repository, _sha256(layer, "the provenance"), byte_count(layer.get("size")))
+            ),
+        )
 
     @contextmanager
     def _tar(
@@ -318,7 +327,7 @@ def _entries(
             "descriptor": descriptor,
             "kind": what,
             "platform": platform_of(listed),
-            "about": annotations.get(_ABOUT),
+            "about": annotations.get(ABOUT),
             "annotations": annotations,
         }
 
