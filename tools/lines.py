@@ -10,9 +10,9 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMITS = {("core", "images"): 4_950, ("size",): 920, ("build",): 2_650, ("improve",): 2_500, ("security",): 3_170}
+LIMITS = {("core", "images"): 5_100, ("size",): 920, ("build",): 2_610, ("improve",): 2_500, ("security",): 3_170}
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
-ALL = 18_500
+ALL = 18_610
 """Lines of code that the package may have."""
 _LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
