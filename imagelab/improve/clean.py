@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from imagelab.build.dockerfile.syntax import Step
 from imagelab.core.terms import EXACT, LIKELY
@@ -12,10 +12,12 @@ from imagelab.improve.installers import (
     APK_ADD,
     APT_INSTALL,
     APT_UPDATE,
-    BUILT_HERE,
     DNF_INSTALL,
     INSTALLERS,
+    NEXT,
     Installer,
+    caches_of,
+    copies_sources,
     is_cached,
     is_root,
     runs,
@@ -105,23 +107,32 @@ def downloads(project: Project) -> Iterator[Edit]:
     in the same RUN. Both keep what is installed. Docker's documentation of cache mounts; each tool's of its cache.
     """
     for step, commands in runs(project):
-        for installer in INSTALLERS:
-            found = installer.command.search(commands)
-            if not found or not installer.caches or not is_root(step) or _keeps_none(step, commands, installer):
+        for installer in (*INSTALLERS, *((NEXT,) if _has_next(project) else ())):
+            caches = caches_of(project, step, installer)
+            if not installer.command.search(commands) or not caches or not is_root(step):
                 continue
-            touches = tuple(_with_parents(folder) for folder in installer.caches)
+            if _keeps_none(step, commands, installer, caches):
+                continue
+            touches = tuple(map(_with_parents, caches))
             what = f"{installer.name} keeps its downloads in the layer"
-            flags = [f"--mount=type=cache,target={folder}" for folder in installer.caches]
+            flags = [f"--mount=type=cache,target={folder}" for folder in caches]
             raw = [
                 re.sub(rf" {installer.flag}(?=\s|$)", "", line) if installer.flag else line
                 for line in project.raw(step)
             ]
             mounted = project.change(step, *with_flags(raw, flags))
             again = f"{what}, and downloads again whenever this step runs again"
-            sure = EXACT if installer.name in BUILT_HERE else LIKELY
-            yield Edit("cache-mount", again, step, (mounted,), touches, confidence=sure)
+            sure = EXACT if installer.built else LIKELY
+            above = [s for s in project.build.steps if s.stage == step.stage and s.line < step.line]
+            warm = any(copies_sources(project, s, installer) for s in above)
+            yield Edit("cache-mount", again, step, (mounted,), touches, warm=warm, confidence=sure)
             if lines := _without_downloads(project.raw(step), step, installer):
                 yield Edit("no-download-cache", what, step, (project.change(step, *lines),), touches, confidence=LIKELY)
+
+
+def _has_next(project: Project) -> bool:
+    named = '"next"' in project.read("package.json") or ".next" in project.text
+    return named or any(path.startswith("next.config.") for path in project.sent)
 
 
 def _without_downloads(raw: list[str], step: Step, installer: Installer) -> list[str] | None:
@@ -134,14 +145,13 @@ def _without_downloads(raw: list[str], step: Step, installer: Installer) -> list
     return lines if lines != raw else None
 
 
-def _keeps_none(step: Step, commands: str, installer: Installer) -> bool:
+def _keeps_none(step: Step, commands: str, installer: Installer, caches: Sequence[str]) -> bool:
     """Whether the layer keeps no downloads already."""
     off = {"pip": "PIP_NO_CACHE_DIR", "uv": "UV_NO_CACHE"}.get(installer.name, "")
     by_setting = step.state.env.get(off, "0").lower() not in ("0", "", "false", "off")
-    cleaned = bool(re.search(r"\bcache clean|\bconda clean|-modcache", commands)) or any(
-        folder in commands for folder in installer.caches
-    )
-    return by_setting or cleaned or any(is_cached(step, folder) for folder in installer.caches)
+    cleaned = bool(re.search(r"\bcache clean|\bconda clean|-modcache", commands))
+    mounted = any(folder in commands or is_cached(step, folder) for folder in caches)
+    return by_setting or cleaned or mounted
 
 
 def _with_parents(folder: str) -> str:

@@ -18,6 +18,7 @@ from imagelab.build.dockerfile.syntax import Build, Stage, Step, parse
 from imagelab.build.target import find_dockerfile
 from imagelab.core.terms import EXACT
 
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
@@ -50,6 +51,8 @@ class Edit:
         Paths whose programs must still find their shared libraries.
     cached : tuple of Step
         Steps that no longer run again after a source file changes.
+    warm : bool
+        The step still runs again, but faster.
     size : int or None
         Bytes that are sent no longer.
     confidence : str
@@ -64,6 +67,7 @@ class Edit:
     packages: bool = False
     made: tuple[str, ...] = ()
     cached: tuple[Step, ...] = ()
+    warm: bool = False
     ignore: bool = False
     size: int | None = None
     confidence: str = EXACT
@@ -221,7 +225,29 @@ def with_command(raw: Sequence[str], step: Step, command: str) -> list[str] | No
     if step.heredocs:
         plain = re.match(r"^\s*RUN\s+(--\S+\s+)*<<-?[\"']?\w+[\"']?\s*$", raw[0], re.I)
         return [*raw[:-1], command, raw[-1]] if plain else None
+    last = raw[-1].rstrip()
+    link = "" if last.endswith(";") else "&& "
     if len(raw) == 1:
-        return [f"{raw[0].rstrip()} && {command}"]
+        return [f"{last} {link}{command}"]
     indent = re.match(r"\s*", raw[-1])
-    return [*raw[:-1], f"{raw[-1].rstrip()} \\", f"{indent[0] if indent else ''}&& {command}"]
+    return [*raw[:-1], f"{last} \\", f"{indent[0] if indent else ''}{link}{command}"]
+
+
+def commands_of(script: str) -> list[str] | None:
+    """The commands of a script that is a plain chain of ``&&``; None for any other script."""
+    bare = _QUOTED.sub("", script)
+    if re.search(r"\|\||[;(){}\"'\n]|(?<![&>])&(?![&>])", bare) or "&&" in "".join(_QUOTED.findall(script)):
+        return None
+    return [command.strip() for command in script.split("&&")]
+
+
+def split_run(raw: Sequence[str], step: Step, count: int) -> tuple[list[str], list[str]] | None:
+    """A RUN as two: the lines of its first ``count`` commands, and a RUN with the same flags of the others."""
+    text = "\n".join(raw)
+    cuts = [found for found in re.finditer(r"(?m)^\s*#.*$|&&", text) if found[0] == "&&"]
+    if len(cuts) < count or count < 1:
+        return None
+    head, tail = text[: cuts[count - 1].start()].rstrip(), text[cuts[count - 1].end() :]
+    head = re.sub(r"(?:\s*\\\s*(?:\n\s*#.*)*)+$", "", head)
+    tail = re.sub(r"^(?:\s*\\?\s*\n|\s*#.*\n)*\s*", "", tail)
+    return head.split("\n"), with_flags([f"RUN {tail}"], [f"--{n}={v}" for n, v in step.flags])[0].split("\n")

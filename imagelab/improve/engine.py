@@ -20,6 +20,7 @@ from imagelab.build.dockerfile.grammar import parse_mount
 from imagelab.core.errors import DaemonUnavailable, ImagelabError
 from imagelab.core.redact import mask
 from imagelab.core.text import clean
+from imagelab.images.layers.cache import cache_dir
 from imagelab.improve.edits import Project
 from imagelab.improve.guard import LABEL
 
@@ -140,10 +141,11 @@ def trial(project: Project, network: str | None, contexts: Mapping[str, str]) ->
     module = [sys.executable, "-m", "imagelab.improve.guard", run, str(folder)]
     guard = subprocess.Popen(module, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0)
     assert guard.stdin and guard.stdout
-    cache = os.environ.get("IMAGELAB_CACHE_DIR")
+    known, cache = cache_dir(), os.environ.get("IMAGELAB_CACHE_DIR")
     os.environ["IMAGELAB_CACHE_DIR"] = str(folder / "layers")  # the trial's layers go with it
     try:
         guard.stdout.readline()
+        _link_cache(known, folder / "layers")
         _copy_context(project, folder / "context")
         options = [f"--build-context={name}={place}" for name, place in contexts.items()]
         buildx = subprocess.run(["docker", "buildx", "version"], capture_output=True, stdin=subprocess.DEVNULL)
@@ -169,6 +171,14 @@ def _own_mounts(text: str, prefix: str) -> str:
         return f"--mount={rest},id={prefix}{fields.get('id') or fields['target']}"
 
     return _CACHE_MOUNT.sub(own, text)
+
+
+def _link_cache(known: Path | None, target: Path) -> None:
+    """The listings that the user's cache already has, such as those of the base image's layers."""
+    target.mkdir(mode=0o700)
+    for path in known.iterdir() if known and known.is_dir() else ():
+        with suppress(OSError):  # another filesystem: the trial lists the layers itself
+            os.link(path, target / path.name)
 
 
 def _copy_context(project: Project, target: Path) -> None:

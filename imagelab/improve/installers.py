@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import posixpath
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from imagelab.build.dockerfile.grammar import written
+from imagelab.build.dockerfile.select import context_path, copied
 from imagelab.build.dockerfile.syntax import Step
 from imagelab.improve.edits import Project
 
 
 @dataclass(frozen=True)
 class Installer:
-    """A package manager; cache folders are those of root, as the tools' own documentation gives them.
-
-    Attributes
-    ----------
-    command : re.Pattern
-        Where a shell calls it to install.
-    manifests : tuple of str
-        File names that decide what is installed.
-    caches : tuple of str
-        Folders of downloads, which a cache mount can take.
-    flag : str
-        Behind the command: keep no downloads.
-    clean : str
-        A command that deletes the downloads.
-    before_sources : str
-        What installs the dependencies alone, where the install itself needs the sources; ``{}`` is the command.
-    """
+    """A package manager; ``installers.toml`` says what the fields mean."""
 
     name: str
     command: re.Pattern[str]
@@ -39,41 +26,19 @@ class Installer:
     flag: str = ""
     clean: str = ""
     before_sources: str = ""
+    built: bool = False
 
 
-def _installer(name: str, command: str, manifests: str = "", caches: str = "", **more: str) -> Installer:
-    pattern = re.compile(rf"(?:^|[\s;&|/(])(?P<call>{command})", re.M)
-    return Installer(name, pattern, tuple(manifests.split()), tuple(caches.split()), **more)
+def _read_installers() -> Iterator[Installer]:
+    table = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+    for name, fields in table.items():
+        command = re.compile(rf"(?:^|[\s;&|/(])(?P<call>{fields.pop('command')})", re.M)
+        yield Installer(name, command, tuple(fields.pop("manifests", ())), tuple(fields.pop("caches")), **fields)
 
 
-_NODE = "package.json .npmrc"
-INSTALLERS = (
-    _installer("uv", r"uv\s+(?:sync|pip\s+install)\b", "pyproject.toml uv.lock .python-version", "/root/.cache/uv",
-               flag="--no-cache", before_sources="{} --no-install-project"),
-    _installer("pip", r"(?<!uv )pip3?\s+install\b", "", "/root/.cache/pip", flag="--no-cache-dir"),
-    _installer("poetry", r"poetry\s+install\b", "pyproject.toml poetry.lock poetry.toml", "/root/.cache/pypoetry",
-               clean="rm -rf /root/.cache/pypoetry", before_sources="{} --no-root"),
-    _installer("npm", r"npm\s+(?:ci|install|i)\b(?!\s+(?:-g|--global))", f"{_NODE} package-lock.json npm-shrinkwrap.json",
-               "/root/.npm", clean="npm cache clean --force && rm -rf /root/.npm"),
-    _installer("yarn", r"yarn(?:\s+install\b|(?=\s*(?:$|&|;)))", f"{_NODE} yarn.lock .yarnrc .yarnrc.yml .yarn",
-               "/usr/local/share/.cache/yarn", clean="yarn cache clean"),
-    _installer("pnpm", r"pnpm\s+(?:install|i)\b", f"{_NODE} pnpm-lock.yaml pnpm-workspace.yaml .pnpmfile.cjs",
-               "/root/.local/share/pnpm/store"),
-    _installer("go", r"go\s+(?:mod\s+download|build|install)\b", "go.mod go.sum", "/go/pkg/mod /root/.cache/go-build",
-               clean="go clean -cache -modcache", before_sources="go mod download"),
-    _installer("cargo", r"cargo\s+(?:build|install\s+--path)\b", "Cargo.toml Cargo.lock", "/usr/local/cargo/registry",
-               before_sources="cargo fetch"),
-    _installer("bundler", r"bundle\s+install\b", "Gemfile Gemfile.lock .ruby-version", "/usr/local/bundle/cache"),
-    _installer("composer", r"composer\s+install\b", "composer.json composer.lock symfony.lock", "/root/.composer/cache",
-               before_sources="{} --no-scripts --no-autoloader"),
-    _installer("maven", r"mvn\b", "pom.xml", "/root/.m2", before_sources="mvn -B dependency:go-offline"),
-    _installer("gradle", r"(?:gradle|gradlew)\b", "build.gradle build.gradle.kts settings.gradle settings.gradle.kts "
-               "gradle.properties gradlew gradle", "/root/.gradle", before_sources="./gradlew dependencies --no-daemon"),
-    _installer("conda", r"(?:conda|mamba)\s+(?:install|(?:env\s+)?create|(?:env\s+)?update)\b", "", "/opt/conda/pkgs",
-               clean="conda clean -afy"),
-)  # fmt: skip
-#: Managers whose rewrites the tests of this repository build.
-BUILT_HERE = ("pip", "npm")
+*INSTALLERS, NEXT = _read_installers()
+#: What the environment of a well-known base image says; other bases' is known to the engine alone.
+_IMAGE_ENV = {"golang": {"GOPATH": "/go"}, "rust": {"CARGO_HOME": "/usr/local/cargo"}}
 APT_INSTALL = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*install\b")
 APT_UPDATE = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*update\b")
 APK_ADD = re.compile(r"\bapk\s+(?:-\S+\s+)*add\b")
@@ -100,6 +65,30 @@ def runs(project: Project) -> Iterator[tuple[Step, str]]:
 def installer_of(commands: str) -> Installer | None:
     """The first package manager of a language that the commands call."""
     return next((installer for installer in INSTALLERS if installer.command.search(commands)), None)
+
+
+def copies_sources(project: Project, step: Step, installer: Installer) -> bool:
+    """Whether a step copies directories of the context that are more than the installer's own."""
+    if step.instruction not in ("COPY", "ADD") or step.flag("from") is not None:
+        return False
+    names = [context_path(source) for source in copied(step)]
+    names = [name for name in names if posixpath.basename(name) not in installer.manifests]
+    if project.root is None:
+        return any(name == "." or not posixpath.splitext(name)[1] for name in names)
+    kinds = {path: entry.kind for path, entry in project.sent.items()}
+    return any(name == "." or kinds.get(name) == "directory" for name in names)
+
+
+def caches_of(project: Project, step: Step, installer: Installer) -> list[str]:
+    """The folders in which the installer keeps downloads, as the step's environment has them."""
+    stages = {stage.name: stage for stage in project.build.stages}
+    stage = stages[step.stage]
+    while stage.parent and stages[stage.parent].index < stage.index:
+        stage = stages[stage.parent]
+    image = re.split("[:@]", stage.base.rpartition("/")[2])[0]
+    env = {**_IMAGE_ENV.get(image, {}), **step.state.env}
+    folders = [re.sub(r"\{(\w+):(.*?)\}", lambda found: env.get(found[1], found[2]), name) for name in installer.caches]
+    return [posixpath.join(step.state.workdir, folder) for folder in folders]
 
 
 def is_root(step: Step) -> bool:

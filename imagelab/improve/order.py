@@ -6,76 +6,107 @@ import json
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 
 from imagelab.build.dockerfile.select import context_path, copied
 from imagelab.build.dockerfile.syntax import Step
 from imagelab.core.terms import EXACT, LIKELY
-from imagelab.improve.edits import Change, Edit, Project, with_flags
-from imagelab.improve.installers import BUILT_HERE, SYSTEM, Installer, installer_of, is_root, script
+from imagelab.improve.edits import Change, Edit, Project, commands_of, split_run, with_flags
+from imagelab.improve.installers import SYSTEM, Installer, caches_of, copies_sources, installer_of, is_root, script
 
-_REQUIREMENTS = re.compile(r"(?:-r|--requirements?|-c|--constraints?)[\s=]+(\S+)")
-_LOCAL = re.compile(r"^\s*(?:-e\b|--editable|\.{1,2}/|file:|.+@\s*file:)", re.M)
+_REQUIREMENTS = re.compile(r"(?:(?:^|\s)(?:-r|--requirements?|-c|--constraints?)[\s=]+|\bpip-sync\s+)([^-\s]\S*)")
+_LOCAL = re.compile(r"^\s*(?:-e\b|--editable|\.{1,2}(?:[/\[]|\s*$)|file:|.+@\s*file:)", re.M)
+#: What a manifest says where it alone cannot install.
+_NEEDS_ALL = {
+    "Gemfile": re.compile(r"^\s*gemspec|\bpath:", re.M),
+    "Cargo.toml": re.compile(r"^\s*\[workspace|^\s*(?:build|path)\s*=|\bpath\s*=", re.M),
+    "pom.xml": re.compile(r"<modules>"),
+    "go.mod": re.compile(r"^\s*replace\b.*=>\s*\.", re.M),
+}
 _SETUP = re.compile(
-    r"^\s*(?:user|group)(?:add|mod)\b|^\s*add(?:user|group)\b|^\s*mkdir\b|^\s*(?:python3? -m venv|uv venv)\b"
+    r"^\s*(?:(?:user|group)(?:add|mod)|add(?:user|group)|mkdir|rm|set|echo|true|corepack|apt-get|apk|(?:npm|yarn|pip3?|poetry|pnpm)"
+    r"\s+(?:config|cache|set)|python3? -m venv|uv venv|conda clean)\b"
 )
+_HOOKS = re.compile(r'"(?:pre|post)?install"|"prepare"')  # scripts of npm that may need the sources
+_COMMANDS = re.compile(r"&&|\|\||;|\n")
 
 
 def install_before_sources(project: Project) -> Iterator[Edit]:
     """Sources that are copied before dependencies are installed: every edit of a source installs them again.
 
-    Copies what names the dependencies (and each workspace's manifest) first, installs, then copies the sources.
-    Where the install builds the project itself (uv, poetry, composer, go, cargo, maven, gradle), the dependencies alone
-    are installed first by the manager's own option. Keeps the files of the image. Docker's documentation ("Optimize
-    cache usage in builds"); each manager's own documentation of Docker builds.
+    Copies what names the dependencies (and each workspace's manifest) first, installs, then copies the sources. What
+    else the same RUN does with the sources becomes a RUN below them. Where the install builds the project itself (uv,
+    poetry, composer, go, cargo, maven, gradle), the dependencies alone are installed first by the manager's own option.
+    Keeps the files of the image. Docker's documentation ("Optimize cache usage in builds"); each manager's own
+    documentation of Docker builds.
     """
     for stage in project.build.needed(project.target):
         steps = project.steps(stage)
         for index, step in enumerate(steps):
-            commands = script(step)
-            installer = installer_of(commands)
-            sources = [s for s in steps[:index] if _copies_sources(project, s)]
-            if sources and any(_installs(s, installer) for s in steps[: steps.index(sources[0])]):
-                continue  # its dependencies are there before the sources
+            installer = installer_of(script(step))
             if (
                 not installer
-                or not sources
                 or step.error
-                or (step.mounts and any(m["type"] == "bind" for m in step.mounts))
+                or _needs_all(project, installer)
+                or any(mount["type"] == "bind" for mount in step.mounts)
             ):
                 continue
-            manifests = _manifests(project, step, commands, installer, sources)
-            if manifests is None:
-                continue
-            alone = _alone(project, commands, installer)
-            if alone is None:
-                edit = _moved(project, steps, step, sources, manifests)
-            else:
-                edit = _inserted(project, step, sources[0], manifests, alone)
-            if edit:
-                where = f"the {sources[0].instruction} in line {sources[0].line} is above {installer.name}'s install"
-                what = f"{where}: each edit of a source installs again"
-                sure = EXACT if installer.name in BUILT_HERE else LIKELY
-                touches = _traces(step, installer) if alone else ()
-                yield Edit("copy-before-install", what, sources[0], edit, touches, cached=(step,), confidence=sure)
+            sources = [s for s in steps[:index] if copies_sources(project, s, installer)]
+            if not sources or any(_installs(s, installer) for s in steps[: steps.index(sources[0])]):
+                continue  # its dependencies are there before the sources
+            if edit := _reordered(project, steps, step, sources, installer):
+                yield edit
+
+
+def _reordered(
+    project: Project, steps: Sequence[Step], step: Step, sources: Sequence[Step], installer: Installer
+) -> Edit | None:
+    """The edit that installs what the step installs above the sources."""
+    parts = [part.strip() for part in _COMMANDS.split(script(step))]
+    call = next(n for n, part in enumerate(parts) if installer.command.search(part))
+    count = next((n for n, part in enumerate(parts) if n > call and not _needs_no_sources(part)), len(parts))
+    above = [s for s in steps if s.line < sources[0].line]
+    manifests = _manifests(project, step, " && ".join(parts[:count]), installer, sources, above)
+    if manifests is None or not all(map(_needs_no_sources, parts[:call])):
+        return None
+    alone = _alone(project, script(step), installer)
+    if alone is not None:
+        changes = _inserted(project, step, sources[0], manifests, " && ".join([*parts[:call], alone]))
+    else:
+        changes = _moved(project, steps, step, sources, manifests, count if count < len(parts) else None)
+    if not changes:
+        return None
+    what = f"the {sources[0].instruction} in line {sources[0].line} is above {installer.name}'s install"
+    what += ": each edit of a source installs again"
+    is_sure = installer.built and not _HOOKS.search(project.read("package.json"))
+    touches = _traces(project, step, installer) if alone else ()
+    sure = EXACT if is_sure else LIKELY
+    return Edit("copy-before-install", what, sources[0], changes, touches, cached=(step,), confidence=sure)
+
+
+def _needs_all(project: Project, installer: Installer) -> bool:
+    """Whether the dependencies cannot be installed with the manifests alone."""
+    if {"vendor/modules.txt", "build.rs"} & project.sent.keys():
+        return installer.name in ("go", "cargo")
+    has_sources = project.root is None or {"src/main.rs", "src/lib.rs"} & project.sent.keys()
+    if installer.name == "cargo" and not has_sources:
+        return True
+    return any(
+        bool(found.search(project.read(name))) for name, found in _NEEDS_ALL.items() if name in installer.manifests
+    )
 
 
 def _installs(step: Step, installer: Installer | None) -> bool:
     return installer is not None and bool(installer.command.search(script(step)))
 
 
-def _copies_sources(project: Project, step: Step) -> bool:
-    """Whether a step copies directories of the context."""
-    if step.instruction not in ("COPY", "ADD") or step.flag("from") is not None:
-        return False
-    names = [context_path(source) for source in copied(step)]
-    if project.root is None:
-        return any(name == "." or not posixpath.splitext(name)[1] for name in names)
-    kinds = {path: entry.kind for path, entry in project.sent.items()}
-    return any(name == "." or kinds.get(name) == "directory" for name in names)
-
-
 def _manifests(
-    project: Project, step: Step, commands: str, installer: Installer, sources: Sequence[Step]
+    project: Project,
+    step: Step,
+    commands: str,
+    installer: Installer,
+    sources: Sequence[Step],
+    above: Sequence[Step],
 ) -> list[tuple[str, str]] | None:
     """What the install reads, as (path in the context, folder in the image); None where it needs the sources."""
     names = list(installer.manifests)
@@ -85,11 +116,14 @@ def _manifests(
             return None
         names = requirements
     found: list[tuple[str, str]] = []
+    is_there = False  # an earlier COPY brought it
     todo, seen = names, set()
     for name in todo:
         path = posixpath.normpath(posixpath.join(step.state.workdir, name))
         source = next((s for copy in sources if (s := _source_of(project, copy, path))), None)
-        if source is None or path in seen:
+        earlier = any(_brings(copy, path) for copy in above)
+        is_there = is_there or earlier
+        if source is None or path in seen or earlier:
             continue
         seen.add(path)
         found.append((source, posixpath.dirname(path)))
@@ -98,10 +132,16 @@ def _manifests(
             if _LOCAL.search(text):
                 return None
             todo += [posixpath.join(posixpath.dirname(name), other) for other in _REQUIREMENTS.findall(text)]
-    manifest_files = {posixpath.basename(source) for source, _ in found}
-    if not requirements and not manifest_files & set(installer.manifests[:1] + installer.manifests[-1:]):
-        return None if project.root is not None or not found else found
-    return found + _workspaces(project, installer, found)
+    return found + _workspaces(project, installer, found) if found or is_there else None
+
+
+def _brings(step: Step, path: str) -> bool:
+    """Whether a COPY of single files, by name or pattern, puts one at ``path`` of the image."""
+    if step.instruction not in ("COPY", "ADD"):
+        return False
+    to, words = posixpath.normpath(posixpath.join(step.state.workdir, step.words[-1])), copied(step)
+    names = [fnmatch(posixpath.basename(path), posixpath.basename(word)) for word in words if word not in (".", "./")]
+    return to == path or (to == posixpath.dirname(path) and any(names))
 
 
 def _source_of(project: Project, copy: Step, path: str) -> str | None:
@@ -144,10 +184,12 @@ def _alone(project: Project, commands: str, installer: Installer) -> str | None:
     found = installer.command.search(commands)
     if not found or not installer.before_sources or re.search(r"\buv\s+pip\b", commands):
         return None
-    command = re.split(r"&&|;|\|\||\n", commands[found.start("call") :])[0].strip()
+    command = _COMMANDS.split(commands[found.start("call") :])[0].strip()
     if installer.name == "cargo":
         return _cargo(project, command)
-    only = installer.before_sources.format(command)
+    if set(installer.before_sources.format("", tool="").split()) <= set(command.split()):
+        return None
+    only = installer.before_sources.format(command, tool=command.split()[0])
     if installer.name == "uv":
         text = "".join(project.read(path) for path in project.sent if posixpath.basename(path) == "pyproject.toml")
         if project.root is not None and "[build-system]" not in text and "package = true" not in text:
@@ -158,28 +200,23 @@ def _alone(project: Project, commands: str, installer: Installer) -> str | None:
 
 
 def _cargo(project: Project, command: str) -> str:
-    """Dependencies compiled with an empty program of ours, whose traces are then deleted (cargo compares mtimes)."""
-    manifest = project.read("Cargo.toml")
-    name = re.search(r'^\s*name\s*=\s*"([^"]+)"', manifest, re.M)
-    single = "src/main.rs" in project.sent and "src/lib.rs" not in project.sent and "[workspace]" not in manifest
-    if not (name and single and re.match(r"cargo\s+build\b", command)):
-        return "cargo fetch"
+    """Dependencies compiled with empty sources of ours, whose traces are then deleted (cargo compares mtimes)."""
+    name = re.search(r'^\s*name\s*=\s*"([^"]+)"', project.read("Cargo.toml"), re.M)
+    empty = [f"echo 'fn main() {{}}' > {path}" for path in ("src/main.rs", "src/lib.rs") if path in project.sent]
+    empty = [line.replace("fn main() {}", "") if "lib" in line else line for line in empty]
     release = " --release" if "--release" in command else ""
-    return f"mkdir src && echo 'fn main() {{}}' > src/main.rs && {command} && rm -r src && cargo clean{release} -p {name[1]}"
+    clean = f"cargo clean{release} -p {name[1] if name else ''}"
+    return " && ".join(["mkdir src", *empty, command, "rm -r src", clean])
 
 
-def _copies(step: Step, manifests: Sequence[tuple[str, str]]) -> list[str]:
-    """COPY lines for the manifests, one for each folder."""
+def _copies(project: Project, step: Step, manifests: Sequence[tuple[str, str]]) -> list[str]:
+    """COPY lines for the manifests, one for each folder, with the owner and mode that the step gives."""
+    flags = "".join(f"--{name}={value} " for name, value in step.flags if name in ("chown", "chmod"))
     folders: dict[str, list[str]] = {}
     for source, to in manifests:
-        folders.setdefault(to, []).append(source)
-    lines = []
-    for to, names in folders.items():
-        files = [name for name in names if not name.endswith((".yarn", "gradle"))]
-        lines += [f"COPY {' '.join(files)} {_place(step, to)}"] if files else []
-        whole = [(name, posixpath.join(to, posixpath.basename(name))) for name in names if name not in files]
-        lines += [f"COPY {name} {_place(step, folder)}" for name, folder in whole]
-    return lines
+        is_folder = source in project.sent and project.sent[source].kind == "directory"
+        folders.setdefault(posixpath.join(to, posixpath.basename(source)) if is_folder else to, []).append(source)
+    return [f"COPY {flags}{' '.join(names)} {_place(step, to)}" for to, names in folders.items()]
 
 
 def _place(step: Step, folder: str) -> str:
@@ -191,18 +228,31 @@ def _place(step: Step, folder: str) -> str:
 
 
 def _moved(
-    project: Project, steps: Sequence[Step], step: Step, sources: Sequence[Step], manifests: Sequence[tuple[str, str]]
+    project: Project,
+    steps: Sequence[Step],
+    step: Step,
+    sources: Sequence[Step],
+    manifests: Sequence[tuple[str, str]],
+    count: int | None,
 ) -> tuple[Change, ...] | None:
-    """The sources' COPYs move below the install; what stands between stays, if it needs no sources."""
+    """The sources' COPYs move below the install, or below its first ``count`` commands; what stands between stays."""
     first = sources[0]
-    between = [s for s in steps if first.line < s.line < step.line and s not in sources]
-    other = [s for s in between if s.instruction == "RUN" and not _needs_no_sources(script(s))]
-    if other or any(_moves_away(source, step) for source in sources):
+    between = [s for s in steps if first.line < s.line < step.line and s.instruction == "RUN"]
+    if not all(_needs_no_sources(part) for s in between for part in _COMMANDS.split(script(s))):
+        return None
+    if any(_moves_away(source, step) for source in sources):
         return None
     moved = [line for source in sources for line in project.raw(source)]
     after = step.node.end_line
+    below = Change(after, after, tuple(moved))
+    if count is not None:
+        plain = not step.heredocs and not step.node.json and commands_of(script(step))
+        split = split_run(project.raw(step), step, count) if plain else None
+        if split is None:
+            return None
+        below = project.change(step, *split[0], *moved, *split[1])
     changes = [project.change(source) for source in sources[1:]]
-    return (project.change(first, *_copies(first, manifests)), *changes, Change(after, after, tuple(moved)))
+    return (project.change(first, *_copies(project, first, manifests)), *changes, below)
 
 
 def _moves_away(source: Step, step: Step) -> bool:
@@ -211,12 +261,11 @@ def _moves_away(source: Step, step: Step) -> bool:
     return (relative and source.state.workdir != step.state.workdir) or source.state.user != step.state.user
 
 
-def _needs_no_sources(commands: str) -> bool:
-    return (
-        any(pattern.search(commands) for pattern in SYSTEM)
-        or bool(_SETUP.search(commands))
-        or bool(installer_of(commands))
-    )
+def _needs_no_sources(command: str) -> bool:
+    if not command or any(pattern.search(command) for pattern in SYSTEM):
+        return True
+    is_local = _LOCAL.search("\n".join(command.split()[2:]))
+    return bool(_SETUP.search(command)) or (installer_of(command) is not None and not is_local)
 
 
 def _inserted(
@@ -228,9 +277,9 @@ def _inserted(
     flags = [f"--{name}={value}" for name, value in step.flags]
     run = with_flags([f"RUN {alone}"], flags)
     at = first.line - 1
-    return (Change(at, at, (*_copies(first, manifests), *run)),)
+    return (Change(at, at, (*_copies(project, first, manifests), *run)),)
 
 
-def _traces(step: Step, installer: Installer) -> tuple[str, ...]:
+def _traces(project: Project, step: Step, installer: Installer) -> tuple[str, ...]:
     """Downloads that the first of the two installs may leave at another time: their cache, until it is cleaned."""
-    return tuple(rf"^{re.escape(folder)}(?:/|$)" for folder in installer.caches if is_root(step))
+    return tuple(rf"^{re.escape(folder)}(?:/|$)" for folder in caches_of(project, step, installer) if is_root(step))

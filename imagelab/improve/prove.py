@@ -184,9 +184,10 @@ class Check:
         """How the check ends, in words that are equal for two images that behave the same."""
         run = ["run", "--rm", f"--label={LABEL}={self.trial.run}", f"--network={self.network}"]
         if self.command is not None:
-            has_shell = any(path in built.paths.index for path in ("/bin/sh", "/usr/bin/sh"))
-            words = ["/bin/sh", "-c", self.command] if has_shell else shlex.split(self.command)
-            status, _ = self.trial.docker(*run, f"--entrypoint={words[0]}", built.tag, *words[1:], timeout=300)
+            for words in (["/bin/sh", "-c", self.command], shlex.split(self.command)):
+                status, output = self.trial.docker(*run, f"--entrypoint={words[0]}", built.tag, *words[1:], timeout=300)
+                if status != 127 or "OCI runtime" not in output:  # else the image has no such program: no shell
+                    break
             return f"exit code {status}"
         return self._started(built)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
@@ -10,7 +11,7 @@ from tqdm.auto import tqdm
 
 from imagelab.build.logs.cost import step_seconds
 from imagelab.core.errors import DaemonUnavailable, DockerfileError, ImagelabError
-from imagelab.core.frames import make_frame
+from imagelab.core.frames import format_bytes, make_frame
 from imagelab.improve.answer import IMPROVE_COLUMNS, Improvement, Measures, Outcome
 from imagelab.improve.edits import Edit, Project, unified
 from imagelab.improve.engine import BuildFailed, Trial
@@ -19,6 +20,7 @@ from imagelab.improve.prove import Built, Check, Noise, changes, shown
 from imagelab.improve.rules import Walk
 
 _LEAST_SECONDS = 0.3  # of a rebuild; a build's own overhead varies by as much
+_MOST_GROWTH = 0.01  # of the image's bytes, for faster rebuilds
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Search:
         """Without an engine: every edit on top of the ones before it; alternatives are left out."""
         for edit in self.walk:
             outcome = self.outcome(edit, why)
-            if outcome.predicted != 0 or edit.cached:
+            if outcome.predicted != 0 or edit.cached or edit.warm:
                 self.outcomes.append(outcome)
                 self.walk.project = outcome.after
 
@@ -63,7 +65,7 @@ class Search:
             self.baseline()
             for edit in self.walk:
                 outcome = self.outcome(edit)
-                if outcome.predicted != 0 or edit.cached:  # else the image shows that there is nothing to gain
+                if outcome.predicted != 0 or edit.cached or edit.warm:  # else the image shows that there is no gain
                     self.outcomes.append(self.tried(outcome))
             self.finish()
 
@@ -76,11 +78,11 @@ class Search:
             if "Cannot connect" in str(error) or "daemon running" in str(error):
                 raise DaemonUnavailable(f"no engine answers: {error}") from error
             raise DockerfileError(f"The unchanged Dockerfile does not build: {error}") from error
+        self.expected = self.listed(first, self.check.result)
         self.first, self.current, self.stored = first, second, first.files
         self.walk.project = replace(self.original, layers=first.files)
         self.noise = Noise()
         self.noise.add(first, second)
-        self.expected = self.check.result(first)
         if self.command is not None and self.expected != "exit code 0":
             raise ImagelabError(f"The check fails in the unchanged image ({self.expected}), so it proves nothing.")
         self.seconds = step_seconds(first.log, {stage.name for stage in self.original.build.stages})
@@ -108,21 +110,33 @@ class Search:
             built = self.build(candidate, f"{edit.rule}, line {edit.step.line}")
         except BuildFailed as error:
             return replace(outcome, result="breaks the build", why=str(error))
+        why = self.listed(built, lambda built: self.failure(built, edit))
+        found = self.differences(built, edit)
         size = self.current.size - built.size if edit.size is None else outcome.before.sent_bytes - candidate.sent_bytes
         outcome = replace(outcome, measured=size)
-        if found := self.differences(built, edit):
+        if found:
             return replace(outcome, result="changes the image", why=shown(found))
-        if why := self.failure(built, edit):
+        if why:
             return replace(outcome, result="fails the check", why=why)
-        if edit.cached and self.rebuild is not None:
+        if (edit.cached or edit.warm) and self.rebuild is not None:
             rebuild = self.rebuild_seconds(candidate) or 0.0
             outcome = replace(outcome, measured_seconds=self.rebuild - rebuild)
         if size <= self.noise.bytes and (outcome.measured_seconds or 0.0) <= _LEAST_SECONDS:
             return replace(outcome, result="no gain", why="neither bytes nor seconds beyond the noise")
+        if size < -max(self.noise.bytes, self.current.size * _MOST_GROWTH):
+            return replace(outcome, result="no gain", why=f"the image grows by {format_bytes(-size)}")
         if outcome.measured_seconds is not None and self.rebuild is not None:
             self.rebuild -= outcome.measured_seconds
         self.walk.project, self.current, self.stored = replace(candidate, layers=built.files), built, built.files
         return replace(outcome, result="proven", why=edit.what)
+
+    def listed(self, built: Built, check: Callable[[Built], str]) -> str:
+        """The check's answer; the image's layers are listed while its container runs."""
+        with ThreadPoolExecutor(1) as pool:
+            listing = pool.submit(lambda: built.paths)
+            answer = check(built)
+            listing.result()
+        return answer
 
     def failure(self, built: Built, *edits: Edit) -> str:
         """Why the image does not behave as the unchanged one; empty where it does."""
@@ -149,7 +163,8 @@ class Search:
             return
         try:
             final = self.build(self.walk.project, "all proven edits, fresh build", fresh=True)
-            why = shown(self.differences(final)) or self.failure(final, *self.proven())
+            why = self.listed(final, lambda final: self.failure(final, *self.proven()))
+            why = shown(self.differences(final)) or why
         except BuildFailed as error:
             why = str(error)
         if why:

@@ -103,7 +103,7 @@ def test_apk_keeps_no_cache():
 
 def test_rust_target_is_not_sent_and_dependencies_are_built_before_the_sources(tmp_path):
     files = {"Cargo.toml": '[package]\nname = "svc"\n', "Cargo.lock": "", "src/main.rs": "1", "target/debug/x": "1" * 9}
-    before = project(tmp_path, "FROM a\nWORKDIR /s\nCOPY . .\nRUN cargo build --release\n", files)
+    before = project(tmp_path, "FROM rust:1\nWORKDIR /s\nCOPY . .\nRUN cargo build --release\n", files)
     found = applied(before)
     assert found.ignore_text == "target\n"
     assert body(found)[1:4] == [

@@ -1,0 +1,9 @@
+package main
+
+import (
+	"fmt"
+
+	"rsc.io/quote"
+)
+
+func main() { fmt.Println(quote.Hello()) }
