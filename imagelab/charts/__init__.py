@@ -5,8 +5,8 @@ from imagelab.core.extras import require
 require("notebook", "plotly")
 
 from imagelab.charts.bars import layer_bars, size_outlook, waste_bars
-from imagelab.charts.build import build_gantt, context_treemap, rebuild_gantt, stage_graph
 from imagelab.charts.claims import advice_accuracy, claim_ratios, claim_tiles
+from imagelab.charts.context import context_treemap
 from imagelab.charts.fleet import base_map, fleet_sharing, similarity_heatmap
 from imagelab.charts.health import health_timeline
 from imagelab.charts.security import (
@@ -25,7 +25,6 @@ from imagelab.charts.waterfalls import growth, improvement_waterfall, size_diffe
 __all__ = [
     "advice_accuracy",
     "base_map",
-    "build_gantt",
     "claim_ratios",
     "claim_tiles",
     "context_treemap",
@@ -37,7 +36,6 @@ __all__ = [
     "health_timeline",
     "improvement_waterfall",
     "layer_bars",
-    "rebuild_gantt",
     "remediation_waterfall",
     "scan_flow",
     "scanner_agreement",
@@ -47,7 +45,6 @@ __all__ = [
     "size_difference",
     "size_outlook",
     "size_tree",
-    "stage_graph",
     "trend",
     "waste_bars",
 ]

@@ -160,35 +160,37 @@ def waste_bars(waste: pd.DataFrame) -> go.Figure:
 
 
 @per_image
-def size_outlook(advice: pd.DataFrame, layers: pd.DataFrame) -> go.Figure:
+def size_outlook(layers: pd.DataFrame, advice: pd.DataFrame) -> go.Figure:
     """Draw how big an image is and how much of it the advice removes, by confidence.
 
     Parameters
     ----------
-    advice : pandas.DataFrame
-        `imagelab.advise` of one image; for several images, a menu selects one.
     layers : pandas.DataFrame
-        `imagelab.layers` of the same images.
+        `imagelab.layers` of one image; for several images, a menu selects one.
+    advice : pandas.DataFrame
+        `imagelab.advise` of the same images.
     """
-    name = advice["reference"].iloc[0]
-    total = int(layers.loc[layers["reference"].eq(name), "size"].sum())
-    sums = advice[~advice["accepted"]].groupby("confidence")["bytes"].sum()
-    saved = {word: min(int(sums.get(word, 0)), total) for word in theme.CONFIDENCE_COLOURS}
+    rows, measure = theme.sized(layers)
+    name, total = rows["reference"].iloc[0], int(rows["bytes"].sum())
+    counted = advice[advice["reference"].eq(name) & ~advice["accepted"]]
+    sums = counted.groupby("confidence")["bytes"].sum()
+    saved = {word: int(sums[word]) for word in theme.CONFIDENCE_COLOURS if sums.get(word)}
     left = max(total - sum(saved.values()), 0)
     figure, start = go.Figure(), 0
-    parts = [("stays", left, theme.INSTRUCTION_COLOURS["FROM"])]
-    parts += [
-        (f"{word} saving", saved[word], colour) for word, colour in theme.CONFIDENCE_COLOURS.items() if saved[word]
-    ]
-    for label, size, colour in parts:
-        text = f"{format_bytes(size)} {label}" if size > total / 12 else ""
-        font = {"size": 14, "color": theme.text_on(colour)}
-        theme.add_bars(figure, [0], [size], colour, [f"{format_bytes(size)} {label}"], base=[start], name=label, width=0.8,
-                       text=[text], textposition="inside", insidetextanchor="middle", textangle=0, textfont=font)  # fmt: skip
+    colours = {"stays": theme.INSTRUCTION_COLOURS["FROM"]} | theme.CONFIDENCE_COLOURS
+    for word, size in {"stays": left, **saved}.items():
+        label = word if word == "stays" else f"{word} saving"
+        words = f"{format_bytes(size)} {label}"
+        font = {"size": 14, "color": theme.text_on(colours[word])}
+        theme.add_bars(figure, [0], [size], colours[word], [words], base=[start], name=label, width=0.8, textangle=0,
+                       text=[words if size > total / 12 else ""], textposition="inside", insidetextanchor="middle",
+                       textfont=font)  # fmt: skip
         start += size
-    found = ", ".join(f"{format_bytes(size)} {word}" for word, size in saved.items() if size)
+    found = ", ".join(f"{format_bytes(size)} {word}" for word, size in saved.items())
     finding = f"{escape(name, 44)} is {format_bytes(total)}"
     finding += f" and could be {format_bytes(left)}: {found}" if found else ": nothing removable found"
-    theme.titled(figure, finding, "Bytes of files; savings by confidence, proven only after a rebuild", height=230)
+    theme.titled(
+        figure, finding, f"{measure.capitalize()}; savings by confidence, proven only after a rebuild", height=230
+    )
     figure.update_layout(barmode="overlay").update_yaxes(visible=False)
     return theme.legend_above(figure.update_xaxes(theme.bytes_ticks(total) | {"range": [0, total or 1]}))

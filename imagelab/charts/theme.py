@@ -140,7 +140,7 @@ def titled(
 ) -> go.Figure:
     """Set the template, the finding as title, the measure as subtitle, and optionally a bytes axis."""
     chosen = pio.templates.default
-    lines = textwrap.wrap(finding, 74)[:3]
+    lines = textwrap.wrap(finding, 74, break_on_hyphens=False)[:3]
     figure.update_layout(
         template="imagelab" if chosen in (None, "plotly") else chosen,
         title={"text": "<b>" + "<br>".join(lines) + "</b>", "subtitle": {"text": measure}},
@@ -217,7 +217,8 @@ def quoted(names: Iterable[Any], most: int = 3, width: int = 40) -> str:
 
 def nothing(finding: str) -> go.Figure:
     """Return an empty figure with the reason as its title."""
-    return titled(go.Figure(), finding, "", height=150).update_layout(xaxis_visible=False, yaxis_visible=False)
+    empty = titled(go.Figure(), finding, "", height=150)
+    return empty.update_layout(xaxis_visible=False, yaxis_visible=False, meta="empty")
 
 
 def kind_swatches(figure: go.Figure, kinds: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from imagelab.core.atomic import write_atomically
 from imagelab.core.text import clean, escape
+from imagelab.widgets.view import is_empty
 
 TEMPLATE = Path(__file__).with_name("template")
 ASSETS = "assets"
@@ -75,7 +76,8 @@ def _sections(cells: Sequence[Mapping[str, Any]], show_code: bool, heading: str,
                 text = re.sub(r"\]\((\w+)\.ipynb\)", r"](\1.html)", text)
             section.append(f'<div class="words">{_markdown()(text)}</div>' if text.strip() else "")
         elif cell["cell_type"] == "code":
-            outputs = "".join(f'<div class="output">{_output(*output)}</div>' for output in cell.get("outputs", []))
+            shown_outputs = [(kind, text) for kind, text in cell.get("outputs", []) if show_code or not is_empty(text)]
+            outputs = "".join(f'<div class="output">{_output(*output)}</div>' for output in shown_outputs)
             ran, shown = True, shown or bool(outputs) or show_code
             section.append(_highlighted(source) + outputs if show_code else outputs)
     yield from [] if ran and not shown else section

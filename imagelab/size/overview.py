@@ -76,6 +76,10 @@ def _size(image: Image) -> Answer:
     if not known:
         return None, f"{count}, not all of known size"
     others = "".join(f"; {value} {words}" for value, words in known[1:])
+    if len(known) == len(sizes):
+        unpacked, compressed = (int(frame[name].sum()) for name in ("disk_usage", "content_size"))
+        both = f"{format_bytes(unpacked)} unpacked + {format_bytes(compressed)} compressed"
+        others = f"; docker images says {format_bytes(unpacked + compressed)} = {both}"
     return known[0][0], f"{known[0][1]} in {count}{others}"
 
 

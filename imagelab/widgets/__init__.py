@@ -10,5 +10,6 @@ from imagelab.widgets.explorer import LayerExplorer
 from imagelab.widgets.fleet import FleetExplorer
 from imagelab.widgets.picker import ImagePicker
 from imagelab.widgets.scan import ScanExplorer
+from imagelab.widgets.steps import BuildSteps
 
-__all__ = ["BuildCache", "FleetExplorer", "ImagePicker", "LayerExplorer", "Panel", "ScanExplorer", "link"]
+__all__ = ["BuildCache", "BuildSteps", "FleetExplorer", "ImagePicker", "LayerExplorer", "Panel", "ScanExplorer", "link"]

@@ -18,12 +18,13 @@ from imagelab.core.errors import ImagelabError
 from imagelab.core.model import Image
 from imagelab.core.text import clean, escape
 from imagelab.widgets.controls import Status
+from imagelab.widgets.steps import BuildSteps
 from imagelab.widgets.tables import show, table_data
 from imagelab.widgets.tree import FileTree
 from imagelab.widgets.view import View, chart_html, in_report, join_views
 
 WIDE = {"width": "100%"}
-Part: TypeAlias = go.Figure | pd.DataFrame | FileTree
+Part: TypeAlias = go.Figure | pd.DataFrame | FileTree | BuildSteps
 
 
 def wide(rem: int) -> dict[str, str]:
@@ -73,7 +74,7 @@ class Panel(ipywidgets.VBox):
         raise NotImplementedError
 
     def parts(self) -> Iterable[tuple[str, Part]]:
-        """Yield the parts of the static sibling: (caption, figure, frame or tree)."""
+        """Yield the parts of the static sibling: (caption, figure, frame, tree or steps)."""
         raise NotImplementedError
 
     def refresh(self) -> None:
@@ -151,9 +152,9 @@ class Panel(ipywidgets.VBox):
     def _part_html(self, caption: str, part: Part) -> str:
         if isinstance(part, pd.DataFrame):
             return show(part, caption, rows=1000 if in_report() else 20).to_html()
-        if isinstance(part, FileTree):
-            return part._repr_html_()
-        return chart_html(part) if in_report() else ""
+        if isinstance(part, go.Figure):
+            return chart_html(part) if in_report() else ""
+        return part._repr_html_()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**kwargs)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets
 import pandas as pd
 
-from imagelab.build.cache.plan import plan_build, plan_cost
+from imagelab.build.cache.plan import plan_build
 from imagelab.build.context import build_context
 from imagelab.build.dockerfile.read import read_dockerfile
 from imagelab.build.target import find_dockerfile
-from imagelab.charts.build import stage_graph
-from imagelab.core.text import clean, escape
-from imagelab.widgets.base import Chart, Panel, Part, Rows, row, wide
+from imagelab.core.text import clean
+from imagelab.widgets.base import Panel, Part, Rows, row, wide
+from imagelab.widgets.steps import BuildSteps
+from imagelab.widgets.view import View
 
 SHOWN = ["stage", "step", "instruction", "arguments", "hit", "reason", "seconds", "critical"]
 OFFERED = 300  # paths in the list of a large context
+WHAT_IF = 12  # single changes that a page without a kernel offers, of paths and of ARGs
 CHANGED = "changed"
 
 
@@ -63,38 +65,37 @@ class BuildCache(Panel):
         self.same = ipywidgets.Checkbox(
             description="RUN steps that run again write the same files", indent=False, layout={"width": "30rem"}
         )
-        self.cost, self.chart, self.table = ipywidgets.HTML(), Chart(), Rows()
+        self.steps, self.table = View(kind="build"), Rows()
         super().__init__()
         controls = [self.paths, self.arguments, self.lines]
-        self.children = [row(*controls), self.same, self.status, self.cost, self.chart, self.table]
+        self.children = [row(*controls), self.same, self.status, self.steps, self.table]
         for control in [*controls, self.same]:
             self.on(control, "value", self.refresh)
         self.guarded(self.refresh)
 
     @property
     def selected(self) -> pd.DataFrame:
-        after = self.args | dict.fromkeys(self.arguments.value, CHANGED)
-        changes = [*self.paths.value, *self.lines.value]
+        return self._plan([*self.paths.value, *self.lines.value], self.arguments.value)
+
+    def _plan(self, changes: Sequence[str], arguments: Iterable[str] = ()) -> pd.DataFrame:
+        after = self.args | dict.fromkeys(arguments, CHANGED)
         return plan_build(changes=changes, args_after=after, same_results=self.same.value, **self.build)
 
     def parts(self) -> Iterable[tuple[str, Part]]:
         plan = self.selected
-        yield "Steps by stage", stage_graph(plan)
-        yield self._words(plan), plan[SHOWN]
+        singles = {f"edit {path}": self._plan([path]) for _, path in self.paths.options[:WHAT_IF]}
+        singles |= {f"change ARG {name}": self._plan([], [name]) for name in self.arguments.options[:WHAT_IF]}
+        yield "What changes", BuildSteps.planned({self._words(): plan} | singles)
+        yield self._words(), plan[SHOWN]
 
     def refresh(self) -> None:
         plan = self.selected
-        self.cost.value = f"<p><strong>{escape(self._words(plan))}</strong></p>"
-        self.chart.draw(stage_graph(plan))
+        self.steps.data = BuildSteps.planned({self._words(): plan}).data
         self.table.fill(plan[SHOWN], "All steps, with the reason")
 
-    def _words(self, plan: pd.DataFrame) -> str:
-        cost, again = plan_cost(plan), int((~plan["hit"]).sum())
+    def _words(self) -> str:
         selected_names = [*self.paths.value, *self.arguments.value, *self.lines.value]
-        words = f"{', '.join(selected_names[:4]) or 'Nothing'} changed: {again} of {len(plan)} steps run again"
-        if plan["seconds"].isna().all():
-            return f"{words}."
-        return f"{words}, {cost['again']:.1f} s; {cost['saved']:.1f} s come from the cache."
+        return f"{', '.join(selected_names[:4]) or 'nothing'} changed"
 
 
 def _choice(name: str, options: list[Any]) -> ipywidgets.SelectMultiple:

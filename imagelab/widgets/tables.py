@@ -54,7 +54,7 @@ def _column(label: Any, values: pd.Series, width: int) -> tuple[dict[str, Any], 
     if pd.api.types.is_datetime64_any_dtype(dtype):
         return column, [None if time is None else f"{time:%Y-%m-%d %H:%M:%S}" for time in known]
     if name.endswith("instruction") or name == "created_by":
-        labels = {step: unescape(step_label(step, width)) for step in set(known)}
+        labels = {step: unescape(step_label(step, min(width, 80))) for step in set(known)}
         texts = [None if step is None else labels[step] for step in known]
     else:
         texts = [None if text is None else clean(text, width) for text in known]

@@ -15,6 +15,7 @@ import plotly.io as pio
 import traitlets
 
 MODULE = Path(__file__).with_name("static") / "imagelab.js"
+EMPTY = " data-empty"
 _in_report = False
 
 
@@ -48,8 +49,14 @@ def view_html(kind: str, data: Any, fallback: str = "", image: str | None = None
     """
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     shown_for = f' data-image="{image}"' if image else ""
+    shown_for += EMPTY if not data.get("rows", True) or data.get("layout", {}).get("meta") == "empty" else ""
     view = f'<imagelab-view kind="{kind}"{shown_for}><script type="application/json">{text}</script>{fallback}</imagelab-view>'
     return view if _in_report else f"{view}{module_html()}"
+
+
+def is_empty(html: str) -> bool:
+    """Return whether the HTML is a view without content: a table without rows, a chart that draws nothing."""
+    return EMPTY in html[:200].partition(">")[0]
 
 
 def chart_html(figure: go.Figure | Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ def page(data, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(view, "_in_report", True)
         parts = {
-            "Size": view.chart_html(charts.size_outlook(data["advice"], data["layers"])),
+            "Size": view.chart_html(charts.size_outlook(data["layers"], data["advice"])),
             "Layers": view.chart_html(charts.layer_bars(data["layers"])),
             "History": show(
                 data["history"][["reference", "step", "layer_index", "size", "arguments"]], "Steps"

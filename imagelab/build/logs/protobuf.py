@@ -17,7 +17,7 @@ _VERTEX = {
     7: "error",
 }
 _STATUS = {1: "id", 2: "vertex", 3: "name", 4: "current", 7: ("started", _TIME), 8: ("completed", _TIME)}
-_RESPONSE = {1: [("vertexes", _VERTEX)], 2: [("statuses", _STATUS)]}
+_RESPONSE = {1: [("vertexes", _VERTEX)], 2: [("statuses", _STATUS)], 3: [("logs", {1: "vertex", 4: "msg"})]}
 
 
 def read_status_blob(data: bytes) -> Iterator[dict[str, Any]]:

@@ -5,11 +5,12 @@ The field names are those of BuildKit's ``client.SolveStatus``; the older ``--tr
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from imagelab.build.logs.text import Vertex, task_name
+from imagelab.build.logs.text import LONGEST_OUTPUT, Vertex, task_name
 from imagelab.core.errors import DockerfileError
 
 _EVENT_KEYS = {"vertexes", "statuses", "logs", "warnings"}
@@ -33,6 +34,9 @@ def read_events(events: Iterable[tuple[int, Any]], name: str) -> list[Vertex]:
                 _read_vertex(vertices.setdefault(digest, Vertex(digest)), item)
             for item in _items(event, "statuses"):
                 _read_status(vertices.get(_text(item.get("vertex"))), item)
+            for item in _items(event, "logs"):
+                if vertex := vertices.get(_text(item.get("vertex"))):
+                    vertex.printed.append(_printed(item))
         except (ValueError, OverflowError) as error:
             raise DockerfileError(f"{name} line {line}: {str(error)[:200]}.") from error
     for vertex in vertices.values():
@@ -68,6 +72,14 @@ def _read_status(vertex: Vertex | None, item: dict[str, Any]) -> None:
     started, completed = read_time(item.get("started")), read_time(item.get("completed"))
     if started and completed and (task := task_name(key)):
         vertex.tasks.setdefault(task, {})[started] = completed
+
+
+def _printed(item: dict[str, Any]) -> str:
+    try:
+        data = base64.b64decode(_text(item.get("data")))[-LONGEST_OUTPUT:]
+        return data.decode("utf-8", "replace") or _text(item.get("msg"))[-LONGEST_OUTPUT:]
+    except ValueError:  # not as BuildKit writes it; the steps are read without it
+        return ""
 
 
 def _items(event: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from imagelab.build.logs.history import exported, is_history_name
 from imagelab.build.logs.others import KANIKO_LINE, PODMAN_STEP, read_kaniko, read_podman
 from imagelab.build.logs.raw import is_event, read_events
 from imagelab.build.logs.records import Facts, read_archive, read_document, read_stream
-from imagelab.build.logs.text import CLASSIC_START, PLAIN_LINE, Vertex, read_classic, read_plain
+from imagelab.build.logs.text import CLASSIC_START, LONGEST_OUTPUT, PLAIN_LINE, Vertex, read_classic, read_plain
 from imagelab.core.errors import DockerfileError
 from imagelab.core.frames import make_frame
 from imagelab.core.packed import read_packed
@@ -37,6 +37,7 @@ LOG_COLUMNS = {
     "name": "string",
     "inputs": "string",
     "masked": "string",
+    "output": "string",
 }
 #: The largest log that is read, in bytes after decompression.
 MAX_LOG = 512_000_000
@@ -89,7 +90,8 @@ def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
         from timestamps or as printed. ``started`` and ``completed``: ``<NA>`` if the log has no timestamps. ``cached``:
         ``<NA>`` if the step did not finish. ``status``: done, cached, error, canceled, unfinished, or gap (the log is
         cut off there). ``bytes`` transferred: context sent, layers pulled. ``inputs``: the vertices that the step
-        depends on, if the log has them. ``masked``: the kinds of secret masked in the row.
+        depends on, if the log has them. ``output``: the last
+        4,000 characters that the step printed. ``masked``: the kinds of secret masked in the row.
 
     Raises
     ------
@@ -192,7 +194,7 @@ def _kind(text: str, document: Any, objects: list[tuple[int, str]]) -> str:
 
 
 def _row(vertex: Vertex) -> dict[str, Any]:
-    name, error = mask(vertex.name), mask(vertex.error)
+    name, error, output = mask(vertex.name), mask(vertex.error), mask("".join(vertex.printed)[-LONGEST_OUTPUT:])
     return {
         **{
             key: getattr(vertex, key)
@@ -201,10 +203,11 @@ def _row(vertex: Vertex) -> dict[str, Any]:
         **_parts(name.text),
         "vertex": vertex.id,
         "error": error.text or None,
+        "output": output.text or None,
         "bytes": sum(vertex.transfers.values()) if vertex.transfers else None,
         "name": name.text or None,
         "inputs": " ".join(vertex.inputs) or None,
-        "masked": " ".join(dict.fromkeys(name.kinds + error.kinds)) or None,
+        "masked": " ".join(dict.fromkeys(name.kinds + error.kinds + output.kinds)) or None,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ _FAILED = re.compile(  # Compose names the service first
     r"|manifest for .* not found.*|Error processing tar file.*|the --\w+ option requires BuildKit.*)"
 )
 
+LONGEST_OUTPUT = 4000  # characters
+
 
 @dataclass
 class Vertex:
@@ -49,6 +52,7 @@ class Vertex:
     inputs: list[str] = field(default_factory=list)
     stage: str | None = None
     step: int | None = None
+    printed: deque[str] = field(default_factory=lambda: deque(maxlen=60))  # the last texts of its command
 
     def end(self, status: str, duration: float | None = None) -> None:
         self.status, self.duration = status, duration
@@ -162,7 +166,9 @@ def _read_line(vertex: Vertex, body: str, is_new: bool) -> None:
     elif body.startswith("ERROR"):
         vertex.end("error")
         vertex.error = body.removeprefix("ERROR").removeprefix(":").strip() or "failed"
-    elif _OUTPUT.match(body) or body == "...":
+    elif printed := _OUTPUT.match(body):
+        vertex.printed.append(body[printed.end() :][-LONGEST_OUTPUT:] + "\n")
+    elif body == "...":
         return
     elif detail := _DETAIL.match(body):
         _read_detail(vertex, detail[1], detail[2])

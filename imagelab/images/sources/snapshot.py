@@ -68,7 +68,7 @@ class SnapshotSource(Source):
 
     def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
         raise ArchiveError(
-            f"{self.path} is a snapshot: it lists files and holds no contents. Read them from the image itself."
+            f"{Path(self.path).name} is a snapshot: it lists the files without their contents; read them from the image."
         )
 
 

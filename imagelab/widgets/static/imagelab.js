@@ -1,4 +1,4 @@
-// The views of imagelab: tables, file trees and charts, in a live widget and in a static page alike.
+// The views of imagelab: tables, file trees, builds and charts, in a live widget and in a static page alike.
 // anywidget calls `render`; a page has <imagelab-view> elements, each with its data and a plain fallback inside.
 // Everything that comes from an image is set as text, never as markup.
 
@@ -49,13 +49,23 @@ html.dark :is(imagelab-view, .il-view), [data-jp-theme-light="false"] :is(imagel
 .il-node .il-gauge span { display: block; height: 100%; background: #0072b2; }
 .il-added { color: var(--il-added); } .il-modified { color: var(--il-modified); } .il-removed, .il-wasted { color: var(--il-removed); }
 .il-wasted .il-name { text-decoration: line-through; }
+.il-build { margin-bottom: .9em; } .il-build pre { margin: .2em 0 .6em; max-height: 22em; overflow: auto; font-size: .85em; white-space: pre-wrap; }
+.il-step { display: grid; grid-template-columns: minmax(6em, 19em) 1fr 4.6em; gap: 0 .7em; align-items: center; padding: .12em .2em; font-size: .88em; list-style: none; cursor: pointer; }
+.il-step::-webkit-details-marker { display: none; } .il-step.il-axis { cursor: default; }
+.il-step .il-name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; } .il-step .il-size { text-align: right; white-space: nowrap; }
+.il-track { position: relative; height: 1.35em; min-width: 0; background: repeating-linear-gradient(90deg, var(--il-line) 0 1px, transparent 1px var(--il-tick, 100%)); }
+.il-axis .il-track { background: none; } .il-axis .il-track span { position: absolute; font-size: .92em; opacity: .8; }
+.il-block { position: absolute; top: .1em; bottom: .1em; min-width: 7px; border: 2px solid; border-radius: 2px; }
+.il-critical { outline: 2px solid currentColor; outline-offset: 0; } .il-cause { grid-column: 2 / 4; color: var(--il-removed); overflow-wrap: anywhere; }
+.il-cause::before { content: "ran because: "; } .il-swatch { display: inline-block; width: .8em; height: .8em; border-radius: 2px; vertical-align: -.05em; }
 .il-plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30em, 100%), 1fr)); gap: 1em; }
 imagelab-view figure { margin: 0; min-width: 0; } imagelab-view figcaption { overflow-wrap: anywhere; }
 imagelab-view figcaption strong { display: block; font-size: 1.06em; } imagelab-view figcaption span { font-size: .88em; opacity: .85; }
 imagelab-view .js-plotly-plot { width: 100%; }
-@media (max-width: 40em) { .il-node .il-gauge, .il-node .il-layer { display: none; } }
+@media (max-width: 40em) { .il-step { grid-template-columns: 1fr 4.6em; } .il-step .il-name { grid-column: 1 / 3; white-space: normal; } .il-axis > span:first-child { display: none; }
+  .il-cause { grid-column: 1 / 3; } .il-node .il-gauge, .il-node .il-layer { display: none; } }
 @media print {
-  .il-bar, .il-view details, imagelab-view details { display: none !important; }
+  div.il-bar { display: none !important; }
   .il-scroll, .il-tree { overflow: visible !important; max-height: none !important; }
   :is(.il-view, imagelab-view) :is(th, td) { padding: .15em .3em; font-size: 7pt; min-width: 0 !important; white-space: normal !important;
     overflow-wrap: anywhere !important; }
@@ -125,7 +135,7 @@ function table(element, spec, pick) {
   const [image, layer, url] = [at("reference"), at("layer_index"), at("url")];
   const severity = columns.findIndex((column) => column.colours);
   const all = spec.rows.map((cells, place) => ({ cells, place }));
-  const view = { from: 0, page: spec.page, sort: null, down: false, search: "", off: new Set(), hidden: new Set() };
+  const view = { from: 0, page: spec.page, sort: null, down: false, search: "", off: new Set(), hidden: new Set(), tight: new Set(), asked: false };
   columns.forEach((column, place) => { if (place === url || (all.length && all.every(({ cells }) => cells[place] === null))) view.hidden.add(place); });
   const head = make("thead"), body = make("tbody"), chips = make("span", { className: "il-bar" });
   const counter = make("span", { className: "il-count" });
@@ -145,7 +155,7 @@ function table(element, spec, pick) {
     });
   };
   const visible = () => columns.map((column, place) => place).filter((place) =>
-    !view.hidden.has(place) && !(place === image && page.images.length && page.chosen.length < 2));
+    !view.hidden.has(place) && !view.tight.has(place) && !(place === image && page.images.length && page.chosen.length < 2));
   const cell = (row, place) => {
     const value = row.cells[place], column = columns[place], words = text(value, column);
     const td = make("td", { className: `il-${column.style}` });
@@ -168,6 +178,9 @@ function table(element, spec, pick) {
     const rows = sorted(left()), places = visible();
     if (view.from >= rows.length) view.from = 0;
     const end = Math.min(view.from + view.page, rows.length);
+    boxes.forEach((box, place) => { box.checked = !view.hidden.has(place) && !view.tight.has(place); });
+    const left_out = boxes.filter((box, place) => !box.checked && place !== url).length;
+    chooser.firstChild.textContent = left_out ? `Columns: ${columns.length - left_out} of ${columns.length}` : "Columns";
     head.replaceChildren(make("tr", {}, ...places.map((place) => {
       const th = make("th", { scope: "col", className: `il-${columns[place].style}` }, button(columns[place].name, () => {
         [view.down, view.sort, view.from] = [view.sort === place && !view.down, place, 0];
@@ -210,15 +223,31 @@ function table(element, spec, pick) {
   const whole = button("All", () => { [view.page, view.from] = [view.page === Infinity ? spec.page : Infinity, 0]; whole.textContent = view.page === Infinity ? "Fewer" : "All"; draw(); });
   const search = make("input", { type: "search", placeholder: "Search", ariaLabel: "Search this table" });
   search.oninput = () => { [view.search, view.from] = [search.value.toLowerCase(), 0]; draw(); };
-  const chooser = make("details", {}, make("summary", { textContent: "Columns" }), make("div", {}, ...columns.map((column, place) => {
-    const box = make("input", { type: "checkbox", checked: !view.hidden.has(place) });
-    box.onchange = () => { box.checked ? view.hidden.delete(place) : view.hidden.add(place); draw(); };
-    return make("label", {}, box, ` ${column.name}`);
-  })));
+  const boxes = columns.map((column, place) => {
+    const box = make("input", { type: "checkbox" });
+    box.onchange = () => {
+      view.asked = true;
+      for (const left of [view.hidden, view.tight]) left.delete(place);
+      if (!box.checked) view.hidden.add(place);
+      draw();
+    };
+    return box;
+  });
+  const chooser = make("details", {}, make("summary"), make("div", {}, ...columns.map((column, place) => make("label", {}, boxes[place], ` ${column.name}`))));
+  // The last columns of a table that is too wide are left to the chooser, until the user has chosen; four always stand.
+  const fit = () => {
+    if (!scroll.clientWidth || view.asked || paper.matches) return;
+    view.tight.clear();
+    draw();
+    for (let places = visible(); scroll.scrollWidth > scroll.clientWidth + 1 && places.length > 4; places = visible()) {
+      view.tight.add(places.at(-1));
+      draw();
+    }
+  };
   const name = (spec.caption || "table").replace(/[^\w]+/g, "-").slice(0, 40);
   const csv = () => [columns.map((column) => column.name), ...sorted(left()).map((row) => row.cells)].map((cells) => cells.map(csvCell).join(",")).join("\r\n");
   const json = () => JSON.stringify(sorted(left()).map(({ cells }) => Object.fromEntries(columns.map((column, place) => [column.name, cells[place]]))), null, 1);
-  const tools = make("div", { className: "il-bar" }, all.length > spec.page ? search : null, severity < 0 ? null : chips, make("span", { className: "il-grow" }),
+  const tools = make("div", { className: "il-bar" }, all.length > spec.page ? search : null, severity < 0 || all.length <= spec.page ? null : chips, make("span", { className: "il-grow" }),
     counter, previous, next, whole, columns.length > 3 ? chooser : null,
     button("CSV", () => save(`${name}.csv`, "text/csv", csv()), { title: "Download these rows as CSV" }),
     button("JSON", () => save(`${name}.json`, "application/json", json()), { title: "Download these rows as JSON" }));
@@ -227,11 +256,19 @@ function table(element, spec, pick) {
   element.replaceChildren(...[caption, tools, scroll].filter(Boolean));
   // Paper shows every row.
   const paper = matchMedia("print");
-  const print = () => { [view.page, view.from] = [paper.matches ? Infinity : spec.page, 0]; draw(); };
+  const print = () => {
+    [view.page, view.from] = [paper.matches ? Infinity : spec.page, 0];
+    view.tight.clear();
+    draw();
+    fit();
+  };
+  let width = 0;
+  const sized = new ResizeObserver(() => { if (scroll.clientWidth !== width) { width = scroll.clientWidth; fit(); } });
+  sized.observe(scroll);
   paper.addEventListener("change", print);
   page.addEventListener("change", draw);
   draw();
-  return () => { paper.removeEventListener("change", print); page.removeEventListener("change", draw); };
+  return () => { sized.disconnect(); paper.removeEventListener("change", print); page.removeEventListener("change", draw); };
 }
 
 // ------------------------------------------------------------------------------------------------ file trees
@@ -405,7 +442,55 @@ function chart(element, spec) {
   draw();
 }
 
-const VIEWS = { table, tree, chart };
+// ------------------------------------------------------------------------------------------------ builds
+/** Steps over time, a row each; a row is a <details>, so that a click or a key opens what the log recorded. */
+function build(element, spec) {
+  const choice = make("select", { ariaLabel: spec.choose ?? "Build" }, ...spec.builds.map(({ name }, place) => make("option", { value: place, textContent: name })));
+  const body = make("div"), every = spec.builds.flatMap(({ steps }) => steps);
+  const end = Math.max(...every.map(({ start, seconds }) => start + seconds), 0.001);
+  const size = 10 ** Math.floor(Math.log10(end)), tick = [0.2, 0.5, 1, 2].map((part) => part * size).find((part) => end / part <= 6) ?? 2 * size;
+  const ticks = Array.from({ length: Math.floor(end / tick) + 1 }, (_, place) => place * tick);
+  const share = (seconds) => `${(100 * seconds) / end}%`;
+  const words = (seconds) => `${seconds < 1 ? +seconds.toFixed(2) : seconds.toFixed(1)} s`;
+  const axis = () => {
+    const track = make("span", { className: "il-track" }, ...ticks.filter((at) => at < 0.97 * end).map((at) => {
+      const mark = make("span", { textContent: `${+at.toPrecision(3)} s` });
+      mark.style.left = share(at);
+      return mark;
+    }));
+    return make("div", { className: "il-step il-axis", ariaHidden: "true" }, make("span"), track, make("span"));
+  };
+  const row = (step) => {
+    const bar = make("span", { className: `il-block${step.critical ? " il-critical" : ""}` }), colour = spec.colours[step.kind];
+    Object.assign(bar.style, { left: share(step.start), width: share(step.seconds), borderColor: colour, background: step.cached ? "transparent" : colour });
+    const track = make("span", { className: "il-track" }, bar);
+    track.style.setProperty("--il-tick", share(tick));
+    const cause = step.cause ? make("span", { className: "il-cause", textContent: step.cause }) : null;
+    const line = make("summary", { className: "il-step", title: step.name }, make("span", { className: "il-name", textContent: `${step.number} ${step.name}` }), track,
+      make("span", { className: "il-size", textContent: step.cached ? "cached" : words(step.seconds) }), cause);
+    const facts = [step.status, words(step.seconds), step.critical ? "on the critical path" : "", step.cause].filter(Boolean).join("; ");
+    return make("details", {}, line, make("pre", { textContent: `${facts}\n${step.log}`.trim() }));
+  };
+  const draw = () => {
+    const wanted = spec.choose ? [spec.builds[choice.value || 0]] : spec.builds.filter(({ name }) => !page.images.includes(name) || shown(name));
+    element.hidden = !wanted.length && spec.builds.length > 0;
+    body.replaceChildren(...wanted.map(({ title, steps }) => make("div", { className: "il-build" },
+      make("p", { className: "il-caption", textContent: title, role: spec.choose ? "status" : null }), axis(), ...steps.map(row))));
+  };
+  const kinds = Object.keys(spec.colours).filter((kind) => every.some((step) => step.kind === kind)).map((kind) => {
+    const swatch = make("span", { className: "il-swatch" });
+    swatch.style.background = spec.colours[kind];
+    return make("span", {}, swatch, ` ${kind}`);
+  });
+  choice.onchange = draw;
+  element.replaceChildren(...(spec.choose && spec.builds.length > 1 ? [make("div", { className: "il-bar" }, make("label", {}, `${spec.choose} `, choice))] : []), body,
+    make("p", { className: "il-bar" }, ...kinds, make("span", { textContent: `Hollow: from the cache. Thick edge: critical path.${spec.note}` })));
+  page.addEventListener("change", draw);
+  draw();
+  return () => page.removeEventListener("change", draw);
+}
+
+const VIEWS = { table, tree, chart, build };
 
 // ------------------------------------------------------------------------------------------------ pages
 /** The address keeps the section, the images and the layer: #files?image=app:v2&layer=3 */
@@ -496,7 +581,7 @@ export default {
     const draw = () => {
       close?.();
       const data = model.get("data");
-      if (data.columns || data.entries) close = VIEWS[model.get("kind")](element, data, model.get("selects") ? (place) => { model.set("selected", place); model.save_changes(); } : null);
+      if (data.columns || data.entries || data.builds) close = VIEWS[model.get("kind")](element, data, model.get("selects") ? (place) => { model.set("selected", place); model.save_changes(); } : null);
     };
     model.on("change:data", draw);
     draw();

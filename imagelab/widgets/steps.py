@@ -1,0 +1,121 @@
+"""The steps of builds over time: a row a step, what came from the cache, why a step ran, and what an edit repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from imagelab.build.logs.cost import critical_steps
+from imagelab.charts.theme import INSTRUCTION_COLOURS, instruction_kind
+from imagelab.core.text import clean, escape
+from imagelab.widgets.view import view_html
+
+TASKS = "task"  # rows that are no steps of the Dockerfile: loading, pulling, exporting
+SHORT = 0.02  # of the build: shorter tasks of the builder are left out
+
+
+class BuildSteps:
+    """The steps of builds over time, for a notebook's output or a report's page.
+
+    A row shows a step with its name and seconds; a step from the cache is hollow, a step of the critical path has a thick
+    edge. A click opens what the log recorded of it.
+
+    Parameters
+    ----------
+    logs : DataFrame or mapping of name to DataFrame
+        `imagelab.read_build_log`; several builds share one axis of seconds.
+    explained : DataFrame, optional
+        `imagelab.explain_build` of the first and the last build: the last build's rows show the cause of each miss.
+    """
+
+    def __init__(self, logs: pd.DataFrame | Mapping[str, pd.DataFrame], explained: pd.DataFrame | None = None) -> None:
+        named = {"": logs} if isinstance(logs, pd.DataFrame) else dict(logs)
+        builds = [_logged(name, log) for name, log in named.items() if log["duration"].notna().any()]
+        if explained is not None and builds:
+            causes = explained[["stage", "step", "cause", "detail"]].astype("object").where(explained.notna(), None)
+            for stage, step, cause, detail in causes.itertuples(index=False):
+                for row in builds[-1]["steps"]:
+                    if row["key"] == [stage or "", step] and cause not in (None, "parent"):
+                        row["cause"] = f"{cause}: {detail}" if detail else cause
+        exact = all(log["started"].notna().all() for log in named.values())
+        note = "" if exact else " The log has no timestamps: the steps of a stage stand one after another."
+        self.data = _data(builds, note)
+
+    @classmethod
+    def planned(cls, plans: Mapping[str, pd.DataFrame]) -> BuildSteps:
+        """Show predicted builds, one at a time: ``plans`` maps a change to `imagelab.plan_build`'s frame."""
+        view = cls({})
+        view.data = _data([_planned(name, plan) for name, plan in plans.items()], "") | {"choose": "What changes"}
+        return view
+
+    def _repr_html_(self) -> str:
+        rows = [
+            f"<li>{escape(row['name'])} {row['seconds']} s</li>"
+            for build in self.data["builds"]
+            for row in build["steps"]
+        ]
+        return view_html("build", self.data, f"<ul>{''.join(rows[:60])}</ul>")
+
+
+def _data(builds: list[dict[str, Any]], note: str) -> dict[str, Any]:
+    return {
+        "builds": builds,
+        "note": note,
+        "colours": INSTRUCTION_COLOURS | {TASKS: INSTRUCTION_COLOURS["unknown"]},
+        "rows": [build["name"] for build in builds],
+    }
+
+
+def _logged(name: str, log: pd.DataFrame) -> dict[str, Any]:
+    """Return a build as the module shows it, with the seconds at which each row starts."""
+    is_timed, first, rows = log["started"].notna().all(), log["started"].min(), []
+    ends: dict[str, float] = {}
+    marked = log.assign(critical=critical_steps(log), cached=log["cached"].fillna(False))
+    for row in marked[log["duration"].notna() & log["status"].ne("gap")].itertuples():
+        step = _row(row, row.duration)
+        lane = step["key"][0] if pd.notna(row.step) else TASKS
+        step["start"] = (row.started - first).total_seconds() if is_timed else ends.get(lane, 0.0)
+        ends[lane] = step["start"] + row.duration
+        texts = [text for text in (row.name, row.error, row.output) if pd.notna(text)]
+        step["log"] = "\n".join(clean(line, 400) for line in "\n".join(texts).split("\n"))
+        rows.append(step | {"status": row.status, "cached": bool(row.cached)})
+    total, hits = max(step["start"] + step["seconds"] for step in rows), sum(step["cached"] for step in rows)
+    title = f"{clean(name, 60) or 'This build'} took {total:.1f} s, {hits} {'step' if hits == 1 else 'steps'} from the cache"
+    slowest = max(rows, key=lambda step: 0 if step["cached"] else step["seconds"])
+    title += f"; {slowest['seconds']:.1f} s in {slowest['name']}"
+    rows = [step for step in rows if step["key"][1] is not None or step["seconds"] > SHORT * total]
+    return {"name": clean(name, 120), "title": title, "steps": rows}
+
+
+def _planned(name: str, plan: pd.DataFrame) -> dict[str, Any]:
+    """Return a predicted build: a step starts when those that it needs end; hits stand where they would run."""
+    ends: dict[str, float] = {}
+    rows = []
+    for row in plan.fillna({"seconds": 0.0, "needs": "", "reason": "", "critical": False}).itertuples():
+        step = _row(row, row.seconds) | {"cached": bool(row.hit), "log": clean(row.reason)}
+        step["start"] = max((ends.get(other, 0.0) for other in row.needs.split()), default=0.0)
+        ends[f"{row.stage}:{row.step}"] = step["start"] + step["seconds"]
+        state = {"status": "from the cache"} if row.hit else {"status": "runs again", "cause": clean(row.reason, 200)}
+        rows.append(step | state)
+    seconds = [sum(step["seconds"] for step in rows if step["cached"] is cached) for cached in (False, True)]
+    title = f"{clean(name, 60)}: {sum(not step['cached'] for step in rows)} of {len(rows)} steps run again"
+    if plan["seconds"].notna().any():
+        title += f", {seconds[0]:.1f} s; {seconds[1]:.1f} s come from the cache"
+    return {"name": clean(name, 120), "title": title, "steps": rows}
+
+
+def _row(row: Any, seconds: float) -> dict[str, Any]:
+    """Return what a logged and a predicted step have in common."""
+    stage, is_step = clean(row.stage, 60), pd.notna(row.step)
+    words = " ".join(clean(part, 160) for part in (row.instruction, row.arguments)).strip() or clean(row.name, 160)
+    return {
+        "number": f"{stage} {row.step}".strip() if is_step else TASKS,
+        "name": words,
+        "key": [stage, int(row.step) if is_step else None],
+        "kind": instruction_kind(row.instruction) if is_step else TASKS,
+        "seconds": round(float(seconds), 4),
+        "critical": bool(row.critical),
+        "cause": "",
+    }
