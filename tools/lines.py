@@ -10,7 +10,14 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMITS = {("core", "images"): 5_100, ("size",): 920, ("build",): 2_610, ("improve",): 2_500, ("security",): 3_170}
+LIMITS = {
+    ("core", "images"): 5_100,
+    ("size",): 920,
+    ("build",): 2_625,
+    ("improve",): 2_500,
+    ("security",): 3_170,
+    ("charts", "widgets", "report"): 2_750,
+}
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
 ALL = 18_700
 """Lines of code that the package may have."""
