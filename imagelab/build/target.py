@@ -14,6 +14,7 @@ from typing import Any
 from imagelab.build.dockerfile.syntax import read_text
 from imagelab.core.errors import DockerfileError, similar_names
 from imagelab.core.json_fields import labels, mapping, string, strings
+from imagelab.core.text import clean
 
 _VARIABLE = re.compile(r"\$(?:\$|(\w+)|\{(\w+)(?:(:?[-+?])([^}]*))?\})")
 
@@ -53,7 +54,8 @@ def read_target(
     dockerfile : path, optional
         As in ``--file``; overrides the file's.
     **changed
-        ``args``, ``target``, ``contexts`` and ``network``; values that are not None override the file's.
+        ``args``, ``target``, ``contexts`` and ``network``; values that are not None override the file's, of ``args`` and
+        ``contexts`` name by name.
 
     Raises
     ------
@@ -61,7 +63,7 @@ def read_target(
         There is no such file, service or context, or the context is not a local directory.
     """
     path = Path(source)
-    if path.suffix not in (".yaml", ".yml", ".hcl", ".json") or not path.is_file():
+    if not is_definition(source):
         if service is not None:
             raise DockerfileError(f"{str(source)[:200]!r} has no services; expected a compose.yaml or a bake file.")
         found: dict[str, Any] = {}
@@ -77,12 +79,19 @@ def read_target(
         if "://" in (context := string(found.get("context")) or ".") or context.startswith("git@"):
             raise DockerfileError(f"{path.name}: the context of {name} is {context}; clone it and give the directory.")
         root = path.parent / context
-    inline = string(found.get("inline"))
-    root, file = find_dockerfile(root, dockerfile or (None if inline else string(found.get("dockerfile"))))
+    inline, named = string(found.get("inline")), string(found.get("dockerfile"))
+    root, file = find_dockerfile(root, dockerfile or (root / named if named and not inline else None))
     contexts = {key: str(path.parent / value) if _is_path(value) else value for key, value in _pairs(found, "contexts")}
     target = BuildTarget(root, file, None if dockerfile else inline, dict(_pairs(found, "args")), contexts=contexts)
     target = replace(target, target=string(found.get("target")), network=string(found.get("network")))
+    for key in ("args", "contexts"):
+        changed[key] = {**getattr(target, key), **(changed.get(key) or {})}
     return replace(target, **{key: value for key, value in changed.items() if value is not None})
+
+
+def is_definition(source: str | os.PathLike[str]) -> bool:
+    """Whether ``source`` is a Compose or bake file."""
+    return os.path.splitext(source)[1] in (".yaml", ".yml", ".hcl", ".json") and os.path.isfile(source)
 
 
 def find_dockerfile(directory: str | os.PathLike[str], dockerfile: str | os.PathLike[str] | None) -> tuple[Path, Path]:
@@ -117,24 +126,33 @@ def _pairs(build: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
     return list(labels(given).items())
 
 
-def _run(command: list[str], path: Path) -> dict[str, Any] | None:
-    """The JSON that a Docker command prints; None if the command is missing or fails."""
+def _run(command: list[str], path: Path, *escaped: str) -> tuple[dict[str, Any] | None, str]:
+    """The JSON that a Docker command prints (None if the command is missing or fails), and the end of its errors.
+
+    The commands print files that they can read again: where a literal is ``escaped``, its first character stands twice.
+    """
     try:
         done = subprocess.run(["docker", *command], cwd=path.parent, capture_output=True, timeout=60)
-        return mapping(json.loads(done.stdout)) if done.returncode == 0 else None
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        return None
+        printed, errors = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
+        for literal in escaped:
+            printed = printed.replace(literal[0] + literal, literal)
+        return mapping(json.loads(printed)) if done.returncode == 0 else None, clean(
+            errors.strip().split("\n")[-1], 300
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        return None, str(error)
 
 
 def _bake(path: Path, target: str | None) -> dict[str, dict[str, Any]]:
     """The targets of a bake file, resolved by ``docker buildx bake --print``."""
-    printed = _run(["buildx", "bake", "--print", "-f", path.name, *([target] if target else [])], path)
+    command = ["buildx", "bake", "--print", "-f", path.name, *([target] if target else [])]
+    printed, why = _run(command, path, "${", "%{")
     if printed is None and path.suffix == ".json":  # it may be the saved output of --print
         printed = mapping(json.loads(read_text(path)))
     if printed is None:
         raise DockerfileError(
-            f"{path.name} cannot be resolved without buildx, or has an error: run `docker buildx bake --print -f "
-            f"{path.name} > bake.json` and give that file."
+            f"{path.name} cannot be resolved by buildx ({why}). Where buildx is, run `docker buildx bake --print -f "
+            f"{path.name} > bake.json`, and give that file."
         )
     targets = {name: mapping(build) for name, build in mapping(printed, "target").items()}
     return {name: build | {"inline": build.get("dockerfile-inline")} for name, build in targets.items()}
@@ -144,7 +162,7 @@ def _compose(path: Path) -> dict[str, dict[str, Any]]:
     """The services of a Compose file that have a build: by ``docker compose config`` if that works, else read here."""
     import yaml
 
-    document = _run(["compose", "-f", path.name, "config", "--format", "json"], path)
+    document, _ = _run(["compose", "--profile=*", "-f", path.name, "config", "--format", "json"], path, "$")
     if document is None:
         try:
             document = yaml.safe_load(_interpolated(read_text(path), path))

@@ -107,12 +107,9 @@ def context(directory: Directory, service: Service = None, file: File = None) ->
 
 
 @verb(rows=20)
-def advise_build(directory: Directory, file: File = None, log: Log = None) -> Answer:
+def advise_build(directory: Directory, service: Service = None, file: File = None, log: Log = None) -> Answer:
     """List what makes rebuilds slow, and what to write instead."""
-    from imagelab.build.target import find_dockerfile
-
-    root, dockerfile = find_dockerfile(directory, file)
-    advice = il.advise_build(dockerfile, root, log)
+    advice = il.advise_build(file, directory, log, service)
     columns = ["line", "rule", "what", "seconds", "confidence", "suggestion"]
     return Answer({"advice": advice}, shown={"advice": advice[columns]})
 
@@ -120,6 +117,7 @@ def advise_build(directory: Directory, file: File = None, log: Log = None) -> An
 @app.command(rich_help_panel=PANELS["builds"])
 def improve(
     directory: Directory,
+    service: Service = None,
     file: File = None,
     target: Annotated[str | None, typer.Option(help="The stage to build.")] = None,
     args: Annotated[list[str] | None, typer.Option("--build-arg", help="NAME=VALUE; may be repeated.")] = None,
@@ -149,6 +147,7 @@ def improve(
     found = il.improve(
         directory,
         file,
+        service=service,
         target=target,
         args=pairs(args),
         contexts=pairs(contexts),

@@ -7,12 +7,12 @@ import os
 import shutil
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 
 from imagelab.build.dockerfile.syntax import read_text
 from imagelab.build.logs.cost import step_seconds
+from imagelab.build.target import is_definition
 from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import make_frame
 from imagelab.core.redact import mask
@@ -37,19 +37,24 @@ BUILD_ADVICE_COLUMNS = {
 
 
 def advise_build(
-    dockerfile: str | os.PathLike[str],
+    dockerfile: str | os.PathLike[str] | None = None,
     context: str | os.PathLike[str] | None = None,
     log: str | os.PathLike[str] | pd.DataFrame | None = None,
+    service: str | None = None,
 ) -> pd.DataFrame:
     """What makes rebuilds slow and images large in a Dockerfile, most seconds first.
 
     Parameters
     ----------
     dockerfile : path, or text with a line break
+        Optional if the context names it.
     context : path, optional
-        The build context; rules on what is copied need it.
+        The build context; or a Compose or bake file, which can also be given in place of the Dockerfile. Rules on what is
+        copied need it.
     log : path or DataFrame, optional
         A log of a build that ran the steps (`read_build_log`): the seconds.
+    service : str, optional
+        The service of the Compose file, or the target of the bake file; needed if it has several.
 
     Returns
     -------
@@ -62,13 +67,14 @@ def advise_build(
         first); `improve` builds the rewrite itself and proves it. ``hadolint``: the codes that hadolint,
         where it is installed, has for the same lines; what it has for others are rows with its code as ``rule``.
     """
-    text = read_text(dockerfile)
-    is_file = "\n" not in os.fspath(dockerfile)
+    if context is None and dockerfile is not None and (is_definition(dockerfile) or os.path.isdir(dockerfile)):
+        dockerfile, context = None, dockerfile
+    is_text = dockerfile is not None and "\n" in os.fspath(dockerfile)
     if context is not None:
-        project = read_project(Path(context), os.path.abspath(dockerfile) if is_file else None)
-        project = project if is_file else replace(project, text=text)
-    else:
-        project = Project("Dockerfile", text)
+        project = read_project(context, None if is_text else dockerfile, service)
+    if dockerfile is not None and (is_text or context is None):
+        text = read_text(dockerfile)
+        project = Project("Dockerfile", text) if context is None else replace(project, text=text)
     seconds = step_seconds(log, {stage.name for stage in project.build.stages})
     rows = _edit_rows(project)
     rows += [row for stage in project.build.stages for rule in RULES for row in rule(project, stage)]
@@ -78,7 +84,7 @@ def advise_build(
         place = {"stage": step.stage, "step": step.step, "line": step.line, "end_line": step.node.end_line}
         texts = {"what": mask(row["what"]).text, "suggestion": mask(row["suggestion"]).text}
         row |= {**place, **row, **texts, "seconds": sum(took) if took else None}
-    table = make_frame(_joined(rows, _hadolint(text)), BUILD_ADVICE_COLUMNS)
+    table = make_frame(_joined(rows, _hadolint(project.text)), BUILD_ADVICE_COLUMNS)
     order = {"ascending": [False, True], "na_position": "last", "kind": "stable"}
     return table.sort_values(["seconds", "line"], ignore_index=True, **order)
 

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from imagelab.build.context import Entry, IgnoreFile, parse_ignore, walk
 from imagelab.build.dockerfile.select import context_sources, select
 from imagelab.build.dockerfile.syntax import Build, Stage, Step, parse
-from imagelab.build.target import find_dockerfile
+from imagelab.build.target import read_target
 from imagelab.core.terms import EXACT
 
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
@@ -86,7 +87,10 @@ class Edit:
 
 @dataclass(frozen=True)
 class Project:
-    """A Dockerfile with its ignore file and context; ``root`` is None where the Dockerfile stands alone."""
+    """A Dockerfile with its ignore file and context.
+
+    ``root`` is None for a Dockerfile without a context; ``dockerfile`` is empty if its text stands in a Compose or bake file.
+    """
 
     dockerfile: str
     text: str
@@ -95,11 +99,13 @@ class Project:
     ignore_text: str | None = None
     args: Mapping[str, str] = field(default_factory=dict)
     target: str | None = None
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    network: str | None = None
     layers: pd.DataFrame | None = field(default=None, compare=False)  # the files of an image built of it
 
     @cached_property
     def build(self) -> Build:
-        return parse(self.text.encode("utf-8", "replace").decode(), self.args)
+        return parse(self.text.encode("utf-8", "replace").decode(), self.args, self.contexts)
 
     @cached_property
     def lines(self) -> list[str]:
@@ -160,13 +166,14 @@ class Project:
 
 
 def read_project(
-    directory: Path,
-    dockerfile: str | os.PathLike[str] | None,
-    args: Mapping[str, str] | None = None,
-    target: str | None = None,
+    directory: str | os.PathLike[str],
+    dockerfile: str | os.PathLike[str] | None = None,
+    service: str | None = None,
+    **options: Any,
 ) -> Project:
-    """The project in a directory, as ``docker build -f DOCKERFILE DIRECTORY`` takes it."""
-    root, path = find_dockerfile(directory, dockerfile)
+    """The project that `read_target` finds with these arguments."""
+    found = read_target(directory, service, dockerfile, **options)
+    root, path = found.context, found.dockerfile
     own = path.with_name(path.name + ".dockerignore")
     ignore = own if own.is_file() else root / ".dockerignore"
     inside = path.resolve().is_relative_to(root.resolve())
@@ -174,7 +181,9 @@ def read_project(
     folder = name.rpartition("/")[0]
     ignore_name = f"{folder}/{own.name}".lstrip("/") if ignore == own else ".dockerignore"
     ignore_text = _read(ignore) if ignore.is_file() else None
-    return Project(name, _read(path), root, ignore_name, ignore_text, dict(args or {}), target)
+    name, text = (name, _read(path)) if found.inline is None else ("", found.inline)
+    texts = (name, text, root, ignore_name, ignore_text)
+    return Project(*texts, found.args, found.target, found.contexts, found.network)
 
 
 def _read(path: Path) -> str:

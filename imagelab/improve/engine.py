@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +132,7 @@ class Trial:
 
 
 @contextmanager
-def trial(project: Project, network: str | None, contexts: Mapping[str, str]) -> Iterator[Trial]:
+def trial(project: Project) -> Iterator[Trial]:
     """A trial in its own copy of the project's context, cleaned up at the end by a process of its own."""
     if shutil.which("docker") is None:
         raise DaemonUnavailable("the docker command is not installed; without it the edits cannot be built.")
@@ -147,10 +147,10 @@ def trial(project: Project, network: str | None, contexts: Mapping[str, str]) ->
         guard.stdout.readline()
         _link_cache(known, folder / "layers")
         _copy_context(project, folder / "context")
-        options = [f"--build-context={name}={place}" for name, place in contexts.items()]
+        options = [f"--build-context={name}={place}" for name, place in project.contexts.items()]
         buildx = subprocess.run(["docker", "buildx", "version"], capture_output=True, stdin=subprocess.DEVNULL)
         command = ["build"] if buildx.returncode else ["buildx", "build", "--load"]
-        yield Trial(run, folder, guard, command, options, network)
+        yield Trial(run, folder, guard, command, options, project.network)
     finally:
         os.environ.pop("IMAGELAB_CACHE_DIR")
         if cache is not None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from functools import partial
-from pathlib import Path
 from typing import IO
 
 import pandas as pd
 
 from imagelab.build.logs.cost import step_seconds
 from imagelab.core.atomic import write_atomically
-from imagelab.core.errors import DaemonUnavailable
+from imagelab.core.errors import DaemonUnavailable, DockerfileError
 from imagelab.core.model import Image
 from imagelab.images.load import load_image
 from imagelab.images.tables.files import files
@@ -26,6 +25,7 @@ def improve(
     directory: str | os.PathLike[str],
     dockerfile: str | os.PathLike[str] | None = None,
     *,
+    service: str | None = None,
     target: str | None = None,
     args: Mapping[str, str] | None = None,
     contexts: Mapping[str, str] | None = None,
@@ -49,8 +49,10 @@ def improve(
     Parameters
     ----------
     directory : path
-        The build context.
+        The build context; or a Compose or bake file, whose patch is relative to the context of the service or target.
     dockerfile : path, optional
+    service : str, optional
+        The service of the Compose file, or the target of the bake file; needed if it has several.
     target, args, contexts, network
         As ``docker build`` takes them: ``--target``, ``--build-arg``, ``--build-context``, ``--network``.
     check : str, optional
@@ -81,7 +83,12 @@ def improve(
     ImagelabError
         A check that fails in the unchanged image, an unknown rule.
     """
-    project = read_project(Path(directory), dockerfile, args, target)
+    options = {"args": args, "target": target, "contexts": contexts, "network": network}
+    project = read_project(directory, dockerfile, service, **options)
+    if not project.dockerfile:
+        raise DockerfileError(
+            f"{directory} contains the Dockerfile's text; save it as a file, and name that as dockerfile."
+        )
     search = Search(project, only, without, check, check_network)
     if image is not None:
         search.stored = files(load_image(image) if isinstance(image, str) else image)
@@ -89,7 +96,7 @@ def improve(
     why = "build=False" if not build else ""
     if build:
         try:
-            with trial(project, network, contexts or {}) as running:
+            with trial(project) as running:
                 search.run(running)
         except DaemonUnavailable as error:
             why = str(error)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
+import pandas as pd
 import pytest
 
 from imagelab.build import target as module
 from imagelab.build.cache.plan import plan_build
 from imagelab.build.context import build_context
 from imagelab.build.target import read_target
+from imagelab.cli import main
 from imagelab.core.errors import DockerfileError
+from imagelab.improve.advice import advise_build
+from imagelab.improve.improve import improve
+from tests.conftest import missing
 
 COMPOSE = """
 services:
@@ -35,7 +41,7 @@ services:
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_run", lambda command, path: None)  # as without Docker
+    monkeypatch.setattr(module, "_run", lambda *command: (None, "no docker"))  # as without Docker
     for name in ("KIND", "VERSION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FROM_ENV", "yes")
@@ -58,7 +64,9 @@ def test_a_compose_service(project):
         "other": "service:db",
     }
     assert (target.target, target.network) == ("final", "host")
-    assert read_target(project / "compose.yaml", "web", args={"VERSION": "2"}).args == {"VERSION": "2"}
+    changed = read_target(project / "compose.yaml", "web", args={"VERSION": "2"}, contexts={"other": "x"})
+    assert changed.args == {"VERSION": "2", "COUNT": "3", "PORT": "$x"}
+    assert changed.contexts == target.contexts | {"other": "x"}
 
 
 def test_variables_come_from_the_environment_and_from_env_files(project, monkeypatch):
@@ -74,8 +82,28 @@ def test_variables_come_from_the_environment_and_from_env_files(project, monkeyp
 def test_an_inline_dockerfile(project):
     target = read_target(project / "compose.yaml", "job")
     assert target.text == "FROM busybox\nCOPY app /app\n" and target.args == {"A": "1", "FROM_ENV": "yes"}
+    assert len(advise_build(project / "compose.yaml", service="job"))
+    with pytest.raises(DockerfileError, match="contains the Dockerfile's text"):
+        improve(project / "compose.yaml", service="job", build=False)
     frame = build_context(project / "compose.yaml", service="job")
     assert frame.loc[frame["copied"], "path"].tolist() == ["app", "app/Dockerfile.prod"]
+
+
+def test_advice_and_improve_take_a_service(project, capsys, monkeypatch):
+    (project / "app/Dockerfile.prod").write_text(
+        "FROM busybox AS final\nCOPY --from=assets f /f\nRUN apk add curl\nCMD curl\n"
+    )
+    found = improve(project / "compose.yaml", service="web", build=False)
+    assert "a/Dockerfile.prod" in found.patch and "--no-cache" in found.patch
+    advice = advise_build(context=project / "compose.yaml", service="web")
+    assert "apk-cleanup" in set(advice["rule"])
+    pd.testing.assert_frame_equal(advice, advise_build("Dockerfile.prod", project / "app"))
+    monkeypatch.setattr(
+        "sys.argv", ["imagelab", "advise-build", str(project / "compose.yaml"), "--service=web", "--json"]
+    )
+    with contextlib.suppress(SystemExit):
+        main()
+    assert {row["rule"] for row in json.loads(capsys.readouterr().out)["advice"]} == set(advice["rule"])
 
 
 def test_the_plan_of_a_service_sees_its_named_context(project):
@@ -111,10 +139,39 @@ def test_a_bake_file_is_resolved_by_buildx(modern, tmp_path, monkeypatch):
     for name, value in modern.env.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "docker-bake.hcl").write_text(
-        'variable "V" { default = "1" }\ntarget "_c" { context = "." network = "none" }\n'
-        'target "web" { inherits = ["_c"] args = { V = V } dockerfile-inline = "FROM busybox\\nRUN true\\n" }\n'
+        'variable "V" { default = "1" }\ntarget "_c" {\n  context = "."\n  network = "none"\n}\ntarget "web" {\n'
+        '  inherits = ["_c"]\n  args = { V = V }\n  dockerfile-inline = "FROM busybox\\nRUN echo $${HOME} $$\\n"\n}\n'
     )
     monkeypatch.setenv("V", "2")
     target = read_target(tmp_path / "docker-bake.hcl", "web")
-    assert (target.args, target.network, target.text) == ({"V": "2"}, "none", "FROM busybox\nRUN true\n")
+    assert (target.args, target.network, target.text) == ({"V": "2"}, "none", "FROM busybox\nRUN echo ${HOME} $$\n")
     assert plan_build(tmp_path / "docker-bake.hcl", service="web")["hit"].tolist() == [True]
+    (tmp_path / "docker-bake.hcl").write_text('target "web" { context = "." network = "none" }')
+    with pytest.raises(DockerfileError, match="Invalid single-argument block definition"):
+        read_target(tmp_path / "docker-bake.hcl", "web")
+
+
+@pytest.mark.engine
+def test_compose_resolves_its_own_file(modern, tmp_path, monkeypatch):
+    for name, value in modern.env.items():
+        monkeypatch.setenv(name, value)
+    if module._run(["compose", "version", "--format", "json"], tmp_path / "compose.yaml")[0] is None:
+        missing("the compose plugin of Docker is not installed")
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "Dockerfile.dev").write_text("FROM busybox AS dev\nARG V\nCOPY --from=assets . /a\nRUN true\n")
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "common.yaml").write_text("services: {base: {build: {context: app, target: dev}}}")
+    (tmp_path / ".env").write_text("KIND=dev\n")
+    (tmp_path / "compose.yaml").write_text(
+        "x-args: &args {V: '1'}\nservices:\n  web:\n    extends: {file: common.yaml, service: base}\n"
+        "    build:\n      dockerfile: Dockerfile.${KIND}\n      args: {<<: *args, W: $$x}\n"
+        "      additional_contexts: [assets=./assets]\n      network: none\n"
+        "  job:\n    profiles: [manual]\n    build: {context: ., dockerfile_inline: 'FROM $$X'}\n"
+    )
+    target = read_target(tmp_path / "compose.yaml", "web")
+    assert (target.context, target.dockerfile) == (app, app / "Dockerfile.dev")
+    assert (target.target, target.args, target.network) == ("dev", {"V": "1", "W": "$x"}, "none")
+    assert target.contexts == {"assets": str(tmp_path / "assets")}
+    assert read_target(tmp_path / "compose.yaml", "job").text == "FROM $X"
+    assert plan_build(tmp_path / "compose.yaml", service="web")["certain"].all()
