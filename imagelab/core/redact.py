@@ -7,6 +7,7 @@ secrets.
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections import Counter
@@ -14,10 +15,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from imagelab.core import secret_patterns as patterns
+from imagelab.core.command_passwords import password_spans
 from imagelab.core.errors import ArchiveError
 
 MASK = "********"
 MAX_DEPTH = 100
+
+
+#: The kinds and the values of the secrets that were masked.
+_Found = list[tuple[str, str]]
 
 
 class Masked(NamedTuple):
@@ -42,50 +48,55 @@ def mask(text: str, name: str | None = None) -> Masked:
     Masked
         ``text`` with each secret replaced by ``MASK``. Masking it again changes nothing.
     """
+    found = _Found()
+    return Masked(_mask(text, name, found), tuple(dict.fromkeys(kind for kind, _ in found)))
+
+
+def _mask(text: str, name: str | None, found: _Found) -> str:
     if name is not None and is_secret(text, name):
-        return Masked(MASK, ("secret-name",))
-    kinds: list[str] = []
+        return _masked("secret-name", text, found)
     for mask_kind in _STEPS:
-        text = mask_kind(text, kinds)
-    return Masked(text, tuple(dict.fromkeys(kinds)))
+        text = mask_kind(text, found)
+    return text
 
 
 def is_secret(value: str, name: str) -> bool:
     """Whether the value of this name is a secret."""
     if _is_harmless(value):
         return False
-    return _names_secret(name) or (_may_name_secret(name) and _looks_random(value.strip("\"'\\ ")))
+    named = _secret_name(name)
+    return bool(named) or (named is None and _looks_random(value.strip("\"'\\ ")))
 
 
-# Each step masks one kind of secret in a text and appends that kind to ``kinds``.
+# Each step masks one kind of secret in a text and appends its kind and its value to ``found``.
 
 
-def _mask_private_keys(text: str, kinds: list[str]) -> str:
-    return patterns.PRIVATE_KEY.sub(lambda _: _masked("private-key", kinds), text)
+def _mask_private_keys(text: str, found: _Found) -> str:
+    return patterns.PRIVATE_KEY.sub(lambda match: _masked("private-key", match[0], found), text)
 
 
-def _mask_tokens(text: str, kinds: list[str]) -> str:
-    return patterns.TOKENS.sub(lambda match: _masked(patterns.TOKEN_KINDS[str(match.lastgroup)], kinds), text)
+def _mask_tokens(text: str, found: _Found) -> str:
+    return patterns.TOKENS.sub(lambda match: _masked(patterns.TOKEN_KINDS[str(match.lastgroup)], match[0], found), text)
 
 
-def _mask_urls(text: str, kinds: list[str]) -> str:
+def _mask_urls(text: str, found: _Found) -> str:
     """Mask ``user:PASSWORD@`` and ``TOKEN@`` in URLs; a short word before ``@`` is a user's name."""
 
     def replace(match: re.Match[str]) -> str:
         user, password = match["user"], match["secret"]
         if password and password != "x-oauth-basic":
             is_value = "://" in password or not _is_harmless(password)
-            return f"{user}:{_masked('url-credentials', kinds)}@" if is_value else match[0]
+            return f"{user}:{_masked('url-credentials', password, found)}@" if is_value else match[0]
         is_user_name = password is None and re.fullmatch(r"[A-Za-z][A-Za-z._-]{0,15}", user)
         if is_user_name or _is_harmless(user):
             return match[0]
         rest = "" if password is None else f":{password}"
-        return f"{_masked('url-credentials', kinds)}{rest}@"
+        return f"{_masked('url-credentials', user, found)}{rest}@"
 
     return patterns.URL.sub(replace, text)
 
 
-def _mask_pair_lists(text: str, kinds: list[str]) -> str:
+def _mask_pair_lists(text: str, found: _Found) -> str:
     """Mask the values in ``ENV K=V K=V`` and ``RUN |2 K=V K=V``, up to the next name."""
 
     def replace(match: re.Match[str]) -> str:
@@ -99,7 +110,7 @@ def _mask_pair_lists(text: str, kinds: list[str]) -> str:
             value = pairs[name.end() : end]
             if is_secret(value, name["name"]):
                 spaces = value[len(value.rstrip()) :]
-                pieces += [pairs[written : name.end()], _masked("secret-name", kinds), spaces]
+                pieces += [pairs[written : name.end()], _masked("secret-name", value.strip(), found), spaces]
                 written = end
         before, after = text[match.start() : match.start(group)], text[match.end(group) : match.end()]
         return "".join([before, *pieces, pairs[written:], after])
@@ -107,41 +118,74 @@ def _mask_pair_lists(text: str, kinds: list[str]) -> str:
     return patterns.PAIR_LISTS.sub(replace, text)
 
 
-def _mask_assignments(text: str, kinds: list[str]) -> str:
+def _mask_assignments(text: str, found: _Found) -> str:
     """Mask values that follow a name: ``NAME=value``, ``--name value``, ``"name": "value"``, ``Name: value``."""
     pieces, written, position = [], 0, 0
     while match := patterns.NAME.search(text, position):
         name, position = match["name"], match.end()
-        if not (_names_secret(name) or _may_name_secret(name)):
+        if _secret_name(name) is False:
             continue
         value = patterns.VALUE.match(text, position)[0]  # type: ignore[index]  # matches at least the empty string
         if is_secret(value, name) and not _is_prose(match, value):
             quote = re.match(r"\\?[\"']|", value)[0]  # type: ignore[index]
             closing_quote = quote if len(value) > len(quote) and value.endswith(quote) else ""
-            pieces += [text[written:position], quote, _masked("secret-name", kinds), closing_quote]
+            pieces += [
+                text[written:position],
+                quote,
+                _masked("secret-name", value.strip("\"'\\"), found),
+                closing_quote,
+            ]
             written = position = position + len(value)
         elif not value.startswith(("'", '"', "\\")):  # a quoted value may contain assignments
             position += len(value)
     return "".join([*pieces, text[written:]])
 
 
-def _mask_command_passwords(text: str, kinds: list[str]) -> str:
+def _mask_command_passwords(text: str, found: _Found) -> str:
+    pieces, written = [], 0
+    for start, end in password_spans(text):
+        if start >= written and not _is_harmless(text[start:end]):
+            pieces += [text[written:start], _masked("command-password", text[start:end], found)]
+            written = end
+    return "".join([*pieces, text[written:]])
+
+
+def _mask_bearer_tokens(text: str, found: _Found) -> str:
+    return patterns.BEARER.sub(lambda match: _masked("bearer-token", match[0], found), text)
+
+
+def _mask_base64(text: str, found: _Found) -> str:
+    """Mask base64 of text that contains a secret: of JSON with credentials, of a private key."""
+
     def replace(match: re.Match[str]) -> str:
-        group = str(match.lastgroup)
-        if _is_harmless(match[group]):
+        data = match[0][:65_536].rstrip("=").replace("-", "+").replace("_", "/")
+        data = data[: len(data) - (len(data) % 4 == 1)]
+        try:
+            decoded = base64.b64decode(data + "=" * (-len(data) % 4)).decode("ascii")
+        except ValueError:
             return match[0]
-        before, after = text[match.start() : match.start(group)], text[match.end(group) : match.end()]
-        return before + _masked("command-password", kinds) + after
+        inner = mask(decoded) if decoded.isprintable() or "\n" in decoded else None
+        return _masked("base64", match[0], found) if inner and inner.kinds else match[0]
 
-    return patterns.COMMANDS.sub(replace, text)
+    return patterns.BASE64.sub(replace, text)
 
 
-def _mask_bearer_tokens(text: str, kinds: list[str]) -> str:
-    return patterns.BEARER.sub(lambda _: _masked("bearer-token", kinds), text)
+def _mask_build_arguments(text: str, found: _Found) -> str:
+    """Mask random words in a step's name: BuildKit replaces ``$TOKEN`` by its value there."""
+    step = patterns.STEP_NAME.match(text)
+    if not step:
+        return text
+
+    def replace(match: re.Match[str]) -> str:
+        runs = re.findall(r"[A-Z]+|[a-z]+|\d+", match[0])  # few in names such as base64EncoderFactory
+        is_value = _looks_random(match[0]) and len(runs) >= 0.36 * len(match[0])
+        return _masked("build-argument", match[0], found) if is_value else match[0]
+
+    return step[0] + patterns.BARE_WORD.sub(replace, text[step.end() :])
 
 
 #: The order matters: a token keeps its own kind, and pair lists are split before their values are searched.
-_STEPS: tuple[Callable[[str, list[str]], str], ...] = (
+_STEPS: tuple[Callable[[str, _Found], str], ...] = (
     _mask_private_keys,
     _mask_tokens,
     _mask_urls,
@@ -149,11 +193,13 @@ _STEPS: tuple[Callable[[str, list[str]], str], ...] = (
     _mask_assignments,
     _mask_command_passwords,
     _mask_bearer_tokens,
+    _mask_base64,
+    _mask_build_arguments,
 )
 
 
-def _masked(kind: str, kinds: list[str]) -> str:
-    kinds.append(kind)
+def _masked(kind: str, value: str, found: _Found) -> str:
+    found.append((kind, value))
     return MASK
 
 
@@ -182,22 +228,17 @@ def _looks_random(value: str) -> bool:
     return -sum(n / len(value) * math.log2(n / len(value)) for n in Counter(value).values()) >= 3.5
 
 
-def _names_secret(name: str) -> bool:
-    words = _words(name)
-    ends = [found.end() for found in patterns.SECRET_WORDS.finditer(words)]
-    if not ends or patterns.SETTING_WORDS.search(words):
+def _secret_name(name: str) -> bool | None:
+    """Whether a value with this name is a secret; None if it is one only if it looks random.
+
+    ``apiKey``, ``api-key`` and ``api.key`` are ``api_key``.
+    """
+    words = re.sub(r"[.\s-]+", "_", patterns.CAMEL_CASE.sub("_", name[:200].strip("\"' "))).lower()
+    secret = list(patterns.SECRET_WORDS.finditer(words))
+    last = (secret or list(patterns.MAYBE_SECRET_WORDS.finditer(words)))[-1:]
+    if not last or patterns.SETTING_WORDS.search(words) or patterns.SETTING_ENDINGS.search(words[last[0].end() :]):
         return False
-    return not patterns.SETTING_ENDINGS.search(words[ends[-1] :])
-
-
-def _may_name_secret(name: str) -> bool:
-    return bool(patterns.MAYBE_SECRET_WORDS.search(_words(name)))
-
-
-def _words(name: str) -> str:
-    """``apiKey``, ``api-key`` and ``api.key`` as ``api_key``."""
-    words = patterns.CAMEL_CASE.sub("_", name[:200].strip("\"' "))
-    return re.sub(r"[.\s-]+", "_", words).lower()
+    return True if secret else None
 
 
 def mask_document(value: Any, where: str = "") -> tuple[Any, list[tuple[str, str]]]:
@@ -222,41 +263,66 @@ def mask_document(value: Any, where: str = "") -> tuple[Any, list[tuple[str, str
         The value is nested deeper than 100 levels.
     """
     found: list[tuple[str, str]] = []
-    return _mask_item(value, where, None, where or "document", 0, found), found
+    secrets: set[str] = set()
+
+    def mask_text(text: str, place: str, name: str | None) -> str:
+        inside: _Found = []
+        key, equals, value = text.partition("=")
+        if name == "Env" and equals:
+            place, masked = f"{place}[{key}]", f"{key}={_mask(value, key, inside)}"
+        else:
+            masked = _mask(text, name, inside)
+        found.extend((place, kind) for kind in dict.fromkeys(kind for kind, _ in inside))
+        secrets.update(value for _, value in inside)
+        return masked
+
+    def mask_repetition(text: str, place: str, _: str | None) -> str:
+        masked = re.sub(repeated, MASK, text)
+        if masked != text:
+            found.append((place, "repeated-secret"))
+        return masked
+
+    root = where or "document"
+    masked = _change_strings(value, where, None, root, 0, mask_text)
+    if repeated := _repetitions(secrets):
+        masked = _change_strings(masked, where, None, root, 0, mask_repetition)
+    return masked, found
 
 
-def _mask_item(item: Any, place: str, name: str | None, root: str, depth: int, found: list[tuple[str, str]]) -> Any:
-    """``item`` with its strings masked; ``name`` is the key that it belongs to."""
+def _repetitions(secrets: set[str]) -> str:
+    """A pattern that matches the secrets where they are repeated: BuildKit writes ``LABEL x=$TOKEN`` with the value of TOKEN.
+
+    Words without a digit are left out: a password ``production`` would mask that word everywhere.
+    """
+    values = [secret for secret in secrets if len(secret) >= 8 and re.search(r"\d", secret) and MASK not in secret]
+    alternatives = "|".join(re.escape(value) for value in sorted(values, key=len, reverse=True)[:100])
+    return f"(?<![A-Za-z0-9])(?:{alternatives})(?![A-Za-z0-9])" if values else ""
+
+
+def _change_strings(
+    item: Any, place: str, name: str | None, root: str, depth: int, change: Callable[[str, str, str | None], str]
+) -> Any:
+    """``item`` with ``change(text, place, name)`` for each string; ``name`` is the key that it belongs to."""
     if depth > MAX_DEPTH:
         raise ArchiveError(f"{root} is nested deeper than {MAX_DEPTH} levels; image configs have fewer than ten.")
     if isinstance(item, str):
-        return _mask_text(item, place, name, found)
+        return change(item, place, name)
     if isinstance(item, dict):
         prefix = f"{place}." if place else ""
         return {
-            key: _mask_item(inner, f"{prefix}{key}", str(key), root, depth + 1, found) for key, inner in item.items()
+            key: _change_strings(inner, f"{prefix}{key}", str(key), root, depth + 1, change)
+            for key, inner in item.items()
         }
     if isinstance(item, list):
-        masked = []
+        changed = []
         for number, inner in enumerate(item):
             inner_place = place if name == "Env" else f"{place}[{number}]"
             inner_name = "Env" if name == "Env" else None
             if isinstance(inner, str) and not inner.startswith("-"):
                 inner_name = _option(item[number - 1] if number else None) or inner_name
-            masked.append(_mask_item(inner, inner_place, inner_name, root, depth + 1, found))
-        return masked
+            changed.append(_change_strings(inner, inner_place, inner_name, root, depth + 1, change))
+        return changed
     return item
-
-
-def _mask_text(text: str, place: str, name: str | None, found: list[tuple[str, str]]) -> str:
-    key, equals, value = text.partition("=")
-    if name == "Env" and equals:
-        masked = mask(value, key)
-        found.extend((f"{place}[{key}]", kind) for kind in masked.kinds)
-        return f"{key}={masked.text}"
-    masked = mask(text, name)
-    found.extend((place, kind) for kind in masked.kinds)
-    return masked.text
 
 
 def _option(item: Any) -> str | None:

@@ -308,6 +308,14 @@ def test_deep_documents_are_refused():
         "hf_",
         "SG.",
         "{",
+        "mysql -p",
+        "sqlplus a/",
+        "echo a |",
+        "<token>",
+        '["curl",',
+        "kubectl create secret --from-literal a=",
+        "QUJD",
+        "[1/2] ",
     ],
 )
 def test_a_long_text_is_masked_as_its_beginning_is(piece):

@@ -25,7 +25,7 @@ from imagelab.core.errors import ImagelabError
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.layers.tar_columns import SCHEMA
 
-FORMAT = b"5"  # of a stored listing: a checksum, then an Arrow file; other formats are not read
+FORMAT = b"6"  # of a stored listing: a checksum, then an Arrow file; other formats are not read
 DEFAULT_SIZE = 1 << 30  # bytes of the cache folder
 _IN_MEMORY = 1 << 28  # bytes of the listings kept in this process
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -137,12 +137,14 @@ def link_digest(digest: str | None, diff_id: str | None) -> None:
         path.symlink_to(target.name)
 
 
+#: The kind of a stored config: configs that an earlier version masked are not read.
+_CONFIG = f"{FORMAT.decode()}.json"
 _remembered: dict[str, dict[str, Any]] = {}  # also where the folder is turned off
 
 
 def recall_config(image_id: str) -> dict[str, Any] | None:
     """What was remembered of an engine's image, or None."""
-    path = _path(image_id, "json")
+    path = _path(image_id, _CONFIG)
     try:
         return _remembered.get(image_id) or (json.loads(_read(path)) if path else None)
     except (OSError, ValueError, RecursionError):
@@ -152,7 +154,7 @@ def recall_config(image_id: str) -> dict[str, Any] | None:
 def remember_config(image_id: str, facts: dict[str, Any]) -> None:
     """Keep what a save shows of an image beyond the history API (secrets masked)."""
     _remembered[image_id] = facts
-    path = _path(image_id, "json")
+    path = _path(image_id, _CONFIG)
     if path is not None:
         _write(path, json.dumps(facts).encode())
 

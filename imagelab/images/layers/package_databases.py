@@ -25,7 +25,10 @@ ENDINGS, WITHIN = (
     (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-info", b".json", b"Packages.db", b"rpmdb.sqlite"),
     b"/status.d/",
 )
-_STATUS_FIELDS = (b"Package:", b"Version:", b"Status:", b"Architecture:", b"Source:", b"Installed-Size:")
+_STATUS_FIELDS = (
+    *(b"Package:", b"Version:", b"Status:", b"Architecture:", b"Source:", b"Installed-Size:"),
+    *(b"Depends:", b"Pre-Depends:", b"Provides:", b"Essential:"),
+)
 
 
 def likely(name: bytes) -> bool:
@@ -74,7 +77,9 @@ def reduce(path: bytes, content: bytes) -> bytes:
         return b"\n".join(line.split(None, 1)[-1] for line in content.splitlines())
     if name == b"installed":
         return b"\n".join(
-            line for line in content.split(b"\n") if not line or line[:2] in (b"P:", b"V:", b"F:", b"R:", b"I:", b"o:")
+            line
+            for line in content.split(b"\n")
+            if not line or line[:2] in (b"P:", b"V:", b"F:", b"R:", b"I:", b"o:", b"D:", b"p:")
         )
     if name == b"package.json":
         return _chosen(content, {"name": str, "version": str})
