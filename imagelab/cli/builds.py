@@ -10,7 +10,7 @@ import typer
 import imagelab as il
 from imagelab.cli.app import PANELS, app
 from imagelab.cli.output import Answer, with_arguments
-from imagelab.cli.verb import pairs, verb
+from imagelab.cli.verb import Platform, pairs, verb
 
 Directory = Annotated[Path, typer.Argument(help="The build context.")]
 File = Annotated[Path | None, typer.Option("-f", "--file", help="The Dockerfile, if it has another name.")]
@@ -129,6 +129,7 @@ def improve(
     image: Annotated[
         str | None, typer.Option(help="An image of this project: predicts bytes without building.")
     ] = None,
+    platform: Platform = None,
     log: Log = None,
     build: Annotated[bool, typer.Option(help="Build and prove the edits; without it they are only proposed.")] = True,
     write: Annotated[bool, typer.Option("--write", help="Write the proven patch to the project's files.")] = False,
@@ -155,7 +156,7 @@ def improve(
         check=check,
         only=only or (),
         without=without or (),
-        image=image,
+        image=image and il.load_image(image, platform=platform),
         log=log,
         build=build,
         write=write,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from imagelab.cli.app import PANELS, app
-from imagelab.cli.verb import pairs
+from imagelab.cli.verb import Platform, pairs
 from imagelab.core.errors import ImagelabError
 
 
@@ -34,6 +34,7 @@ def report(
         typer.Option("--set", help="NAME=VALUE of another of the notebook's parameters; may be repeated."),
     ] = None,
     show_code: Annotated[bool, typer.Option("--show-code", help="Show the notebook's code too.")] = False,
+    platform: Platform = None,
 ) -> None:
     """Write a report into one HTML file that opens with no network, or a folder's snapshots into a small site."""
     from imagelab.report.run import report as write
@@ -43,7 +44,7 @@ def report(
 
         typer.echo(report_site(references[0], output))
         return
-    given: dict[str, Any] = dict(pairs(values))
+    given: dict[str, Any] = dict(pairs(values)) | ({"platform": platform} if platform else {})
     for name, files in (("scans", scans), ("logs", logs)):
         if files and len(files) != len(references):
             raise ImagelabError(

@@ -92,9 +92,11 @@ def compare_scans(before: ReportFile, after: ReportFile) -> Answer:
 def harden(
     subject: Annotated[str, typer.Argument(metavar="IMAGE", help="An image of any source, or container:NAME.")],
     passed: Annotated[bool, typer.Option("--all", help="Show rules that passed too.")] = False,
+    platform: Platform = None,
 ) -> Answer:
     """Check an image or container against hardening rules."""
-    rules = il.check_hardening(subject)
+    is_container = subject.startswith("container:")
+    rules = il.check_hardening(subject if is_container else il.load_image(subject, platform=platform))
     counts = rules.drop_duplicates("rule")["result"].value_counts().rename("rules").reset_index()
     shown = rules if passed else rules[rules["result"] != "passed"]
     return Answer(

@@ -86,7 +86,7 @@ class DockerfileLines:
 def base_origins(image: Image, base: Reference | None, lines: DockerfileLines) -> pd.DataFrame:
     """``origin`` (base or own) and ``origin_confidence`` by layer_index; empty where nothing is known."""
     count = len(image.layers)
-    others = [one_image(base)] if base is not None else _at_hand(image)
+    others = [one_image(base, like=image)] if base is not None else _at_hand(image)
     if fitting := [len(other.layers) for other in others if _is_prefix(other, image)]:
         return _origins(["base" if index < max(fitting) else "own" for index in range(count)], EXACT)
     if lines.complete:

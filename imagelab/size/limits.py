@@ -133,7 +133,7 @@ def check_limits(
     subject = one_image(image)
     limits = _size_limits(subject, max_size, max_layers, min_efficiency, max_wasted)
     if against is not None and max_growth is not None:
-        growth = partial(_growth, subject, one_image(against))
+        growth = partial(_growth, subject, one_image(against, like=subject))
         limits.append(_Limit("growth", parse_bytes(max_growth), growth, format_bytes))
     if scan is not None:
         if ignore is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,30 +12,36 @@ from urllib.parse import quote
 import docker
 import docker.errors
 import docker.tls
+import docker.utils
 import requests
 from urllib3.exceptions import HTTPError
 
 from imagelab.core.errors import ArchiveError, DaemonUnavailable, ImagelabError, ImageNotFound
 from imagelab.core.json_fields import mapping, mappings, object_of, parse_json, string
-from imagelab.images.sources.endpoint import Endpoint, SshAdapter, endpoint
-from imagelab.images.sources.transfer import body
+from imagelab.images.sources.endpoint import DialAdapter, Endpoint, endpoint
+from imagelab.images.sources.transfer import PacedAdapter, body
 
 _TIMEOUT = 600  # seconds between two pieces of an answer: an engine lists hundreds of images in a minute
 _ANSWER_LIMIT = 1 << 27  # bytes of one JSON answer
 
 
 class Client(docker.APIClient):  # type: ignore[misc]  # the SDK has no types
-    """The SDK's client, with ssh through the system's command, and TLS beside ``REQUESTS_CA_BUNDLE``."""
+    """The SDK's client, with bounds on answers, ssh through the system's command, and TLS beside ``REQUESTS_CA_BUNDLE``."""
 
     def __init__(self, place: Endpoint) -> None:
-        host = place.host
-        self.ssh = SshAdapter(host) if host and host.startswith("ssh://") else None
-        super().__init__(
-            base_url="tcp://localhost:2375" if self.ssh else host, tls=_tls(place), version="auto", timeout=_TIMEOUT
-        )
-
-    def get_adapter(self, url: str | bytes) -> Any:
-        return self.ssh or super().get_adapter(url)
+        tls, host = _tls(place), place.host or ""
+        host = host if host.startswith("ssh://") else docker.utils.parse_host(host, os.name == "nt", bool(tls))
+        dialled = host.startswith(("ssh://", "http+unix://"))
+        super().__init__("tcp://localhost:2375" if dialled else host, version="1.44", tls=tls, timeout=_TIMEOUT)
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, DialAdapter(host) if dialled else PacedAdapter(DaemonUnavailable))
+        try:
+            self.version_facts = mapping(self.ask("/version"))
+        except ArchiveError as error:
+            raise DaemonUnavailable(str(error)) from None
+        self._version = string(self.version_facts.get("ApiVersion")) or ""  # the newest that it speaks
+        if not re.fullmatch(r"\d{1,4}\.\d{1,4}", self._version):
+            raise DaemonUnavailable(f"what answers at {place.host} is not a container engine: its API has no version.")
 
     def merge_environment_settings(self, *args: Any) -> Any:
         # the variable is for registries; requests would prefer it to the engine's own certificates
@@ -51,7 +59,7 @@ class Client(docker.APIClient):  # type: ignore[misc]  # the SDK has no types
             yield from _pieces(answer, path)
 
     def _get_stream(self, path: str, params: dict[str, Any]) -> requests.Response:
-        url = f"{self.base_url}/v{self.api_version}{path}"
+        url = self.base_url + (path if path == "/version" else f"/v{self.api_version}{path}")
         answer: requests.Response = self.get(
             url, params=params, timeout=self.timeout, stream=True, allow_redirects=False
         )
@@ -69,8 +77,7 @@ class Client(docker.APIClient):  # type: ignore[misc]  # the SDK has no types
 
 
 def _pieces(answer: requests.Response, path: str, limit: int | None = None) -> Iterator[bytes]:
-    what = f"the engine's answer to {path}"
-    return body(answer, what, limit=limit, error=DaemonUnavailable)
+    return body(answer, f"the engine's answer to {path}", limit=limit)
 
 
 def _tls(place: Endpoint) -> Any:
@@ -105,8 +112,6 @@ def client() -> Iterator[Client]:
     finally:
         if connected is not None:
             connected.close()
-            if connected.ssh:
-                connected.ssh.close()
 
 
 def inspect_containers(name: str | None = None) -> list[dict[str, Any]]:

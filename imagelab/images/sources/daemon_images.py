@@ -88,7 +88,7 @@ def load_daemon(reference: str, name: str, platform: str | None, mask: bool) -> 
     """The engine's image ``name`` (name, name:tag, digest or id): for ``platform``, else as the engine chooses."""
     with client() as engine:
         facts, manifest = _inspect(engine, reference, name, platform)
-        version = mapping(engine.ask("/version"))
+        version = engine.version_facts
         in_containerd = _in_containerd(engine)
         wanted = {"platform": manifest["api"]} if manifest.get("api") else {}
         rows = sequence(engine.ask(f"/images/{quote(str(facts['Id']), safe=':')}/history", **wanted))

@@ -1,4 +1,4 @@
-"""Find the container engine as Docker's CLI does, and reach it over ssh with the system's ``ssh``.
+"""Find the container engine as Docker's CLI does, and connect to its socket, or over ssh with the system's ``ssh``.
 
 Sources: Docker CLI's context store (``contexts/meta``, ``contexts/tls``), its ``connhelper/ssh``, and "Environment
 variables" of its reference.
@@ -22,6 +22,7 @@ from requests.adapters import HTTPAdapter
 
 from imagelab.core.errors import DaemonUnavailable
 from imagelab.core.json_fields import mapping, string
+from imagelab.images.sources.transfer import paced
 
 
 class Endpoint(NamedTuple):
@@ -66,42 +67,52 @@ def _read(path: Path) -> dict[str, Any]:
         raise DaemonUnavailable(f"{path} cannot be read: {error}. Try `docker context ls`.") from error
 
 
-class SshAdapter(HTTPAdapter):
-    """Requests to an engine on another machine, each connection through ``ssh HOST docker system dial-stdio``."""
+class DialAdapter(HTTPAdapter):
+    """Requests to an engine behind a Unix socket, or on another machine: each connection is then a process
+    ``ssh HOST docker system dial-stdio``."""
 
     def __init__(self, host: str) -> None:
         super().__init__()
-        parts = urlsplit(host)
-        options = [
-            *(["-l", parts.username] if parts.username else []),
-            *(["-p", str(parts.port)] if parts.port else []),
-        ]
-        remote = ["docker", *(["--host", f"unix://{parts.path}"] if parts.path.strip("/") else [])]
-        dial = shlex.join([*remote, "system", "dial-stdio"])
-        command = ["ssh", "-o", "ConnectTimeout=30", "-T", *options, "--", str(parts.hostname), dial]
         self._pool = urllib3.HTTPConnectionPool("localhost", maxsize=4)
-        self._pool.ConnectionCls = partial(_SshConnection, command)  # type: ignore[assignment]
+        self._pool.ConnectionCls = partial(paced(_Dialled, DaemonUnavailable), host)  # type: ignore[assignment]
 
     def get_connection_with_tls_context(self, *_: Any, **__: Any) -> urllib3.HTTPConnectionPool:
         return self._pool
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        return str(request.path_url)  # no proxy is between
 
     def close(self) -> None:
         self._pool.close()
 
 
-class _SshConnection(urllib3.connection.HTTPConnection):
-    def __init__(self, command: list[str], **options: Any) -> None:
+def _ssh_command(host: str) -> list[str]:
+    parts = urlsplit(host)
+    options = [*(["-l", parts.username] if parts.username else []), *(["-p", str(parts.port)] if parts.port else [])]
+    remote = ["docker", *(["--host", f"unix://{parts.path}"] if parts.path.strip("/") else [])]
+    dial = shlex.join([*remote, "system", "dial-stdio"])
+    return ["ssh", "-o", "ConnectTimeout=30", "-T", *options, "--", str(parts.hostname), dial]
+
+
+class _Dialled(urllib3.connection.HTTPConnection):
+    def __init__(self, address: str, **options: Any) -> None:
         super().__init__(**options)
-        self._command = command
+        self._address = address
         self._ssh: subprocess.Popen[bytes] | None = None
 
     def connect(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            end = theirs.fileno()
-            self._ssh = subprocess.Popen(self._command, stdin=end, stdout=end, stderr=subprocess.DEVNULL)
-        ours.settimeout(self.timeout if isinstance(self.timeout, int | float) else None)
-        self.sock = ours
+        timeout = self.timeout if isinstance(self.timeout, int | float) else None
+        if self._address.startswith("ssh://"):
+            self.sock, theirs = socket.socketpair()
+            with theirs:
+                end = theirs.fileno()
+                command = _ssh_command(self._address)
+                self._ssh = subprocess.Popen(command, stdin=end, stdout=end, stderr=subprocess.DEVNULL)
+            self.sock.settimeout(timeout)
+        else:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout(timeout)
+            self.sock.connect(self._address.removeprefix("http+unix://"))
 
     def close(self) -> None:
         super().close()

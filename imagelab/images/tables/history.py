@@ -67,7 +67,7 @@ def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     loaded = load_images(images)
-    given = None if base is None else one_image(base)
+    given = None if base is None else one_image(base, like=loaded[0] if len(loaded) == 1 else None)
     for image in loaded:
         commands = parsed(image)
         indexes, join = join_layers(image, commands)

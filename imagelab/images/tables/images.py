@@ -46,14 +46,16 @@ def load_images(images: Images) -> list[Image]:
     return apart
 
 
-def one_image(image: Reference) -> Image:
-    """The one image that is asked for.
+def one_image(image: Reference, *, like: Image | None = None) -> Image:
+    """The one image that is asked for: of several platforms, that of ``like`` (for a base, or an earlier build).
 
     Raises
     ------
     ImagelabError
         None or several were given, or it cannot be loaded.
     """
+    if like is not None and isinstance(image, str | os.PathLike):
+        return load_image(image, platform=like.platform)
     loaded = load_images(image)
     if len(loaded) != 1:
         raise ImagelabError(f"expected one image or reference, and was given {len(loaded)}. Name one.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import ssl
 import stat
 import subprocess
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -110,15 +112,38 @@ def test_what_is_not_an_engine(engine_of):
             il.load_image("app")
 
 
-def test_an_answer_without_end_and_one_that_comes_too_slowly(engine_of, monkeypatch):
+def test_an_answer_without_end(engine_of, monkeypatch):
     engine_of({"/images/app/json": b" " * 100_000})
     monkeypatch.setattr("imagelab.images.sources.daemon._ANSWER_LIMIT", 50_000)
     with pytest.raises(ArchiveError, match="more than 50,000 bytes"):
         il.load_image("app")
-    seconds = iter(range(0, 10_000, 30))
-    monkeypatch.setattr(transfer.time, "monotonic", lambda: next(seconds))
-    with pytest.raises(DaemonUnavailable, match="came too slowly: 3 bytes"):
-        list(transfer.bounded([b"x"] * 100, "the answer", error=DaemonUnavailable))
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n", b"HTTP/1"]
+)
+@pytest.mark.parametrize("by", ["tcp", "unix"])
+def test_an_engine_that_sends_its_headers_or_its_body_byte_by_byte(tmp_path, monkeypatch, by, head):
+    server = socket.create_server(("127.0.0.1", 0)) if by == "tcp" else socket.socket(socket.AF_UNIX)
+    address = f"tcp://127.0.0.1:{server.getsockname()[1]}" if by == "tcp" else f"unix://{tmp_path}/s"
+    if by == "unix":
+        server.bind(f"{tmp_path}/s")
+        server.listen()
+    monkeypatch.setenv("DOCKER_HOST", address)
+    monkeypatch.setattr(transfer, "GRACE", 0.05)
+    monkeypatch.setattr(transfer, "SLOWEST", 1 << 40)
+
+    def trickle() -> None:
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(head)
+            while True:
+                connection.sendall(b"x")
+                time.sleep(0.005)
+
+    threading.Thread(target=trickle, daemon=True).start()
+    with server, pytest.raises(DaemonUnavailable, match="came too slowly: "):
+        il.load_image("app")
 
 
 def test_contexts_where_there_is_no_config_json(monkeypatch, tmp_path):

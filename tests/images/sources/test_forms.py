@@ -12,20 +12,25 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import zstandard
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import imagelab as il
-import imagelab.cli.images  # registers its verbs
-from imagelab.cli.app import app
+from imagelab.cli.app import PANELS, app
 from imagelab.core.errors import ArchiveError, ImageNotFound
 from imagelab.images.sources import spool
 from tests.support.images import OCI, Layout, config_of, docker_save, layer_tar, sha256, tar_of, write_folder, write_tar
 
+for panel in PANELS:  # registers the verbs
+    import_module(f"imagelab.cli.{panel}")
 TARS = [layer_tar([(b"file", "file", b"x" * number)]) for number in (100, 200, 300)]
 
 
@@ -284,7 +289,8 @@ def test_every_row_of_the_readmes_table_of_sources_has_a_test():
 
 
 @pytest.mark.parametrize(
-    "verb", [["show"], ["waste"], ["advise"], ["check", "--max-size", "150B"], ["snapshot", "-o", "x.parquet"]]
+    "verb",
+    [["show"], ["waste"], ["advise"], ["check", "--max-size", "150B"], ["snapshot", "-o", "x.parquet"], ["harden"]],
 )
 def test_verbs_take_a_platform(tmp_path, monkeypatch, verb):
     monkeypatch.chdir(tmp_path)
@@ -292,3 +298,35 @@ def test_verbs_take_a_platform(tmp_path, monkeypatch, verb):
     assert isinstance(CliRunner().invoke(app, arguments).exception, ImageNotFound)  # of two platforms
     done = CliRunner().invoke(app, [*arguments, "--platform", "linux/amd64"])
     assert done.exit_code == 0, done.output
+
+
+def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    if not hasattr(command, "commands"):
+        yield " ".join(words), command
+    for word, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*words, word))
+
+
+def test_every_verb_that_takes_an_image_takes_a_platform():
+    named = {"image", "images", "references", "reference", "subject", "base"}
+    compared = {"compare"}  # why-rebuilt and compare-scans compare other things
+    with_images = {
+        name
+        for name, command in commands(get_command(app))
+        if name in compared or named & {option.name for option in command.params}
+    } - {"lab build"}  # its base= replaces names in a recipe
+    platforms = {
+        name for name, command in commands(get_command(app)) if "platform" in {option.name for option in command.params}
+    }
+    assert with_images == platforms >= {"show", "harden", "report", "improve", "index"}
+
+
+def test_a_base_and_an_earlier_build_are_those_of_the_images_platform(tmp_path):
+    earlier = write_tar(tmp_path / "x.tar", engine_save())
+    tars = [TARS[1], TARS[2]]
+    config = config_of(tars, architecture="arm64")
+    image = il.load_image(
+        write_tar(tmp_path / "y.tar", docker_save(tars, architecture="arm64", history=config["history"]))
+    )
+    assert set(il.history(image, base=earlier)["base_rule"]) == {"given"}
+    assert "growth 300 B" in il.check_limits(image, against=earlier, max_growth="1B")["message"].iloc[0]

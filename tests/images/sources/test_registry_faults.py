@@ -3,14 +3,17 @@
 Each ends in the right numbers or in a clear error; never in a wrong number or a half-cached layer.
 """
 
+import contextlib
 import gzip
 import hashlib
 import http.server
 import itertools
 import json
+import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -352,6 +355,25 @@ def test_an_answer_that_comes_too_slowly(proxy, monkeypatch):
     monkeypatch.setattr(transfer.time, "monotonic", lambda: next(seconds))
     with pytest.raises(RegistryUnavailable, match="came too slowly"):
         il.load_image(proxy.reference)
+
+
+def test_headers_that_come_too_slowly(monkeypatch):
+    monkeypatch.setattr(transfer, "GRACE", 0.05)
+    monkeypatch.setattr(transfer, "SLOWEST", 1 << 40)
+
+    def trickle() -> None:
+        while True:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while True:
+                    connection.sendall(b"X")
+                    time.sleep(0.005)
+
+    server = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=trickle, daemon=True).start()
+    with pytest.raises(RegistryUnavailable, match=r"127\.0\.0\.1 came too slowly"):
+        il.load_image(f"docker://127.0.0.1:{server.getsockname()[1]}/app:1")
 
 
 def test_the_body_of_a_redirect_is_not_read(proxy, monkeypatch):

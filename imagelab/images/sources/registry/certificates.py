@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from requests.adapters import HTTPAdapter
-
 from imagelab.core.errors import RegistryUnavailable
+from imagelab.images.sources.transfer import PacedAdapter
 
 
-class CertificatesAdapter(HTTPAdapter):
+class CertificatesAdapter(PacedAdapter):
     """Trusts a registry's own authorities (``*.crt``) beside the usual ones, and shows a client's ``*.cert``, ``*.key``."""
 
     def __init__(self, folder: Path) -> None:
@@ -25,7 +24,7 @@ class CertificatesAdapter(HTTPAdapter):
                 self._context.load_cert_chain(path, path.with_suffix(".key"))
         except OSError as error:  # ssl.SSLError is one
             raise RegistryUnavailable(f"{path} cannot be read as a certificate with its key: {error}.") from error
-        super().__init__()
+        super().__init__(RegistryUnavailable)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, ssl_context=self._context, **options)

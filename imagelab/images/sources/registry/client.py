@@ -30,7 +30,7 @@ from imagelab.images.layers.blobs import decompressed
 from imagelab.images.sources.members import JSON_LIMIT
 from imagelab.images.sources.registry.auth import basic, challenges, credentials
 from imagelab.images.sources.registry.certificates import CertificatesAdapter, certificate_folder
-from imagelab.images.sources.transfer import body, bounded
+from imagelab.images.sources.transfer import PacedAdapter, body, bounded
 
 TRIES = 5
 TIMEOUT = (10.0, 30.0)  # seconds to connect, and between two pieces of an answer
@@ -47,6 +47,8 @@ class _Session(requests.Session):
 
     def __init__(self) -> None:
         super().__init__()
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, PacedAdapter(RegistryUnavailable))
         self.hooks["response"].append(lambda answer, **_: answer.close() if answer.is_redirect else None)
 
     def rebuild_auth(self, prepared_request: Any, response: Any) -> None:
@@ -131,7 +133,7 @@ class Registry:
         if answer is None:
             raise ArchiveError(f"{url} is empty, where a manifest or list was expected.")
         if answer.headers.get("Content-Encoding", "identity") != "identity":  # sent so though it was not asked for
-            pieces = list(bounded(decompressed(pieces, url), url, limit=JSON_LIMIT))
+            pieces = list(bounded(decompressed(pieces, url), url, JSON_LIMIT))
         return b"".join(pieces), answer
 
     def blob(self, repository: str, digest: str, size: int | None) -> Iterator[bytes]:
@@ -173,7 +175,7 @@ class Registry:
                 with self._authorized(repository, url, headers | part) as answer:
                     if answer.status_code in (200, 206):
                         skip = done if answer.status_code == 200 else 0  # it sends all again
-                        for piece in body(answer, url, error=RegistryUnavailable):
+                        for piece in body(answer, url):
                             fresh, skip = piece[skip:], max(skip - len(piece), 0)
                             done += len(fresh)
                             if fresh:
@@ -236,7 +238,7 @@ class Registry:
                     f"{realm} gives no token for {self.host}/{repository}: {_complaint(answer)}. "
                     f"Try `docker login {self.host}`."
                 )
-            data = b"".join(body(answer, realm, limit=JSON_LIMIT, error=RegistryUnavailable))
+            data = b"".join(body(answer, realm, limit=JSON_LIMIT))
         fields = object_of(parse_json(data, f"the answer of {realm}"), "a token's answer")
         token = string(fields.get("token")) or string(fields.get("access_token")) or ""
         return f"Bearer {token}" if token.isascii() and token.isprintable() else None
