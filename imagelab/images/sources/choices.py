@@ -36,6 +36,7 @@ class Choice:
     index_digest: str | None = None
     annotations: tuple[tuple[str, str], ...] = ()
     transport: str = "oci"  # docker-archive, oci or dir: the form in which it is stored
+    kind: str = "image"  # or attestation (BuildKit's), artifact, index (one that is not read)
 
     @property
     def label(self) -> str:
@@ -70,7 +71,7 @@ def choices(archive: Archive) -> list[Choice]:
             return saved
         raise ArchiveError(f"{archive.name} is not an image archive: {_what_else(members)}")
     index = object_of(parse_json(archive.read("index.json"), f"{archive.name}: index.json"), "index.json")
-    found = list(walk_index(archive, index, None, (), 0, set()))
+    found = _images(archive, index)
     if saved:
         found = _joined(archive, saved, found)
     if not found:
@@ -86,7 +87,7 @@ def _saved(archive: Archive) -> list[Choice]:
     entries = parse_json(data, f"{archive.name}: manifest.json")
     if isinstance(entries, dict) and "schemaVersion" in entries:
         if "manifests" in entries:
-            return [replace(choice, transport="dir") for choice in walk_index(archive, entries, None, (), 0, set())]
+            return [replace(choice, transport="dir") for choice in _images(archive, entries)]
         return [Choice((), None, {"digest": digest_of(data), "mediaType": entries.get("mediaType")}, transport="dir")]
     found = []
     for entry in array_of(entries, "manifest.json"):
@@ -136,34 +137,44 @@ def _what_else(members: dict[str, int]) -> str:
 
 
 def walk_index(
-    archive: Archive,
     index: dict[str, Any],
-    index_digest: str | None,
-    names: tuple[str, ...],
-    depth: int,
-    seen: set[tuple[str | None, tuple[str, ...]]],
+    read_index: Callable[[dict[str, Any]], dict[str, Any] | None],
+    index_digest: str | None = None,
+    names: tuple[str, ...] = (),
+    seen: set[Any] | None = None,
+    depth: int = 0,
 ) -> Iterator[Choice]:
-    """The image manifests of an index and of those below it; every descriptor's own names go to what it holds."""
+    """What an index and the indexes in it list, attestations and artifacts too; a descriptor's names go to what is in it.
+
+    ``read_index`` is given a descriptor, and returns the index that it describes, or None if it describes something else.
+    """
+    seen = set() if seen is None else seen
     for descriptor in array_of(index.get("manifests"), "an index's manifests"):
         descriptor = object_of(descriptor, "a descriptor in an index")
-        annotations = labels(descriptor.get("annotations"))
-        own = tuple(annotations[key] for key in (_IMAGE_NAME, _REF_NAME) if annotations.get(key))
-        if kind_of(descriptor) == "attestation":
-            continue
-        digest, kind = string(descriptor.get("digest")), string(descriptor.get("mediaType"))
-        member = blob_member(digest)
-        if kind in INDEX_TYPES or (member in archive.sizes and "manifests" in peek(archive, member)):
-            if member not in archive.sizes or depth >= _MAX_DEPTH:
-                yield Choice(own or names, None, descriptor, digest)
-                continue
-            if (digest, own or names) in seen:  # indexes that name one another many times would multiply
-                continue
-            seen.add((digest, own or names))
-            inner = object_of(parse_json(archive.read(member), member), member)
-            yield from walk_index(archive, inner, digest if depth == 0 else index_digest, own or names, depth + 1, seen)
-        elif kind_of(descriptor) == "image":
-            listed = object_of(descriptor.get("platform"), "a descriptor's platform")
-            yield Choice(own or names, platform_of(listed), descriptor, index_digest, tuple(annotations.items()))
+        annotations, kind = labels(descriptor.get("annotations")), kind_of(descriptor)
+        own = tuple(annotations[key] for key in (_IMAGE_NAME, _REF_NAME) if annotations.get(key)) or names
+        digest = string(descriptor.get("digest"))
+        if descriptor.get("mediaType") in INDEX_TYPES:
+            kind = "index"
+        inner = read_index(descriptor) if kind != "attestation" and depth < _MAX_DEPTH else None
+        if inner is None:
+            listed = {} if kind == "attestation" else object_of(descriptor.get("platform"), "a descriptor's platform")
+            yield Choice(own, platform_of(listed), descriptor, index_digest, tuple(annotations.items()), kind=kind)
+        elif (digest, own) not in seen:  # indexes that name one another many times would multiply
+            seen.add((digest, own))
+            top = digest if depth == 0 else index_digest
+            yield from walk_index(inner, read_index, top, own, seen, depth + 1)
+
+
+def _images(archive: Archive, index: dict[str, Any]) -> list[Choice]:
+    """The images of an index in an archive, and the indexes that are missing in it or nest too deeply."""
+
+    def read_index(descriptor: dict[str, Any]) -> dict[str, Any] | None:
+        member = blob_member(string(descriptor.get("digest")))
+        document = peek(archive, member) if member in archive.sizes else {}
+        return document if "manifests" in document else None
+
+    return [choice for choice in walk_index(index, read_index) if choice.kind in ("image", "index")]
 
 
 def kind_of(descriptor: dict[str, Any]) -> str:

@@ -254,15 +254,6 @@ def _decoded(column: pa.Array) -> tuple[pd.Series, np.ndarray]:
     return pd.Series(texts, dtype="str"), exact
 
 
-def _hex(column: pa.Array) -> Any:
-    if column.null_count == len(column):
-        return pd.Series(np.full(len(column), None, object), dtype="str")
-    known = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-    flat = np.frombuffer(b"".join(column.drop_null().to_pylist()), np.uint8).reshape(-1, 32)
-    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
-    text = np.empty((len(flat), 71), np.uint8)
-    text[:, :7] = np.frombuffer(b"sha256:", np.uint8)
-    text[:, 7::2], text[:, 8::2] = digits[flat >> 4], digits[flat & 15]
-    result = np.full(len(column), None, object)
-    result[known] = text.view("S71").ravel().astype("U71")
-    return pd.Series(result, dtype="str")
+def _hex(column: pa.Array) -> pd.Series:
+    values = () if column.null_count == len(column) else column.to_pylist()
+    return pd.Series([value and f"sha256:{value.hex()}" for value in values] or [None] * len(column), dtype="str")

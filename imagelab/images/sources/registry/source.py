@@ -26,13 +26,12 @@ from imagelab.images.layers.blobs import StreamWindow, decompressed
 from imagelab.images.layers.listing import check_listable
 from imagelab.images.layers.tar import LayerListing, list_tar
 from imagelab.images.sources.archive import check_manifest
-from imagelab.images.sources.assemble import INDEX_TYPES, assemble, digest_of, manifest_layers, platform_of
-from imagelab.images.sources.choices import ABOUT, Choice, choose, kind_of, slsa_predicate
+from imagelab.images.sources.assemble import INDEX_TYPES, assemble, digest_of, manifest_layers
+from imagelab.images.sources.choices import ABOUT, Choice, choose, slsa_predicate, walk_index
 from imagelab.images.sources.members import read_range
 from imagelab.images.sources.registry.client import Registry, connect, verified
 
 AT_ONCE = 4  # layers that are streamed at a time
-_MAX_DEPTH = 4  # of indexes in indexes
 _TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -149,12 +148,8 @@ def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -
     name = _registry_name(rest)
     registry = connect(name.host)
     document, digest, kind = _top(registry, name)
-    listed = list(_entries(registry, name, document, digest, kind, set()))
-    found = [
-        Choice((), entry["platform"], entry["descriptor"], annotations=tuple(entry["annotations"].items()))
-        for entry in listed
-        if entry["kind"] == "image"
-    ]
+    listed = _choices(registry, name, document, digest, kind)
+    found = [choice for choice in listed if choice.kind == "image"]
     if not found:
         raise ArchiveError(f"{reference} contains no image: attestations and artifacts are not images.")
     chosen = choose(found, reference, None, platform)
@@ -181,7 +176,7 @@ def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -
             "registry": name.host,
             "repository": name.repository,
             "platforms": [choice.platform for choice in found if choice.platform],
-            "attestations": [entry["descriptor"]["digest"] for entry in listed if entry["about"] == own],
+            "attestations": [choice.digest for choice in listed if dict(choice.annotations).get(ABOUT) == own],
         },
     )
 
@@ -230,11 +225,11 @@ def list_platforms(reference: str | os.PathLike[str]) -> pd.DataFrame:
     name = _registry_name(reference)
     registry = connect(name.host)
     rows = []
-    for entry in _entries(registry, name, *_top(registry, name), set()):
-        descriptor = entry["descriptor"]
+    for choice in _choices(registry, name, *_top(registry, name)):
+        descriptor, digest = choice.descriptor, _sha256(choice.descriptor, f"{reference}: a manifest")
         predicates = None
-        if entry["kind"] == "attestation":
-            manifest, _, _ = _manifest(registry, name, descriptor["digest"])
+        if choice.kind == "attestation":
+            manifest, _, _ = _manifest(registry, name, digest)
             layers = [
                 object_of(layer, "a layer") for layer in array_of(manifest.get("layers"), "the manifest's layers")
             ]
@@ -243,15 +238,15 @@ def list_platforms(reference: str | os.PathLike[str]) -> pd.DataFrame:
         rows.append(
             {
                 "reference": reference,
-                "kind": entry["kind"],
-                "platform": entry["platform"],
+                "kind": choice.kind,
+                "platform": choice.platform,
                 "os_version": string(object_of(descriptor.get("platform"), "a platform").get("os.version")),
-                "digest": descriptor["digest"],
+                "digest": digest,
                 "media_type": string(descriptor.get("mediaType")),
                 "content_size": byte_count(descriptor.get("size")),
-                "about": entry["about"],
+                "about": dict(choice.annotations).get(ABOUT),
                 "predicates": predicates,
-                "pinned": f"docker://{name.host}/{name.repository}@{descriptor['digest']}",
+                "pinned": f"docker://{name.host}/{name.repository}@{digest}",
             }
         )
     return make_frame(rows, PLATFORMS_COLUMNS)
@@ -296,40 +291,16 @@ def _manifest(registry: Registry, name: ImageName, target: str) -> tuple[dict[st
     return document, digest, kind
 
 
-def _entries(
-    registry: Registry,
-    name: ImageName,
-    document: dict[str, Any],
-    digest: str,
-    kind: str,
-    seen: set[str],
-    depth: int = 0,
-) -> Iterator[dict[str, Any]]:
-    """What a manifest is, or an index and those below it hold: descriptor, kind, platform, and whom it is about."""
+def _choices(registry: Registry, name: ImageName, document: dict[str, Any], digest: str, kind: str) -> list[Choice]:
+    """The one image that a manifest is, or what an index lists."""
     if kind not in INDEX_TYPES and "manifests" not in document:
-        unsaid: dict[str, Any] = {"platform": None, "about": None, "annotations": {}}
-        yield {"descriptor": {"digest": digest, "mediaType": kind}, "kind": "image"} | unsaid
-        return
-    for descriptor in array_of(document.get("manifests"), "an index's manifests"):
-        descriptor = object_of(descriptor, "a descriptor in an index")
-        annotations, what = labels(descriptor.get("annotations")), kind_of(descriptor)
-        listed = {} if what == "attestation" else object_of(descriptor.get("platform"), "a descriptor's platform")
+        return [Choice((), None, {"digest": digest, "mediaType": kind})]
+
+    def read_index(descriptor: dict[str, Any]) -> dict[str, Any] | None:
         own = _sha256(descriptor, f"{name.host}/{name.repository}: a manifest in an index")
-        if descriptor.get("mediaType") in INDEX_TYPES:
-            if own in seen:  # indexes that name one another many times would multiply
-                continue
-            seen.add(own)
-            if depth < _MAX_DEPTH:
-                yield from _entries(registry, name, *_manifest(registry, name, own), seen, depth + 1)
-                continue
-            what = "index"
-        yield {
-            "descriptor": descriptor,
-            "kind": what,
-            "platform": platform_of(listed),
-            "about": annotations.get(ABOUT),
-            "annotations": annotations,
-        }
+        return _manifest(registry, name, own)[0] if descriptor.get("mediaType") in INDEX_TYPES else None
+
+    return list(walk_index(document, read_index))
 
 
 def _tags(registry: Registry, name: ImageName) -> Iterator[str]:
