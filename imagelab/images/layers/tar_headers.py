@@ -46,6 +46,11 @@ def clean_path(name: bytes) -> bytes:
     return b"/" + b"/".join(parts)
 
 
+def text_of(path: bytes) -> str:
+    """A path as text, from which the exact bytes can be made again."""
+    return path.decode(errors="surrogateescape")
+
+
 def is_whiteout(path: bytes) -> bool:
     """Whether a clean path is a whiteout or an opaque whiteout (OCI image-spec, layer.md, "Whiteouts")."""
     name = path.rpartition(b"/")[2]

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from imagelab.core.errors import ArchiveError
-from imagelab.core.json_fields import array_of, labels, mappings, object_of, parse_json, string
+from imagelab.core.json_fields import array_of, labels, object_of, parse_json, string
 from imagelab.core.model import Image, Layer, Source
 from imagelab.images.layers.cache import file_key
 from imagelab.images.layers.listing import check_listable, holds_files
 from imagelab.images.layers.regions import Region
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.sources.assemble import CONFIG_TYPES, PLAIN_LAYER, assemble, digest_of, manifest_layers
-from imagelab.images.sources.choices import ABOUT, Choice, blob_member, choices, choose, peek, slsa_predicate
-from imagelab.images.sources.members import Archive, open_archive
+from imagelab.images.sources.choices import ABOUT, Choice, blob_member, choices, choose, indexed, peek, slsa_predicate
+from imagelab.images.sources.members import Archive, member_name, open_archive
 
 _EARLY_CONFIG = "application/octet-stream"  # what Docker 1.10 called an image's config
 
@@ -62,15 +62,9 @@ class ArchiveSource(Source):
 
     def read_provenance(self, image: Image) -> dict[str, Any]:
         archive = open_archive(Path(self.path))
-        members = ["index.json", *([blob_member(image.index_digest)] if image.index_digest else [])]
-        found = [
-            descriptor
-            for member in members
-            if member in archive.sizes
-            for descriptor in mappings(peek(archive, member).get("manifests"))
-            if labels(descriptor.get("annotations")).get(ABOUT) == image.manifest_digest
-        ]
-        manifests = (peek(archive, blob_member(string(item.get("digest")))) for item in found if image.manifest_digest)
+        found = indexed(archive, peek(archive, "index.json")) if "index.json" in archive.sizes else []
+        about = [choice for choice in found if dict(choice.annotations).get(ABOUT) == (image.manifest_digest or "")]
+        manifests = [peek(archive, blob_member(choice.digest)) for choice in about]
         return slsa_predicate(
             manifests, lambda layer: _checked_blob(archive, string(layer.get("digest")), "provenance")
         )
@@ -165,7 +159,9 @@ def _docker_image(archive: Archive, chosen: Choice, reference: str, path: str, m
     config_member, members = string(entry.get("Config")), array_of(entry.get("Layers"), "Layers in manifest.json")
     if not config_member or not all(isinstance(member, str) for member in members):
         raise ArchiveError(f"{archive.name}: an entry of manifest.json without Config or Layers. Save the image again.")
-    config_bytes = archive.read(config_member)  # its name is a path, not a digest to check
+    # names are paths, not digests to check
+    config_member, members = member_name(config_member), [member_name(member) for member in members]
+    config_bytes = archive.read(config_member)
     config = object_of(parse_json(config_bytes, config_member), "the config")
     layers = _plain_layers(archive, config, members)
     if len(layers) != len(members):

@@ -166,15 +166,19 @@ def walk_index(
             yield from walk_index(inner, read_index, top, own, seen, depth + 1)
 
 
-def _images(archive: Archive, index: dict[str, Any]) -> list[Choice]:
-    """The images of an index in an archive, and the indexes that are missing in it or nest too deeply."""
+def indexed(archive: Archive, index: dict[str, Any]) -> list[Choice]:
+    """What an index in an archive lists; indexes that are missing or nest too deeply are listed themselves."""
 
     def read_index(descriptor: dict[str, Any]) -> dict[str, Any] | None:
         member = blob_member(string(descriptor.get("digest")))
         document = peek(archive, member) if member in archive.sizes else {}
         return document if "manifests" in document else None
 
-    return [choice for choice in walk_index(index, read_index) if choice.kind in ("image", "index")]
+    return list(walk_index(index, read_index))
+
+
+def _images(archive: Archive, index: dict[str, Any]) -> list[Choice]:
+    return [choice for choice in indexed(archive, index) if choice.kind in ("image", "index")]
 
 
 def kind_of(descriptor: dict[str, Any]) -> str:

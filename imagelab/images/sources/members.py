@@ -12,18 +12,20 @@ import re
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from imagelab.core.errors import ArchiveError
 from imagelab.images.layers.blobs import FileWindow, StreamWindow, decompressed, is_compressed
 from imagelab.images.layers.cache import file_key
+from imagelab.images.layers.links import follow_links
 from imagelab.images.layers.regions import Region
 from imagelab.images.layers.tar import LayerListing, list_tar
 from imagelab.images.layers.tar_columns import FILE, HARDLINK, SYMLINK, TextBudget
-from imagelab.images.layers.tar_headers import is_tar
+from imagelab.images.layers.tar_headers import clean_path, is_tar, text_of
 
+_T = TypeVar("_T")
 JSON_LIMIT = 1 << 23  # bytes of one manifest, index or config; moby allows 8 MiB too
 
 
@@ -123,10 +125,8 @@ class TarArchive(_Files):
             if kind == FILE and offset is not None:
                 self._regions[member] = Region(str(path), offset, size)
             elif kind in (SYMLINK, HARDLINK):
-                links[member] = link_target(member, text_of(target), hard=kind == HARDLINK)
-        for member in links:  # docker save stores a repeated layer as a link to the first
-            if (target := follow_links(member, links)) in self._regions:
-                self._regions[member] = self._regions[target]
+                links["/" + member] = text_of(target)
+        add_links(self._regions, links)
 
 
 class FolderArchive(_Files):
@@ -180,24 +180,23 @@ def incomplete_archive(name: str, member: str) -> ArchiveError:
     return ArchiveError(f"{name} holds no {member}: the image is incomplete. Save or copy it again.")
 
 
-def text_of(path: bytes) -> str:
-    return path.decode(errors="surrogateescape")
-
-
 def member_name(name: str) -> str:
-    return PurePosixPath("/" + name).as_posix().lstrip("/").removeprefix("./")
+    """A path in an archive as members are called: clean, and not absolute."""
+    return text_of(clean_path(name.encode(errors="surrogateescape")))[1:]
 
 
-def link_target(member: str, target: str, *, hard: bool) -> str:
-    return member_name(target if hard else os.path.normpath(os.path.join(os.path.dirname(member), target)))
+def add_links(members: dict[str, _T], links: dict[str, str]) -> None:
+    """Add the links of an archive to its members: `docker save` stores a repeated layer as a link to the first.
 
-
-def follow_links(member: str, links: dict[str, str]) -> str:
-    for _ in range(40):  # as many as Linux follows
-        if member not in links:
-            break
-        member = links[member]
-    return member
+    A layout can also keep its blobs in another folder, to which ``blobs`` or ``blobs/sha256`` is a link.
+    """
+    for link in links:
+        if (target := follow_links(link, links)[1:]) in members:
+            members[link[1:]] = members[target]
+    for folder in {"/blobs", "/blobs/sha256"} & set(links):
+        target = follow_links(folder, links)[1:] + "/"
+        below = [member for member in members if member.startswith(target)]
+        members |= {f"{folder[1:]}/{member.removeprefix(target)}": members[member] for member in below}
 
 
 _open: dict[tuple[str, str], Archive] = {}  # archives opened by this process, the last used at the end

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING
 
 from imagelab.core.errors import ArchiveError
 from imagelab.images.layers.blobs import StreamWindow, decompressed, is_compressed
+from imagelab.images.layers.links import follow_links
 from imagelab.images.layers.tar import LayerListing, Member, list_tar, walk_members
 from imagelab.images.layers.tar_columns import TextBudget
-from imagelab.images.layers.tar_headers import is_tar
+from imagelab.images.layers.tar_headers import clean_path, is_tar, text_of
 from imagelab.images.sources.members import (
     JSON_LIMIT,
-    follow_links,
+    add_links,
     incomplete_archive,
-    link_target,
-    member_name,
     read_range,
-    text_of,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +51,8 @@ class StreamArchive:
         small, budget = 0, TextBudget()
         for member, entry, window in self._members():
             if entry.flag in b"12":
-                self._links[member] = link_target(member, text_of(entry.link), hard=entry.flag == ord("1"))
+                hard = "/" if entry.flag == ord("1") else ""  # from the root of the archive
+                self._links["/" + member] = hard + text_of(entry.link)
             elif entry.flag in b"07\0":  # a regular file, also of old tars
                 self.sizes[member] = entry.size
                 head = window.fetch(entry.offset)[: min(entry.size, 512)]
@@ -67,18 +66,16 @@ class StreamArchive:
                         raise ArchiveError(
                             f"{name} has more than {_SMALL_LIMIT:,} bytes of JSON: not an image archive."
                         )
-        for member in self._links:
-            if (target := follow_links(member, self._links)) in self.sizes:
-                self.sizes[member] = self.sizes[target]
+        add_links(self.sizes, self._links)
 
     def read(self, member: str) -> bytes:
         try:
-            return self._small[member]
+            return self._small[self._target(member)]
         except KeyError:
             raise incomplete_archive(self.name, member) from None
 
     def list_layers(self, members: Collection[str], *, digests: bool) -> Iterator[tuple[str, LayerListing]]:
-        targets = {member: follow_links(member, self._links) for member in members}
+        targets = {member: self._target(member) for member in members}
         listed = self._listed
         if any(_lacks_digests(listed.get(target)) for target in targets.values()) and digests:
             listed = {
@@ -93,7 +90,7 @@ class StreamArchive:
             yield member, listing
 
     def read_range(self, member: str, offset: int, size: int) -> Iterator[bytes]:
-        target = follow_links(member, self._links)
+        target = self._target(member)
         for name, entry, window in self._members():
             if name == target:
                 tar = StreamWindow(decompressed(self._contents(name, entry, window), f"{self.name}: {member}"))
@@ -103,6 +100,9 @@ class StreamArchive:
 
     def region(self, member: str) -> None:
         """Members of a stream have no place in a file."""
+
+    def _target(self, member: str) -> str:
+        return follow_links("/" + member, self._links)[1:]
 
     def _list(
         self, member: str, entry: Member, window: StreamWindow, digests: bool, budget: TextBudget
@@ -129,7 +129,7 @@ class StreamArchive:
     def _members(self) -> Iterator[tuple[str, Member, StreamWindow]]:
         window = StreamWindow(self._chunks())
         for entry in walk_members(window, self.name):
-            yield member_name(text_of(entry.name)), entry, window
+            yield text_of(clean_path(entry.name))[1:], entry, window
 
 
 def _hashing(chunks: Iterable[bytes], state: Hash | None) -> Iterator[bytes]:

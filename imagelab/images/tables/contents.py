@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imagelab.core.errors import ArchiveError, ImageNotFound, similar_names
+from imagelab.images.layers.links import follow_links
 from imagelab.images.layers.listing import layer_listings
 from imagelab.images.layers.overlay import Overlay, overlay
 from imagelab.images.layers.tar_columns import FILE, SYMLINK
-from imagelab.images.layers.tar_headers import clean_path
+from imagelab.images.layers.tar_headers import clean_path, text_of
 from imagelab.images.tables.files import stacked
 from imagelab.images.tables.images import Reference, one_image
 
@@ -81,17 +82,7 @@ def _followed(table: pa.Table, kinds: np.ndarray, state: Overlay, path: bytes) -
     """The row of the regular file at ``path`` in the final filesystem, symbolic links followed; -1 for none."""
     seen = np.flatnonzero(state.visible)
     rows = dict(zip(table["path"].take(pa.array(seen)).to_pylist(), seen.tolist(), strict=True))
-    for _ in range(40):  # as many as Linux follows
-        parts, at = path.strip(b"/").split(b"/"), b""
-        for number, part in enumerate(parts):
-            at += b"/" + part
-            row = rows.get(at)
-            if row is not None and kinds[row] == SYMLINK:
-                target = table["link_target"][row].as_py()
-                start = target if target.startswith(b"/") else at.rpartition(b"/")[0] + b"/" + target
-                path = clean_path(b"/".join([start, *parts[number + 1 :]]))
-                break
-        else:
-            row = rows.get(path)
-            return -1 if row is None else int(state.inode[row])
-    return -1
+    linked = table.select(["path", "link_target"]).take(pa.array(seen[kinds[seen] == SYMLINK]))
+    links = {text_of(link): text_of(target) for link, target in zip(*linked.to_pydict().values(), strict=True)}
+    row = rows.get(follow_links(text_of(path), links).encode(errors="surrogateescape"))
+    return -1 if row is None else int(state.inode[row])

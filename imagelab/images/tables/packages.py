@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from imagelab.core.frames import make_frame
 from imagelab.core.json_fields import mapping, string, strings
 from imagelab.core.model import Image
+from imagelab.images.layers.links import follow_links
 from imagelab.images.layers.listing import layer_listings
 from imagelab.images.layers.package_databases import RPM, reduce
 from imagelab.images.tables.files import files
@@ -122,16 +123,18 @@ def _owned(found: list[_Package], seen: pd.DataFrame) -> pd.DataFrame:
     """The files that records name: ``owner`` (a place in ``found``) and ``path``, as it is stored."""
     owner = np.repeat(np.arange(len(found)), [len(package.files or ()) for package in found])
     paths = pd.Series([path for package in found for path in package.files or ()], dtype="str")
-    return pd.DataFrame({"owner": owner, "path": _merged_usr(paths, seen)})
+    return pd.DataFrame({"owner": owner, "path": _stored(paths, seen)})
 
 
-def _merged_usr(paths: pd.Series, seen: pd.DataFrame) -> pd.Series:
+def _stored(paths: pd.Series, seen: pd.DataFrame) -> pd.Series:
     """Package lists say ``/lib/x`` where ``/lib`` is a link to ``usr/lib``: the paths as they are stored."""
-    links = seen[seen["visible"] & (seen["kind"] == "symlink") & (seen["path"].str.count("/") == 1)]
-    for link, target in zip(links["path"], links["link_target"], strict=True):
-        below = paths.str.startswith(link + "/")
-        paths = paths.where(~below, posixpath.normpath("/" + target) + paths.str.slice(len(link)))
-    return paths
+    if paths.empty:
+        return paths
+    linked = seen[seen["visible"] & (seen["kind"] == "symlink")]
+    links = dict(zip(linked["path"], linked["link_target"], strict=True))
+    folders = paths.str.rpartition("/")
+    followed = {folder: follow_links(folder, links).rstrip("/") for folder in folders[0].unique()}
+    return folders[0].map(followed) + "/" + folders[2]
 
 
 def _recorded(image: Image) -> tuple[list[_Package], list[str], dict[str, int]]:
