@@ -171,57 +171,26 @@ _WILDCARDS: dict[str, Callable[[_Automaton], None]] = {
 class ShellPattern:
     """A pattern of ``${NAME#pattern}`` or ``${NAME//pattern/text}``: ``*`` is the longest run (greedy) or the shortest.
 
-    The leftmost match counts. Between two ``*`` is text of a fixed length, so its first occurrence is enough, and for
-    the text after the last ``*`` the last (or first) one.
+    Arrow's regular expressions are RE2's, which need linear time and replace as Go's do, in which BuildKit is written.
 
     Raises
     ------
     ValueError
-        A backslash before an ordinary character.
+        A backslash before an ordinary character; from ``sub``, a pattern of too many wildcards.
     """
 
     def __init__(self, pattern: str, greedy: bool, anchored: bool) -> None:
-        pieces = [""]
+        self._regex = "(?s)" + "^" * anchored
         for token in re.findall(r"\\?.|\\", pattern.replace("\\}", "}").replace("\\/", "/"), re.S):
             if token[0] == "\\" and token[1:] not in ("*", "?", "\\"):
                 raise ValueError(f"invalid pattern ({pattern}) in substitution: invalid escape {token!r}")
-            if token == "*":
-                pieces.append("")
-            else:
-                pieces[-1] += "." if token == "?" else re.escape(token[-1])
-        self._pieces = [re.compile(piece, re.S) for piece in pieces]
-        self._greedy, self._anchored = greedy, anchored
+            self._regex += {"*": ".*" if greedy else ".*?", "?": "."}.get(token) or re.escape(token[-1])
 
     def sub(self, replacement: str | Callable[[Any], str], text: str, count: int = 0) -> str:
         """``text`` with its matches replaced, the first ``count`` of them or all (0)."""
-        new = replacement if isinstance(replacement, str) else replacement(None)
-        done, position, replaced = [], 0, 0
-        while position <= len(text) and (count == 0 or replaced < count):
-            found = self._find(text, position)
-            if found is None:
-                break
-            start, end = found
-            done += [text[position:start], new]
-            replaced += 1
-            if end == start:  # an empty match: the next one is after the next character
-                done.append(text[start : start + 1])
-                end += 1
-            position = end
-        return "".join([*done, text[position:]])
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-    def _find(self, text: str, position: int) -> tuple[int, int] | None:
-        first, *rest = self._pieces
-        match = first.match(text, position) if self._anchored else first.search(text, position)
-        if match is None:
-            return None
-        start, end = match.span()
-        for piece in rest[:-1]:
-            match = piece.search(text, end)
-            if match is None:
-                return None
-            end = match.end()
-        for last in rest[-1:]:
-            places = range(len(text), end - 1, -1) if self._greedy else range(end, len(text) + 1)
-            ends = (found.end() for place in places if (found := last.match(text, place)))
-            end = next(ends, -1)
-        return None if end < 0 else (start, end)
+        new = (replacement if isinstance(replacement, str) else replacement(None)).replace("\\", r"\\")
+        replaced = pc.replace_substring_regex(pa.scalar(text), self._regex, new, max_replacements=count or None)
+        return str(replaced)
