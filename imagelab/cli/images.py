@@ -90,7 +90,7 @@ def advise(
     parts = (advice[~advice["accepted"]], advice[advice["accepted"]])
     still_open, set_apart = (f"{len(part)} ({format_bytes(part['bytes'].sum())})" for part in parts)
     columns = ["bytes", "what", "confidence", "instruction", "suggestion", "accepted_reason"]
-    what = advice["what"].str.partition(" of ")[2]  # the bytes before "of" have a column
+    what = advice["what"].str.replace(r"^.*? of ", "", regex=True)  # the bytes before "of" have a column
     return Answer(
         {"advice": advice},
         shown={"advice": advice.assign(what=what)[columns]},
