@@ -129,11 +129,14 @@ def record_explained() -> None:
     from tests.build import test_explain as proof
     from tests.build.explain_cases import EXAMPLES, PAIRS
     from tests.conftest import Engine
+    from tests.support.registries import Registry
 
     engine = Engine("modern", dict(os.environ))
     folder = Path(tempfile.mkdtemp())
     found = proof.run_all(engine, [pair for pair in PAIRS if not pair.pruned], folder)
-    found |= proof.run_all(engine, [pair for pair in PAIRS if pair.pruned], folder / "pruned", threads=1)
+    registry = Registry(folder)
+    found |= proof.run_all(engine, [pair for pair in PAIRS if pair.pruned], folder / "pruned", 1, registry.host)
+    registry.stop()
     causes = {pair.name: " ".join(dict.fromkeys(pair.causes.values())) or "nothing" for pair in PAIRS}
     rows = [{"pair": name, "cause": causes[name], **forms} for name, forms in found.items()]
     pd.DataFrame(rows).to_csv(HERE / "explained.csv", index=False)

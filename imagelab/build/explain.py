@@ -113,6 +113,8 @@ def _finding(step: Any, old: LoggedBuild, new: LoggedBuild, findings: Mapping[st
         return "parent", None
     if "no-cache" in (new.facts.attributes or {}):
         return "no cache", "the build ran with --no-cache"
+    if new.failed_import:
+        return "no cache", f"{new.failed_import}, and no step was in the builder's own cache"
     if was is None:
         return "command", "new instruction"
     if was.status not in ("done", "cached"):

@@ -46,6 +46,11 @@ class LoggedBuild:
         self.numbered = [row for row in every if not pd.isna(row.step) and row.instruction != "LINK"]
         self.by_vertex = {row.vertex: row for row in every}
         self.steps = [row for row in self.numbered if row.instruction != "FROM"]
+        failed = [row.name for row in every if row.name.startswith("importing cache") and row.status == "error"]
+        #: What could not be imported, if no step was cached.
+        self.failed_import = (
+            f"{failed[0]} failed" if failed and not any(row.cached is True for row in self.steps) else ""
+        )
         names = [re.search(r"FROM (\S+)@(sha256:[0-9a-f]+)", row.name) for row in every]
         #: Image → digest, from the names of FROM and of images in COPY --from.
         self.bases = {match[1]: match[2] for match in names if match} | dict(self.facts.images or {})

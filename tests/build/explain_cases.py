@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.build.cache.cache_cases import APP, BASE, BUILDER, FINAL, GOOD, TWO, WAYS, Case, swap
 
@@ -16,6 +16,7 @@ class Pair:
     options_after: tuple[str, ...] = ()  # of the second build
     base_after: bool = False  # the base image of that name is another one in the second build
     pruned: bool = False  # the cache is empty in the second build
+    cache: str = ""  # the first build exports this kind of cache, which a pruned second build imports
     #: Causes that a log alone cannot tell apart from others: "not known" is right there.
     log_alone: str = "cause"
     plain: str = ""  # the same for --progress=plain, if it differs
@@ -320,6 +321,41 @@ PAIRS = [
     pair("nothing changed", {}, GOOD),
     pair("LABEL and CMD", {}, BASE + "LABEL a=1\nRUN true\n", BASE + "LABEL a=2\nCMD ls\nRUN true\n"),
 ]
+
+#: What a build on another machine sees: an empty cache, and the cache that the first build exported.
+IMPORTED = [
+    replace(known, case=replace(known.case, name=f"{known.name}, {cache} cache"), pruned=True, cache=cache)
+    for cache in ("local", "registry", "inline")
+    for known in PAIRS
+    if known.name
+    in {
+        "app.py edited",
+        "ADD's file edited",
+        "bind mount's file edited",
+        "second command edited",
+        "instruction added",
+        "ARG used",
+        "ENV changed",
+        "mount type=cache,target=/d",
+        "base image, then RUN echo 1",
+        "named context edited",
+        "nothing changed",
+        # inline caches have the last stage only
+        *(("a builder's file edited", "ARG of a builder", "bind mount of a stage") if cache != "inline" else ()),
+    }
+]
+LOST = [
+    replace(
+        known,
+        case=replace(known.case, name=f"{known.name}, {cache} cache is not there"),
+        cache=f"lost {cache}",
+        plain="" if cache == "registry" else UNKNOWN,  # a log of buildx does not show that a directory is missing
+    )
+    for cache in ("local", "registry")
+    for known in PAIRS
+    if known.name in {"pruned", "pruned, two stages"}
+]
+PAIRS += IMPORTED + LOST
 
 #: Pairs whose logs and provenance are in data/build/explained.
 EXAMPLES = {"argument": "ARG of a builder", "files": "app.py edited", "stages": "a builder's file edited"}

@@ -30,7 +30,22 @@ FORMS = {
 }
 
 
-def build(engine, pair: Pair, root: Path, fresh: str, second: bool, stem: Path) -> None:
+def cache_options(pair: Pair, home: Path, host: str, second: bool) -> list[str]:
+    """The options that export a pair's cache, or import it."""
+    name = f"{host}/build-explain:{home.name}"
+    if not pair.cache:
+        return ["--output=type=cacheonly"]
+    if second:
+        lost = "-lost" if pair.cache.startswith("lost") else ""
+        place = f"local,src={home}/cache{lost}" if "local" in pair.cache else f"registry,ref={name}{lost}"
+        return ["--output=type=cacheonly", f"--cache-from=type={place}"]
+    if pair.cache == "inline":
+        return ["--cache-to=type=inline", f"--output=type=image,name={name},push=true"]
+    place = f"local,dest={home}/cache" if "local" in pair.cache else f"registry,ref={name}"
+    return ["--output=type=cacheonly", f"--cache-to=type={place},mode=max"]
+
+
+def build(engine, pair: Pair, root: Path, fresh: str, second: bool, stem: Path, host: str) -> None:
     """One build, saved in each form as ``stem`` with that suffix."""
     case = pair.case
     args = case.args_after if second and case.args_after is not None else case.args
@@ -44,14 +59,8 @@ def build(engine, pair: Pair, root: Path, fresh: str, second: bool, stem: Path) 
     if second and pair.pruned:
         engine.docker("builder", "prune", "-af")
     metadata = stem.with_suffix(".metadata")
-    command = [
-        "docker",
-        "buildx",
-        "build",
-        "--progress=rawjson",
-        "--output=type=cacheonly",
-        f"--metadata-file={metadata}",
-    ]
+    command = ["docker", "buildx", "build", "--progress=rawjson", f"--metadata-file={metadata}"]
+    options += cache_options(pair, stem.parent, host, second)
     done = subprocess.run([*command, *options, str(root)], env=engine.env, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()[-800:]
     stem.with_suffix(".rawjson").write_bytes(done.stderr)
@@ -67,14 +76,14 @@ def build(engine, pair: Pair, root: Path, fresh: str, second: bool, stem: Path) 
     subprocess.run(exported, env=engine.env, capture_output=True, check=True)
 
 
-def run(engine, pair: Pair, home: Path) -> dict[str, pd.DataFrame]:
+def run(engine, pair: Pair, home: Path, host: str) -> dict[str, pd.DataFrame]:
     """The diagnosis of a pair in every form."""
     fresh = uuid.uuid4().hex
     home.mkdir(parents=True)
     for second, name in ((False, "before"), (True, "after")):
         root = home / f"{name}-{fresh}"
         write(root, pair.case, fresh, second)
-        build(engine, pair, root, fresh, second, home / name)
+        build(engine, pair, root, fresh, second, home / name, host)
     found = {}
     for form, suffixes in FORMS.items():
         sides = [[home / f"{name}.{suffix}" for suffix in suffixes] for name in ("before", "after")]
@@ -96,9 +105,9 @@ def verdict(pair: Pair, frame: pd.DataFrame) -> str:
     return UNKNOWN if not wrong and pair.causes.keys() <= found.keys() else f"wrong: {found}, expected {pair.causes}"
 
 
-def run_all(engine, pairs: list[Pair], home: Path, threads: int = 3) -> dict[str, dict[str, str]]:
+def run_all(engine, pairs: list[Pair], home: Path, threads: int = 3, host: str = "") -> dict[str, dict[str, str]]:
     with ThreadPoolExecutor(threads) as pool:
-        jobs = {pair.name: pool.submit(run, engine, pair, home / str(n)) for n, pair in enumerate(pairs)}
+        jobs = {pair.name: pool.submit(run, engine, pair, home / str(n), host) for n, pair in enumerate(pairs)}
         return {
             pair.name: {form: verdict(pair, frame) for form, frame in jobs[pair.name].result().items()}
             for pair in pairs
@@ -171,6 +180,15 @@ def test_changed_files_are_named_from_git(tmp_path):
         files.append([*paths, path])
     frame = explain_build(*files, repository=tmp_path)
     assert frame["detail"].str.contains("changed in Git: app.py", regex=False).sum() == 1
+
+
+def test_an_import_that_fails_is_named(tmp_path):
+    first = "#1 [1/2] FROM a\n#1 CACHED\n#2 [2/2] RUN x\n#2 DONE 1.0s\n"
+    (tmp_path / "a").write_text(first)
+    (tmp_path / "b").write_text("#3 importing cache manifest from h/c:1\n#3 ERROR: not found\n" + first)
+    frame = explain_build(tmp_path / "a", tmp_path / "b")
+    assert frame["cause"].tolist() == ["no cache"]
+    assert frame["detail"][0].startswith("importing cache manifest from h/c:1 failed")
 
 
 def test_what_cannot_be_compared_is_an_error(tmp_path):

@@ -50,7 +50,7 @@ def critical_steps(log: pd.DataFrame) -> pd.Series:
     last: dict[str, str] = {}  # stage → its last step so far, without inputs in the log
     for row in rows.itertuples():
         target, _, _ = row.stage.rpartition(" ")  # of a bake
-        wants[row.vertex] = [vertex for vertex in inputs[row.vertex] if vertex in inputs]
+        wants[row.vertex] = [vertex for vertex in (*inputs[row.vertex], f"{row.vertex}/pull") if vertex in inputs]
         if row.instruction == "export":
             wants[row.vertex] = _finished(rows, row)
         elif pd.notna(row.step) and not by_inputs:

@@ -58,7 +58,7 @@ def _read_vertex(vertex: Vertex, item: dict[str, Any]) -> None:
         cached = item.get("cached") or False
         if type(cached) is not bool:
             raise ValueError(f"a vertex's cached is {str(cached)[:40]!r}; expected true or false")
-        vertex.cached = cached
+        vertex.cached = vertex.cached or cached  # a hit that pulls its layers later completes again, without the flag
 
 
 def _read_status(vertex: Vertex | None, item: dict[str, Any]) -> None:

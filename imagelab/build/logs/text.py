@@ -73,7 +73,10 @@ class Vertex:
     def split(self) -> list[Vertex]:
         """The vertex, and a vertex for each of its tasks that has a name: a base's pull, an export's unpacking."""
         parts = [self]
-        for task, intervals in self.tasks.items() if self.status == "done" else ():
+        if self.status == "done" and "pull" in self.tasks and re.search(r"\d/\d+\] (?!FROM )", self.name):
+            # plain progress does not mark a hit of an imported cache if its layers are pulled
+            self.end("cached", self.duration)
+        for task, intervals in self.tasks.items() if self.status in ("done", "cached") else ():
             part = Vertex(f"{self.id}/{task}", f"[{task}] {self.name}")
             if all(isinstance(value, float) for value in intervals.values()):
                 part.end("done", sum(intervals.values()))
@@ -81,9 +84,7 @@ class Vertex:
                 part.intervals = intervals
                 part.finish()
             self.duration = max((self.duration or 0.0) - (part.duration or 0.0), 0.0)
-            if task == "pull":
-                self.inputs = [*self.inputs, part.id]
-            else:
+            if task == "unpack":
                 part.inputs = [self.id]
             parts.append(part)
         return parts
@@ -168,13 +169,13 @@ def _read_line(vertex: Vertex, body: str, is_new: bool) -> None:
         vertex.error = body.removeprefix("ERROR").removeprefix(":").strip() or "failed"
     elif printed := _OUTPUT.match(body):
         vertex.printed.append(body[printed.end() :][-LONGEST_OUTPUT:] + "\n")
-    elif body == "...":
+    elif re.fullmatch(r"\.\.\.|sha256:[0-9a-f]{64}", body):  # Engine 20.10 prints the vertex's digest
         return
     elif detail := _DETAIL.match(body):
         _read_detail(vertex, detail[1], detail[2])
     elif task := task_name(body):
+        parts = vertex.tasks.setdefault(task, {})
         if seconds := re.search(r" (\d+(?:\.\d+)?)s done$", body):
-            parts = vertex.tasks.setdefault(task, {})
             part = "download" if body.startswith("sha256:") else body[: seconds.start()]  # downloads run in parallel
             parts[part] = max(float(seconds[1]), parts.get(part, 0.0))
         _read_size(vertex, body)

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagelab.build.logs import read as log
+from imagelab.build.logs.cost import critical_steps
 from imagelab.build.logs.read import LOG_COLUMNS, read_build_log
 from imagelab.core.errors import DockerfileError
 
@@ -302,6 +303,30 @@ def test_any_mixture_is_read_or_refused(tmp_path_factory, lines):
     path = write(tmp_path_factory.mktemp("mix"), "\n".join(lines))
     with contextlib.suppress(DockerfileError):
         assert list(read_build_log(path).columns) == list(LOG_COLUMNS)
+
+
+def test_a_hit_of_an_imported_cache_that_pulls_its_layers_is_cached(tmp_path):
+    digest = f"sha256:{'a1' * 32}"
+    text = (
+        f"#4 importing cache manifest from local:1\n#4 DONE 0.0s\n\n#5 [1/4] FROM a\n#5 {digest} 3B / 3B 0.2s done\n"
+        f"#5 DONE 0.3s\n\n#6 [2/4] RUN x\n#6 {digest} 122B / 122B done\n#6 extracting {digest} 0.1s done\n#6 DONE 0.4s\n\n"
+        f"#7 [3/4] RUN y\n#7 {digest}\n#7 0.100 {digest} 1B / 1B\n#7 DONE 0.5s\n\n#8 [4/4] COPY a /\n#8 DONE 0.1s\n"
+    )
+    frame = read_build_log(write(tmp_path, text))
+    steps = frame[frame["step"].notna()]
+    assert steps["status"].tolist() == ["done", "cached", "done", "done"] and steps["inputs"].isna().all()
+    assert frame.loc[frame["instruction"] == "pull", "duration"].tolist() == [0.2, 0.1]
+    assert critical_steps(frame)[frame["step"].notna()].tolist() == [True] * 4
+    event = {
+        "digest": digest,
+        "name": "[2/2] RUN x",
+        "started": "2026-01-01T00:00:00Z",
+        "completed": "2026-01-01T00:00:01Z",
+    }
+    events = [{"vertexes": [event | more]} for more in ({"cached": True}, {"started": "2026-01-01T00:00:02Z"})]
+    events[1]["vertexes"][0]["completed"] = "2026-01-01T00:00:03Z"
+    raw = read_build_log(write(tmp_path, "\n".join(map(json.dumps, events))))
+    assert raw["status"].tolist() == ["cached"], "a record lists the pull after the hit, without the flag"
 
 
 DOCKERFILE = """FROM localhost/busybox:static AS one
