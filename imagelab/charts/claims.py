@@ -13,10 +13,10 @@ from imagelab.core.text import escape
 
 # Colour and shape repeat each other for colour-blind readers.
 VERDICT_MARKS = {
-    "confirmed": ("#009e73", "square"),
-    "partly confirmed": ("#e69f00", "diamond"),
-    "not confirmed": ("#d55e00", "x"),
-    "not measured": ("#9aa1ac", "circle-open"),
+    "confirmed": (theme.STATE_COLOURS["good"], "square"),
+    "partly confirmed": (theme.STATE_COLOURS["partly"], "diamond"),
+    "not confirmed": (theme.STATE_COLOURS["bad"], "x"),
+    "not measured": (theme.STATE_COLOURS["none"], "circle-open"),
 }
 
 
@@ -117,8 +117,8 @@ def advice_accuracy(verified: pd.DataFrame) -> go.Figure:
     shown = shown.sort_values("measured_bytes")
     figure = go.Figure()
     for column, name, colour in (
-        ("measured_bytes", "saved by the rebuild", theme.INSTRUCTION_COLOURS["RUN"]),
-        ("predicted_bytes", "predicted by the advice", theme.INSTRUCTION_COLOURS["COPY"]),
+        ("measured_bytes", "saved by the rebuild", theme.AMOUNT_COLOURS["measured"]),
+        ("predicted_bytes", "predicted by the advice", theme.AMOUNT_COLOURS["predicted"]),
     ):
         figure.add_bar(
             y=shown["pair"],

@@ -12,9 +12,6 @@ from imagelab.core.frames import format_bytes
 from imagelab.core.text import escape
 
 MOST = 60  # images in one heat map
-#: The largest bases in these colours, which are distinguishable as the instructions' are; others and unknown in grey.
-BASE_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#5b6472")
-OTHER = "#c9ced6"
 
 
 def similarity_heatmap(similarity: pd.DataFrame) -> go.Figure:
@@ -69,7 +66,7 @@ def fleet_sharing(sharing: pd.DataFrame) -> go.Figure:
     shown = known.sort_values(["unique", "total"], ascending=False, kind="stable").head(MOST)
     names = [escape(name.removeprefix("docker://"), 34) for name in shown["reference"]]
     figure, places = go.Figure(), list(range(len(shown)))
-    for column, colour in (("unique", theme.INSTRUCTION_COLOURS["RUN"]), ("shared", OTHER)):
+    for column, colour in (("unique", theme.AMOUNT_COLOURS["amount"]), ("shared", theme.REST)):
         texts = [
             theme.hover(name, f"{format_bytes(size)} {column}")
             for name, size in zip(shown["reference"], shown[column], strict=True)
@@ -104,9 +101,9 @@ def base_map(sharing: pd.DataFrame) -> go.Figure:
     if known.empty:
         return theme.nothing("No image of this fleet has a known size above zero")
     bases = known.groupby("base")["total"].agg(["sum", "size"]).sort_values("sum", ascending=False)
-    colours = dict(zip(bases.index, BASE_COLOURS, strict=False))
+    colours = dict(zip(bases.index, theme.GROUP_COLOURS, strict=False))
     shown = known.sort_values("total", ascending=False).groupby("base").head(MOST)
-    painted = [colours.get(base, OTHER) for base in [*bases.index, *shown["base"]]]
+    painted = [colours.get(base, theme.REST) for base in [*bases.index, *shown["base"]]]
     names = [*bases.index, *(name.removeprefix("docker://") for name in shown["reference"])]
     stems = [
         theme.hover(base.Index, f"{base.size} images, together {format_bytes(base.sum)}") for base in bases.itertuples()

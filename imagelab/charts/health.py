@@ -9,7 +9,10 @@ from imagelab.charts import theme
 from imagelab.core.errors import ImagelabError
 from imagelab.core.text import escape
 
-HEALTH_COLOURS = {"none": "#c9ced6", "starting": "#56b4e9", "healthy": "#009e73", "unhealthy": "#d55e00"}
+HEALTH_COLOURS = {
+    health: theme.STATE_COLOURS[state]
+    for health, state in (("none", "none"), ("starting", "partly"), ("healthy", "good"), ("unhealthy", "bad"))
+}
 STATES = ("image", "from", "to", "program", "health")
 CHECKS = ("image", "seconds", "exit_code", "output")
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from imagelab.charts import theme
 from imagelab.core.text import clean, escape
 
 # The parts of the layout that the menu changes.
@@ -55,4 +56,6 @@ def choose(figures: dict[str, go.Figure]) -> go.Figure:
     for trace, holder in zip(joined.data, shown, strict=True):
         trace.visible = holder == shown[0]
     menu = {"buttons": buttons, "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "pad": {"b": 30}}
-    return joined.update_layout(updatemenus=[menu | {"bgcolor": "#f4f6f8", "font": {"color": "#1d2129"}}])
+    return joined.update_layout(
+        updatemenus=[menu | {"bgcolor": theme.REST, "font": {"color": theme.text_on(theme.REST)}}]
+    )

@@ -120,7 +120,7 @@ def scan_flow(changes: pd.DataFrame) -> go.Figure:
     before = rows["severity_before"].astype("object").where(rows["change"] != "new", "not found")
     after = rows["severity_after"].astype("object").where(rows["change"] != "fixed", "fixed")
     flows = pd.DataFrame({"before": before, "after": after}).fillna("unknown").value_counts()
-    colours = theme.SEVERITY_COLOURS | {"not found": "#c9ced6", "fixed": "#009e73"}
+    colours = theme.SEVERITY_COLOURS | {"not found": theme.REST, "fixed": theme.STATE_COLOURS["good"]}
     order = [*_WORST_FIRST, "not found", "fixed"]
     left, right = (flows.groupby(level=side).sum().reindex(order).dropna().astype("int64") for side in (0, 1))
     faint = "rgba({},{},{},0.25)"

@@ -13,8 +13,8 @@ from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import expect_frame, format_bytes
 from imagelab.core.text import escape
 
-# One hue from the ground to RUN's blue: more is darker, on paper too.
-SCALE = [[0, "#eef3f8"], [0.5, "#6baed6"], [1, "#08519c"]]
+# One hue, that of amounts: more is darker, on paper too.
+SCALE = [[0, "rgb(238, 246, 248)"], [0.5, theme.AMOUNT_COLOURS["predicted"]], [1, theme.AMOUNT_COLOURS["measured"]]]
 
 
 def sharing_heatmap(sharing: pd.DataFrame) -> go.Figure:

@@ -22,8 +22,11 @@ OUTLINE = "rgba(117,123,132,0.55)"
 GRID = "rgba(128,128,128,0.25)"
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
-# The palette of Okabe and Ito, grey for inherited or unknown. Every pair is distinguishable in simulated protan,
-# deutan and tritan vision (tests/charts/test_theme.py, after Machado, Oliveira and Fernandes, 2009).
+# A colour has one meaning in every chart; only this grey stands for the rest: others, unknown, unchanged. Within a palette,
+# every pair is distinguishable in simulated protan, deutan and tritan vision; between palettes, in full colour vision
+# (tests/charts/test_theme.py, after Machado, Oliveira and Fernandes, 2009).
+REST = "#c9ced6"
+# The palette of Okabe and Ito, dark grey for the base.
 INSTRUCTION_COLOURS = {
     "FROM": "#5b6472",
     "RUN": "#0072b2",
@@ -31,7 +34,7 @@ INSTRUCTION_COLOURS = {
     "ADD": "#d55e00",
     "WORKDIR": "#009e73",
     "other": "#cc79a7",
-    "unknown": "#c9ced6",
+    "unknown": REST,
 }
 # From light to dark, so that the order is visible in a black and white print.
 SEVERITY_COLOURS = {
@@ -42,10 +45,25 @@ SEVERITY_COLOURS = {
     "high": "#d0343a",
     "critical": "#8e1055",
 }
-#: How sure the bytes of advice are, from light (possible) to dark (proven).
-CONFIDENCE_COLOURS = {"proven": "#004c6d", "exact": "#2f7ea0", "likely": "#79b3cc", "possible": "#c3deea"}
-REASON_COLOURS = {"deleted": "#b2182b", "overwritten": "#ef8a62", "rewritten_unchanged": "#67a9cf"}
-NODE_COLOURS = {"directory": "#7b8494", "file": "#56b4e9", "other": "#c9ced6"}
+#: Bytes that can go, from possible (light) to proven (dark).
+CONFIDENCE_COLOURS = {"proven": "#00441b", "exact": "#1b7837", "likely": "#6abf69", "possible": "#c7e9c0"}
+REASON_COLOURS = {"deleted": "#7a0f1c", "overwritten": "#e8707f", "rewritten_unchanged": "#b9a3e3"}
+NODE_COLOURS = {"directory": "#7b8494", "file": "#56b4e9", "other": REST}
+#: A number without a kind: of one image or build, or measured beside predicted.
+AMOUNT_COLOURS = {"amount": "#2a8ea8", "measured": "#14505f", "predicted": "#8fcbd8"}
+STATE_COLOURS = {"good": "#55b8a0", "partly": "#d8d174", "bad": "#aa2fa0", "none": REST}
+#: The largest of several groups without an order (bases, layers, packages); the others are ``REST``.
+GROUP_COLOURS = ("#332288", "#79e0dc", "#4f6a12", "#aaa03a", "#6b3e26", "#c07f98")
+COLOURS = {
+    "instruction": INSTRUCTION_COLOURS,
+    "severity": SEVERITY_COLOURS,
+    "confidence": CONFIDENCE_COLOURS,
+    "waste": REASON_COLOURS,
+    "file": NODE_COLOURS,
+    "amount": AMOUNT_COLOURS,
+    "state": STATE_COLOURS,
+    "group": dict(enumerate(GROUP_COLOURS)),
+}
 
 # The three sizes are never mixed: a chart shows the first one that every row has, and names it.
 SIZES = {
@@ -219,12 +237,6 @@ def nothing(finding: str) -> go.Figure:
     """Return an empty figure with the reason as its title."""
     empty = titled(go.Figure(), finding, "", height=150)
     return empty.update_layout(xaxis_visible=False, yaxis_visible=False, meta="empty")
-
-
-def kind_swatches(figure: go.Figure, kinds: Iterable[str]) -> None:
-    """Add a legend of these kinds of instructions, in the theme's order."""
-    drawn = set(kinds)
-    legend_swatches(figure, [(kind, colour) for kind, colour in INSTRUCTION_COLOURS.items() if kind in drawn])
 
 
 def legend_swatches(figure: go.Figure, colours: Sequence[tuple[str, str]]) -> None:

@@ -15,6 +15,7 @@ from imagelab.core.frames import format_bytes
 from imagelab.core.text import escape
 
 Shape = Literal["treemap", "icicle"]
+By = Literal["layer", "waste", "package"]
 SMALLEST = 1 / 300  # of the whole: smaller entries are added up as "other" in their directory
 DEEPEST = 8
 
@@ -72,13 +73,22 @@ def size_tree(history: pd.DataFrame, shape: Shape = "treemap") -> go.Figure:
     if images == 1:
         finding = f"{escape(rows['reference'].iloc[0], 44)}: {finding}"
     figure = go.Figure(tree_trace(nodes, shape))
-    theme.kind_swatches(figure, rows["kind"])
+    drawn = set(rows["kind"])
+    theme.legend_swatches(
+        figure, [(kind, colour) for kind, colour in theme.INSTRUCTION_COLOURS.items() if kind in drawn]
+    )
     measure = f"Image, base or own, instruction, layer; the area is {measure}. Click to zoom"
     return theme.titled(figure, finding, measure, height=540)
 
 
 @per_image
-def file_tree(files: pd.DataFrame, shape: Shape = "treemap", layer_index: int | None = None) -> go.Figure:
+def file_tree(
+    files: pd.DataFrame,
+    shape: Shape = "treemap",
+    layer_index: int | None = None,
+    by: By | None = None,
+    packages: pd.Series | None = None,
+) -> go.Figure:
     """Draw the final filesystem, or what one layer stored, as a tree of directories; the area is bytes of files.
 
     Parameters
@@ -88,29 +98,24 @@ def file_tree(files: pd.DataFrame, shape: Shape = "treemap", layer_index: int | 
     shape : {"treemap", "icicle"}
     layer_index : int, optional
         Show what this layer stored instead, including files that a higher layer hides.
+    by : {"layer", "waste", "package"}, optional
+        What the colour means. By waste, the area includes the copies that containers cannot see.
+    packages : pandas.Series, optional
+        The package of each path (`imagelab.size.sizes.package_of`), for ``by="package"``.
     """
     name = escape(files["reference"].iloc[0], 44) if len(files) else "The image"
-    stored = files["kind"].eq("file")
-    if layer_index is None:
-        shown, measure = files[stored & files["visible"].fillna(True).astype(bool)], "Final filesystem"
-    else:
-        shown, measure = files[stored & files["layer_index"].eq(layer_index)], f"Files that layer {layer_index} stored"
+    shown = files[files["kind"].eq("file")]
+    measure = "All stored files"
+    if layer_index is not None:
+        shown, measure = shown[shown["layer_index"].eq(layer_index)], f"Files that layer {layer_index} stored"
         name = f"Layer {layer_index}"
-    nodes = join_chains(fold(shown["path"], shown["size"]))
+    elif by != "waste":
+        shown, measure = shown[shown["visible"].fillna(True).astype(bool)], "Final filesystem"
+    groups, colours = _grouped(shown, by, packages)
+    nodes = join_chains(fold(shown["path"], shown["size"], groups=groups))
     total = int(nodes["bytes"].iloc[0])
     if not total:
         return theme.nothing(f"{name} has no bytes in files")
-    rows = [
-        Node(
-            node["id"],
-            node["parent"],
-            escape(node["label"], 48),
-            node["bytes"],
-            theme.hover(node["path"], "1 file" if node["files"] == 1 else f"{node['files']:,} files"),
-            theme.NODE_COLOURS[node["kind"]],
-        )
-        for node in nodes.to_dict("records")
-    ]
     directories = nodes[nodes["kind"].eq("directory") & nodes["path"].ne("/")]
     finding = f"{name}: {len(shown):,} files, {format_bytes(total)}"
     if len(directories):
@@ -118,39 +123,83 @@ def file_tree(files: pd.DataFrame, shape: Shape = "treemap", layer_index: int | 
         heavy = directories[directories["bytes"].gt(total / 2)]
         pick = heavy.iloc[-1] if len(heavy) else directories.nlargest(1, "bytes").iloc[0]
         finding += f", {theme.share(pick['bytes'], total)} of it under {escape(pick['path'], 50)}"
-    figure = go.Figure(tree_trace(rows, shape))
-    figure.update_traces(maxdepth=5)
-    words = {"directory": "directory", "file": "one file", "other": "smaller files, added up"}
-    theme.legend_swatches(figure, [(word, theme.NODE_COLOURS[kind]) for kind, word in words.items()])
+    figure = draw_tree(nodes, shape, colours)
     return theme.titled(
         figure, finding, f"{measure}; the area is bytes of files, uncompressed. Click to zoom", height=580
     )
 
 
-def fold(paths: pd.Series, sizes: pd.Series, smallest: float = SMALLEST, deepest: int = DEEPEST) -> pd.DataFrame:
+def _grouped(shown: pd.DataFrame, by: By | None, packages: pd.Series | None) -> tuple[pd.Series, dict[str, str]]:
+    """Return the group of each file, and the colours of the groups that a legend names."""
+    if by is None:
+        return pd.Series("files", shown.index), {"files": theme.NODE_COLOURS["file"]}
+    if by == "waste":
+        kept = shown["visible"].fillna(True).astype(bool)
+        colours = {"in the final filesystem": theme.NODE_COLOURS["file"], "wasted": theme.REASON_COLOURS["deleted"]}
+        return kept.map(dict(zip((True, False), colours, strict=True))), colours
+    if by == "layer":
+        step = shown["instruction"].drop_duplicates()
+        labels = dict(zip(step, step.map(lambda text: theme.step_label(text, 30)), strict=True))
+        groups = "layer " + shown["layer_index"].astype("str") + ": " + shown["instruction"].map(labels).astype("str")
+    elif by == "package":
+        found = shown["path"].map(packages if packages is not None else pd.Series(dtype="str"))
+        groups = found.astype("object").fillna("no package").astype("str")
+    else:
+        raise ImagelabError(f"invalid by={by!r}; expected 'layer', 'waste' or 'package'")
+    sums = shown["size"].groupby(groups).sum().drop("no package", errors="ignore")
+    largest = sums[sums > sums.sum() / 100].nlargest(len(theme.GROUP_COLOURS))
+    return groups, dict(zip(largest.index, theme.GROUP_COLOURS, strict=False)) | {f"other {by}s or none": theme.REST}
+
+
+def draw_tree(nodes: pd.DataFrame, shape: Shape, colours: dict[str, str]) -> go.Figure:
+    """Draw the nodes of `fold`: those without children have the colour of their group, directories are dark grey."""
+    parents, rows = set(nodes["parent"]), []
+    for node in nodes.to_dict("records"):
+        count = "1 file" if node["files"] == 1 else f"{node['files']:,} files"
+        colour = colours.get(node["group"], theme.REST)
+        colour = theme.NODE_COLOURS["directory"] if node["id"] in parents else colour
+        mostly = [f"mostly {escape(node['group'], 60)}"] if len(colours) > 1 else []
+        text = theme.hover(node["path"], count, *mostly)
+        rows.append(Node(node["id"], node["parent"], escape(node["label"], 48), node["bytes"], text, colour))
+    figure = go.Figure(tree_trace(rows, shape))
+    figure.update_traces(maxdepth=5)
+    theme.legend_swatches(figure, [(escape(word, 40), colour) for word, colour in colours.items()])
+    return figure
+
+
+def fold(
+    paths: pd.Series,
+    sizes: pd.Series,
+    smallest: float = SMALLEST,
+    deepest: int = DEEPEST,
+    groups: pd.Series | None = None,
+) -> pd.DataFrame:
     """Build a tree of the entries that are big enough to see; the rest of a directory is one node.
 
     Returns
     -------
     pandas.DataFrame
-        id, parent (of the root: ""), label, path, bytes, files, kind (``directory``, ``file``, ``other``);
+        id, parent (of the root: ""), label, path, bytes, files, kind (``directory``, ``file``, ``other``), group (the one
+        with most bytes, of nodes without children);
         parents come before their children, and a directory's bytes are the sum of its children's.
     """
     sizes = sizes.fillna(0).astype("int64").reset_index(drop=True)
     paths = paths.astype("str").reset_index(drop=True)
     total = int(sizes.sum())
     least = max(total * smallest, 1)
-    big = sizes.ge(least)
-    folder = paths[~big].str.replace(r"/[^/]*$", "", regex=True)
-    summed = sizes[~big].groupby(folder).agg(["sum", "size"])
-    single = pd.DataFrame({"rest": paths[big], "bytes": sizes[big], "files": 1, "leaf": True})
-    folded = pd.DataFrame({"rest": summed.index.astype("str"), "bytes": summed["sum"], "files": summed["size"]})
-    entries = pd.concat([single, folded.assign(leaf=False)], ignore_index=True)
+    big, groups = sizes.ge(least), pd.Series("", paths.index) if groups is None else groups.reset_index(drop=True)
+    folder = paths[~big].str.replace(r"/[^/]*$", "", regex=True).rename("rest")
+    summed = sizes[~big].groupby([folder, groups[~big].rename("group")]).agg(["sum", "size"]).reset_index()
+    single = pd.DataFrame({"rest": paths[big], "group": groups[big], "bytes": sizes[big], "files": 1, "leaf": True})
+    folded = summed.rename(columns={"sum": "bytes", "size": "files"}).assign(leaf=False)
+    entries = pd.concat([single, folded], ignore_index=True)
     entries["rest"] = entries["rest"].str.strip("/")
     entries["node"] = "/"
     columns = ["id", "parent", "label", "path", "bytes", "files", "kind"]
     nodes = [pd.DataFrame([["/", "", "/", "/", total, len(paths), "directory"]], columns=columns)]
+    ended = []  # entries that are no deeper than their node
     for _ in range(deepest):
+        ended.append(entries[entries["rest"].eq("")])
         entries = entries[entries["rest"].ne("")]
         if entries.empty:
             break
@@ -163,7 +212,9 @@ def fold(paths: pd.Series, sizes: pd.Series, smallest: float = SMALLEST, deepest
         level["id"] = level["node"].str.rstrip("/") + "/" + level["head"]
         level["kind"] = level["last"].map({True: "file", False: "directory"})
         nodes.append(level.assign(parent=level["node"], label=level["head"], path=level["id"])[columns])
-        entries = entries.merge(level[["node", "head", "id"]], on=["node", "head"])
+        entries = entries.merge(level[["node", "head", "id"]], on=["node", "head"], how="left")
+        ended.append(entries[entries["id"].isna()])
+        entries = entries[entries["id"].notna()]
         entries = entries.assign(node=entries["id"]).drop(columns=["id", "head"])
     tree = pd.concat(nodes, ignore_index=True)
     inside = tree.groupby("parent")[["bytes", "files"]].sum()
@@ -171,7 +222,10 @@ def fold(paths: pd.Series, sizes: pd.Series, smallest: float = SMALLEST, deepest
     rest = folders[["bytes", "files"]].sub(inside.reindex(folders.index).fillna(0)).astype("int64")
     rest = rest[rest["bytes"].gt(0) & rest.index.isin(inside.index)]
     names = {"id": rest.index + "/\0", "parent": rest.index, "path": rest.index + " (other)"}
-    return pd.concat([tree, rest.assign(**names, label="other", kind="other")[columns]], ignore_index=True)
+    tree = pd.concat([tree, rest.assign(**names, label="other", kind="other")[columns]], ignore_index=True)
+    summed = pd.concat([*ended, entries])[["node", "group", "bytes"]].groupby(["node", "group"], as_index=False).sum()
+    main = summed.sort_values("bytes").drop_duplicates("node", keep="last").set_index("node")["group"]
+    return tree.assign(group=tree["id"].str.removesuffix("/\0").map(main).astype("object").fillna(""))
 
 
 def join_chains(tree: pd.DataFrame, most: float = 0.99) -> pd.DataFrame:
@@ -192,7 +246,7 @@ def join_chains(tree: pd.DataFrame, most: float = 0.99) -> pd.DataFrame:
                 child["parent"] = node["id"]
                 inside[node["id"]].append(child)
             node["label"] = f"{node['label'].rstrip('/')}/{only['label']}"
-            node["path"] = only["path"]
+            node |= {"path": only["path"], "group": only["group"]}
     return pd.DataFrame(nodes.values(), columns=tree.columns)
 
 

@@ -44,7 +44,7 @@ def trend(builds: pd.DataFrame) -> go.Figure:
     figure = make_subplots(panels, 1, shared_xaxes=True, vertical_spacing=0.32 / panels, subplot_titles=titles)
     colours = {"wasted": theme.REASON_COLOURS["deleted"]}
     for row, name in enumerate(lines, 1):
-        _line(figure, row, builds, name, colours.get(name, theme.INSTRUCTION_COLOURS["RUN"]))
+        _line(figure, row, builds, name, colours.get(name, theme.AMOUNT_COLOURS["amount"]))
     for name in severities:
         bar = {"color": theme.SEVERITY_COLOURS[name], "line": {"color": theme.OUTLINE, "width": 1}}
         texts = _hovers(builds, name, lambda count: f"{count:,.0f}")

@@ -60,13 +60,38 @@ def is_empty(html: str) -> bool:
 
 
 def chart_html(figure: go.Figure | Mapping[str, Any]) -> str:
-    """Return a figure's HTML for a page with plotly's code; the title becomes the caption, which wraps at any width."""
+    """Return a figure's HTML for a page with plotly's code."""
+    return view_html("chart", _chart_data(figure))
+
+
+def _chart_data(figure: go.Figure | Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the module needs to show a figure; the title becomes the caption, which wraps at any width."""
     parts = json.loads(pio.to_json(figure, validate=False))
     layout = parts["layout"]
     for menu in layout.get("updatemenus", []):
         for button in menu["buttons"]:
             button["caption"] = _caption(button["args"][1])
-    return view_html("chart", {"data": parts["data"], "layout": layout, "caption": _caption(layout)})
+    return {"data": parts["data"], "layout": layout, "caption": _caption(layout)}
+
+
+class ChartChoice:
+    """Figures of which a page shows one, with a list to choose another; JupyterLab shows the first.
+
+    Parameters
+    ----------
+    label : str
+        What is chosen.
+    figures : mapping of name to plotly.graph_objects.Figure
+    """
+
+    def __init__(self, label: str, figures: Mapping[str, go.Figure]) -> None:
+        self.label, self.figures = label, dict(figures)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        if not _in_report:
+            return next(iter(self.figures.values()))._repr_mimebundle_(include, exclude)
+        choices = [{"name": name, **_chart_data(figure)} for name, figure in self.figures.items()]
+        return {"text/html": view_html("chart", {"choose": self.label, "choices": choices})}
 
 
 def _caption(layout: Mapping[str, Any]) -> list[str]:

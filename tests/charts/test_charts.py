@@ -151,6 +151,27 @@ def test_folding_keeps_every_byte(sizes, smallest):
     assert files[0] == files[1] and set(joined["parent"]) <= {"", *joined["id"]}
 
 
+def test_groups_colour_what_has_most_of_their_bytes():
+    paths = pd.Series(["/usr/lib/a", "/usr/lib/b", "/usr/lib/c", "/usr/bin/d", "/usr/bin/e"])
+    sizes, groups = pd.Series([500, 3, 2, 300, 1]), pd.Series(["one", "two", "one", "two", "two"])
+    tree, plain = fold(paths, sizes, 0.01, groups=groups), fold(paths, sizes, 0.01)
+    pd.testing.assert_frame_equal(tree.drop(columns="group"), plain.drop(columns="group"))
+    main = tree.set_index("path")["group"]
+    assert main["/usr/lib/a"] == "one" and main["/usr/bin/d"] == "two"
+    assert main["/usr/lib (other)"] == "two" and main["/usr/bin (other)"] == "two"
+
+
+@pytest.mark.parametrize("by", ["layer", "waste", "package"])
+def test_file_tree_is_coloured_by(files, by):
+    packages = pd.Series("dpkg:<b>", index=files["path"].unique())
+    tree, *legend = charts.file_tree(files, by=by, packages=packages).data
+    drawn = files["kind"].eq("file") & (files["visible"] | (by == "waste"))
+    assert tree["values"][0] == files.loc[drawn, "size"].sum()
+    colours = {trace.name: trace.marker.color for trace in legend}
+    assert set(tree.marker.colors) <= {*colours.values(), charts.theme.NODE_COLOURS["directory"], charts.theme.REST}
+    assert len(set(tree.marker.colors)) > 1 and "<b>" not in "".join(colours)
+
+
 def test_a_chain_of_directories_is_one_node():
     paths = pd.Series(["/opt/venv/lib/a/x", "/opt/venv/lib/b/y", "/opt/venv/lib/b/z"])
     joined = join_chains(fold(paths, pd.Series([50, 30, 20])))

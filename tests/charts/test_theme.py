@@ -1,6 +1,8 @@
 """Colours that stay apart, sizes that are named, text that cannot harm."""
 
+import re
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -37,11 +39,24 @@ def contrast(one, other):
 
 
 @pytest.mark.parametrize("vision", VISION)
-@pytest.mark.parametrize("palette", ["INSTRUCTION_COLOURS", "SEVERITY_COLOURS", "REASON_COLOURS", "NODE_COLOURS"])
+@pytest.mark.parametrize("palette", theme.COLOURS)
 def test_colours_stay_apart_in_every_vision(palette, vision):
-    seen = {name: lab(np.array(VISION[vision]) @ linear(code)) for name, code in getattr(theme, palette).items()}
+    seen = {name: lab(np.array(VISION[vision]) @ linear(code)) for name, code in theme.COLOURS[palette].items()}
     near = {pair: float(np.linalg.norm(seen[pair[0]] - seen[pair[1]])) for pair in combinations(seen, 2)}
     assert min(near.values()) > 15, min(near, key=near.get)
+
+
+def test_a_colour_has_one_meaning_in_all_charts():
+    meanings = {(palette, name): code for palette, codes in theme.COLOURS.items() for name, code in codes.items()}
+    meanings = {meaning: lab(linear(code)) for meaning, code in meanings.items() if code != theme.REST}
+    near = {pair: float(np.linalg.norm(meanings[pair[0]] - meanings[pair[1]])) for pair in combinations(meanings, 2)}
+    assert min(near.values()) > 5, min(near, key=near.get)
+
+
+def test_charts_take_their_colours_from_the_table():
+    for path in Path(theme.__file__).parent.glob("*.py"):
+        found = set(re.findall(r'"(#[0-9a-f]{6})"', path.read_text())) - {"#ffffff", "#111111"}
+        assert path.name == "theme.py" or not found, (path.name, found)
 
 
 def test_severities_darken_with_gravity():

@@ -46,7 +46,7 @@ html.dark :is(imagelab-view, .il-view), [data-jp-theme-light="false"] :is(imagel
 .il-node .il-size { flex: 0 0 5em; text-align: right; } .il-node .il-layer { flex: 0 0 4.6em; text-align: right; }
 .il-node .il-sign { flex: 0 0 1em; text-align: center; font-weight: 700; }
 .il-node .il-gauge { flex: 0 1 6em; height: .6em; background: var(--il-soft); }
-.il-node .il-gauge span { display: block; height: 100%; background: #0072b2; }
+.il-node .il-gauge span { display: block; height: 100%; background: #2a8ea8; }
 .il-added { color: var(--il-added); } .il-modified { color: var(--il-modified); } .il-removed, .il-wasted { color: var(--il-removed); }
 .il-wasted .il-name { text-decoration: line-through; }
 .il-build { margin-bottom: .9em; } .il-build pre { margin: .2em 0 .6em; max-height: 22em; overflow: auto; font-size: .85em; white-space: pre-wrap; }
@@ -118,7 +118,7 @@ const spark = (values) => {
   const top = Math.max(...values, 1);
   for (const [name, value] of Object.entries({ width: 80, height: 20, role: "img", "aria-label": values.map(formatBytes).join(", ") })) picture.setAttribute(name, value);
   line.setAttribute("points", values.map((value, place) => `${2 + (76 * place) / (values.length - 1)},${18 - (16 * value) / top}`).join(" "));
-  line.setAttribute("style", "fill:none;stroke:#0072b2;stroke-width:2");
+  line.setAttribute("style", "fill:none;stroke:#2a8ea8;stroke-width:2");
   picture.append(line);
   return picture;
 };
@@ -180,7 +180,7 @@ function table(element, spec, pick) {
     const end = Math.min(view.from + view.page, rows.length);
     boxes.forEach((box, place) => { box.checked = !view.hidden.has(place) && !view.tight.has(place); });
     const left_out = boxes.filter((box, place) => !box.checked && place !== url).length;
-    chooser.firstChild.textContent = left_out ? `Columns: ${columns.length - left_out} of ${columns.length}` : "Columns";
+    chooser.firstChild.textContent = left_out ? `Columns ${columns.length - left_out}/${columns.length}` : "Columns";
     head.replaceChildren(make("tr", {}, ...places.map((place) => {
       const th = make("th", { scope: "col", className: `il-${columns[place].style}` }, button(columns[place].name, () => {
         [view.down, view.sort, view.from] = [view.sort === place && !view.down, place, 0];
@@ -399,6 +399,15 @@ function tree(element, spec) {
 /** A figure; of a figure with a menu of images, one plot for each chosen image. */
 function chart(element, spec) {
   if (!globalThis.Plotly) return;
+  if (spec.choices) {
+    const choice = make("select", { ariaLabel: spec.choose }, ...spec.choices.map(({ name }, place) => make("option", { value: place, textContent: name })));
+    const box = make("div");
+    let close;
+    choice.onchange = () => { close?.(); close = chart(box, spec.choices[choice.value]); };
+    element.replaceChildren(make("div", { className: "il-bar" }, make("label", {}, `${spec.choose} `, choice)), box);
+    close = chart(box, spec.choices[0]);
+    return close;
+  }
   const { layout } = spec, menus = layout.updatemenus ?? [];
   const buttons = menus.length ? menus[0].buttons : [null];
   const plots = make("div", { className: "il-plots" });
@@ -440,6 +449,10 @@ function chart(element, spec) {
   };
   page.addEventListener("change", draw);
   draw();
+  return () => {
+    plots.querySelectorAll(".js-plotly-plot").forEach((old) => Plotly.purge(old));
+    page.removeEventListener("change", draw);
+  };
 }
 
 // ------------------------------------------------------------------------------------------------ builds
