@@ -13,13 +13,13 @@ ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {
     ("core", "images"): 5_180,
     ("size",): 920,
-    ("build",): 2_625,
+    ("build",): 2_635,
     ("improve",): 2_500,
     ("security",): 3_170,
-    ("charts", "widgets", "report"): 2_750,
+    ("charts", "widgets", "report"): 2_792,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
-ALL = 18_800
+ALL = 18_830
 """Lines of code that the package may have."""
 _LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
