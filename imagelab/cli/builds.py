@@ -126,6 +126,10 @@ def improve(
     check: Annotated[str | None, typer.Option(help="A command that must succeed in a container of each image.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="A rule to apply; may be repeated.")] = None,
     without: Annotated[list[str] | None, typer.Option(help="A rule to leave out; may be repeated.")] = None,
+    tries: Annotated[
+        list[str] | None,
+        typer.Option("--try", help="base=IMAGE or user=NAME: build and measure it as advice; never in the patch."),
+    ] = None,
     image: Annotated[
         str | None, typer.Option(help="An image of this project: predicts bytes without building.")
     ] = None,
@@ -156,6 +160,7 @@ def improve(
         check=check,
         only=only or (),
         without=without or (),
+        tries=tries or (),
         image=image and il.load_image(image, platform=platform),
         log=log,
         build=build,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from imagelab.build.dockerfile.syntax import Step
 from imagelab.core.terms import EXACT, LIKELY
-from imagelab.improve.edits import Change, Edit, Project, with_command, with_flags
+from imagelab.improve.edits import Change, Edit, Project, commands_of, with_command, with_flags
 from imagelab.improve.installers import (
     APK_ADD,
     APT_INSTALL,
@@ -25,6 +25,8 @@ from imagelab.improve.installers import (
 )
 
 _APT_FILES = (r"^/var/lib/apt/lists(?:/|$)", r"^/var/cache/apt(?:/|$)")
+#: What the commands of a deletion say besides the names of what they delete.
+_COMMAND_WORD = re.compile(r"-.*|&&|rm|apt|apt-get|apk|del|purge|remove|autoremove|clean|")
 _DELETES = re.compile(
     r"(?:rm\s|apt(?:-get)?\s+(?:-\S+\s+)*(?:purge|remove|autoremove|clean)\b|apk\s+(?:--\S+\s+)*del\b)"
 )
@@ -163,21 +165,38 @@ def _with_parents(folder: str) -> str:
 
 
 def deleted_later(project: Project) -> Iterator[Edit]:
-    """A RUN that only deletes: its commands belong at the end of the RUN before it, which made the files.
+    """A RUN that only deletes: its commands belong at the end of the RUN that made the files.
 
-    A layer cannot free bytes of the layers below it (OCI layer specification, whiteouts). Keeps the final filesystem.
+    The RUNs between the two become one RUN with them. A layer cannot free bytes of the layers below it (OCI layer
+    specification, whiteouts). Keeps the final filesystem.
     """
     for stage in project.final:
-        previous: Step | None = None
+        above: list[Step] = []
         for step in project.steps(stage):
+            if step.instruction != "RUN":
+                above = above if step.instruction in ("LABEL", "EXPOSE", "CMD", "ENTRYPOINT") else []
+                continue
             commands = script(step).strip()
-            if step.instruction in ("COPY", "ADD", "WORKDIR", "USER", "SHELL"):
-                previous = None
-            if previous and _DELETES.match(commands) and not step.heredocs and not step.flags and not step.node.json:
-                lines = with_command(project.raw(previous), previous, commands)
-                if lines:
-                    what = "deletes files that the layer before it still stores"
-                    changes = (project.change(previous, *lines), project.change(step))
+            if above and _DELETES.match(commands):
+                names = {word.rstrip("*/") for word in commands.split() if not _COMMAND_WORD.fullmatch(word)}
+                makers = [n for n, s in enumerate(above) if any(name in script(s).split() for name in names)]
+                merged = [*above[makers[0] if makers else -1 :], step]
+                if lines := _as_one(project, merged):
+                    what = "deletes files that a layer before it still stores"
+                    changes = (project.change(merged[0], *lines), *map(project.change, merged[1:]))
                     yield Edit("delete-in-same-run", what, step, changes)
-            if step.instruction == "RUN":
-                previous = step
+            above.append(step)
+
+
+def _as_one(project: Project, steps: Sequence[Step]) -> list[str] | None:
+    """The lines of one RUN with the commands of several, which must be plain chains; None for other forms."""
+    lines: list[str] | None = project.raw(steps[0])
+    for step in steps[1:]:
+        if step.flags or step.heredocs or step.node.json or commands_of(script(step).strip()) is None or not lines:
+            return None
+        first, *rest = project.raw(step)
+        if steps[0].heredocs and rest:
+            return None
+        lines = with_command(lines, steps[0], re.sub(r"^\s*\w+\s+", "", first))
+        lines = lines and [*lines, *rest]
+    return lines

@@ -34,6 +34,7 @@ def improve(
     check_network: str = "none",
     only: Collection[str] = (),
     without: Collection[str] = (),
+    tries: Collection[str] = (),
     image: str | Image | None = None,
     log: str | os.PathLike[str] | pd.DataFrame | None = None,
     build: bool = True,
@@ -62,6 +63,9 @@ def improve(
         The network of the check's containers; none by default.
     only, without : collection of str
         Rules to apply, or to leave out.
+    tries : collection of str
+        ``base=IMAGE`` or ``user=NAME``: changes of behaviour to build and measure. They are rows of the answer, with
+        the differences in ``why``, and never part of the patch.
     image : reference or Image, optional
         An image of this project, for predicted bytes without building.
     log : path or DataFrame, optional
@@ -89,7 +93,7 @@ def improve(
         raise DockerfileError(
             f"{directory} contains the Dockerfile's text; save it as a file, and name that as dockerfile."
         )
-    search = Search(project, only, without, check, check_network)
+    search = Search(project, only, without, tries, check, check_network)
     if image is not None:
         search.stored = files(load_image(image) if isinstance(image, str) else image)
     search.seconds = step_seconds(log, {stage.name for stage in project.build.stages})

@@ -71,7 +71,7 @@ def _reordered(
         return None
     alone = _alone(project, script(step), installer)
     if alone is not None:
-        changes = _inserted(project, step, sources[0], manifests, " && ".join([*parts[:call], alone]))
+        changes = _inserted(project, steps, step, sources[0], manifests, " && ".join([*parts[:call], alone]))
     else:
         changes = _moved(project, steps, step, sources, manifests, count if count < len(parts) else None)
     if not changes:
@@ -269,15 +269,26 @@ def _needs_no_sources(command: str) -> bool:
 
 
 def _inserted(
-    project: Project, step: Step, first: Step, manifests: Sequence[tuple[str, str]], alone: str
+    project: Project,
+    steps: Sequence[Step],
+    step: Step,
+    first: Step,
+    manifests: Sequence[tuple[str, str]],
+    alone: str,
 ) -> tuple[Change, ...] | None:
     """Before the sources: the manifests and an install of the dependencies alone; the old install stays."""
-    if first.state.workdir != step.state.workdir or not manifests:
+    if not manifests:
         return None
+    place = []
+    if first.state.workdir != step.state.workdir:
+        below = next(s for s in steps if s.line > first.line)
+        if below.instruction != "WORKDIR" or not first.words[-1].startswith("/"):
+            return None
+        place = project.raw(below)  # the same line stays below the sources
     flags = [f"--{name}={value}" for name, value in step.flags]
     run = with_flags([f"RUN {alone}"], flags)
     at = first.line - 1
-    return (Change(at, at, (*_copies(project, first, manifests), *run)),)
+    return (Change(at, at, (*_copies(project, first, manifests), *place, *run)),)
 
 
 def _traces(project: Project, step: Step, installer: Installer) -> tuple[str, ...]:

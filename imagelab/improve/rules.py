@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from imagelab.core.errors import ImagelabError
+from imagelab.core.terms import POSSIBLE
 from imagelab.improve import clean, once, order, send, toolchain
-from imagelab.improve.edits import Edit, Project
+from imagelab.improve.edits import Change, Edit, Project
 
 Rule = Callable[[Project], Iterator[Edit]]
 #: Each sees the texts that the edits before it left.
@@ -68,6 +69,23 @@ class Walk:
 
     def _key(self, edit: Edit) -> tuple[str, ...]:
         return (edit.rule, *self.project.raw(edit.step), *edit.lines)
+
+
+def try_change(project: Project, wish: str) -> Edit:
+    """What changes behaviour, and is no part of a patch: ``base=IMAGE`` or ``user=NAME``, to see its measured effect."""
+    name, _, value = wish.partition("=")
+    steps = [step for stage in project.final for step in project.steps(stage)]
+    first, last = steps[0], steps[-1]
+    if name == "base" and value:
+        base = first.node.args[0]
+        same = [s for s in project.build.steps if s.instruction == "FROM" and s.node.args[0] == base and not s.onbuild]
+        changes = tuple(project.change(s, *(line.replace(base, value, 1) for line in project.raw(s))) for s in same)
+        return Edit("try-base", f"{value} instead of {base}", first, changes, confidence=POSSIBLE)
+    if name == "user" and value:
+        end = last.node.end_line
+        change = Change(end, end, (f"USER {value}",))
+        return Edit("try-user", f"the program runs as {value}", last, (change,), confidence=POSSIBLE)
+    raise ImagelabError(f"cannot try {wish!r}; expected base=IMAGE or user=NAME.")
 
 
 def every_edit(project: Project) -> list[Edit]:

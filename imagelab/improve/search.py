@@ -17,7 +17,7 @@ from imagelab.improve.edits import Edit, Project, unified
 from imagelab.improve.engine import BuildFailed, Trial
 from imagelab.improve.measure import predicted_bytes, source_file
 from imagelab.improve.prove import Built, Check, Noise, changes, shown
-from imagelab.improve.rules import Walk
+from imagelab.improve.rules import Walk, try_change
 
 _LEAST_SECONDS = 0.3  # of a rebuild; a build's own overhead varies by as much
 _MOST_GROWTH = 0.01  # of the image's bytes, for faster rebuilds
@@ -30,6 +30,7 @@ class Search:
     original: Project
     only: Collection[str]
     without: Collection[str]
+    wishes: Collection[str] = ()
     command: str | None = None
     check_network: str = "none"
     stored: pd.DataFrame | None = None
@@ -40,6 +41,7 @@ class Search:
 
     def __post_init__(self) -> None:
         self.walk = Walk(self.original, self.only, self.without)
+        self.tries = [try_change(self.original, wish) for wish in self.wishes]
 
     def propose(self, why: str) -> None:
         """Without an engine: every edit on top of the ones before it; alternatives are left out."""
@@ -68,6 +70,7 @@ class Search:
                 if outcome.predicted != 0 or edit.cached or edit.warm:  # else the image shows that there is no gain
                     self.outcomes.append(self.tried(outcome))
             self.finish()
+            self.outcomes += [self.advised(edit) for edit in self.tries]
 
     def baseline(self) -> None:
         """Build the unchanged project twice: what differs is noise."""
@@ -137,6 +140,22 @@ class Search:
             answer = check(built)
             listing.result()
         return answer
+
+    def advised(self, edit: Edit) -> Outcome:
+        """Build what changes behaviour in place of the unchanged project, and say what it does; it is in no patch."""
+        after = self.original.apply(edit)
+        outcome = Outcome(edit, self.original, after, None, None, "not built", "")
+        try:
+            built = self.build(after, edit.what)
+        except BuildFailed as error:
+            return replace(outcome, result="breaks the build", why=f"{edit.what}: {error}")
+        why = self.listed(built, self.failure)
+        outcome = replace(outcome, measured=self.first.size - built.size)
+        if why:
+            return replace(outcome, result="fails the check", why=f"{edit.what}: {why}")
+        found = changes(self.first, built, [], self.noise)
+        why = f"{edit.what}: the check ends the same way; {len(found):,} differences, such as {shown(found)}"
+        return replace(outcome, result="changes the image" if found else "no gain", why=why)
 
     def failure(self, built: Built, *edits: Edit) -> str:
         """Why the image does not behave as the unchanged one; empty where it does."""

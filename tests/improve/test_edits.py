@@ -167,6 +167,77 @@ def test_deletions_join_the_run_that_made_the_files(tmp_path):
     ]
 
 
+def test_the_runs_between_a_download_and_its_deletion_become_one(tmp_path):
+    text = "FROM a\nRUN fetch -o /tmp/a.tgz\nRUN tar xf /tmp/a.tgz \\\n    -C /opt\nLABEL a=b\nRUN rm -f /tmp/a.tgz\nCMD x\n"
+    assert body(applied(project(tmp_path, text), "delete-in-same-run")) == [
+        "RUN fetch -o /tmp/a.tgz && tar xf /tmp/a.tgz \\",
+        "    -C /opt \\",
+        "    && rm -f /tmp/a.tgz",
+        "LABEL a=b",
+        "CMD x",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("run", "above", "below"),
+    [
+        ("pip install -r r.txt && python manage.py collect", "pip install -r r.txt", "python manage.py collect"),
+        ("pip install -r r.txt && pip install -e .", "pip install -r r.txt", "pip install -e ."),
+        ("pip install -r r.txt \\\n  # and ours\n  && python \\\n  x.py", "pip install -r r.txt", "python \\\n  x.py"),
+        ("set -e; pip install -r r.txt; python x.py", None, None),  # not a plain chain
+        ("python x.py && pip install -r r.txt", None, None),  # what comes first needs the sources
+    ],
+)
+def test_a_run_is_cut_where_it_needs_the_sources(tmp_path, run, above, below):
+    before = project(tmp_path, f"FROM a\nWORKDIR /app\nCOPY . .\nRUN {run}\n", {"r.txt": "flask\n", "x.py": "1"})
+    expected = f"FROM a\nWORKDIR /app\nCOPY r.txt ./\nRUN {above}\nCOPY . .\nRUN {below}\n" if above else before.text
+    assert applied(before, "copy-before-install").text == expected
+
+
+@pytest.mark.parametrize(
+    ("run", "files"),
+    [
+        ("bundle install", {"Gemfile": "gemspec\n", "a.gemspec": "1"}),
+        ("cargo build", {"Cargo.toml": "[workspace]\nmembers = ['a']\n", "a/src/main.rs": "1"}),
+        ("go build ./...", {"go.mod": "module a\n", "vendor/modules.txt": "1"}),
+        ("./mvnw package", {"pom.xml": "<modules/>", "mvnw": "1"}),
+    ],
+)
+def test_an_install_that_needs_more_than_its_manifests_stays_below_the_sources(tmp_path, run, files):
+    if "pom.xml" in files:
+        files = {**files, "pom.xml": "<project><modules><module>a</module></modules></project>"}
+    before = project(tmp_path, f"FROM a\nCOPY . .\nRUN {run}\n", files)
+    assert applied(before, "copy-before-install") == before
+
+
+@pytest.mark.parametrize("manager", ["gradle", "yarn"])
+def test_folders_that_belong_to_the_manager_are_copied_once(tmp_path, manager):
+    files = {
+        "gradlew": "1",
+        "gradle/w.jar": "1",
+        "build.gradle": "",
+        "package.json": "{}",
+        "yarn.lock": "",
+        ".yarn/y.cjs": "1",
+    }
+    command = {"gradle": "./gradlew build", "yarn": "yarn install"}[manager]
+    found = body(applied(project(tmp_path, f"FROM a\nCOPY . /app\nWORKDIR /app\nRUN {command}\n", files)))
+    folder = {"gradle": "gradle", "yarn": ".yarn"}[manager]
+    assert [line for line in found if line.startswith(f"COPY {folder} ")] == [f"COPY {folder} /app/{folder}/"]
+
+
+def test_downloads_lie_where_the_environment_says(tmp_path):
+    text = "FROM a\nENV PIP_CACHE_DIR=/c\nRUN pip install x\nFROM golang:1\nCOPY --from=0 / /\nRUN go build x\n"
+    found = applied(project(tmp_path, text), "cache-mount").text
+    assert "target=/c pip" in found and "target=/go/pkg/mod" in found
+
+
+def test_next_keeps_its_cache(tmp_path):
+    files = {"package.json": '{"dependencies": {"next": "15"}}', "pages/a.js": "1"}
+    before = project(tmp_path, "FROM a\nWORKDIR /app\nCOPY . .\nRUN npm run build\n", files)
+    assert body(applied(before, "cache-mount"))[-1] == "RUN --mount=type=cache,target=/app/.next/cache npm run build"
+
+
 def test_one_copied_file_gets_its_mode_from_the_copy(tmp_path):
     before = project(tmp_path, "FROM a\nCOPY run.sh /run.sh\nRUN chmod +x /run.sh\n", {"run.sh": "1"})
     (tmp_path / "run.sh").chmod(0o640)

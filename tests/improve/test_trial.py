@@ -10,7 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from imagelab.cli import builds  # noqa: F401  # registers the verb
+from imagelab.cli.app import app
 from imagelab.core.errors import DockerfileError, ImagelabError
 from imagelab.improve.answer import Improvement
 from imagelab.improve.improve import improve
@@ -95,6 +98,69 @@ def test_nothing_is_proposed_for_what_is_already_good(modern, monkeypatch, tmp_p
 def test_a_dockerfile_that_does_not_build_says_so(modern, monkeypatch, tmp_path):
     with pytest.raises(DockerfileError, match="The unchanged Dockerfile does not build"):
         run(modern, monkeypatch, tmp_path, {"Dockerfile": BUSYBOX + "RUN false\n"})
+
+
+def test_options_of_docker_build_and_writing(engine, monkeypatch, tmp_path):
+    text = (
+        "ARG NAME=none\n" + BUSYBOX.replace("\n", " AS made\n", 1) + "ARG NAME\nCOPY . .\nCOPY --from=more word more\n"
+        'RUN test $NAME = given && head -c 900000 /dev/zero > big\nRUN rm big\nCMD ["sleep", "60"]\n'
+        "FROM made AS other\nRUN false\n"
+    )
+    files = {"project/Dockerfile": text, "project/.git/pack": bytes(50_000), "project/m.py": "1\n", "more/word": "1\n"}
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    if engine.kind == "classic":  # 20.10 has no named contexts
+        (tmp_path / "project/Dockerfile").write_text(text.replace("COPY --from=more word more\n", ""))
+    options = [
+        "--target",
+        "made",
+        "--build-arg",
+        "NAME=given",
+        "--network",
+        "none",
+        "--check",
+        "test ! -e big",
+        "--write",
+    ]
+    options += ["--build-context", f"more={tmp_path / 'more'}"] if engine.kind == "modern" else []
+    words = [
+        "improve",
+        str(tmp_path / "project"),
+        *options,
+        "--fail-if-possible",
+        "--json",
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    for name in ("DOCKER_HOST", "DOCKER_CONFIG", "PATH"):
+        monkeypatch.setenv(name, engine.env[name])
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1, done.output  # something is proven
+    found = json.loads(done.stdout)
+    assert {edit["rule"]: edit["result"] for edit in found["edits"]} == {
+        "wide-copy": "proven",
+        "delete-in-same-run": "proven",
+    }
+    written = (tmp_path / "project/Dockerfile").read_text()
+    assert "> big && rm big\n" in written and (tmp_path / "project/.dockerignore").read_text() == ".git\n"
+    subprocess.run(["patch", "-p1", "-R", "-s"], input=found["patch"].encode(), cwd=tmp_path / "project", check=True)
+    assert (tmp_path / "project/Dockerfile").read_text() == written.replace(" && rm big\n", "\nRUN rm big\n")
+    assert found["before"]["size"] - found["after"]["size"] == pytest.approx(950_000, rel=0.05)
+
+
+def test_another_base_is_measured_and_never_in_the_patch(modern, monkeypatch, tmp_path):
+    modern.docker("tag", "localhost/busybox:static", "localhost/improve-other:test")
+    files = {
+        "Dockerfile": BUSYBOX + 'COPY . .\nRUN ls / > listed\nCMD ["sleep", "60"]\n',
+        ".git/x": bytes(9_000),
+        "m.py": "",
+    }
+    tries = ["base=localhost/improve-other:test", "user=nobody", "base=localhost/improve-none:test"]
+    found = run(modern, monkeypatch, tmp_path, files, tries=tries)
+    assert found.edits["result"].tolist() == ["proven", "no gain", "fails the check", "breaks the build"]
+    assert "localhost/improve-other:test instead of localhost/busybox:static" in found.edits["why"].iloc[1]
+    assert "improve-other" not in found.patch and "nobody" not in found.patch
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
