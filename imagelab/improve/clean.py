@@ -38,7 +38,7 @@ def apt_lists(project: Project) -> Iterator[Edit]:
     A RUN that installs updates the lists itself: one that relies on the lists of an earlier RUN would find none
     (apt-get(8), Docker's best practices for RUN). Keeps every package; removes /var/lib/apt/lists and /var/cache/apt.
     """
-    for stage in project.build.needed(project.target):
+    for stage in project.final:
         changes: list[Change] = []
         alone: Step | None = None
         first: Step | None = None
@@ -80,7 +80,7 @@ def _insert_before(raw: list[str], pattern: re.Pattern[str], text: str) -> list[
 
 def apk_index(project: Project) -> Iterator[Edit]:
     """The index of apk: ``apk add --no-cache`` stores none and needs no ``apk update`` (apk-add(8))."""
-    for step, commands in runs(project):
+    for step, commands in runs(project, project.final):
         if not APK_ADD.search(commands) or "--no-cache" in commands or "/apk" in commands or step.mounts:
             continue
         lines = [re.sub(r"\bapk\s+(?:-\S+\s+)*update\s*&&\s*", "", line) for line in project.raw(step)]
@@ -91,7 +91,7 @@ def apk_index(project: Project) -> Iterator[Edit]:
 
 def dnf_cache(project: Project) -> Iterator[Edit]:
     """Metadata and downloads of dnf and yum: ``dnf clean all`` in the RUN that installs (dnf(8))."""
-    for step, commands in runs(project):
+    for step, commands in runs(project, project.final):
         found = DNF_INSTALL.search(commands)
         if not found or "clean all" in commands or step.mounts:
             continue
@@ -108,7 +108,7 @@ def downloads(project: Project) -> Iterator[Edit]:
     The alternative keeps no downloads: ``--no-cache-dir`` of pip and its like, or the manager's own cleaning command
     in the same RUN. Both keep what is installed. Docker's documentation of cache mounts; each tool's of its cache.
     """
-    for step, commands in runs(project):
+    for step, commands in runs(project, project.build.needed(project.target)):
         for installer in (*INSTALLERS, *((NEXT,) if _has_next(project) else ())):
             caches = caches_of(project, step, installer)
             if not installer.command.search(commands) or not caches or not is_root(step):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import posixpath
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagelab.build.dockerfile.grammar import written
 from imagelab.build.dockerfile.select import context_path, copied
-from imagelab.build.dockerfile.syntax import Step
+from imagelab.build.dockerfile.syntax import Stage, Step
 from imagelab.improve.edits import Project
 
 
@@ -54,9 +54,9 @@ def script(step: Step) -> str:
     return flags.sub("", written(step.node)) + "".join(f"\n{text}" for _, text in step.heredocs)
 
 
-def runs(project: Project) -> Iterator[tuple[Step, str]]:
-    """The RUNs of the needed stages, with their commands."""
-    for stage in project.build.needed(project.target):
+def runs(project: Project, stages: Iterable[Stage]) -> Iterator[tuple[Step, str]]:
+    """The RUNs of the stages, with their commands."""
+    for stage in stages:
         for step in project.steps(stage):
             if step.instruction == "RUN" and not step.error:
                 yield step, script(step)

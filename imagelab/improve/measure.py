@@ -48,9 +48,11 @@ def predicted_bytes(edit: Edit, project: Project, files: pd.DataFrame | None) ->
         return edit.size
     if files is None:
         return None
+    if edit.step.stage not in {stage.name for stage in project.final}:
+        return 0  # another stage's files are not in the image
     made = sum(step.step is not None for stage in project.final for step in stage.steps if step.instruction != "FROM")
     stored = files[(files["kind"] == "file") & (files["layer_index"] > files["layer_index"].max() - made)]
-    if edit.packages or (edit.cached and not edit.touches):
+    if edit.packages or edit.cached:
         return None
     if edit.touches:
         return int(stored.loc[stored["path"].str.contains("|".join(edit.touches)), "size"].sum())

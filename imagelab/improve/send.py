@@ -34,7 +34,7 @@ def ignore_clutter(project: Project) -> Iterator[Edit]:
     The lines stand at the top of .dockerignore, so that every ``!`` below keeps its meaning (the last rule that matches
     decides, Docker's documentation of .dockerignore). Removes those paths from the image where they were copied.
     """
-    called = (installer_of(commands) for _, commands in runs(project))
+    called = (installer_of(commands) for _, commands in runs(project, project.build.needed(project.target)))
     managers = {installer.name for installer in called if installer}
     wide = [
         step

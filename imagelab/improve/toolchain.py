@@ -99,7 +99,7 @@ def _split(
         base, name = base[: found.start()], found[0]
     again = "FROM base" if above else base
     runtime = [word for word in _packages(tools) if word not in _compilers(tools)]
-    lines = [again + name]
+    lines = ["", again + name]
     lines += [
         line
         for s in steps

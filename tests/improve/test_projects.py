@@ -1,9 +1,13 @@
-"""Small real projects with real package managers: what is proven, and that the patch applies and saves what it says."""
+"""Small real projects with real package managers: the patch is proven, applies, builds, and saves what it says."""
 
 from __future__ import annotations
 
+import functools
+import http.server
 import shutil
 import subprocess
+import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,42 +19,135 @@ from tests.conftest import ROOT, SHARED, Engine, missing
 pytestmark = pytest.mark.engine
 PROJECTS = ROOT / "tests" / "data" / "improve"
 BASES = PROJECTS / "bases"
-NAMES = ("localhost/improve-uv:test", "localhost/improve-node:test")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder of tests/data/improve: what must be proven, and how its program is checked."""
+
+    base: str
+    proven: set[str]
+    check: str
+    lock: str = ""
+    on_classic: bool = False
+
+
+PROJECTS_BY_NAME = {
+    "python-pip": Project(
+        "python",
+        {"wide-copy", "copy-before-install", "copy-chown"},
+        "python3 -c 'import click, service'",
+        on_classic=True,
+    ),
+    "python-uv": Project("uv", {"wide-copy", "copy-before-install", "cache-mount"}, "service", "uv lock"),
+    "python-poetry": Project("poetry", {"wide-copy", "copy-before-install"}, "python3 -m service", "poetry lock"),
+    "python-extension": Project(
+        "python", {"apt-update-alone", "build-stage"}, "python3 -c 'import fast; assert fast.add(1, 2) == 3'"
+    ),
+    "node-npm": Project("node", {"wide-copy", "copy-before-install"}, 'node -e \'require("ms"); require("is-odd")\''),
+    "node-workspaces": Project("node", {"wide-copy", "copy-before-install"}, "node packages/a/index.js"),
+    "node-next": Project(
+        "node", {"wide-copy", "copy-before-install"}, "test -f public/robots.txt && node -e 'require(\"ms\")'"
+    ),
+    "c-make": Project("debian", {"wide-copy", "apt-cleanup", "build-stage"}, "pack", on_classic=True),
+    "go": Project("go", {"wide-copy", "cache-mount"}, "service"),
+    "rust": Project("rust", {"wide-copy", "copy-before-install"}, "service", "cargo generate-lockfile"),
+    "multi-stage": Project("debian", {"apt-cleanup", "copy-chown"}, "/opt/hello/bin/hello", on_classic=True),
+    "good": Project("python", set(), "python3 -m service", on_classic=True),
+}
+
+
+@functools.cache
+def base(engine: Engine, name: str) -> None:
+    """Make a base image of the engine with a toolchain; npm comes from its registry, as Debian's has 400 packages."""
+    shared = name if name in ("python", "debian") else "python"
+    subprocess.run([SHARED / "engine" / "base", shared], env=engine.env, check=True, capture_output=True)
+    if shared == name:
+        return
+    if name == "node":
+        if not shutil.which("npm"):
+            missing("npm is not on this machine: the Node base cannot be made")
+        subprocess.run(["npm", "pack", "--silent", "npm@9"], cwd=BASES, check=True, capture_output=True)
+        next(BASES.glob("npm-*.tgz")).replace(BASES / "npm.tgz")
+    file = str(BASES / f"{name}.Dockerfile")
+    engine.docker("build", "-q", "--network=host", "-t", f"localhost/improve-{name}:test", "-f", file, str(BASES))
+    (BASES / "npm.tgz").unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")
-def bases(debian: Engine, tmp_path_factory) -> Engine:
-    """The engine with Python, uv and Node; npm comes from the registry, as Debian's has 400 packages."""
-    if not shutil.which("npm"):
-        missing("npm is not on this machine: the Node base cannot be made")
-    subprocess.run([SHARED / "engine" / "base", "python"], env=debian.env, check=True, capture_output=True)
-    folder = tmp_path_factory.mktemp("bases")
-    shutil.copytree(BASES, folder, dirs_exist_ok=True)
-    subprocess.run(["npm", "pack", "--silent", "npm@9"], cwd=folder, check=True, capture_output=True)
-    next(folder.glob("npm-*.tgz")).rename(folder / "npm.tgz")
-    for name, file in zip(NAMES, ("uv.Dockerfile", "node.Dockerfile"), strict=True):
-        debian.docker("build", "-q", "--network=host", "-t", name, "-f", str(folder / file), str(folder))
-    return debian
+def wheels(tmp_path_factory):
+    """A package index on this machine with the wheels of the Python projects, for Poetry; its port."""
+    folder = tmp_path_factory.mktemp("wheels")
+    place = folder / "simple" / "click"
+    download = ["pip", "download", "-q", "--no-deps", "-d", str(place), "click==8.1.7"]
+    subprocess.run([shutil.which("python3") or "python3", "-m", *download], check=True, capture_output=True)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
 
 
-def improved(engine: Engine, monkeypatch, tmp_path: Path, name: str, **more) -> tuple[Improvement, Path]:
-    for variable in ("DOCKER_HOST", "DOCKER_CONFIG", "PATH"):
-        monkeypatch.setenv(variable, engine.env[variable])
-    folder = tmp_path / name
+def prepared(engine: Engine, name: str, folder: Path, port: int = 0) -> Path:
+    """A copy of the project with its lock file, and a history that nobody needs in the image."""
+    project = PROJECTS_BY_NAME[name]
+    base(engine, project.base)
     shutil.copytree(PROJECTS / name, folder)
+    for path in folder.glob("pyproject.toml"):
+        path.write_text(path.read_text().replace("PORT", str(port)))
+    if project.lock:
+        mount, image = f"{folder}:/project", f"localhost/improve-{project.base}:test"
+        engine.docker("run", "--rm", "--network=host", "-v", mount, "-w", "/project", image, *project.lock.split())
     (folder / ".git").mkdir()
     (folder / ".git" / "pack").write_bytes(bytes(500_000))
-    found = improve(folder, network="host", **more)
-    assert (folder / "Dockerfile").read_bytes() == (PROJECTS / name / "Dockerfile").read_bytes()
+    return folder
+
+
+def improved(engine: Engine, monkeypatch: pytest.MonkeyPatch, folder: Path, check: str) -> Improvement:
+    for variable in ("DOCKER_HOST", "DOCKER_CONFIG", "PATH"):
+        monkeypatch.setenv(variable, engine.env[variable])
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    found = improve(folder, network="host", check=check)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("modern", name) for name in PROJECTS_BY_NAME]
+    + [("classic", name) for name, project in PROJECTS_BY_NAME.items() if project.on_classic],
+)
+def test_project(kind, name, request, monkeypatch, tmp_path):
+    engine: Engine = request.getfixturevalue(kind)
+    project = PROJECTS_BY_NAME[name]
+    port = request.getfixturevalue("wheels") if project.base == "poetry" else 0
+    folder = prepared(engine, name, tmp_path / "project", port)
+    found = improved(engine, monkeypatch, folder, project.check)
+    results = found.edits[["rule", "result", "why"]].to_string()
+    assert project.proven <= set(found.edits.loc[found.edits["result"] == "proven", "rule"]), results
+    if not project.proven:
+        assert found.edits.empty and not found.patch
+        return
+    subprocess.run(["git", "apply", "--check"], input=found.patch.encode(), cwd=folder, check=True)
     subprocess.run(["patch", "-p1", "-s"], input=found.patch.encode(), cwd=folder, check=True)
-    return found, folder
+    tag = f"localhost/improve-{name}:patched"
+    engine.docker("build", "-q", "--network=host", "-t", tag, str(folder), DOCKER_BUILDKIT="1")
+    try:
+        engine.docker("run", "--rm", "--network=none", "--entrypoint=/bin/sh", tag, "-c", project.check)
+        size = int(engine.docker("image", "inspect", "--format", "{{.Size}}", tag))
+    finally:
+        engine.docker("rmi", "-f", tag)
+    before, after = found.before, found.after
+    if kind == "modern":  # the engine's size is what it stores, compressed
+        assert before.content_size - size == pytest.approx(
+            before.content_size - after.content_size, rel=0.05, abs=20_000
+        )
+    else:
+        assert before.size - size == pytest.approx(before.size - after.size, rel=0.05, abs=20_000)
 
 
-def results(found: Improvement) -> dict[str, str]:
-    return dict(zip(found.edits["rule"], found.edits["result"], strict=True))
-
-
-def test_node_with_workspaces(bases, monkeypatch, tmp_path):
-    found, folder = improved(bases, monkeypatch, tmp_path, "node-workspaces", check="node packages/a/index.js")
-    assert results(found)["copy-before-install"] == "proven"
-    assert "COPY packages/a/package.json packages/a/" in (folder / "Dockerfile").read_text()
+def test_a_check_that_needs_a_file_of_the_context_keeps_it(modern, monkeypatch, tmp_path):
+    folder = prepared(modern, "node-npm", tmp_path / "project")
+    found = improved(modern, monkeypatch, folder, "test -f .git/pack")
+    assert dict(zip(found.edits["rule"], found.edits["result"], strict=True))["wide-copy"] == "fails the check"
+    assert ".dockerignore" not in found.patch

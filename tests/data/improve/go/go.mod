@@ -2,4 +2,4 @@ module example.org/service
 
 go 1.19
 
-require rsc.io/quote v1.5.2
+require example.org/quote v1.0.0

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 
-	"rsc.io/quote"
+	"example.org/quote"
 )
 
 func main() { fmt.Println(quote.Hello()) }
