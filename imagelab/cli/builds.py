@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -141,7 +142,7 @@ def improve(
         bool, typer.Option("--fail-if-possible", help="Exit code 1 if something proven can be gained.")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="A folder for improve.patch and improve.json.")
+        Path | None, typer.Option("-o", "--output", help="A folder for improve.patch and improve.json, or a page.html.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: edits, before, after, patch.")] = False,
     as_markdown: Annotated[
@@ -166,7 +167,15 @@ def improve(
         build=build,
         write=write,
     )
-    if output is not None:
+    if output is not None and output.suffix == ".html":
+        from imagelab.report.run import render
+
+        with tempfile.TemporaryDirectory() as folder:
+            run = Path(folder) / "improve.json"
+            run.write_text(found.to_json(), encoding="utf-8")
+            name = f"Improve {directory.resolve().name}"
+            render("improve_report", {"run": str(run)}, output.resolve(), title=name, progress=False)
+    elif output is not None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "improve.patch").write_bytes(found.patch.encode("utf-8", "surrogateescape"))
         (output / "improve.json").write_text(found.to_json(), encoding="utf-8")

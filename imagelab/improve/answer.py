@@ -100,6 +100,8 @@ class Improvement:
         A unified diff of the proven edits for ``patch -p1`` and ``git apply``; without an engine, of every edit.
     not_built : str
         Why nothing was built, or empty.
+    size : int or None
+        Where nothing was built: the stored bytes of the image that the predictions are about.
     """
 
     edits: pd.DataFrame
@@ -107,6 +109,7 @@ class Improvement:
     after: Measures | None
     patch: str
     not_built: str = ""
+    size: int | None = None
 
     @property
     def is_possible(self) -> bool:
@@ -117,13 +120,17 @@ class Improvement:
     def headline(self) -> str:
         """The result in one line."""
         count = len(self.edits)
+        if self.not_built and self.size is not None:
+            less = int(self.edits.loc[~self.edits["path"].str.endswith(".dockerignore"), "predicted_bytes"].sum())
+            sizes = f"{format_bytes(self.size)} → about {format_bytes(self.size - less)}"
+            return f"{sizes} with {count} change{'s' * (count != 1)}, 0 of them proven ({clean(self.not_built, 120)})"
         if self.not_built:
             return f"not built, predictions only: {count} edits proposed ({clean(self.not_built, 120)})"
         if self.before is None or self.after is None or not self.is_possible:
             return f"nothing to gain: none of {count} edits is proven" if count else "nothing to improve"
         proven = int((self.edits["result"] == "proven").sum())
         sizes = f"{format_bytes(self.before.size)} → {format_bytes(self.after.size)}"
-        text = f"{sizes} with {proven} proven edit{'s' * (proven != 1)}"
+        text = f"{sizes} with {proven} proven edit{'s' * (proven != 1)} of {count}"
         if self.before.rebuild_seconds is not None and self.after.rebuild_seconds is not None:
             text += f"; rebuild {self.before.rebuild_seconds:.1f} s → {self.after.rebuild_seconds:.1f} s"
         return text
@@ -180,6 +187,7 @@ def read_improvement(path: str | os.PathLike[str]) -> Improvement:
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
         before, after = (found[name] and Measures(**found[name]) for name in ("before", "after"))
-        return Improvement(make_frame(found["edits"], IMPROVE_COLUMNS), before, after, found["patch"])
+        why = "" if before else "recorded without a build"
+        return Improvement(make_frame(found["edits"], IMPROVE_COLUMNS), before, after, found["patch"], why)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ImagelabError(f"{path}: expected the JSON of `imagelab improve --json` ({clean(error, 100)}).") from error

@@ -30,6 +30,11 @@ _PACKAGE_STATE = (
 )
 
 
+def stored_bytes(found: pd.DataFrame) -> int:
+    """Bytes of regular files in all layers."""
+    return int(found.loc[found["kind"] == "file", "size"].sum())
+
+
 @dataclass(frozen=True)
 class Built:
     """A build of the project: its image, and what it took."""
@@ -69,7 +74,7 @@ class Built:
     @cached_property
     def size(self) -> int:
         """Bytes of regular files in all layers."""
-        return int(self.files.loc[self.files["kind"] == "file", "size"].sum())
+        return stored_bytes(self.files)
 
     @cached_property
     def wasted(self) -> int:

@@ -16,7 +16,7 @@ from imagelab.improve.answer import IMPROVE_COLUMNS, Improvement, Measures, Outc
 from imagelab.improve.edits import Edit, Project, unified
 from imagelab.improve.engine import BuildFailed, Trial
 from imagelab.improve.measure import predicted_bytes, source_file
-from imagelab.improve.prove import Built, Check, Noise, changes, shown
+from imagelab.improve.prove import Built, Check, Noise, changes, shown, stored_bytes
 from imagelab.improve.rules import Walk, try_change
 
 _LEAST_SECONDS = 0.3  # of a rebuild; a build's own overhead varies by as much
@@ -194,4 +194,5 @@ class Search:
 
     def result(self, why: str) -> Improvement:
         edits = make_frame([outcome.row() for outcome in self.outcomes], IMPROVE_COLUMNS)
-        return Improvement(edits, self.before, self.after, unified(self.original, self.walk.project), why)
+        size = stored_bytes(self.stored) if why and self.stored is not None else None
+        return Improvement(edits, self.before, self.after, unified(self.original, self.walk.project), why, size)

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import imagelab as il
-from imagelab import charts
+from imagelab import charts, widgets
 from imagelab.cli import builds  # noqa: F401  # registers the verb
 from imagelab.cli.app import app
 from imagelab.core.errors import ImagelabError
@@ -87,7 +87,7 @@ def test_markdown_is_three_lines_and_a_folded_diff():
     text = recorded().to_markdown()
     head, folded = text.split("\n\n", 1)
     assert head.splitlines() == [
-        "**imagelab improve**: 1 kB → 700 B with 1 proven edit; rebuild 8.0 s → 1.5 s  ",
+        "**imagelab improve**: 1 kB → 700 B with 1 proven edit of 2; rebuild 8.0 s → 1.5 s  ",
         "Stored 1 kB → 700 B; wasted 10 B → 0 B; cold build 9.0 s → 8.0 s; rebuild after one line changes 8.0 s → 1.5 s  ",
         "Not in the patch: `copy-chown` changes the image  ",
     ]
@@ -106,6 +106,38 @@ def test_the_command_line(folder):
     assert json.loads((folder / "out" / "improve.json").read_text())["before"] is None
     asked = CliRunner().invoke(app, ["improve", str(folder), "--no-build", "--json", "--fail-if-possible"])
     assert asked.exit_code == 0 and len(json.loads(asked.output)["edits"]) == 2  # nothing is proven without an engine
+
+
+def test_a_page_has_the_table_the_chart_and_diffs_to_copy(folder):
+    page = folder / "page.html"
+    run = CliRunner().invoke(app, ["improve", str(folder), "--no-build", "-o", str(page)])
+    assert run.exit_code == 0, run.output
+    text = page.read_text()
+    assert 'kind="diffs"' in text and "+COPY r.txt ./" in text and "not built, predictions only" in text
+
+
+def test_the_widget_follows_the_choice_and_its_static_sibling_shows_the_run():
+    found = read_improvement(il.data_path("improve/python.json"))
+    widget = widgets.Improver(recorded=found)
+    chosen = len(widget.selected)
+    assert chosen == int(found.edits["result"].eq("proven").sum()) == len(widget.view.data["pieces"])
+    next(box for box in widget.boxes if box.value).value = False
+    assert len(widget.view.data["pieces"]) == chosen - 1 and f"{chosen - 1} edits chosen" in widget.size.value
+    page = widget.static_html()
+    assert 'kind="diffs"' in page and found.headline.split(";")[0] in page and widget.button.disabled
+    with pytest.raises(ImagelabError, match="expected a directory or a recorded run"):
+        widgets.Improver()
+
+
+def test_diffs_show_an_images_text_as_text():
+    found = Improvement(make_frame([{"rule": "a", "diff": "+</script><b>x"}], IMPROVE_COLUMNS), None, None, "")
+    assert "<b>" not in widgets.Diffs(found)._repr_html_().partition('<script type="module">')[0]
+
+
+def test_an_image_at_hand_predicts_the_size(folder):
+    (folder / "Dockerfile").write_text(DOCKERFILE + "RUN rm -rf /x\n")
+    headline = il.improve(folder, build=False, image="example:base-busybox").headline
+    assert " → about " in headline and "0 of them proven" in headline
 
 
 def test_the_source_file_that_changes_most_often(folder):

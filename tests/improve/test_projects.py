@@ -57,12 +57,11 @@ PROJECTS_BY_NAME = {
 }
 
 
-@functools.cache
 def base(engine: Engine, name: str) -> None:
     """Make a base image of the engine with a toolchain; npm comes from its registry, as Debian's has 400 packages."""
     shared = name if name in ("python", "debian") else "python"
     subprocess.run([SHARED / "engine" / "base", shared], env=engine.env, check=True, capture_output=True)
-    if shared == name:
+    if shared == name or engine.docker("images", "-q", f"localhost/improve-{name}:test").strip():
         return
     if name == "node":
         if not shutil.which("npm"):

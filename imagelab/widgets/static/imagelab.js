@@ -58,6 +58,7 @@ html.dark :is(imagelab-view, .il-view), [data-jp-theme-light="false"] :is(imagel
 .il-block { position: absolute; top: .1em; bottom: .1em; min-width: 7px; border: 2px solid; border-radius: 2px; }
 .il-critical { outline: 2px solid currentColor; outline-offset: 0; } .il-cause { grid-column: 2 / 4; color: var(--il-removed); overflow-wrap: anywhere; }
 .il-cause::before { content: "ran because: "; } .il-swatch { display: inline-block; width: .8em; height: .8em; border-radius: 2px; vertical-align: -.05em; }
+.il-diff { overflow-x: auto; border: 1px solid var(--il-line); border-radius: 6px; padding: .5em .8em; font-size: .85em; } .il-file { opacity: .7; }
 .il-plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30em, 100%), 1fr)); gap: 1em; }
 imagelab-view figure { margin: 0; min-width: 0; } imagelab-view figcaption { overflow-wrap: anywhere; }
 imagelab-view figcaption strong { display: block; font-size: 1.06em; } imagelab-view figcaption span { font-size: .88em; opacity: .85; }
@@ -503,7 +504,28 @@ function build(element, spec) {
   return () => page.removeEventListener("change", draw);
 }
 
-const VIEWS = { table, tree, chart, build };
+// ------------------------------------------------------------------------------------------------ diffs
+const copyText = async (words) => {
+  if (navigator.clipboard) return navigator.clipboard.writeText(words);
+  const area = make("textarea", { value: words });
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+};
+/** Diffs in colours, each with a button that copies its text. */
+function diffs(element, { caption, pieces }) {
+  const classOf = (line) => (/^(\+\+\+|---|diff |new file)/.test(line) ? "il-file" : { "+": "il-added", "-": "il-removed", "@": "il-modified" }[line[0]] ?? "");
+  const piece = ({ caption: title, text: words }) => {
+    const copy = button("Copy", async () => { await copyText(words); copy.textContent = "Copied"; setTimeout(() => { copy.textContent = "Copy"; }, 2000); });
+    const lines = words.split("\n").map((line) => make("span", { className: classOf(line), textContent: `${line}\n` }));
+    return make("figure", {}, make("div", { className: "il-bar" }, make("figcaption", { textContent: title }), copy), make("pre", { className: "il-diff" }, ...lines));
+  };
+  element.replaceChildren(...(caption ? [make("p", { className: "il-caption", textContent: caption })] : []), ...pieces.map(piece));
+}
+
+
+const VIEWS = { table, tree, chart, build, diffs };
 
 // ------------------------------------------------------------------------------------------------ pages
 /** The address keeps the section, the images and the layer: #files?image=app:v2&layer=3 */
@@ -595,6 +617,7 @@ export default {
       close?.();
       const data = model.get("data");
       if (data.columns || data.entries || data.builds) close = VIEWS[model.get("kind")](element, data, model.get("selects") ? (place) => { model.set("selected", place); model.save_changes(); } : null);
+      if (data.columns || data.entries || data.pieces) close = VIEWS[model.get("kind")](element, data, model.get("selects") ? (place) => { model.set("selected", place); model.save_changes(); } : null);
     };
     model.on("change:data", draw);
     draw();
