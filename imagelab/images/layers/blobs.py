@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import bz2
 import io
+import itertools
 import lzma
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -147,12 +149,10 @@ def decompressed(chunks: Iterable[bytes], name: str = "layer", *, oci: bool = Fa
     head = b""
     while len(head) < 6 and (more := next(chunks, b"")):
         head += more
-    whole = _chain(head, chunks)
+    whole = filter(None, itertools.chain([head], chunks))
     what = next((what for magic, what in _MAGICS.items() if head.startswith(magic)), None)
-    if oci and what in ("xz", "bzip2"):
-        raise ArchiveError(
-            f"{name} is compressed with {what}; an OCI layer is plain, gzip or zstd. Recompress it first."
-        )
+    if oci:
+        refuse_in_oci(head, name)
     return _bounded(whole, _DECOMPRESS[what], name) if what else whole
 
 
@@ -160,25 +160,24 @@ _MAGICS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"
 _MAGICS |= {bytes([first, 0x2A, 0x4D, 0x18]): "zstd" for first in range(0x50, 0x60)}  # a skippable frame first
 
 
+def refuse_in_oci(head: bytes, name: str) -> None:
+    """Refuse a layer of an OCI image whose first bytes are those of xz or bzip2."""
+    what = {b"BZh": "bzip2", b"\xfd7z": "xz"}.get(head[:3])
+    if what:
+        raise ArchiveError(
+            f"{name} is compressed with {what}; an OCI layer is plain, gzip or zstd. Recompress it first."
+        )
+
+
 def is_compressed(head: bytes) -> bool:
     """Whether a blob with these first bytes is compressed."""
     return head.startswith(tuple(_MAGICS))
 
 
-def chunk_reader(chunks: Iterable[bytes]) -> io.RawIOBase:
-    """A file object that reads the chunks."""
-    return _Reader(iter(chunks))
+_Inflate = Callable[[Iterator[bytes]], Iterator[bytes]]
 
 
-def _chain(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    if head:
-        yield head
-    yield from rest
-
-
-def _bounded(
-    chunks: Iterator[bytes], inflate: Callable[[Iterator[bytes]], Iterator[bytes]], name: str
-) -> Iterator[bytes]:
+def _bounded(chunks: Iterator[bytes], inflate: _Inflate, name: str) -> Iterator[bytes]:
     taken = given = 0
 
     def counted() -> Iterator[bytes]:
@@ -227,21 +226,13 @@ def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
     # Arrow's reader notices a truncated frame; others do not
-    reader = pa.CompressedInputStream(pa.PythonFile(chunk_reader(chunks), mode="r"), "zstd")
+    reader = pa.CompressedInputStream(pa.PythonFile(_Reader(chunks), mode="r"), "zstd")
     while piece := reader.read(_STEP):
         yield piece
 
 
-def _unxz(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    return _streams(chunks, lambda: lzma.LZMADecompressor(memlimit=1 << 28))  # xz -9 needs a quarter of it
-
-
-def _unbz2(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    return _streams(chunks, bz2.BZ2Decompressor)
-
-
 def _streams(
-    chunks: Iterator[bytes], new: Callable[[], lzma.LZMADecompressor | bz2.BZ2Decompressor]
+    new: Callable[[], lzma.LZMADecompressor | bz2.BZ2Decompressor], chunks: Iterator[bytes]
 ) -> Iterator[bytes]:
     """Decompress one or several streams in a row, as pbzip2 and pixz write."""
     inflater = new()
@@ -258,7 +249,9 @@ def _streams(
         raise EOFError("the compressed stream ends early")
 
 
-_DECOMPRESS = {"gzip": _gunzip, "zstd": _unzstd, "xz": _unxz, "bzip2": _unbz2}
+_unbz2 = partial(_streams, bz2.BZ2Decompressor)
+_unxz = partial(_streams, partial(lzma.LZMADecompressor, memlimit=1 << 28))  # xz -9 needs a quarter of it
+_DECOMPRESS: dict[str, _Inflate] = {"gzip": _gunzip, "zstd": _unzstd, "xz": _unxz, "bzip2": _unbz2}
 
 
 class _Reader(io.RawIOBase):

@@ -13,7 +13,6 @@ import re
 import stat
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import platformdirs
@@ -22,12 +21,12 @@ from isal import isal_zlib
 
 from imagelab.core.atomic import leftovers, write_atomically
 from imagelab.core.errors import ImagelabError
+from imagelab.core.memory import Memory, forget
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.layers.tar_columns import SCHEMA
 
 FORMAT = b"6"  # of a stored listing: a checksum, then an Arrow file; other formats are not read
 DEFAULT_SIZE = 1 << 30  # bytes of the cache folder
-_IN_MEMORY = 1 << 28  # bytes of the listings kept in this process
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -58,21 +57,19 @@ def file_key(path: str | os.PathLike[str], part: str = "") -> str | None:
     return f"file:{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{part}"
 
 
-_memory: dict[str, tuple[LayerListing, object]] = {}  # last used at the end
-_memory_lock = Lock()
+_listings: Memory[tuple[LayerListing, object]] = Memory(1 << 28)  # bytes
 
 
 def cached(key: str | None, *, digests: bool = False) -> LayerListing | None:
     """The listing of a layer that was listed before, or None. Damaged entries are dropped and made again."""
     if key is None:
         return None
-    with _memory_lock:
-        listing, owner = _memory.get(key, (None, None))
+    listing, owner = _listings.get(key) or (None, None)
     if listing is None:
         listing = _read_listing(key)
     if listing is None or (digests and not listing.digests):
         return None
-    _keep_in_memory(key, listing, owner)
+    keep_in_memory(key, listing, owner)
     return listing if digests or not listing.digests else listing.without_digests()
 
 
@@ -81,7 +78,7 @@ def store(key: str, listing: LayerListing, owner: object = None) -> None:
 
     ``owner`` stays alive as long as the listing is in memory; a key made of its ``id`` needs that.
     """
-    _keep_in_memory(key, listing, owner)
+    keep_in_memory(key, listing, owner)
     path = _path(key)
     if path is None:
         return
@@ -94,14 +91,8 @@ def store(key: str, listing: LayerListing, owner: object = None) -> None:
     _write(path, _checksum(body), body)
 
 
-def _keep_in_memory(key: str, listing: LayerListing, owner: object) -> None:
-    with _memory_lock:
-        _memory.pop(key, None)
-        _memory[key] = (listing, owner)
-        size = sum(kept.table.nbytes for kept, _ in _memory.values())
-        while size > _IN_MEMORY and len(_memory) > 1:
-            oldest, _ = _memory.pop(next(iter(_memory)))
-            size -= oldest.table.nbytes
+def keep_in_memory(key: str, listing: LayerListing, owner: object) -> None:
+    _listings.keep(key, (listing, owner), listing.table.nbytes)
 
 
 def _read_listing(key: str) -> LayerListing | None:
@@ -139,7 +130,7 @@ def link_digest(digest: str | None, diff_id: str | None) -> None:
 
 #: The kind of a stored config: configs that an earlier version masked are not read.
 _CONFIG = f"{FORMAT.decode()}.json"
-_remembered: dict[str, dict[str, Any]] = {}  # also where the folder is turned off
+_remembered: Memory[dict[str, Any]] = Memory(10_000)  # also where the folder is turned off
 
 
 def recall_config(image_id: str) -> dict[str, Any] | None:
@@ -153,7 +144,7 @@ def recall_config(image_id: str) -> dict[str, Any] | None:
 
 def remember_config(image_id: str, facts: dict[str, Any]) -> None:
     """Keep what a save shows of an image beyond the history API (secrets masked)."""
-    _remembered[image_id] = facts
+    _remembered.keep(image_id, facts)
     path = _path(image_id, _CONFIG)
     if path is not None:
         _write(path, json.dumps(facts).encode())
@@ -167,9 +158,7 @@ def cache_info() -> tuple[Path | None, int, int]:
 
 def clear_cache() -> int:
     """Delete all entries, in memory too; returns the number of deleted files."""
-    with _memory_lock:
-        _memory.clear()
-    _remembered.clear()
+    forget()
     entries = _entries()
     for _, _, path in entries:
         path.unlink(missing_ok=True)

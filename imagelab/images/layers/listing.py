@@ -69,12 +69,12 @@ def check_listable(layer: Layer, reference: str, *, present: bool = True) -> Non
     """Refuse layers that are not a tar that can be read: encrypted ones, other media types, and foreign or
     non-distributable ones whose bytes are not ``present`` in the source."""
     kind = layer.media_type or ""
-    for word in ("encrypted",) if present else ("encrypted", "foreign", "nondistributable"):
-        if word in kind:
-            why = "" if word == "encrypted" else ": its bytes are not in the image"
-            raise ArchiveError(
-                f"{reference}: layer {layer.digest} ({kind}) is {word}{why}. Its history is read, its files are not."
-            )
+    foreign = not present and ("foreign" in kind or "nondistributable" in kind)
+    if foreign or "encrypted" in kind:
+        why = "foreign: its bytes are not in the image" if foreign else "encrypted"
+        raise ArchiveError(
+            f"{reference}: layer {layer.digest} ({kind}) is {why}. Its history is read, its files are not."
+        )
     if not holds_files(kind):
         raise ArchiveError(
             f"{reference}: layer {layer.digest} is of media type {kind}, which holds no files that are read here."

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from typing import NamedTuple
 
 import numpy as np
 
 from imagelab.core.errors import ArchiveError
 from imagelab.images.layers.blobs import FileWindow
-
-_CHUNK = 1 << 18
 
 
 class Region(NamedTuple):
@@ -23,17 +21,12 @@ class Region(NamedTuple):
 
     def head(self) -> bytes:
         """The first bytes, which identify the compression."""
-        with open(self.path, "rb") as file:
-            file.seek(self.start)
-            return file.read(min(6, self.length))
+        with closing(FileWindow(*self)) as window:
+            return window.fetch(0, 6)[:6]
 
     def chunks(self) -> Iterator[bytes]:
-        with open(self.path, "rb") as file:
-            file.seek(self.start)
-            rest = self.length
-            while rest > 0 and (chunk := file.read(min(_CHUNK, rest))):
-                yield chunk
-                rest -= len(chunk)
+        with closing(FileWindow(*self)) as window, suppress(EOFError):  # what reads them notices an early end
+            yield from window.contents(0, self.length)
 
 
 Places = tuple[np.ndarray, np.ndarray]  # the number of a region, and an offset in it

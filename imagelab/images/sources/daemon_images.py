@@ -193,17 +193,12 @@ def _in_containerd(engine: Client) -> bool:
 
 def _config(facts: dict[str, Any]) -> dict[str, Any]:
     """The answer to inspect in the form of an OCI image config."""
-    config = {
-        "created": string(facts.get("Created")),
-        "author": string(facts.get("Author")),
-        "architecture": string(facts.get("Architecture")),
-        "os": string(facts.get("Os")),
-        "variant": string(facts.get("Variant")),
-        "os.version": string(facts.get("OsVersion")),
-        "config": mapping(facts, "Config"),
-        "rootfs": {"type": "layers", "diff_ids": strings(mapping(facts, "RootFS").get("Layers"))},
+    names = {"OsVersion": "os.version"} | {
+        name: name.lower() for name in ("Created", "Author", "Architecture", "Os", "Variant")
     }
-    return {key: value for key, value in config.items() if value not in (None, "")}
+    config = {key: facts[name] for name, key in names.items() if string(facts.get(name))}
+    rootfs = {"type": "layers", "diff_ids": strings(mapping(facts, "RootFS").get("Layers"))}
+    return config | {"config": mapping(facts, "Config"), "rootfs": rootfs}
 
 
 def _entry(row: dict[str, Any], in_containerd: bool, podman: bool) -> HistoryEntry:

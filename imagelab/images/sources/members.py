@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from threading import Lock
 from typing import Protocol, TypeVar
 
 from imagelab.core.errors import ArchiveError
+from imagelab.core.memory import Memory
 from imagelab.images.layers.blobs import FileWindow, StreamWindow, decompressed, is_compressed
 from imagelab.images.layers.cache import file_key
 from imagelab.images.layers.links import follow_links
@@ -67,12 +67,10 @@ class _Files:
         return {member: length for member, (_, _, length) in self._regions.items()}
 
     def read(self, member: str) -> bytes:
-        path, start, length = self.region(member)
-        if length > JSON_LIMIT:
-            raise ArchiveError(f"{self.name}: {member} has {length} bytes, too many for a manifest or config.")
-        with open(path, "rb") as file:
-            file.seek(start)
-            return file.read(length)
+        region = self.region(member)
+        if region.length > JSON_LIMIT:
+            raise ArchiveError(f"{self.name}: {member} has {region.length} bytes, too many for a manifest or config.")
+        return b"".join(region.chunks())
 
     def region(self, member: str) -> Region:
         try:
@@ -199,9 +197,7 @@ def add_links(members: dict[str, _T], links: dict[str, str]) -> None:
         members |= {f"{folder[1:]}/{member.removeprefix(target)}": members[member] for member in below}
 
 
-_open: dict[tuple[str, str], Archive] = {}  # archives opened by this process, the last used at the end
-_OPEN = 4
-_open_lock = Lock()
+_opened_archives: Memory[Archive] = Memory(4)
 
 
 def open_archive(path: Path) -> Archive:
@@ -216,14 +212,9 @@ def open_archive(path: Path) -> Archive:
         if path.is_dir():
             return FolderArchive(path)
         key = (str(path), file_key(path) or "")
-        with _open_lock:
-            archive = _open.pop(key, None)
-        archive = archive or _opened(path)
+        archive = _opened_archives.get(key) or _opened(path)
         if key == (str(path), file_key(path)):
-            with _open_lock:
-                _open[key] = archive
-                while len(_open) > _OPEN:
-                    del _open[next(iter(_open))]
+            _opened_archives.keep(key, archive)
         return archive
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from error

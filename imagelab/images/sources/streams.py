@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imagelab.core.errors import ArchiveError
-from imagelab.images.layers.blobs import StreamWindow, decompressed, is_compressed
+from imagelab.images.layers.blobs import StreamWindow, decompressed, is_compressed, refuse_in_oci
 from imagelab.images.layers.links import follow_links
 from imagelab.images.layers.tar import LayerListing, Member, list_tar, walk_members
 from imagelab.images.layers.tar_columns import TextBudget
@@ -47,6 +47,7 @@ class StreamArchive:
         self.sizes: dict[str, int] = {}
         self._small: dict[str, bytes] = {}
         self._listed: dict[str, LayerListing | ArchiveError] = {}
+        self._heads: dict[str, bytes] = {}  # of the layers
         self._links: dict[str, str] = {}
         small, budget = 0, TextBudget()
         for member, entry, window in self._members():
@@ -58,6 +59,7 @@ class StreamArchive:
                 head = window.fetch(entry.offset)[: min(entry.size, 512)]
                 if is_compressed(head) or is_tar(head):
                     listing = known(member) if known else None
+                    self._heads[member] = head[:6]
                     self._listed[member] = listing or self._list(member, entry, window, digests, budget)
                 elif entry.size <= JSON_LIMIT and head.lstrip()[:1] in (b"{", b"["):
                     self._small[member] = b"".join(self._contents(member, entry, window))
@@ -84,6 +86,7 @@ class StreamArchive:
                 if member in targets.values()
             }
         for member, target in targets.items():
+            self._check_compression(target)
             listing = listed.get(target) or incomplete_archive(self.name, member)
             if isinstance(listing, ArchiveError):
                 raise listing
@@ -91,6 +94,7 @@ class StreamArchive:
 
     def read_range(self, member: str, offset: int, size: int) -> Iterator[bytes]:
         target = self._target(member)
+        self._check_compression(target)
         for name, entry, window in self._members():
             if name == target:
                 tar = StreamWindow(decompressed(self._contents(name, entry, window), f"{self.name}: {member}"))
@@ -100,6 +104,10 @@ class StreamArchive:
 
     def region(self, member: str) -> None:
         """Members of a stream have no place in a file."""
+
+    def _check_compression(self, member: str) -> None:
+        if "manifest.json" not in self.sizes:
+            refuse_in_oci(self._heads.get(member, b""), f"{self.name}: {member}")
 
     def _target(self, member: str) -> str:
         return follow_links("/" + member, self._links)[1:]

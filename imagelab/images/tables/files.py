@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from threading import Lock
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from imagelab.core.memory import Memory
 from imagelab.core.model import Image
 from imagelab.images.layers.blobs import is_compressed
+from imagelab.images.layers.cache import keep_in_memory
 from imagelab.images.layers.listing import layer_keys, layer_listings
 from imagelab.images.layers.overlay import ALIVE, DELETED, NOT_WASTED, OVERWRITTEN, UNCHANGED, Overlay, overlay
 from imagelab.images.layers.regions import Region, same_bytes
@@ -89,29 +90,26 @@ def files(images: Images, *, digests: Digests = False) -> pd.DataFrame:
     return joined.astype({"reference": "category", "instruction": "category"})
 
 
-_recent: dict[tuple[Any, ...], tuple[pd.DataFrame, object]] = {}  # frames of recent images, the last used at the end
-_RECENT = 4
-_recent_lock = Lock()
+_frames: Memory[tuple[pd.DataFrame, list[LayerListing]]] = Memory(4)
 
 
 def _recent_or_made(image: Image, digests: Digests) -> pd.DataFrame:
     """The frame of an image, made once for all verbs: its rows depend on the layers and on the history only."""
-    key = (image.reference, *layer_keys(image), *instruction_of_layer(image), digests)
-    with _recent_lock:  # several threads index a fleet
-        frame, _ = _recent.pop(key, (None, None))
-    frame = _files(image, digests) if frame is None else frame
-    with _recent_lock:
-        _recent[key] = frame, image.source  # a key can contain the id of the source, which must stay alive
-        while len(_recent) > _RECENT:
-            del _recent[next(iter(_recent))]
+    layers = layer_keys(image)
+    key = (image.reference, *layers, *instruction_of_layer(image), digests)
+    frame, listings = _frames.get(key) or _files(image, digests)
+    _frames.keep(key, (frame, listings))
+    for layer, listing in zip(layers, listings, strict=True):  # tables of layers take their exact sizes from these
+        keep_in_memory(layer, listing, image.source)
     return frame.copy(deep=False)  # pandas copies what is written to
 
 
-def _files(image: Image, digests: Digests) -> pd.DataFrame:
+def _files(image: Image, digests: Digests) -> tuple[pd.DataFrame, list[LayerListing]]:
     # where layers are compressed, one pass over everything is cheaper than going back for some of it
     regions = _plain_regions(image) if digests == "copies" else []
-    table, starts = stacked(layer_listings(image, digests=bool(digests) and not regions))
-    columns = {name: _single(table[name]) for name in table.column_names if name != "content"}
+    listings = layer_listings(image, digests=bool(digests) and not regions)
+    table, starts = stacked(listings)
+    columns = {name: table[name].chunk(0) for name in table.column_names if name != "content"}
     kinds = columns["kind"].to_numpy()
     state = overlay(columns["path"], kinds, columns["link_target"], starts)
     size = columns["size"].to_numpy()
@@ -145,7 +143,7 @@ def _files(image: Image, digests: Digests) -> pd.DataFrame:
     }
     frame["removed_layer_index"][reason < 0] = pd.NA
     frame["inode"][~has_bytes] = pd.NA
-    return pd.DataFrame(frame, copy=False)
+    return pd.DataFrame(frame, copy=False), [listings[index] for index in range(len(image.layers))]
 
 
 def _plain_regions(image: Image) -> list[Region]:
@@ -234,10 +232,6 @@ def squashed(frame: pd.DataFrame) -> pd.DataFrame:
         linked = named & (seen["kind"] == KINDS[HARDLINK])
         seen.loc[linked, "digest"] = frame["digest"].to_numpy()[holder[linked].astype("int64").to_numpy()]
     return seen.reset_index(drop=True)
-
-
-def _single(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _decoded(column: pa.Array) -> tuple[pd.Series, np.ndarray]:

@@ -13,11 +13,11 @@ import pytest
 
 import imagelab as il
 from imagelab.core.errors import ArchiveError, ImagelabError
+from imagelab.core.memory import forget
 from imagelab.core.model import Image, Layer
 from imagelab.images.layers import cache as layer_cache
 from imagelab.images.layers.blobs import StreamWindow
 from imagelab.images.layers.listing import layer_listings
-from imagelab.images.layers.regions import Region
 from imagelab.images.layers.tar import list_tar
 from imagelab.images.sources import members
 from imagelab.images.sources.archive import ArchiveSource
@@ -51,14 +51,6 @@ def reads(monkeypatch):
 @pytest.fixture
 def image(tmp_path):
     return il.load_image(write_tar(tmp_path / "x.tar", docker_save(TARS)))
-
-
-def forget() -> None:
-    """What a new process knows: nothing in memory."""
-    layer_cache._memory.clear()
-    layer_cache._remembered.clear()
-    filesystem._recent.clear()
-    members._open.clear()
 
 
 def test_a_layer_is_read_once_by_all_verbs_and_processes(cache, reads, image):
@@ -178,7 +170,7 @@ def test_a_frame_is_made_once_and_is_the_callers_own(cache, image, monkeypatch):
 def test_few_frames_are_kept(tmp_path, cache):
     for number in range(7):
         il.files(write_tar(tmp_path / f"{number}.tar", docker_save(TARS)))
-    assert len(filesystem._recent) == filesystem._RECENT
+    assert len(filesystem._frames._kept) == 4
 
 
 def test_threads_share_the_frames(tmp_path, cache):
@@ -191,7 +183,7 @@ def test_an_answer_does_not_depend_on_what_was_asked_before(tmp_path, cache):
     archive = write_tar(tmp_path / "twice.tar", docker_save([TARS[0], layer_tar([(b"a", "file", b"one")])]))
     first = il.waste(archive)
     assert il.waste(archive, digests=True)["reason"].tolist() == ["rewritten_unchanged"]
-    filesystem._recent.clear()
+    filesystem._frames.clear()
     assert il.waste(archive).equals(first) and first["reason"].tolist() == ["overwritten"]
 
 
@@ -244,7 +236,6 @@ def counted_reads(read, calls):
 def test_cleared(cache, reads, image):
     il.files(image)
     assert layer_cache.clear_cache() == 2 and layer_cache.cache_info()[1:] == (0, 0)
-    filesystem._recent.clear()
     il.files(image)
     assert len(reads) == 4
 
@@ -276,11 +267,23 @@ def test_the_folder_is_bounded_and_the_oldest_use_goes_first(cache, monkeypatch)
 
 def test_memory_is_bounded(cache, monkeypatch):
     listing = list_tar(StreamWindow([TARS[0]]))
-    monkeypatch.setattr(layer_cache, "_IN_MEMORY", 2 * listing.table.nbytes)
+    monkeypatch.setattr(layer_cache._listings, "limit", 2 * listing.table.nbytes)
+    forget()
     for number in range(5):
         layer_cache.store(f"object:{number}", listing)
-    assert list(layer_cache._memory) == ["object:3", "object:4"]
-    assert layer_cache.cached("object:3") and list(layer_cache._memory) == ["object:4", "object:3"]
+    assert list(layer_cache._listings._kept) == ["object:3", "object:4"]
+    assert layer_cache.cached("object:3") and list(layer_cache._listings._kept) == ["object:4", "object:3"]
+
+
+def test_tables_of_layers_have_exact_sizes_as_long_as_the_frame_of_files_is_kept(cache, monkeypatch):
+    """An engine's history has estimates until the layers were listed."""
+    monkeypatch.setenv("IMAGELAB_CACHE_DIR", "")
+    monkeypatch.setattr(TarsSource, "listing_is_local", False)
+    image = image_of(TARS)
+    il.files(image)
+    layer_cache._listings.clear()  # as if larger images had taken its place
+    il.files(image)
+    assert il.history(image)["size"].tolist() == [3, 3]
 
 
 def test_leftovers_of_killed_writers_are_counted_and_cleared(cache, image):
@@ -308,8 +311,8 @@ def test_an_archive_is_read_once_however_many_verbs_ask(tmp_path, cache, monkeyp
     passes = []
     opened = members._opened
     monkeypatch.setattr(members, "_opened", lambda path: passes.append("open") or opened(path))
-    chunks = Region.chunks
-    monkeypatch.setattr(Region, "chunks", lambda self: passes.append("inflate") or chunks(self))
+    inflate = members.decompressed
+    monkeypatch.setattr(members, "decompressed", lambda *args: passes.append("inflate") or inflate(*args))
     archive = write_tar(tmp_path / "x.tar", docker_save(TARS), pack)
     for verb in (il.history, il.waste, il.files, il.packages, il.layers, il.efficiency):
         verb(archive)

@@ -151,9 +151,15 @@ def test_streams_in_a_row_and_damaged_ones(tmp_path, ending):
 def test_an_oci_layer_in_another_compression_is_refused_by_name(tmp_path, ending):
     layout = Layout()
     tar = layer_tar([(ending.encode(), "file", b"refused")])
-    path = write_tar(tmp_path / "x.tar", layout.close(layout.image([tar], PACKERS[ending])))
-    with pytest.raises(ArchiveError, match=r"is compressed with (xz|bzip2); an OCI layer is plain, gzip or zstd"):
-        il.files(path)
+    members = layout.close(layout.image([tar], PACKERS[ending]))
+    paths = [write_tar(tmp_path / "x.tar", members), write_tar(tmp_path / "x.tar.gz", members, gzip.compress)]
+    for path in [*paths, write_folder(tmp_path / "x", members)]:
+        image = il.load_image(path)
+        for read in (il.files, lambda image: list(image.source.read_range(image, 0, 0, 9))):
+            with pytest.raises(
+                ArchiveError, match=r"is compressed with (xz|bzip2); an OCI layer is plain, gzip or zstd"
+            ):
+                read(image)
 
 
 def test_dives_spelling(tmp_path):

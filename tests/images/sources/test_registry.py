@@ -14,6 +14,7 @@ import pytest
 
 import imagelab as il
 from imagelab.core.errors import ArchiveError, ImagelabError, ImageNotFound
+from imagelab.core.memory import forget
 from imagelab.images.sources.registry import client as registry_client
 from imagelab.images.sources.registry.auth import challenges, credentials
 from imagelab.images.sources.registry.client import RegistryUnavailable
@@ -72,7 +73,7 @@ def fresh(monkeypatch, tmp_path):
     """No login, no waiting, an empty cache, and no connection of an earlier test."""
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     monkeypatch.setenv("IMAGELAB_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr("imagelab.images.layers.cache._memory", {})
+    forget()
     monkeypatch.setattr(registry_client, "BACK_OFF", 0.001)
     registry_client.connect.cache_clear()
 
