@@ -25,6 +25,12 @@ _COMPILER = (
     r"\b(?:apt-get|apt|apk)\b[^&;]*\b(?:install|add)\b[^&;]*\s(?:gcc|g\+\+|build-essential|build-base|clang|make)\b"
 )
 _INSTALL = r"\bpip3?\b.*\binstall\b"
+# pip run by root does not use a cache that another user owns.
+_PROBE = (
+    'mkdir -p "$d/http" "$d/http-v2"; u=; k=; [ -w "$d" ] && { [ -O "$d" ] || [ "$(id -u)" != 0 ]; } && u=usable; '
+    '[ -e "$d/http/$MARK" ] && [ -e "$d/http-v2/$MARK" ] && k=kept; touch "$d/http/$MARK" "$d/http-v2/$MARK"; '
+    'echo "imagelab-cache|$d|$u|$k|"'
+)
 
 
 class Answer(NamedTuple):
@@ -46,20 +52,22 @@ class Answer(NamedTuple):
 
 
 def with_cache_probe(answer: Answer) -> str:
-    """Return the Dockerfile with a RUN after each pip installation that prints pip's cache folder and the mounts' targets.
+    """Return the Dockerfile with a RUN after each installation that looks for a mark in pip's (or uv's) cache and leaves one.
 
-    The printed line is ``imagelab-cache|FOLDER|TARGETS|writable``, the last word only if pip may write there.
+    The build argument ``MARK`` names the mark; another ``ROUND`` runs the probe again. The
+    printed line is ``imagelab-cache|FOLDER|usable|kept|``. The mark is a file among pip's own, so that whatever empties
+    the cache removes it.
     """
     lines = (answer.context / "Dockerfile").read_text(encoding="utf-8").split("\n")
     steps = answer.read.instructions.query("instruction == 'RUN'")
     commands = steps["expanded"] + " " + steps["heredocs"].fillna("")
     for flags, text, end in list(zip(steps["flags"].fillna(""), commands, steps["end_line"], strict=True))[::-1]:
-        if pip := re.search(r"((?:\w+=\S+\s+)*\S*pip3?)\s[^&;|]*\binstall\b", text):
-            targets = " ".join(re.findall(r"--mount=(?=\S*type=cache)\S*?(?:target|dst|destination)=([^\s,]+)", flags))
-            settings = " ".join(re.findall(r"--no-cache-dir|--cache-dir[= ]\S+", text))
-            folder = f"$({pip[1]} {settings} cache dir)"
-            probe = f'echo "imagelab-cache|$d|{targets}|$(mkdir -p "$d" && test -w "$d" && echo writable)"'
-            lines.insert(int(end), f"RUN {flags} d={folder}; {probe}")
+        if tool := re.search(r"((?:\w+=\S+\s+)*\S*(?:\buv|\bpip3?))\s[^&;|\n]*\b(?:install|sync)\b", text):
+            settings = " ".join(re.findall(r"--no-cache(?:-dir)?\b|--cache-dir[= ]\S+", text))
+            exports = "".join(f"{line}; " for line in re.findall(r"\bexport [^&;\n]+", text[: tool.start()]))
+            lines.insert(
+                int(end), f"ARG MARK ROUND\nRUN {flags} {exports}d=$({tool[1]} {settings} cache dir); {_PROBE}"
+            )
     return "\n".join(lines)
 
 
@@ -97,9 +105,13 @@ def no_pip_cache(answer: Answer) -> str:
 
 
 def installed(answer: Answer) -> str:
-    copies = " ".join(line for line in answer.final("COPY") if "--from=" in line)
-    if not copies and not answer.final("RUN"):
+    if not answer.final("RUN") and not any("--from=" in line for line in answer.final("COPY")):
         return "Nothing is installed in the final image, or copied into it from a stage."
+    return UNSEEN
+
+
+def commands(answer: Answer) -> str:
+    copies = " ".join(line for line in answer.final("COPY") if "--from=" in line)
     alone = "-packages" in copies and not re.search(r"/bin\b", copies)
     return "Only site-packages is copied: the commands in bin are lost." if alone else UNSEEN
 
@@ -131,6 +143,6 @@ def unseen(answer: Answer) -> str:
 RULES = {
     rule.__name__: rule
     for rule in (
-        small_base, no_compiler, no_lists, no_pip_cache, installed, install_stays_cached, cache_mount, other_user,
+        small_base, no_compiler, no_lists, no_pip_cache, installed, commands, install_stays_cached, cache_mount, other_user,
     )
-} | {"no_second_copy": unseen, "runs": unseen}  # fmt: skip
+} | dict.fromkeys(("no_waste", "no_second_copy", "sources", "runs"), unseen)  # fmt: skip

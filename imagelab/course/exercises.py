@@ -221,10 +221,8 @@ def _dockerfile(
         (begin / "Dockerfile").write_text(start(name), encoding="utf-8")
         answer = dockerfile_rules.Answer(read, context, exercise["edits"])
         if engine or (engine is None and text != start(name) and engine_answers()):
-            own = bool(answer.final("CMD") or answer.final("ENTRYPOINT"))
-            probed = dockerfile_rules.with_cache_probe(answer) if "cache_mount" in exercise["checks"] else ""
             try:
-                with tried(context, begin, probed, exercise["probe"], own, options, limit) as trial:
+                with tried(answer, begin, exercise, options, limit) as trial:
                     return [_row(asked[rule], image_rules.RULES[rule](trial), "engine") for rule in exercise["checks"]]
             except NoBase as error:
                 return [_row("It builds.", str(error), NOT_JUDGED)]

@@ -9,7 +9,8 @@ import pandas as pd
 from imagelab.core.frames import format_bytes
 from imagelab.core.model import Image
 from imagelab.course.trial import Trial
-from imagelab.images.tables.layers import layers
+from imagelab.images.tables.files import files
+from imagelab.images.tables.history import history
 from imagelab.images.tables.packages import packages
 from imagelab.size.advice import advise
 from imagelab.size.waste import waste
@@ -18,17 +19,27 @@ from imagelab.size.waste import waste
 SMALL = 100_000
 #: Packages of Debian and Alpine that bring a compiler; a purged gcc may leave headers behind.
 _COMPILER = r"^((?:gcc|g\+\+|clang)(?:-\d+)?|build-essential|build-base)$"
+# Wheels, source archives, and the folders of pip's cache.
+_NO_DOWNLOADS = "(?:site|dist)-packages/|python-wheels/|ensurepip/"
+_DOWNLOADS = r"\.whl$|\.tar\.gz$|/http(?:-v2)?/[0-9a-f]/[0-9a-f]/"
 
 
 def _leftovers(trial: Trial, rule: str, of_base: bool = False) -> pd.DataFrame:
     """Return the findings of an advice rule in the layers of the base image, or above them."""
-    found = advise(trial.image).query("rule == @rule")
+    found = advise(trial.image, base=trial.base).query("rule == @rule")
     return found[found["from_base"].fillna(False) == of_base]
 
 
-def _fault(found: pd.DataFrame, what: str) -> str:
-    size = found["bytes"].sum()
-    return f"{format_bytes(size)} of {what}, stored by {found['instruction'].iloc[0]}." if size > SMALL else ""
+def _own(trial: Trial, found: pd.DataFrame, column: str = "layer_index") -> pd.DataFrame:
+    """Return the rows whose layer is above the base image."""
+    steps = history(trial.image, base=trial.base)
+    of_base = steps.loc[steps["from_base"].fillna(False), "layer_index"].dropna()
+    return found[~found[column].isin(of_base)]
+
+
+def _fault(found: pd.DataFrame, what: str, size: str = "bytes") -> str:
+    stored = found[size].sum()
+    return f"{format_bytes(stored)} of {what}, stored by {found['instruction'].iloc[0]}." if stored > SMALL else ""
 
 
 def small_base(trial: Trial) -> str:
@@ -45,7 +56,19 @@ def no_lists(trial: Trial) -> str:
 
 
 def no_pip_cache(trial: Trial) -> str:
-    return _fault(_leftovers(trial, "pip-cache"), "pip's downloads")
+    found = _own(trial, files(trial.image).query("kind == 'file' and visible"))
+    found = found[found["path"].str.contains(_DOWNLOADS) & ~found["path"].str.contains(_NO_DOWNLOADS)]
+    downloads = "downloads of packages"
+    return _fault(_leftovers(trial, "pip-cache"), downloads) or _fault(found, downloads, "size")
+
+
+def no_waste(trial: Trial) -> str:
+    found = _own(trial, waste(trial.image, digests=True)).query("reason != 'overwritten'")
+    if found["bytes"].sum() <= SMALL:
+        return ""
+    largest = found.groupby(["instruction", "removed_instruction"], as_index=False)["bytes"].sum().nlargest(1, "bytes")
+    size, stored, removed = largest[["bytes", "instruction", "removed_instruction"]].iloc[0]
+    return f"{stored} stores {format_bytes(size)} that {removed} hides: the bytes stay in the layer below."
 
 
 def _python_packages(image: Image) -> pd.DataFrame:
@@ -58,34 +81,51 @@ def _normal(name: str) -> str:
 
 
 def installed(trial: Trial) -> str:
-    missing = [name for name in trial.requirements if _normal(name) not in set(_python_packages(trial.image)["name"])]
-    return f"Not installed: {', '.join(missing)}." if missing else ""
+    found = _python_packages(trial.image).set_index("name")["version"]
+    missing = [name for name in trial.requirements if _normal(name) not in found.index]
+    if missing:
+        return f"Not installed: {', '.join(missing)}."
+    for name, version in trial.requirements.items():
+        versions = found[[_normal(name)]].tolist()
+        if version and version not in versions:
+            return f"{name} {versions[0]} is installed, but requirements.txt asks for {version}."
+    return ""
 
 
-def _installed_layers(trial: Trial, image: Image) -> set[str]:
+def commands(trial: Trial) -> str:
+    """Compare with the commands of the start, where pip has installed everything."""
+    started, answered = (files(image).query("kind != 'directory' and visible") for image in (trial.begun, trial.image))
+    own = started["layer_index"].isin(history(trial.begun).query("from_base != True")["layer_index"])
+    needed = started.loc[own, "path"].str.extract(r"^/usr/local/bin/([^/]+)$")[0].dropna()
+    missing = sorted(set(needed) - set(answered["path"].str.extract(r"/bin/([^/]+)$")[0]))
+    return f"Missing commands: {', '.join(missing)}. Copy bin too, or a whole virtual environment." if missing else ""
+
+
+def _installed_at(trial: Trial, image: Image) -> dict[str, object]:
+    """Return when each requirement's record was written."""
     found = _python_packages(image)
-    mine = found[found["name"].isin(map(_normal, trial.requirements))]["layer_index"].dropna().unique()
-    return set(layers(image).set_index("layer_index").loc[mine, "diff_id"])
+    records = found[found["name"].isin(map(_normal, trial.requirements))]["path"]
+    listed = files(image)
+    listed = listed[listed["visible"] & listed["path"].isin(records)]
+    return dict(zip(listed["path"], listed["mtime"], strict=True))
 
 
 def install_stays_cached(trial: Trial) -> str:
-    before, after = (_installed_layers(trial, image) for image in (trial.image, trial.edited))
+    before, after = (_installed_at(trial, image) for image in (trial.image, trial.edited))
     return "" if before and before == after else "After an edit below src, the packages are installed again."
 
 
 def cache_mount(trial: Trial) -> str:
-    """Compare pip's cache folder with the targets of the cache mounts.
+    """Read what each installation's probe printed: pip's cache folder, and whether a mark in it outlived a build.
 
-    pip's own words are no proof of a fault: behind an index that forbids caching, it downloads again whatever the mount.
+    pip's own words are no proof: behind an index that forbids caching, it downloads again whatever the mount.
     """
-    if re.search(r"\b(?:Using cached|Found existing wheel) ", trial.printed):
-        return ""
-    probes = re.findall(r"imagelab-cache\|(/[^|\n]*)\|([^|\n]*)\|(writable)?", trial.printed)
-    for folder, targets, writable in probes:
-        if not any(f"{folder}/".startswith(f"{target.rstrip('/')}/") for target in targets.split()):
-            return f"pip keeps its downloads in {folder}; the cache mount is at {targets or 'no place'}."
-        if not writable:
-            return f"The user who installs cannot write to {folder}, so pip keeps nothing. Add uid= to the mount."
+    probes = re.findall(r"imagelab-cache\|(/[^|\n]*)\|(usable)?\|(kept)?\|", trial.printed)
+    for folder, usable, kept in probes:
+        if not usable:
+            return f"The user who installs cannot write to {folder} or does not own it: pip keeps nothing. Add uid= to the mount."
+        if not kept:
+            return f"pip keeps its downloads in {folder}, but nothing there is left for a later build. Is a cache mount there?"
     return "" if probes else "pip keeps no downloads here: its cache is turned off, or pip is not used."
 
 
@@ -99,15 +139,32 @@ def other_user(trial: Trial) -> str:
 
 def no_second_copy(trial: Trial) -> str:
     found = waste(trial.image, digests=True).query("reason == 'rewritten_unchanged'")
-    size = found["bytes"].sum()
-    return f"{found['removed_instruction'].iloc[0]} stores {format_bytes(size)} again, unchanged." if size else ""
+    found = _own(trial, found, "removed_layer_index")
+    if size := found["bytes"].sum():
+        return f"{found['removed_instruction'].iloc[0]} stores {format_bytes(size)} again, unchanged."
+    stored = _program_files(trial)
+    again = stored[stored.duplicated("digest")]
+    return f"{again['path'].iloc[0]} is stored again by {again['instruction'].iloc[0]}." if len(again) else ""
+
+
+def _program_files(trial: Trial) -> pd.DataFrame:
+    """Return every stored copy of the files in src."""
+    listed = files(trial.image, digests=True)
+    return listed[listed["digest"].isin(trial.sources) & (listed["kind"] == "file")]
+
+
+def sources(trial: Trial) -> str:
+    visible = set(_program_files(trial).query("visible")["digest"])
+    missing = [name for digest, name in trial.sources.items() if digest not in visible]
+    return f"The image lacks {', '.join(missing)}." if missing else ""
 
 
 def runs(trial: Trial) -> str:
-    if trial.run.status == trial.start.status and trial.run.status:
-        return ""
-    got = f"answers with status {trial.run.status}" if trial.run.status else "does not answer"
-    return f"Its container {got}; the start's answers with {trial.start.status or 'nothing'}. {_last_words(trial)}"
+    got, wanted = trial.run, trial.start
+    if got.status == wanted.status and got.status:
+        return "" if got.body == wanted.body else "Its container answers with another page than the start's."
+    found = f"answers with status {got.status}" if got.status else "does not answer"
+    return f"Its container {found} on port 8000; the start's answers with {wanted.status or 'nothing'}. {_last_words(trial)}"
 
 
 def _last_words(trial: Trial) -> str:
@@ -128,7 +185,7 @@ def _last_words(trial: Trial) -> str:
 RULES = {
     rule.__name__: rule
     for rule in (
-        small_base, no_compiler, no_lists, no_pip_cache, installed, install_stays_cached, cache_mount, other_user,
-        no_second_copy, runs,
+        small_base, no_compiler, no_lists, no_pip_cache, no_waste, installed, commands, install_stays_cached, cache_mount,
+        other_user, no_second_copy, sources, runs,
     )
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 import re
@@ -11,12 +12,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 
 from imagelab.core.errors import ImagelabError
 from imagelab.core.model import Image
+from imagelab.course.dockerfile_rules import Answer, with_cache_probe
 from imagelab.images.load import load_image
 
 LABEL = "imagelab.exercise"
@@ -24,9 +26,10 @@ PORT = 8000
 _BOUNDS = ("--memory=1g", "--pids-limit=256", "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--label={LABEL}")
 _PROBE = f"""
 import sys, time, urllib.error, urllib.request
-for _ in range(40):
+for _ in range(160):
     try:
-        print(urllib.request.urlopen("http://127.0.0.1:{PORT}" + sys.argv[1], timeout=5).status)
+        page = urllib.request.urlopen("http://127.0.0.1:{PORT}" + sys.argv[1], timeout=5)
+        print(page.status, page.read(100_000))
         break
     except urllib.error.HTTPError as error:
         print(error.code)
@@ -45,6 +48,9 @@ _NO_BASE = (
 )
 
 
+_SYNTAX = re.compile(r"\s*#\s*syntax\s*=.*\n", re.IGNORECASE)
+
+
 class NotBuilt(ImagelabError):
     """The answer does not build; the message says what to change."""
 
@@ -54,22 +60,26 @@ class NoBase(ImagelabError):
 
 
 class Run(NamedTuple):
-    """What a container did: HTTP status of its port (empty if nothing answered), output, users of its processes."""
+    """What a container did: HTTP status of its port (empty if nothing answered), output, page, users of its processes."""
 
     status: str
     output: str
+    body: str = ""
     users: frozenset[str] = frozenset()
     writes_etc: bool = False
 
 
 class Trial(NamedTuple):
-    """An answer as built: its image, the image after an edit of src, the runs, and what the last rebuild printed."""
+    """The start and an answer as built: images, the answer after an edit of src, the runs, what the cache probes printed."""
 
+    base: Image | None
+    begun: Image
     image: Image
     edited: Image
     start: Run
     run: Run
-    requirements: list[str]
+    requirements: dict[str, str]  # name → pinned version, or ""
+    sources: dict[str, str]  # digest → path of each file of src
     printed: str
 
 
@@ -101,15 +111,25 @@ def build(context: Path, tag: str, options: list[str], limit: float) -> str:
     done = docker("build", "--progress=plain", f"--label={LABEL}", "-t", tag, *options, str(context), limit=limit)
     if done.returncode == 0:
         return done.stdout + done.stderr
-    if any(sign in done.stderr for sign in _NO_BASE):
-        raise NoBase(
-            "A base image cannot be pulled, so nothing was built. Choose one that your engine has or can pull."
-        )
-    raise NotBuilt(explain(done.stderr, [path.name for path in context.iterdir()]))
+    dockerfile = context / "Dockerfile"
+    text = dockerfile.read_text(encoding="utf-8")
+    pulled = re.findall(r"(?:metadata for|config for|FROM) (?:docker\.io/(?:library/)?)?(\S+?):\s", done.stderr)
+    if not any(sign in done.stderr for sign in _NO_BASE):
+        raise NotBuilt(explain(done.stderr, [path.name for path in context.iterdir()], text))
+    if pulled and pulled[-1].startswith("docker/dockerfile") and (syntax := _SYNTAX.match(text)):
+        # The frontend of a syntax line cannot be pulled: the engine's own one builds most Dockerfiles too.
+        dockerfile.write_text(text[syntax.end() :], encoding="utf-8")
+        return build(context, tag, options, limit)
+    raise NoBase(
+        f"{pulled[-1] if pulled else 'A base image'} cannot be pulled, so nothing was built. If you mean a stage, is its name "
+        "right? Otherwise choose a base that your engine has or can pull."
+    )
 
 
-def explain(log: str, names: list[str]) -> str:
+def explain(log: str, names: list[str], dockerfile: str = "") -> str:
     """Say in a sentence why a build failed and what to change."""
+    if "unknown instruction" in log and "<<" in dockerfile:
+        return "It does not build: this engine's builder does not know here-documents. Use && between the commands."
     if missing := re.search(r'"/?([^"\s]+)": not found', log):
         near = difflib.get_close_matches(missing[1], names, 1)
         guess = f" Do you mean {near[0]}?" if near else f" It has {', '.join(sorted(names))}."
@@ -151,53 +171,84 @@ def run(image: str, command: list[str], path: str, prober: str) -> Run:
         if refusal:
             return Run("", refusal)
         network = f"--network=container:{name}"
-        asked = docker("run", "--rm", network, *_BOUNDS, "--entrypoint=python3", prober, "-c", _PROBE, path)
-        users = docker("top", name, "-eo", "pid,user").stdout.split("\n")[1:]
+        words = ("--rm", network, *_BOUNDS, "--entrypoint=python3", prober, "-c", _PROBE, path)
+        status, _, page = docker("run", *words, limit=120).stdout.strip().partition(" ")
+        processes = docker("top", name, "-eo", "pid,user").stdout.split("\n")[1:]
+        users = frozenset(line.split()[-1] for line in processes if line)
         writes = docker("exec", name, "touch", "/etc/imagelab-exercise").returncode == 0
         logs = docker("logs", name)
-    return Run(
-        asked.stdout.strip(), logs.stdout + logs.stderr, frozenset(line.split()[-1] for line in users if line), writes
-    )
+    return Run(status, logs.stdout + logs.stderr, page, users, writes)
 
 
 @contextmanager
-def tried(
-    answer: Path, begin: Path, probed: str, path: str, own_command: bool, options: list[str], limit: float
-) -> Iterator[Trial]:
-    """Build the start and the answer, the answer again after edits, and run both; remove everything at the end.
-
-    ``probed`` is the Dockerfile for the rebuild after an edit of requirements.txt, ``""`` for none.
-    """
-    listed = answer / "requirements.txt"
-    requirements = (
-        re.findall(r"^([\w.-]+)", listed.read_text(encoding="utf-8"), re.MULTILINE) if listed.is_file() else []
-    )
-    tag = f"imagelab-exercise:{uuid.uuid4().hex[:12]}"
-    tags = {part: f"{tag}-{part}" for part in ("start", "answer", "edited", "again")}
+def tried(answer: Answer, begin: Path, exercise: dict[str, Any], options: list[str], limit: float) -> Iterator[Trial]:
+    """Build the start and the answer, the answer again after an edit, and run both; remove everything at the end."""
+    context = answer.context
+    mark = uuid.uuid4().hex[:12]
+    tags = {part: f"imagelab-exercise:{mark}-{part}" for part in ("start", "answer", "edited", "probed")}
+    requirements, sources = _requirements(context), _digests(context / "src")
     bar = tqdm(total=5, desc="build the start", leave=False)
     try:
         build(begin, tags["start"], options, limit)
         _next(bar, "build the answer")
-        build(answer, tags["answer"], options, limit)
-        image = load_image(f"docker-daemon:{tags['answer']}")
+        build(context, tags["answer"], options, limit)
         _next(bar, "build it after an edit of src")
-        for source in (answer / "src").rglob("*.py"):
-            source.write_text(source.read_text(encoding="utf-8") + f"\n# {tag}\n", encoding="utf-8")
-        build(answer, tags["edited"], options, limit)
-        _next(bar, "build it after an edit of requirements.txt")
-        if probed:
-            listed.write_text(listed.read_text(encoding="utf-8") + f"\n# {tag}\n", encoding="utf-8")
-            (answer / "Dockerfile").write_text(probed, encoding="utf-8")
-        printed = build(answer, tags["again"], options, limit) if probed else ""
+        _append(context / "src", mark)
+        build(context, tags["edited"], options, limit)
+        _next(bar, "look into the cache mounts")
+        marked = [*options, f"--build-arg=MARK={mark}"]
+        printed = _probe_caches(answer, tags["probed"], marked, limit) if "cache_mount" in exercise["checks"] else ""
         _next(bar, "run containers")
-        inspected = json.loads(docker("image", "inspect", tags["start"]).stdout)[0]["Config"]
-        command = (inspected.get("Entrypoint") or []) + (inspected.get("Cmd") or [])
-        begun = run(tags["start"], [], path, tags["start"])
-        ran = run(tags["answer"], [] if own_command else command, path, tags["start"])
-        yield Trial(image, load_image(f"docker-daemon:{tags['edited']}"), begun, ran, requirements, printed)
+        command = [] if answer.final("CMD") or answer.final("ENTRYPOINT") else _command(tags["start"])
+        started = run(tags["start"], [], exercise["probe"], tags["start"])
+        ran = run(tags["answer"], command, exercise["probe"], tags["start"])
+        if not exercise.get("same_page", True):
+            ran = ran._replace(body=started.body)
+        begun, image, edited = (load_image(f"docker-daemon:{tags[part]}") for part in ("start", "answer", "edited"))
+        yield Trial(_base(answer), begun, image, edited, started, ran, requirements, sources, printed)
     finally:
         bar.close()
         docker("image", "rm", "-f", *tags.values())
+
+
+def _base(answer: Answer) -> Image | None:
+    """Return the base image, if the engine lists it: a builder pulls one without keeping it."""
+    try:
+        return load_image(f"docker-daemon:{answer.base()}")
+    except ImagelabError:
+        return None
+
+
+def _command(tag: str) -> list[str]:
+    config = json.loads(docker("image", "inspect", tag).stdout)[0]["Config"]
+    return (config.get("Entrypoint") or []) + (config.get("Cmd") or [])
+
+
+def _requirements(context: Path) -> dict[str, str]:
+    listed = context / "requirements.txt"
+    text = listed.read_text(encoding="utf-8") if listed.is_file() else ""
+    return dict(re.findall(r"^([\w.-]+)(?:==(\S+))?", text, re.MULTILINE))
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {
+        f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}": path.relative_to(folder.parent).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def _append(folder: Path, comment: str, pattern: str = "*.py") -> None:
+    for path in folder.rglob(pattern):
+        path.write_text(f"{path.read_text(encoding='utf-8')}\n# {comment}\n", encoding="utf-8")
+
+
+def _probe_caches(answer: Answer, tag: str, options: list[str], limit: float) -> str:
+    """Leave marks in the caches, install again after an edit of requirements.txt, and return what the second build printed."""
+    (answer.context / "Dockerfile").write_text(with_cache_probe(answer), encoding="utf-8")
+    build(answer.context, tag, [*options, "--build-arg=ROUND=1"], limit)
+    _append(answer.context, tag, "requirements.txt")
+    return build(answer.context, tag, [*options, "--build-arg=ROUND=2"], limit)
 
 
 def _next(bar: tqdm, what: str) -> None:

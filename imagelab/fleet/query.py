@@ -15,7 +15,7 @@ import pyarrow as pa
 from imagelab.core.errors import ImagelabError
 from imagelab.core.extras import require
 from imagelab.core.frames import make_frame
-from imagelab.fleet.questions import BASED, FINDINGS_BY_BASE, QUESTIONS, TABLES, WHERE_FILES, Question
+from imagelab.fleet.questions import BASED, FINDINGS_BY_BASE, QUESTIONS, WHERE_FILES, Question
 from imagelab.security.scans.findings import is_counted
 from imagelab.security.scans.reader import read_scan
 
@@ -42,7 +42,7 @@ def query_fleet(
     Returns
     -------
     pandas.DataFrame
-        The columns of the question: ``imagelab.fleet.questions`` has them beside its SQL. ``findings`` returns
+        The columns of the question: ``imagelab.fleet.questions`` has them (``questions.toml``). ``findings`` returns
         ``FINDINGS_BY_BASE``: a finding counts once for a base, however many of its images have it, and ``images``
         counts those with a report.
 
@@ -108,7 +108,7 @@ def _ask(folder: Path, question: Question, **values: Any) -> pd.DataFrame:
         )
     snapshots = [str(folder / Path(path).name) for path in index]
     now = datetime.now(UTC).replace(tzinfo=None)
-    sql, values = TABLES + question.sql, {"index": index, "now": now, "snapshots": snapshots, "version": None, **values}
+    sql, values = question.sql, {"index": index, "now": now, "snapshots": snapshots, "version": None, **values}
     used = {name: value for name, value in values.items() if re.search(rf"\${name}\b", sql)}
     with tempfile.TemporaryDirectory() as spill:
         options: dict[str, Any] = {
