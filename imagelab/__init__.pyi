@@ -27,8 +27,10 @@ from .course.advice_claims import verify_advice as verify_advice
 from .course.claims import claims as claims
 from .fleet.index import index_images as index_images
 from .fleet.query import query_fleet as query_fleet
+from .fleet.sql import sql as sql
 from .images.layers.blobs import LIMITS as LIMITS
 from .images.load import load_image as load_image
+from .images.save import push_snapshot as push_snapshot
 from .images.save import save_snapshot as save_snapshot
 from .images.sources.registry.source import list_platforms as list_platforms
 from .images.sources.registry.source import list_tags as list_tags

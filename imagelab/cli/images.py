@@ -11,6 +11,7 @@ import imagelab as il
 from imagelab.cli.app import PANELS, app
 from imagelab.cli.output import Answer, with_arguments
 from imagelab.cli.verb import Platform, verb
+from imagelab.core.errors import ImagelabError
 
 Image = Annotated[
     str,
@@ -180,15 +181,23 @@ def check(
 @verb()
 def snapshot(
     image: Image,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The Parquet file to write.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The Parquet file to write.")] = None,
+    push: Annotated[str | None, typer.Option(help="Store it in a registry: docker://HOST/REPOSITORY:TAG.")] = None,
     digests: Annotated[bool, typer.Option("--digests", help="Also hash the files' contents.")] = False,
     platform: Platform = None,
 ) -> Answer:
-    """Take a snapshot: save an image's config and file listing in one Parquet file."""
+    """Take a snapshot: save an image's config and file listing in one Parquet file, or in a registry as an OCI artifact."""
     import pandas as pd
 
-    path = il.save_snapshot(il.load_image(image, platform=platform), output, digests=digests)
-    return Answer({"snapshot": pd.DataFrame({"path": [str(path)], "size": [path.stat().st_size]})})
+    if output is None and push is None:
+        raise ImagelabError("snapshot needs a place: -o FILE.parquet, or --push docker://HOST/REPOSITORY:TAG.")
+    loaded, rows = il.load_image(image, platform=platform), []
+    if output is not None:
+        path = il.save_snapshot(loaded, output, digests=digests)
+        rows.append({"path": str(path), "size": path.stat().st_size})
+    if push is not None:
+        rows.append({"path": il.push_snapshot(loaded, push, digests=digests)})
+    return Answer({"snapshot": pd.DataFrame(rows)})
 
 
 cache_app = typer.Typer(help="Inspect or clear the cache of layer listings.", no_args_is_help=True)

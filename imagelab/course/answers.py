@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import re
+import tomllib
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import pandas as pd
+
+from imagelab.core.resources import data_path
 
 _UNITS = {
     "b": 1,
@@ -22,6 +25,20 @@ _UNITS = {
     "gib": 2**30,
 }
 _FILLERS = {"step", "steps", "layer", "layers", "rule", "and", "the", "answer", "is", "paths", "packages", "images"}
+
+
+@cache
+def data() -> dict[str, Any]:
+    """Return the exercises, the texts of their checks, and the known errors."""
+    return tomllib.loads(data_path("exercises/exercises.toml").read_text(encoding="utf-8"))
+
+
+def known_error(output: str) -> str:
+    """Explain what a builder or a container printed, or return ``""``."""
+    for error in data()["error"]:
+        if match := re.search(error["pattern"], output):
+            return str(error["words"].format(*match.groups()))
+    return ""
 
 
 def evaluate(code: str, names: Mapping[str, Any]) -> Any:

@@ -11,9 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +54,7 @@ def tasks() -> pd.DataFrame:
     rows = [
         {key: exercise[key] for key in ("section", "kind", "task")}
         | {"exercise": name, "hints": len(exercise["hints"])}
-        for name, exercise in _read()["exercise"].items()
+        for name, exercise in answers.data()["exercise"].items()
     ]
     return make_frame(rows, TASKS_COLUMNS)
 
@@ -157,7 +155,7 @@ def progress() -> pd.DataFrame:
         ``points`` is the share of the things asked for that the last attempt passed, 0 to 1.
     """
     rows = []
-    for name, exercise in _read()["exercise"].items():
+    for name, exercise in answers.data()["exercise"].items():
         tried = _attempts.get(name, [])
         row = {
             "exercise": name,
@@ -187,13 +185,8 @@ def state(checked: pd.DataFrame | None) -> str:
     return "judged without building" if wrong["judged_by"].eq(NOT_JUDGED).all() else "tried"
 
 
-@cache
-def _read() -> dict[str, dict[str, Any]]:
-    return tomllib.loads(data_path("exercises/exercises.toml").read_text(encoding="utf-8"))
-
-
 def _exercise(name: str) -> dict[str, Any]:
-    known: dict[str, dict[str, Any]] = _read()["exercise"]
+    known: dict[str, dict[str, Any]] = answers.data()["exercise"]
     if name not in known:
         raise ImagelabError(f"there is no exercise {name!r}. {similar_names(name, known)}")
     return known[name]
@@ -206,7 +199,7 @@ def _row(asked: str, fault: str, judged_by: str) -> dict[str, Any]:
 def _dockerfile(
     name: str, dockerfile: str | os.PathLike[str], engine: bool | None, options: list[str], limit: float
 ) -> list[dict[str, Any]]:
-    text, exercise, asked = read_text(dockerfile), _exercise(name), _read()["asked"]
+    text, exercise, asked = read_text(dockerfile), _exercise(name), answers.data()["asked"]
     try:
         read = read_dockerfile(_plain(text), _arguments(options))
         if read.stages.empty:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from imagelab.core.frames import format_bytes
 from imagelab.core.model import Image
+from imagelab.course import answers
 from imagelab.course.trial import Trial
 from imagelab.images.tables.files import files
 from imagelab.images.tables.history import history
@@ -126,7 +127,9 @@ def cache_mount(trial: Trial) -> str:
             return f"The user who installs cannot write to {folder} or does not own it: pip keeps nothing. Add uid= to the mount."
         if not kept:
             return f"pip keeps its downloads in {folder}, but nothing there is left for a later build. Is a cache mount there?"
-    return "" if probes else "pip keeps no downloads here: its cache is turned off, or pip is not used."
+    return (
+        "" if probes else "pip keeps no downloads here: its cache is turned off or another user's, or pip is not used."
+    )
 
 
 def other_user(trial: Trial) -> str:
@@ -169,17 +172,8 @@ def runs(trial: Trial) -> str:
 
 def _last_words(trial: Trial) -> str:
     """Explain the end of a container's output."""
-    output = trial.run.output
-    for pattern, words in (
-        (r"unable to find user (\w+)", "The user {} does not exist: create it with useradd, or use a number."),
-        (r'exec: "([^"]+)".*(?:not found|no such file)', "The program {} is not in the image."),
-        (r"No module named '([\w.]+)'", "The Python module {} is not installed, or not where this Python looks."),
-        (r"can't open file '([^']+)'", "The file {} is not in the image."),
-        (r"can't chdir to '([^']+)'", "The folder {} is not in the image."),
-    ):
-        if match := re.search(pattern, output):
-            return words.format(match[1])
-    return f"It printed: {output.strip().splitlines()[-1][:200]}" if output.strip() else ""
+    last = trial.run.output.strip().splitlines()[-1:]
+    return answers.known_error(trial.run.output) or (f"It printed: {last[0][:200]}" if last else "")
 
 
 RULES = {

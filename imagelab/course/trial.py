@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from imagelab.core.errors import ImagelabError
 from imagelab.core.model import Image
+from imagelab.course import answers
 from imagelab.course.dockerfile_rules import Answer, with_cache_probe
 from imagelab.images.load import load_image
 
@@ -134,15 +135,8 @@ def explain(log: str, names: list[str], dockerfile: str = "") -> str:
         near = difflib.get_close_matches(missing[1], names, 1)
         guess = f" Do you mean {near[0]}?" if near else f" It has {', '.join(sorted(names))}."
         return f"It does not build: {missing[1]} is not in the build context.{guess}"
-    if unknown := re.search(r"parse error.* line (\d+): unknown instruction: (\S+)", log):
-        return (
-            f"It does not build: line {unknown[1]} starts with {unknown[2]}, which is not an instruction. Is a backslash "
-            "missing at the end of the line above, or a line break before it?"
-        )
-    if user := re.search(r"unable to find user (\S+?):", log):
-        return f"It does not build: the user {user[1]} does not exist. Create it with useradd, or use a number."
-    if program := re.search(r"(?:/bin/sh: \d+: |exec: \"|sh: )([\w./-]+)\W.*not found", log):
-        return f"It does not build: the command {program[1]} is not in the image at this step."
+    if words := answers.known_error(log):
+        return f"It does not build: {words}"
     # What the failed command printed says more than the builder's summary.
     printed = re.findall(r"^#\d+ \d+\.\d+ (.*\S.*)$", log, re.MULTILINE) if "did not complete" in log else []
     summary = re.findall(r"^.*(?:ERROR|error:).*$", log, re.MULTILINE)

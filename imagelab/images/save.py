@@ -1,8 +1,9 @@
-"""Taking a snapshot: an image's facts and the listing of its files, in one Parquet file."""
+"""Take a snapshot: an image's config and the listing of its files, in one Parquet file, kept in a folder or a registry."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,35 @@ def save_snapshot(image: Reference, path: str | os.PathLike[str], *, digests: bo
         return write_snapshot(image, listings, Path(path))
     except OSError as error:
         raise ImagelabError(f"{path} cannot be written: {error.strerror}. Name a file in a folder of yours.") from error
+
+
+def push_snapshot(image: Reference, reference: str, *, digests: bool = False) -> str:
+    """Store one image's snapshot in a registry, as an OCI artifact of its own media type.
+
+    ``il.load_image(reference)`` reads it back: a pipeline needs no other store for the build to compare with.
+
+    Parameters
+    ----------
+    image : Image or reference
+    reference : str
+        ``docker://HOST/REPOSITORY:TAG``. Credentials are those of ``docker login``.
+    digests : bool
+        Also hash the files' contents.
+
+    Returns
+    -------
+    str
+        The snapshot's reference by digest.
+
+    Raises
+    ------
+    ImagelabError
+        The image cannot be loaded or listed, or the registry refuses.
+    """
+    from imagelab.images.sources.registry.source import push_snapshot_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        return push_snapshot_file(save_snapshot(image, Path(folder) / "snapshot.parquet", digests=digests), reference)
 
 
 def _exact(image: Image) -> Image:

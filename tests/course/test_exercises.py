@@ -31,7 +31,7 @@ def faults(name, text):
     """Names of the rules that find a fault without building."""
     checked = exercises.check(name, dockerfile=text, engine=False)
     assert set(checked["judged_by"]) <= {exercises.WITHOUT_BUILDING, exercises.NOT_JUDGED}
-    rules = {text: rule for rule, text in exercises._read()["asked"].items()}
+    rules = {text: rule for rule, text in exercises.answers.data()["asked"].items()}
     return {
         rules[row.asked] for row in checked.itertuples() if not row.passed and row.judged_by != exercises.NOT_JUDGED
     }
@@ -47,7 +47,7 @@ def test_every_exercise_has_a_task_hints_and_a_place():
 
 
 def test_every_rule_is_used_and_judged_both_ways():
-    known = exercises._read()
+    known = exercises.answers.data()
     used = {rule for exercise in known["exercise"].values() for rule in exercise.get("checks", ())}
     assert used == set(known["asked"]) == set(dockerfile_rules.RULES) == set(image_rules.RULES)
 
@@ -218,7 +218,7 @@ def test_progress_counts_attempts_hints_and_points(monkeypatch):
 
 def test_options_as_docker_takes_them(monkeypatch):
     monkeypatch.setenv("BASE", "python:3.10")
-    asked = exercises._read()["asked"]["small_base"]
+    asked = exercises.answers.data()["asked"]["small_base"]
     for options, passed in (("--build-arg=BASE=python:3.10-alpine", True), (["--build-arg=BASE"], False)):
         checked = exercises.check("optimise-size", dockerfile=GOOD, engine=False, options=options)
         assert checked.set_index("asked").loc[asked, "passed"] == passed

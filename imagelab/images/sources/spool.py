@@ -21,14 +21,14 @@ _ROOM = "The temporary folder (TMPDIR) needs space for the whole archive."
 @lru_cache  # it can be read only once
 def spool_stdin() -> Path:
     """The archive on standard input, in a temporary file that is deleted at exit."""
-    return _spool(sys.stdin.buffer, "stdin")
+    return spool(sys.stdin.buffer, "stdin")
 
 
 def spool_pipe(path: Path) -> Path:
     """The archive that a named pipe delivers, in a temporary file that is deleted at exit."""
     try:
         with path.open("rb") as pipe:
-            return _spool(pipe, path.name)
+            return spool(pipe, path.name)
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read: {error.strerror}. {_ROOM}") from error
 
@@ -62,7 +62,8 @@ def spool_storage(name: str) -> Path:
     return path
 
 
-def _spool(stream: IO[bytes], name: str) -> Path:
+def spool(stream: IO[bytes], name: str) -> Path:
+    """Write a stream into a temporary file that is deleted at exit."""
     path = _temporary(name)
     try:
         with path.open("wb") as spool:

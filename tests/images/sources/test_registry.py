@@ -374,3 +374,53 @@ def test_a_registry_that_is_not_there():
     with pytest.raises(RegistryUnavailable, match="keeps failing"):
         il.load_image("docker://localhost:1/small:v1")
     assert issubclass(RegistryUnavailable, ImagelabError) and not issubclass(RegistryUnavailable, ArchiveError)
+
+
+def test_a_snapshot_is_pushed_and_read_back(registry, tmp_path, monkeypatch):
+    image = il.load_image("example:whiteout-before")
+    reference = f"docker://{registry.host}/snapshots/app:main"
+    pinned = il.push_snapshot(image, reference)
+    for name in (reference, pinned):
+        back = il.load_image(name)
+        pd.testing.assert_frame_equal(
+            il.files(back).drop(columns="reference"), il.files(image).drop(columns="reference")
+        )
+        assert back.reference == name and back.transport == "snapshot"
+    assert il.push_snapshot(image, reference) == pinned
+    manifest = json.loads(connect_read(registry.host, "snapshots/app", "main"))
+    assert manifest["artifactType"] == "application/vnd.imagelab.snapshot.v1"
+    assert [layer["mediaType"] for layer in manifest["layers"]] == ["application/vnd.imagelab.snapshot.v1+parquet"]
+    assert il.check_limits(image, against=reference, max_growth=0)["passed"].all()
+    with pytest.raises(ImageNotFound, match="a digest is the result of a push"):
+        il.push_snapshot(image, pinned)
+
+
+def connect_read(host, repository, tag):
+    return registry_client.connect(host).read(
+        repository, f"manifests/{tag}", ["application/vnd.oci.image.manifest.v1+json"]
+    )[0]
+
+
+def test_a_push_needs_credentials_and_says_so(tmp_path):
+    (tmp_path / "served").mkdir()
+    served = Registry(tmp_path / "served", auth=True)
+    try:
+        reference = f"docker://{served.host}/snapshots/app:main"
+        with pytest.raises(RegistryUnavailable, match="docker login"):
+            il.push_snapshot("example:whiteout-before", reference)
+        login(tmp_path, served.host)
+        registry_client.connect.cache_clear()
+        assert il.push_snapshot("example:whiteout-before", reference).startswith(
+            f"docker://{served.host}/snapshots/app@sha256:"
+        )
+    finally:
+        served.stop()
+
+
+@pytest.mark.parametrize("layers", [[], [{"mediaType": "application/octet-stream"}], "none"])
+def test_an_artifact_without_a_snapshot_is_named(registry, layers):
+    from imagelab.images.sources.registry import artifacts
+
+    manifest = {"schemaVersion": 2, "artifactType": artifacts.ARTIFACT_TYPE, "layers": layers}
+    with pytest.raises(ArchiveError):
+        artifacts.load("docker://x", registry_client.connect(registry.host), None, manifest)

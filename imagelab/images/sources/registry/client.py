@@ -1,4 +1,4 @@
-"""A registry over HTTP: the pull half of the OCI distribution-spec, with Docker's token authentication.
+"""A registry over HTTP: the OCI distribution-spec's pull, and push of small artifacts, with Docker's token authentication.
 
 None of the clients on PyPI verifies what it reads, keeps credentials on their host and tries again as is needed
 here, so this is the thinnest thing over requests. Connections to a registry use TLS (``REQUESTS_CA_BUNDLE`` names
@@ -148,6 +148,32 @@ class Registry:
         pieces = (piece for piece, _ in self._pieces(repository, url, {}, size))
         return verified(pieces, digest, f"{self.host}/{repository}: blob {digest}", size)
 
+    def put_blob(self, repository: str, digest: str, data: bytes) -> None:
+        """Upload a blob in one piece.
+
+        Raises
+        ------
+        RegistryUnavailable
+            The registry does not answer, or refuses; it is not asked again.
+        """
+        started = self.write("POST", repository, "blobs/uploads/")
+        address = urljoin(started.url, started.headers.get("Location", ""))
+        joined = "&" if urlsplit(address).query else "?"
+        self.write("PUT", repository, f"{address}{joined}digest={digest}", data, "application/octet-stream")
+
+    def write(self, method: str, repository: str, path: str, data: bytes = b"", kind: str = "") -> requests.Response:
+        """Send a small document; ``path`` is relative to the repository, or an address that the registry gave."""
+        url = urljoin(self._base, path if "://" in path else f"{repository}/{path}")
+        try:
+            with self._authorized(repository, url, {"Content-Type": kind} if kind else {}, method, data) as answer:
+                if answer.status_code not in (201, 202):
+                    raise self._refused(answer.status_code, repository, url.partition("?")[0], _complaint(answer))
+                return answer
+        except _BROKEN as error:
+            raise RegistryUnavailable(
+                f"{self.host} does not take {repository}: {type(error).__name__}: {error}"
+            ) from error
+
     def pages(self, repository: str, path: str) -> Iterator[Any]:
         """The JSON documents of a paged list."""
         start, seen = urljoin(self._base, f"{repository}/"), set()
@@ -204,10 +230,13 @@ class Registry:
                 raise RegistryUnavailable(f"{self.host} {verb} ({url}, tries: {failures}): {what}.{later}{hint}")
             time.sleep(wait if wait is not None else BACK_OFF * 2 ** (failures - 1) * (1 + random.random() / 2))
 
-    def _authorized(self, repository: str, url: str, headers: dict[str, str]) -> requests.Response:
-        """One request; a challenge of the registry's own host is answered once."""
-        used = self._authorization.get(repository)
-        answer = self._session.ask("GET", url, used, headers=headers)
+    def _authorized(
+        self, repository: str, url: str, headers: dict[str, str], method: str = "GET", data: bytes = b""
+    ) -> requests.Response:
+        """One request; a challenge of the registry's own host is answered once, and no other host gets credentials."""
+        own = urlsplit(url).netloc == urlsplit(self._base).netloc
+        used = self._authorization.get(repository) if own else None
+        answer = self._session.ask(method, url, used, headers=headers, data=data)
         asked = answer.headers.get("WWW-Authenticate")
         if answer.status_code != 401 or not asked or urlsplit(answer.url).netloc != urlsplit(self._base).netloc:
             return answer
@@ -215,7 +244,7 @@ class Registry:
         with self._lock:
             if self._authorization.get(repository) == used:  # else another thread has just answered it
                 self._authorization[repository] = self._answer(challenges(asked), repository)
-        return self._session.ask("GET", url, self._authorization[repository], headers=headers)
+        return self._session.ask(method, url, self._authorization[repository], headers=headers, data=data)
 
     def _answer(self, asked: dict[str, dict[str, str]], repository: str) -> str | None:
         """The Authorization header that a challenge wants; None where nothing is known that would do."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -29,6 +30,7 @@ from imagelab.images.sources.archive import check_manifest
 from imagelab.images.sources.assemble import INDEX_TYPES, assemble, digest_of, manifest_layers
 from imagelab.images.sources.choices import ABOUT, Choice, choose, slsa_predicate, walk_index
 from imagelab.images.sources.members import read_range
+from imagelab.images.sources.registry import artifacts
 from imagelab.images.sources.registry.client import Registry, connect, verified
 
 AT_ONCE = 4  # layers that are streamed at a time
@@ -148,6 +150,8 @@ def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -
     name = _registry_name(rest)
     registry = connect(name.host)
     document, digest, kind = _top(registry, name)
+    if document.get("artifactType") == artifacts.ARTIFACT_TYPE:
+        return artifacts.load(reference, registry, name, document)
     listed = _choices(registry, name, document, digest, kind)
     found = [choice for choice in listed if choice.kind == "image"]
     if not found:
@@ -179,6 +183,15 @@ def load_registry(reference: str, rest: str, platform: str | None, mask: bool) -
             "attestations": [choice.digest for choice in listed if dict(choice.annotations).get(ABOUT) == own],
         },
     )
+
+
+def push_snapshot_file(path: Path, reference: str) -> str:
+    """Store a snapshot file in a registry; return its reference by digest."""
+    name = _registry_name(reference)
+    if name.digest:
+        raise ImageNotFound(f"{reference}: a digest is the result of a push; expected docker://HOST/REPOSITORY:TAG.")
+    digest = artifacts.push(connect(name.host), name, path)
+    return f"docker://{name.host}/{name.repository}@{digest}"
 
 
 def list_tags(repository: str) -> pd.DataFrame:

@@ -1,0 +1,64 @@
+"""SQL over images, and every table through Parquet, Polars and DuckDB and back with its dtypes."""
+
+import io
+
+import pandas as pd
+import pytest
+
+import imagelab as il
+from imagelab.core.errors import ImagelabError
+from imagelab.fleet.sql import TABLES
+
+IMAGES = ["example:chmod-in-layer-before", "example:whiteout-before"]
+FRAMES = TABLES | {
+    "settings": il.settings,
+    "compare_layers": il.compare_layers,
+    "overview": lambda images: il.overview(images[0]),
+    "check_hardening": il.check_hardening,
+    "claims": lambda images: il.claims(),
+    "findings": lambda images: il.read_scan(il.data_path("scans/service-slim.facts.trivy.json")),
+    "build_log": lambda images: il.read_build_log(il.data_path("build/logs/order-good.rawjson.gz")),
+    "tasks": lambda images: il.exercises.tasks(),
+}
+
+
+def test_a_query_gives_what_pandas_gives():
+    answer = il.sql("SELECT reference, sum(bytes) AS bytes FROM waste GROUP BY reference ORDER BY reference", IMAGES)
+    expected = il.waste(IMAGES).groupby("reference")["bytes"].sum()
+    assert dict(zip(answer["reference"], answer["bytes"], strict=True)) == expected.to_dict()
+    joined = il.sql(
+        "SELECT f.path FROM files f JOIN layers l USING (reference, layer_index) WHERE l.layer_index = 0 AND f.size > 0",
+        IMAGES,
+    )
+    listed = il.files(IMAGES)
+    assert len(joined) == ((listed["layer_index"] == 0) & (listed["size"] > 0)).sum()
+
+
+def test_unknown_values_stay_unknown():
+    answer = il.sql("SELECT size, from_base, layer_index FROM history", "example:service-full")
+    assert [str(dtype) for dtype in answer.dtypes] == ["Int64", "boolean", "Int64"]
+    assert answer["layer_index"].isna().sum() == il.history("example:service-full")["layer_index"].isna().sum()
+
+
+@pytest.mark.parametrize("query", ["SELECT nothing FROM layers", "SELECT * FROM nowhere", "SELEC 1", "SET threads = 1"])
+def test_a_query_that_does_not_work_is_an_error_of_ours(query):
+    with pytest.raises(ImagelabError):
+        il.sql(query, IMAGES)
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_a_table_goes_through_parquet_polars_and_duckdb_and_back(name):
+    duckdb, polars = pytest.importorskip("duckdb"), pytest.importorskip("polars")
+    frame = FRAMES[name](IMAGES).reset_index(drop=True)
+    frame.attrs = {}
+    bytes_columns = frame.select_dtypes("object").columns  # of files: path_raw
+    frame[bytes_columns] = frame[bytes_columns].where(frame[bytes_columns].notna(), None)
+    stored = io.BytesIO()
+    frame.to_parquet(stored)
+    pd.testing.assert_frame_equal(pd.read_parquet(stored), frame)
+    schema = frame.dtypes.to_dict()
+    back = polars.from_pandas(frame).to_arrow().to_pandas(types_mapper=None)
+    pd.testing.assert_frame_equal(back.astype(schema), frame, check_categorical=False)
+    with duckdb.connect() as connection:
+        back = connection.sql("SELECT * FROM frame").to_arrow_table().to_pandas()
+    pd.testing.assert_frame_equal(back.astype(schema), frame, check_categorical=False)
