@@ -36,6 +36,7 @@ QUESTIONS = {
     "images": "Images",
     "size": "Size",
     "build": "Builds",
+    "improve": "Advice and improvement",
     "security": "Security",
     "fleet": "Many images",
     "course": "The course",

@@ -13,17 +13,9 @@ import pandas as pd
 
 from imagelab.core.resources import data_path
 
-_UNITS = {
-    "b": 1,
-    "byte": 1,
-    "bytes": 1,
-    "kb": 10**3,
-    "mb": 10**6,
-    "gb": 10**9,
-    "kib": 2**10,
-    "mib": 2**20,
-    "gib": 2**30,
-}
+_UNITS = {"b": 1, "byte": 1, "bytes": 1}
+_UNITS |= {f"{prefix}b": 1000**power for power, prefix in enumerate("kmg", 1)}
+_UNITS |= {f"{prefix}ib": 1024**power for power, prefix in enumerate("kmg", 1)}
 _FILLERS = {"step", "steps", "layer", "layers", "rule", "and", "the", "answer", "is", "paths", "packages", "images"}
 
 

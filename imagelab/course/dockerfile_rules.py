@@ -65,9 +65,8 @@ def with_cache_probe(answer: Answer) -> str:
         if tool := re.search(r"((?:\w+=\S+\s+)*\S*(?:\buv|\bpip3?))\s[^&;|\n]*\b(?:install|sync)\b", text):
             settings = " ".join(re.findall(r"--no-cache(?:-dir)?\b|--cache-dir[= ]\S+", text))
             exports = "".join(f"{line}; " for line in re.findall(r"\bexport [^&;\n]+", text[: tool.start()]))
-            lines.insert(
-                int(end), f"ARG MARK ROUND\nRUN {flags} {exports}d=$({tool[1]} {settings} cache dir); {_PROBE}"
-            )
+            find = f"{exports}d=$({tool[1]} {settings} cache dir)"
+            lines.insert(int(end), f"ARG MARK ROUND\nRUN {flags} {find}; {_PROBE}")
     return "\n".join(lines)
 
 
@@ -94,14 +93,9 @@ def no_lists(answer: Answer) -> str:
 
 
 def no_pip_cache(answer: Answer) -> str:
-    off = r"--no-cache|--mount=\S*type=cache|\brm\b"
-    kept = [line for line in answer.final("RUN") if re.search(_INSTALL, line) and not re.search(off, line)]
-    settings = " ".join(answer.final("ENV"))
-    return (
-        f"`{kept[0][:80]}` keeps pip's downloads in the layer."
-        if kept and "PIP_NO_CACHE_DIR" not in settings
-        else UNSEEN
-    )
+    off, settings = r"--no-cache|--mount=\S*type=cache|\brm\b|PIP_NO_CACHE_DIR", " ".join(answer.final("ENV"))
+    kept = [line for line in answer.final("RUN") if re.search(_INSTALL, line) and not re.search(off, line + settings)]
+    return f"`{kept[0][:80]}` keeps pip's downloads in the layer." if kept else UNSEEN
 
 
 def installed(answer: Answer) -> str:
@@ -138,11 +132,3 @@ def other_user(answer: Answer) -> str:
 
 def unseen(answer: Answer) -> str:
     return UNSEEN
-
-
-RULES = {
-    rule.__name__: rule
-    for rule in (
-        small_base, no_compiler, no_lists, no_pip_cache, installed, commands, install_stays_cached, cache_mount, other_user,
-    )
-} | dict.fromkeys(("no_waste", "no_second_copy", "sources", "runs"), unseen)  # fmt: skip

@@ -28,13 +28,8 @@ from imagelab.course.trial import NoBase, NotBuilt, engine_answers, tried
 TASKS_COLUMNS = {"exercise": "str", "section": "str", "kind": "str", "task": "str", "hints": "int64"}
 CHECKED_COLUMNS = {"asked": "str", "passed": "bool", "message": "str", "judged_by": "str"}
 PROGRESS_COLUMNS = {
-    "exercise": "str",
-    "section": "str",
-    "state": "str",
-    "points": "float64",
-    "attempts": "int64",
-    "hints": "int64",
-}
+    "exercise": "str", "section": "str", "state": "str", "points": "float64", "attempts": "int64", "hints": "int64"
+}  # fmt: skip
 NOT_JUDGED = "not judged"
 WITHOUT_BUILDING = "model, without building"
 
@@ -157,15 +152,9 @@ def progress() -> pd.DataFrame:
     rows = []
     for name, exercise in answers.data()["exercise"].items():
         tried = _attempts.get(name, [])
-        row = {
-            "exercise": name,
-            "section": exercise["section"],
-            "attempts": len(tried),
-            "hints": len(_hints.get(name, ())),
-        }
-        rows.append(
-            row | {"state": state(tried[-1] if tried else None), "points": tried[-1]["passed"].mean() if tried else 0}
-        )
+        reached = {"state": state(tried[-1] if tried else None), "points": tried[-1]["passed"].mean() if tried else 0}
+        counts = {"attempts": len(tried), "hints": len(_hints.get(name, ()))}
+        rows.append({"exercise": name, "section": exercise["section"]} | reached | counts)
     return make_frame(rows, PROGRESS_COLUMNS)
 
 
@@ -216,12 +205,14 @@ def _dockerfile(
         if engine or (engine is None and text != start(name) and engine_answers()):
             try:
                 with tried(answer, begin, exercise, options, limit) as trial:
-                    return [_row(asked[rule], image_rules.RULES[rule](trial), "engine") for rule in exercise["checks"]]
+                    return [
+                        _row(asked[rule], getattr(image_rules, rule)(trial), "engine") for rule in exercise["checks"]
+                    ]
             except NoBase as error:
                 return [_row("It builds.", str(error), NOT_JUDGED)]
             except NotBuilt as error:
                 return [_row("It builds.", str(error), "engine")]
-        faults = {rule: dockerfile_rules.RULES[rule](answer) for rule in exercise["checks"]}
+        faults = {rule: getattr(dockerfile_rules, rule, dockerfile_rules.unseen)(answer) for rule in exercise["checks"]}
     return [
         _row(asked[rule], fault, NOT_JUDGED if fault is dockerfile_rules.UNSEEN else WITHOUT_BUILDING)
         for rule, fault in faults.items()

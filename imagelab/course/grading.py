@@ -15,13 +15,7 @@ from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import make_frame
 from imagelab.course import answers, exercises
 
-GRADED_COLUMNS = {
-    "notebook": "str",
-    "exercise": "str",
-    "state": "str",
-    "points": "float64",
-    "message": "str",
-}
+GRADED_COLUMNS = {"notebook": "str", "exercise": "str", "state": "str", "points": "float64", "message": "str"}
 
 
 def grade(

@@ -1,4 +1,4 @@
-"""Judge an answer by what was built: each rule returns the fault that it measures, or ``""``."""
+"""Judge an answer by what was built: each public function is a rule, and returns the fault that it measures, or ``""``."""
 
 from __future__ import annotations
 
@@ -174,12 +174,3 @@ def _last_words(trial: Trial) -> str:
     """Explain the end of a container's output."""
     last = trial.run.output.strip().splitlines()[-1:]
     return answers.known_error(trial.run.output) or (f"It printed: {last[0][:200]}" if last else "")
-
-
-RULES = {
-    rule.__name__: rule
-    for rule in (
-        small_base, no_compiler, no_lists, no_pip_cache, no_waste, installed, commands, install_stays_cached, cache_mount,
-        other_user, no_second_copy, sources, runs,
-    )
-}  # fmt: skip

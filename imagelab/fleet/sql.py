@@ -56,8 +56,6 @@ def sql(query: str, images: Images) -> pd.DataFrame:
             if re.search(rf"\b{name}\b", query, re.IGNORECASE):
                 connection.register(name, pa.Table.from_pandas(table(loaded), preserve_index=False))
         try:
-            if (answer := connection.sql(query)) is None:
-                raise ImagelabError("The query has no answer; expected a SELECT.")
-            return answer.to_arrow_table().to_pandas(types_mapper=_DTYPES.get)
+            return connection.sql(query).to_arrow_table().to_pandas(types_mapper=_DTYPES.get)
         except duckdb.Error as error:
             raise ImagelabError(f"DuckDB refuses the query: {error}. The tables are {', '.join(TABLES)}.") from error

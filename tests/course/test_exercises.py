@@ -1,6 +1,7 @@
 """Exercises: solutions pass, starts and cheats do not, and answers are read in the form that people type."""
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -49,7 +50,12 @@ def test_every_exercise_has_a_task_hints_and_a_place():
 def test_every_rule_is_used_and_judged_both_ways():
     known = exercises.answers.data()
     used = {rule for exercise in known["exercise"].values() for rule in exercise.get("checks", ())}
-    assert used == set(known["asked"]) == set(dockerfile_rules.RULES) == set(image_rules.RULES)
+    assert used == set(known["asked"])
+    for module, missing in (
+        (image_rules, set()),
+        (dockerfile_rules, {"no_waste", "no_second_copy", "sources", "runs"}),
+    ):
+        assert {rule for rule in used if not callable(getattr(module, rule, None))} == missing
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
@@ -242,8 +248,16 @@ def on_engine(with_python, monkeypatch):
     return ["--network=host", "--build-arg=BASE=course/python:slim"]
 
 
+# All of them take hours on a small machine: EVERY_HAND_IN=1 builds the rest too.
+BUILT = [
+    answer
+    for answer in HANDED_IN
+    if os.environ.get("EVERY_HAND_IN") or answer.values[0] == "non-root" or "-field-" in str(answer.id)
+]
+
+
 @pytest.mark.engine
-@pytest.mark.parametrize(("name", "case"), HANDED_IN)
+@pytest.mark.parametrize(("name", "case"), BUILT)
 def test_what_was_built_is_judged(name, case, on_engine, with_python):
     checked = exercises.check(name, dockerfile=case["dockerfile"], options=on_engine)
     assert checked["passed"].all() == case.get("passes", False), checked.to_string()

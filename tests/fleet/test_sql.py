@@ -14,10 +14,10 @@ FRAMES = TABLES | {
     "settings": il.settings,
     "compare_layers": il.compare_layers,
     "overview": lambda images: il.overview(images[0]),
-    "check_hardening": il.check_hardening,
+    "check_hardening": lambda images: il.check_hardening(images[0]),
     "claims": lambda images: il.claims(),
     "findings": lambda images: il.read_scan(il.data_path("scans/service-slim.facts.trivy.json")),
-    "build_log": lambda images: il.read_build_log(il.data_path("build/logs/order-good.rawjson.gz")),
+    "build_log": lambda images: il.read_build_log(il.data_path("build/logs/cache-mount-cold.rawjson.gz")),
     "tasks": lambda images: il.exercises.tasks(),
 }
 
@@ -40,10 +40,18 @@ def test_unknown_values_stay_unknown():
     assert answer["layer_index"].isna().sum() == il.history("example:service-full")["layer_index"].isna().sum()
 
 
-@pytest.mark.parametrize("query", ["SELECT nothing FROM layers", "SELECT * FROM nowhere", "SELEC 1", "SET threads = 1"])
+@pytest.mark.parametrize("query", ["SELECT nothing FROM layers", "SELECT * FROM nowhere", "SELEC 1"])
 def test_a_query_that_does_not_work_is_an_error_of_ours(query):
     with pytest.raises(ImagelabError):
         il.sql(query, IMAGES)
+
+
+def with_none(frame, dtypes):
+    """The frame with these dtypes; an unknown value of an object column (path_raw of files: bytes) is None."""
+    unknown = {name: frame[name].notna() for name, dtype in dtypes.items() if str(dtype) == "object"}
+    return frame.assign(
+        **{name: frame[name].astype(object).where(known, None) for name, known in unknown.items()}
+    ).astype(dtypes)
 
 
 @pytest.mark.parametrize("name", FRAMES)
@@ -51,14 +59,10 @@ def test_a_table_goes_through_parquet_polars_and_duckdb_and_back(name):
     duckdb, polars = pytest.importorskip("duckdb"), pytest.importorskip("polars")
     frame = FRAMES[name](IMAGES).reset_index(drop=True)
     frame.attrs = {}
-    bytes_columns = frame.select_dtypes("object").columns  # of files: path_raw
-    frame[bytes_columns] = frame[bytes_columns].where(frame[bytes_columns].notna(), None)
-    stored = io.BytesIO()
-    frame.to_parquet(stored)
-    pd.testing.assert_frame_equal(pd.read_parquet(stored), frame)
-    schema = frame.dtypes.to_dict()
-    back = polars.from_pandas(frame).to_arrow().to_pandas(types_mapper=None)
-    pd.testing.assert_frame_equal(back.astype(schema), frame, check_categorical=False)
+    dtypes = frame.dtypes.to_dict()
+    frame = with_none(frame, dtypes)
+    frame.to_parquet(stored := io.BytesIO())
     with duckdb.connect() as connection:
-        back = connection.sql("SELECT * FROM frame").to_arrow_table().to_pandas()
-    pd.testing.assert_frame_equal(back.astype(schema), frame, check_categorical=False)
+        answer = connection.sql("SELECT * FROM frame").to_arrow_table().to_pandas()
+    for back in (pd.read_parquet(stored), polars.from_pandas(frame).to_arrow().to_pandas(), answer):
+        pd.testing.assert_frame_equal(with_none(back, dtypes), frame, check_categorical=False)

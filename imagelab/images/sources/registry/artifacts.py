@@ -28,14 +28,8 @@ def push(registry: Registry, name: ImageName, path: Path) -> str:
     config, layer = ({"mediaType": kind, "digest": digest_of(data), "size": len(data)} for kind, data in contents)
     for _, data in contents:
         registry.put_blob(name.repository, digest_of(data), data)
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": _MANIFEST_TYPE,
-        "artifactType": ARTIFACT_TYPE,
-        "config": config,
-        "layers": [layer],
-    }
-    data = json.dumps(manifest).encode()
+    manifest = {"schemaVersion": 2, "mediaType": _MANIFEST_TYPE, "artifactType": ARTIFACT_TYPE, "config": config}
+    data = json.dumps(manifest | {"layers": [layer]}).encode()
     registry.write("PUT", name.repository, f"manifests/{name.target}", data, _MANIFEST_TYPE)
     return digest_of(data)
 
