@@ -10,9 +10,11 @@ Dockerfiles, logs and ignore files) and then damaged. A finding is an exception,
 from __future__ import annotations
 
 import argparse
+import bz2
 import copy
 import gzip
 import json
+import lzma
 import os
 import random
 import resource
@@ -23,6 +25,8 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +43,7 @@ from imagelab.core.redact import mask, mask_document  # noqa: E402
 from imagelab.core.text import printable  # noqa: E402
 from imagelab.images.layers.blobs import LIMITS, StreamWindow, decompressed  # noqa: E402
 from imagelab.images.layers.tar import list_tar, walk_members  # noqa: E402
-from tests.support.images import Layout, docker_save, layer_tar, tar_of  # noqa: E402
+from tests.support.images import Layout, docker_save, image_of, layer_tar, tar_of  # noqa: E402
 from tests.support.tars import END, header, padded, pax  # noqa: E402
 
 Make = Callable[[random.Random], bytes]
@@ -218,8 +222,51 @@ def archive_bytes(random: random.Random) -> bytes:
 def read_image(data: bytes, path: Path) -> None:
     path.write_bytes(data)
     image = il.load_image(path)
-    for verb in (il.history, il.layers, il.settings, il.files, il.waste, il.packages, il.dive_efficiency, il.advise):
+    verbs = [il.history, il.layers, il.settings, il.files, il.waste, il.packages, il.dive_efficiency]
+    for verb in [*verbs, il.advise] if len(data) % 8 == 0 else verbs:  # advise costs more than all the others
         verb(image)
+
+
+DATABASES = {
+    b"var/lib/dpkg/status": b"Package: a\nStatus: install ok installed\nArchitecture: all\nVersion: 1\nSource: s (2)\n\n",
+    b"var/lib/dpkg/info/a.list": b"/a\n/lib/x\n",
+    b"var/lib/dpkg/status.d/b": b"Package: b\nVersion: 1\n",
+    b"lib/apk/db/installed": b"P:a\nV:1\nF:usr/lib\nR:x\no:s\n\n",
+    b"p/a.dist-info/METADATA": b"Name: a\nVersion: 1\n\n",
+    b"p/a.dist-info/RECORD": b"a.py,sha256=x,1\n../../bin/a,,\n",
+    b"p/node_modules/@s/m/package.json": b'{"name": "@s/m", "version": "1"}',
+    b"c/conda-meta/x.json": b'{"name": "x", "version": "1", "files": ["bin/x"]}',
+}
+
+
+def packages_bytes(random: random.Random) -> bytes:
+    """The layers of an image with package databases, damaged, and links; layers follow one another."""
+    layers = []
+    for _ in range(random.randint(1, 2)):
+        names = random.sample(list(DATABASES), random.randint(1, 4))
+        entries = [
+            (name, "file", damaged(random, DATABASES[name]) if random.random() < 0.7 else DATABASES[name])
+            for name in names
+        ]
+        links = [
+            (random.choice([b"lib", b"p", b"usr/lib"]), "symlink", random.choice(NAMES))
+            for _ in range(random.randint(0, 2))
+        ]
+        layers.append(layer_tar([*entries, *links]))
+    return b"".join(len(layer).to_bytes(4) + layer for layer in layers)
+
+
+def read_packages(data: bytes, path: Path) -> None:
+    layers = []
+    while data:
+        size = int.from_bytes(data[:4])
+        layers.append(data[4 : 4 + size])
+        data = data[4 + size :]
+    image = image_of(layers)
+    il.packages(image)
+    for name in (b"lib/x", b"p/a", b"usr/lib/apk/db/installed"):
+        with suppress(il.ImagelabError):
+            il.read_file(image, name)
 
 
 def read_tar(data: bytes, path: Path) -> None:
@@ -232,7 +279,8 @@ def read_tar(data: bytes, path: Path) -> None:
 
 
 def compressed_bytes(random: random.Random) -> bytes:
-    pack = random.choice([gzip.compress, zstandard.ZstdCompressor(write_checksum=True).compress])
+    zstd = zstandard.ZstdCompressor(write_checksum=True).compress
+    pack = random.choice([gzip.compress, zstd, bz2.compress, partial(lzma.compress, preset=0)])
     return damaged(random, pack(random.choice(TARS)) + random.choice([b"", pack(b"more"), bytes(9)]))
 
 
@@ -362,6 +410,7 @@ def targets() -> dict[str, tuple[Make, Read]]:
         "tar": (tar_bytes, read_tar),
         "compressed": (compressed_bytes, read_compressed),
         "archive": (archive_bytes, read_image),
+        "packages": (packages_bytes, read_packages),
         "snapshot": (lambda random: damaged(random, snapshot), read_image),
         "text": (lambda random: text_bytes(random, [DOCKERFILE, LOG]), read_text),
         "dockerfile": (lambda random: text_bytes(random, [DOCKERFILE]), read_dockerfile),
