@@ -16,13 +16,13 @@ from imagelab.images.layers.rpm_database import rpm_packages
 #: Where rpm keeps its database, in each of its forms.
 RPM = r"/(?:var/lib|usr/lib/sysimage)/rpm/(?:.*/)?(?:Packages|Packages\.db|rpmdb\.sqlite)"
 _RPM = re.compile(RPM.encode())
-_RPM_FILES = (b"rpmdb.sqlite",)
+_RPM_FILES = (b"/Packages", b"/Packages.db", b"/rpmdb.sqlite")
 _MAX_SIZE, _MAX_RPM = 1 << 24, 1 << 28  # bytes of one database; larger ones are listed, not captured
 
 _NAMES = {b"status", b"installed", b"METADATA", b"RECORD", b"PKG-INFO", b"installed-files.txt", b"package.json"}
 #: The path of a database ends in one of these, or contains this.
 ENDINGS, WITHIN = (
-    (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-info", b".json", b"Packages.db", b"rpmdb.sqlite"),
+    (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-info", b".json", *_RPM_FILES),
     b"/status.d/",
 )
 _STATUS_FIELDS = (

@@ -1,20 +1,31 @@
-"""Read the packages of an rpm database in sqlite's form (ndb and Berkeley DB are not read).
+"""Read the packages of an rpm database: sqlite and ndb, and Berkeley DB through an ``rpm`` command where there is one.
 
-Source: rpm's "Package format" (tags and header structure).
+Sources: rpm's "Package format" (tags and header structure) and its ``lib/backend/ndb/rpmpkg.c`` (ndb's slots and blobs).
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 import struct
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
+from threading import Timer
 from typing import Any
+
+from imagelab.images.layers.blobs import LIMITS
 
 _NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _DIR_INDEXES, _BASE_NAMES, _DIR_NAMES = (
     1000, 1001, 1002, 1003, 1022, 1116, 1117, 1118,
 )  # fmt: skip
 _STEPS = 10_000  # of 10,000 instructions each that sqlite may take for one database
+_BERKELEY = (b"\x61\x15\x06\0", b"\0\x06\x15\x61")  # at offset 12: a hash, in either byte order
+_QUERY = r"%{NAME}\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\t%{ARCH}\n[\t%{FILENAMES}\n]"
+_RPM_TIMEOUT = 60  # seconds
 Package = tuple[str, str, str, list[str]]  # name, [epoch:]version-release, architecture, files
 
 
@@ -23,7 +34,11 @@ def rpm_packages(content: bytes) -> list[Package] | None:
     try:
         if content.startswith(b"SQLite format 3\0"):
             return [_package(blob) for blob in _sqlite(content)]
-    except (sqlite3.Error, struct.error, ValueError, LookupError, TypeError):
+        if content.startswith(b"RpmP"):
+            return [_package(blob) for blob in _ndb(content)]
+        if content[12:16] in _BERKELEY and shutil.which("rpm"):
+            return _by_rpm(content)
+    except (sqlite3.Error, struct.error, ValueError, LookupError, TypeError, OSError):
         return None
     return None
 
@@ -42,6 +57,45 @@ def _sqlite(content: bytes) -> Iterator[bytes]:
             yield bytes(blob)
 
 
+def _ndb(content: bytes) -> Iterator[bytes]:
+    """The blobs to which the slots in the first pages point; offsets count in blocks of 16 bytes."""
+    _, _, _, pages = struct.unpack_from("<4I", content)
+    for slot in range(32, min(pages * 4096, len(content)), 16):
+        magic, number, block, _ = struct.unpack_from("<4s3I", content, slot)
+        if magic != b"Slot":
+            raise ValueError("a damaged slot")
+        if number and block:
+            head, owner, _, size = struct.unpack_from("<4s3I", content, block * 16)
+            if (head, owner) != (b"BlbS", number):
+                raise ValueError("a damaged blob")
+            yield content[block * 16 + 16 :][:size]
+
+
+def _by_rpm(content: bytes) -> list[Package]:
+    with tempfile.TemporaryDirectory(prefix="imagelab-rpm-") as folder:
+        Path(folder, "Packages").write_bytes(content)
+        command = ["rpm", "--dbpath", folder, "--nosignature", "--nodigest", "-qa", "--qf", _QUERY]
+        environment = {"PATH": os.environ.get("PATH", ""), "HOME": folder, "LC_ALL": "C.UTF-8"}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
+            timer = Timer(_RPM_TIMEOUT, process.kill)
+            timer.start()
+            assert process.stdout is not None
+            answer = process.stdout.read(LIMITS.text)
+            if len(answer) == LIMITS.text:
+                process.kill()
+        timer.cancel()
+    if process.returncode:
+        raise ValueError("rpm cannot read it")
+    packages: list[Package] = []
+    for line in answer.decode(errors="backslashreplace").splitlines():
+        if line.startswith("\t"):
+            packages[-1][3].append(line[1:])
+        else:
+            name, version, architecture = line.split("\t")
+            packages.append((name, version, architecture, []))
+    return packages
+
+
 def _package(blob: bytes) -> Package:
     count, size = struct.unpack_from(">II", blob)
     data = blob[8 + 16 * count :][:size]
@@ -57,5 +111,8 @@ def _package(blob: bytes) -> Package:
     if _EPOCH in tags:
         version = f"{tags[_EPOCH][0]}:{version}"
     folders, names = tags.get(_DIR_NAMES, []), tags.get(_BASE_NAMES, [])
-    files = [folders[index] + name for index, name in zip(tags.get(_DIR_INDEXES, ()), names, strict=True)]
+    indexes = tags.get(_DIR_INDEXES, ())
+    if sum(len(folders[index]) for index in indexes) > LIMITS.text:
+        raise ValueError("a folder with a long name, many times")
+    files = [folders[index] + name for index, name in zip(indexes, names, strict=True)]
     return tags[_NAME][0], version, tags.get(_ARCH, [""])[0], files

@@ -67,8 +67,8 @@ def packages(images: Images) -> pd.DataFrame:
         are still there and ``files`` their number (``<NA>`` where the record names no files); ``layer_index`` the layer
         that first brought this version, whoever rewrote it unchanged (``chown -R``); ``path`` the record and
         ``record_layer_index`` the layer that wrote it last; ``source`` the source package of dpkg and apk and its version,
-        joined by a space. ``attrs["unread"]`` lists databases that are not read: rpm's in the
-        form of ndb or Berkeley DB, and damaged ones.
+        joined by a space. ``attrs["unread"]`` lists databases that are not read: damaged ones, and
+        rpm's Berkeley DB where there is no ``rpm`` command.
     """
     rows: list[dict[str, Any]] = []
     unread: list[str] = []

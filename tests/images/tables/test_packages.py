@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import imagelab as il
+from imagelab.images.layers.blobs import LIMITS
+from imagelab.images.layers.rpm_database import rpm_packages
 from tests.conftest import missing
 from tests.support.images import docker_save, layer_tar, write_tar
 
@@ -152,6 +154,65 @@ def test_rpm_and_conda(tmp_path):
     rows = frame[["manager", "name", "version", "size", "files", "layer_index"]].values.tolist()
     assert rows == [["rpm", "demo", "4:1.2-3", 6, 2, 0], ["conda", "zlib", "1.3", 9, 1, 1]]
     assert frame.attrs["unread"] == []
+
+
+DEMO = {1000: "demo", 1001: "1.2", 1002: "3", 1022: "noarch", 1116: [0], 1117: ["a.txt"], 1118: ["/opt/"]}
+
+
+def ndb_database(*headers: bytes) -> bytes:
+    """As rpm's ndb stores them: a page of slots, which say where the blobs are, in blocks of 16 bytes."""
+    slots, blobs = b"", b""
+    for number, header in enumerate(headers, 1):
+        block = (4096 + len(blobs)) // 16
+        blob = struct.pack("<4s3I", b"BlbS", number, 1, len(header)) + header
+        slots += struct.pack("<4s3I", b"Slot", number, block, len(blob) // 16 + 1)
+        blobs += blob + bytes(-len(blob) % 16)
+    head = struct.pack("<4s7I", b"RpmP", 0, 1, 1, len(headers) + 1, 0, 0, 0)
+    empty = struct.pack("<4s3I", b"Slot", 0, 0, 0)
+    return head + slots + empty * ((4096 - 32 - len(slots)) // 16) + blobs
+
+
+def berkeley_database(tmp_path, *headers: bytes) -> bytes:
+    records = [(bytes(4), b"\1\0\0\0"), *((bytes([n, 0, 0, 0]), header) for n, header in enumerate(headers, 1))]
+    lines = "".join(f" {key.hex()}\n {value.hex()}\n" for key, value in records)
+    text = f"VERSION=3\nformat=bytevalue\ntype=hash\ndb_pagesize=4096\nHEADER=END\n{lines}DATA=END\n"
+    subprocess.run(["db_load", tmp_path / "Packages"], input=text.encode(), check=True)
+    return (tmp_path / "Packages").read_bytes()
+
+
+def rpm_image(tmp_path, path: bytes, content: bytes) -> str:
+    tars = [layer_tar([(path, "file", content), (b"opt/a.txt", "file", b"hello")])]
+    return write_tar(tmp_path / "x.tar", docker_save(tars))
+
+
+def test_rpms_ndb(tmp_path):
+    content = ndb_database(rpm_header(DEMO), rpm_header(DEMO | {1000: "other"}))
+    frame = il.packages(rpm_image(tmp_path, b"usr/lib/sysimage/rpm/Packages.db", content))
+    assert frame[["manager", "name", "version", "size"]].values.tolist() == [
+        ["rpm", "demo", "1.2-3", 5], ["rpm", "other", "1.2-3", 5]]  # fmt: skip
+    damaged = il.packages(rpm_image(tmp_path, b"var/lib/rpm/Packages.db", content.replace(b"BlbS", b"BlbX")))
+    assert len(damaged) == 0 and "Packages.db" in damaged.attrs["unread"][0]
+
+
+@pytest.mark.skipif(not shutil.which("rpm") or not shutil.which("db_load"), reason="needs rpm and db_load")
+def test_rpms_berkeley_db_through_rpm(tmp_path, monkeypatch):
+    content = berkeley_database(tmp_path, rpm_header(DEMO | {1003: [4]}))
+    path = rpm_image(tmp_path, b"var/lib/rpm/Packages", content)
+    assert il.packages(path)[["manager", "name", "version", "size"]].values.tolist() == [["rpm", "demo", "4:1.2-3", 5]]
+    monkeypatch.setattr("imagelab.images.layers.rpm_database._RPM_TIMEOUT", 0)
+    assert rpm_packages(content) is None
+
+
+def test_a_berkeley_db_without_rpm_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    frame = il.packages(rpm_image(tmp_path, b"var/lib/rpm/Packages", bytes(12) + b"\x61\x15\x06\0" + bytes(4000)))
+    assert len(frame) == 0 and "/var/lib/rpm/Packages" in frame.attrs["unread"][0]
+
+
+def test_a_header_whose_folder_is_long_and_repeated(tmp_path, monkeypatch):
+    monkeypatch.setattr(LIMITS, "text", 10_000)
+    header = rpm_header(DEMO | {1116: [0] * 200, 1117: ["a"] * 200, 1118: ["/" + "d" * 99]})
+    assert rpm_packages(rpm_database(header)) is None
 
 
 @pytest.mark.parametrize(
