@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 from imagelab.images.layers.blobs import LIMITS
@@ -25,7 +24,7 @@ _NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _DIR_INDEXES, _BASE_NAMES, _DIR_NAMES 
 _STEPS = 10_000  # of 10,000 instructions each that sqlite may take for one database
 _BERKELEY = (b"\x61\x15\x06\0", b"\0\x06\x15\x61")  # at offset 12: a hash, in either byte order
 _QUERY = r"%{NAME}\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\t%{ARCH}\n[\t%{FILENAMES}\n]"
-_RPM_TIMEOUT = 60  # seconds
+_TIMEOUT = 60  # seconds
 Package = tuple[str, str, str, list[str]]  # name, [epoch:]version-release, architecture, files
 
 
@@ -38,7 +37,7 @@ def rpm_packages(content: bytes) -> list[Package] | None:
             return [_package(blob) for blob in _ndb(content)]
         if content[12:16] in _BERKELEY and shutil.which("rpm"):
             return _by_rpm(content)
-    except (sqlite3.Error, struct.error, ValueError, LookupError, TypeError, OSError):
+    except (sqlite3.Error, struct.error, ValueError, LookupError, TypeError, OSError, subprocess.SubprocessError):
         return None
     return None
 
@@ -74,20 +73,22 @@ def _ndb(content: bytes) -> Iterator[bytes]:
 def _by_rpm(content: bytes) -> list[Package]:
     with tempfile.TemporaryDirectory(prefix="imagelab-rpm-") as folder:
         Path(folder, "Packages").write_bytes(content)
-        command = ["rpm", "--dbpath", folder, "--nosignature", "--nodigest", "-qa", "--qf", _QUERY]
+        query = ["--dbpath", folder, "--nosignature", "--nodigest", "-qa", "--qf", _QUERY]
+        bounded = [
+            "sh",
+            "-c",
+            'ulimit -f "$0" && exec rpm "$@"',
+            str(LIMITS.text // 512),
+            *query,
+        ]  # blocks of 512 bytes
         environment = {"PATH": os.environ.get("PATH", ""), "HOME": folder, "LC_ALL": "C.UTF-8"}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
-            timer = Timer(_RPM_TIMEOUT, process.kill)
-            timer.start()
-            assert process.stdout is not None
-            answer = process.stdout.read(LIMITS.text)
-            if len(answer) == LIMITS.text:
-                process.kill()
-        timer.cancel()
-    if process.returncode:
-        raise ValueError("rpm cannot read it")
+        with Path(folder, "answer").open("wb") as file:
+            subprocess.run(
+                bounded, stdout=file, stderr=subprocess.DEVNULL, env=environment, timeout=_TIMEOUT, check=True
+            )
+        answer = Path(folder, "answer").read_text(errors="backslashreplace", encoding="utf-8")
     packages: list[Package] = []
-    for line in answer.decode(errors="backslashreplace").splitlines():
+    for line in answer.split("\n")[:-1]:
         if line.startswith("\t"):
             packages[-1][3].append(line[1:])
         else:

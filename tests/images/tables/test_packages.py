@@ -199,7 +199,7 @@ def test_rpms_berkeley_db_through_rpm(tmp_path, monkeypatch):
     content = berkeley_database(tmp_path, rpm_header(DEMO | {1003: [4]}))
     path = rpm_image(tmp_path, b"var/lib/rpm/Packages", content)
     assert il.packages(path)[["manager", "name", "version", "size"]].values.tolist() == [["rpm", "demo", "4:1.2-3", 5]]
-    monkeypatch.setattr("imagelab.images.layers.rpm_database._RPM_TIMEOUT", 0)
+    monkeypatch.setattr("imagelab.images.layers.rpm_database._TIMEOUT", 0.001)
     assert rpm_packages(content) is None
 
 
