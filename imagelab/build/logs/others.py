@@ -18,19 +18,28 @@ def read_podman(lines: Sequence[str]) -> list[Vertex]:
     """Read the output of ``podman build`` and ``buildah build``, which has no times: ``duration`` stays unknown."""
     vertices: list[Vertex] = []
     names: dict[str, str] = {}  # number of the stage → its name
+    current: dict[str, Vertex] = {}  # number of the stage → its last step, the newest at the end
+    is_first = False  # line of the step's output
     for line in lines:
-        last = vertices[-1] if vertices else None
-        if match := PODMAN_STEP.match(line):
-            if last and last.status == "unfinished":
-                last.end("done")
-            stage = match[1] or "1"
+        match, was_first = PODMAN_STEP.match(line), is_first
+        stage = match[1] or "1" if match else ""
+        before = current.get(stage)
+        # a command can print "STEP 9/9: …" too
+        is_first = match is not None and int(match[2]) in (1, before.step + 1 if before and before.step else 1)
+        if match and is_first:
+            if before and before.status == "unfinished":
+                before.end("done")
             if base := re.match(r"FROM\s+\S.*?(?:\s+AS\s+(\S+))?\s*$", match[3], re.I):
                 names[stage] = (base[1] or f"stage-{int(stage) - 1}").lower()
-            name = names.get(stage)
-            vertices.append(Vertex(str(len(vertices) + 1), match[3], stage=name, step=int(match[2])))
-        elif last is None or last.status not in ("unfinished", "done"):
+            vertices.append(Vertex(str(len(vertices) + 1), match[3], stage=names.get(stage), step=int(match[2])))
+            current.pop(stage, None)
+            current[stage] = vertices[-1]
             continue
-        elif line.startswith("--> Using cache"):
+        running = [vertex for vertex in current.values() if vertex.status == "unfinished"]  # several with --jobs
+        last = running[-1] if running else vertices[-1] if vertices else None
+        if last is None or last.status not in ("unfinished", "done"):
+            continue
+        if line.startswith("--> Using cache") and was_first:
             last.end("cached")
         elif line.startswith(("--> ", "COMMIT ")) or re.match(r"\[\d+/\d+\] COMMIT ", line):
             last.end("done")

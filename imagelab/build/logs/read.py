@@ -63,6 +63,13 @@ _TEXTS = (
     (PODMAN_STEP, read_podman),
     (KANIKO_LINE, read_kaniko),
 )
+_UNREAD = {
+    "Earthly": re.compile(r"^ *[\w./:-]*\+[\w.-]+(?: \*[\w ]+\*)? \| ", re.M),
+    "Bazel": re.compile(
+        r"^(?:INFO: (?:Analyzed \d*|Build completed|Invocation ID)|Analyzing: target|Loading: \d)", re.M
+    ),
+}
+_IMAGE = "Read the image instead: `imagelab history IMAGE` lists what made its layers, with their sizes."
 _RECORD = "`docker buildx build --progress=rawjson . 2> build.rawjson` records one that can."
 
 
@@ -139,7 +146,7 @@ def read_facts(path: str | os.PathLike[str]) -> list[Facts]:
         return [facts]
     starts = [(match.start(), read) for pattern, read in _TEXTS if (match := pattern.search(text))]
     if not starts:
-        raise _refusal(name, f"{_kind(text, document, objects)}; {_RECORD}")
+        raise _refusal(name, _kind(text, document, objects))
     return [Facts(vertices=min(starts, key=lambda start: start[0])[1](text.split("\n")))]
 
 
@@ -181,6 +188,13 @@ def _decoded(lines: list[tuple[int, str]], name: str) -> list[tuple[int, Any]]:
 
 
 def _kind(text: str, document: Any, objects: list[tuple[int, str]]) -> str:
+    for builder, pattern in _UNREAD.items():
+        if pattern.search(text):
+            return f"the output of {builder}, which names no steps of a Dockerfile. {_IMAGE}"
+    return f"{_other_kind(text, document, objects)}; {_RECORD}"
+
+
+def _other_kind(text: str, document: Any, objects: list[tuple[int, str]]) -> str:
     if isinstance(document, dict) and document.keys() & {"layers", "config", "rootfs", "manifests"}:
         return "an image's manifest or config"
     if objects:

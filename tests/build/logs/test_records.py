@@ -154,6 +154,49 @@ def test_podman_and_buildah(tmp_path):
     assert failed["stage"].tolist() == ["stage-0", "stage-0"]
 
 
+def test_what_a_command_prints_is_no_step_of_podman(tmp_path):
+    text = (
+        '[1/2] STEP 1/2: FROM a AS b\n[1/2] STEP 2/2: RUN echo "STEP 9/9: RUN fake"\nSTEP 9/9: RUN fake\n[1/2] STEP 7/9: RUN x\n'
+        "--> Using cache abc\n--> 8583a8805ae\n[2/2] STEP 1/2: FROM a\n[2/2] STEP 2/2: CMD x\n--> Using cache 0de6f2604136\n"
+    )
+    frame = read_build_log(write(tmp_path, text))
+    assert frame["step"].tolist() == [1, 2, 1, 2] and frame["cached"].tolist() == [False, False, False, True]
+
+
+def test_podman_runs_stages_side_by_side(tmp_path):
+    """Podman 4.3 with ``--jobs 2``: a COPY waits for the other stage's steps."""
+    frame = read_build_log(DATA / "podman-jobs.log")
+    assert frame.groupby("stage")["step"].apply(list).to_dict() == {
+        "build": [1, 2, 3, 4, 5, 6],
+        "stage-1": [1, 2, 3, 4, 5],
+    }
+    assert set(frame["status"]) == {"done"}
+    begun = (DATA / "podman-jobs.log").read_text().partition("hi\n")[0]
+    failed = read_build_log(write(tmp_path, begun + 'Error: building at STEP "RUN x": exit status 1\n'))
+    assert failed.set_index(["stage", "step"])["status"].loc[[("stage-1", 2), ("build", 6)]].tolist() == [
+        "unfinished",
+        "error",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("builder", "text"),
+    [
+        (
+            "Earthly",
+            "   buildkitd | Found buildkit daemon\n        ./app+build | --> RUN make\n      +all *cached* | --> COPY a\n",
+        ),
+        (
+            "Bazel",
+            "Loading: 0 packages loaded\nINFO: Analyzed target //app:image (12 packages loaded).\nINFO: Build completed\n",
+        ),
+    ],
+)
+def test_builders_without_a_dockerfile_are_named(tmp_path, builder, text):
+    with pytest.raises(DockerfileError, match=f"it is the output of {builder}, .*`imagelab history IMAGE`"):
+        read_build_log(write(tmp_path, text))
+
+
 def test_kaniko(tmp_path):
     frame = read_build_log(DATA / "kaniko.log")
     assert frame["instruction"].tolist() == ["RUN", "COPY", "RUN"] and frame["cached"].tolist() == [False, False, True]
