@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from imagelab.build.cache.reasons import changes, listed
 from imagelab.build.logged import Build, LoggedBuild
 from imagelab.build.logs.cost import critical_steps
 from imagelab.build.logs.records import Facts
@@ -30,7 +31,6 @@ EXPLAIN_COLUMNS = {
 Cause = tuple[str, str | None]
 
 _RECORD = "a build record of both builds would tell (docker buildx history export)"
-_NAMED = 3
 #: Findings that the other steps of the build decide: changed content, a stage that may have changed, or a lost cache.
 _CONTENT, _STAGE, _LOST = "content?", "stage?", "lost"
 
@@ -126,7 +126,7 @@ def _finding(step: Any, old: LoggedBuild, new: LoggedBuild, findings: Mapping[st
         previous is None
         and "--link" not in step.arguments
         and not new.has_inputs
-        and step.vertex not in new.facts.operations
+        and step.vertex not in new.definitions
     ):
         return "not known", f"the log does not show the step or stage before it; {_RECORD}"
     if rerun:
@@ -141,7 +141,7 @@ def _finding(step: Any, old: LoggedBuild, new: LoggedBuild, findings: Mapping[st
     if len(pair) == 2 and pair[0] != pair[1] and "FROM" not in (pair[0][0], pair[1][0]):
         return "command", "a step before it was added, removed or moved"
     # With the context's directory, whose name is in the digest, a digest can differ without another definition.
-    compared = step.vertex in new.facts.operations and was.vertex in old.facts.operations
+    compared = step.vertex in new.definitions and was.vertex in old.definitions
     is_same = compared or _is_same_vertex(step, was)
     if new.reads_files(step) and (step.instruction != "RUN" or is_same):
         named = re.search(r"from=([\w.-]+)", step.arguments)
@@ -157,34 +157,32 @@ def _is_same_vertex(step: Any, was: Any) -> bool:
 
 def _definition(step: Any, was: Any, old: LoggedBuild, new: LoggedBuild) -> Cause | None:
     """What differs in a step's own definition or base; None if nothing is known to differ."""
-    one, two = old.facts.operations.get(was.vertex), new.facts.operations.get(step.vertex)
-    changed = sorted(
-        key.removeprefix("build-arg:")
-        for key in {**(old.facts.attributes or {}), **(new.facts.attributes or {})}
-        if key.startswith("build-arg:")
-        and (old.facts.attributes or {}).get(key) != (new.facts.attributes or {}).get(key)
-    )
+    one, two = old.definitions.get(was.vertex), new.definitions.get(step.vertex)
+    attributes = [build.facts.attributes or {} for build in (old, new)]
+    changed = [
+        key for key in sorted({**attributes[0], **attributes[1]}) if attributes[0].get(key) != attributes[1].get(key)
+    ]
+    changed = [key.removeprefix("build-arg:") for key in changed if key.startswith("build-arg:")]
     if one and two and not _is_same_vertex(step, was):
-        if "exec" in two and "exec" in one:
-            found = _command(one["exec"], two["exec"], new.declared() | old.declared())
-        else:
+        cause, detail = next(iter(changes(one, two, new.declared() | old.declared())), ("", ""))
+        texts = old.written(was), new.written(step)
+        if "actions" in two and None not in texts and texts[0] == texts[1]:
+            # BuildKit expands variables in COPY, ADD and WORKDIR
             found = (
-                ("command", f"{_short(was.arguments)} → {_short(step.arguments)}")
-                if _actions(one) != _actions(two)
-                else None
+                ("argument", f"ARG {listed(changed)} changed")
+                if changed
+                else ("environment", "a variable in it changed")
             )
-            texts = old.written(was), new.written(step)
-            if (
-                found and None not in texts and texts[0] == texts[1]
-            ):  # BuildKit expands variables in COPY, ADD and WORKDIR
-                found = ("argument", _names("ARG", changed)) if changed else ("environment", "a variable in it changed")
-        if found:
-            return found
+            cause, detail = found if cause else ("", "")
+        elif cause == "command" and step.arguments != was.arguments:
+            detail = f"{_short(was.arguments)} → {_short(step.arguments)}"
+        if cause:
+            return cause, detail
     elif step.arguments != was.arguments:
         flags = r"--mount=\S+\s*"
         if re.sub(flags, "", step.arguments) == re.sub(flags, "", was.arguments):
             return "mount", "its --mount flags changed"
-        also = f" (changed arguments: {', '.join(changed[:_NAMED])})" if changed else ""
+        also = f" (changed arguments: {listed(changed)})" if changed else ""
         return "not known", f"the command, or a variable in it, changed{also}; {_RECORD}"
     return _base(step, old, new)
 
@@ -203,34 +201,6 @@ def _base(step: Any, old: LoggedBuild, new: LoggedBuild) -> Cause | None:
         if any(f"FROM {name}@" in text for text in reads):
             return "base image", f"{name} has another digest" if name in names else f"{name} is a new base"
     return None
-
-
-def _command(one: Mapping[str, Any], two: Mapping[str, Any], declared: set[str]) -> Cause | None:
-    """What differs between two LLB exec operations."""
-    meta, was = two.get("meta", {}), one.get("meta", {})
-    args, args_before = meta.get("args", []), was.get("args", [])
-    if args != args_before:
-        shell = args[-1:] == args_before[-1:]
-        return (
-            "command",
-            "SHELL changed" if shell else f"{_short(' '.join(args_before[-1:]))} → {_short(' '.join(args[-1:]))}",
-        )
-    before, now = (dict(text.partition("=")[::2] for text in item.get("env", [])) for item in (was, meta))
-    if names := [name for name in {**before, **now} if before.get(name) != now.get(name)]:
-        arguments = [name for name in names if name in declared]
-        return ("argument", _names("ARG", arguments)) if arguments else ("environment", _names("ENV", names))
-    if list(before) != list(now):
-        return "environment", "the order of ENV and ARG changed"
-    if different := [key for key in ("cwd", "user") if meta.get(key) != was.get(key)]:
-        return "environment", f"{'WORKDIR' if different[0] == 'cwd' else 'USER'} changed"
-    if one.get("network") != two.get("network"):
-        return "environment", "the network mode changed"
-    mounts = [[{k: v for k, v in m.items() if k != "input"} for m in op.get("mounts", [])] for op in (one, two)]
-    return ("mount", "its --mount flags changed") if mounts[0] != mounts[1] else None
-
-
-def _actions(operation: Mapping[str, Any]) -> list[Any]:
-    return [action.get("Action") for action in operation.get("file", {}).get("actions", [])]
 
 
 def _resolved(finding: Cause, any_hit: bool, any_lost: bool) -> Cause:
@@ -258,12 +228,7 @@ def _changed_files(repository: str | os.PathLike[str], old: Facts, new: Facts) -
     command = ["git", "-C", os.fspath(repository), "diff", "--name-only", old.revision, new.revision]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     files = done.stdout.split("\n")[:-1] if done.returncode == 0 else []
-    return ", ".join(files[:_NAMED]) + (f" and {len(files) - _NAMED} more" if len(files) > _NAMED else "")
-
-
-def _names(kind: str, names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{kind} {', '.join(names[:_NAMED])}{more} changed"
+    return listed(files)
 
 
 def _short(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import pandas as pd
@@ -15,6 +15,7 @@ from imagelab.build.logs.read import LOG_COLUMNS, read_facts, steps_frame
 from imagelab.build.logs.records import Facts, merge
 from imagelab.core.errors import DockerfileError
 from imagelab.core.frames import expect_frame
+from imagelab.core.json_fields import mapping, mappings, strings
 
 Build: TypeAlias = str | os.PathLike[str] | pd.DataFrame | Sequence[str | os.PathLike[str]]
 
@@ -38,9 +39,10 @@ class LoggedBuild:
                 raise DockerfileError(f"{paths[0]} has no steps; give the build's log or .dockerbuild file too.")
             self.frame = steps_frame(self.facts.vertices)
         rows = self.frame.fillna({"stage": "", "arguments": "", "inputs": "", "instruction": "", "name": ""})
-        # the stage without bake's target; a build with one stage names it only sometimes
+        # The stage without bake's target. A build with one stage names it only sometimes, and a FROM can have the name
+        # that another build, which ran at the same time, gave it.
         rows["stage"] = (rows["stage"].str.split(" ").str[-1] + " " + rows["platform"].fillna("")).str.strip()
-        if rows.loc[rows["step"].notna(), "stage"].nunique() == 1:
+        if rows.loc[rows["step"].notna() & rows["instruction"].ne("FROM"), "stage"].nunique() == 1:
             rows["stage"] = ""
         every = list(rows.itertuples())
         self.numbered = [row for row in every if not pd.isna(row.step) and row.instruction != "LINK"]
@@ -56,7 +58,9 @@ class LoggedBuild:
         self.bases = {match[1]: match[2] for match in names if match} | dict(self.facts.images or {})
         self.base_stages: dict[str, str] = {}  # stage → the stage in its FROM
         self.has_inputs = any(step.inputs for step in self.steps)
-        if self.facts.dockerfile and not any(step.vertex in self.facts.operations for step in self.steps):
+        #: Vertex → definition, from the provenance.
+        self.definitions = {vertex: llb_definition(found) for vertex, found in self.facts.operations.items()}
+        if self.facts.dockerfile and not any(step.vertex in self.definitions for step in self.steps):
             self._read_dockerfile(self.facts.dockerfile)
 
     def _read_dockerfile(self, text: str) -> None:
@@ -71,7 +75,7 @@ class LoggedBuild:
             step = known.get((row.stage.split(" ")[0] or stages[-1].name, row.step))
             if step and step.instruction == row.instruction:
                 network = attributes.get("force-network-mode", "")
-                self.facts.operations = {**self.facts.operations, row.vertex: operation(step, network)}
+                self.definitions[row.vertex] = step_definition(step, network)
                 self.facts.lines = {**self.facts.lines, row.vertex: (step.line, step.node.end_line)}
 
     def previous(self, step: Any) -> Any | None:
@@ -132,13 +136,28 @@ class LoggedBuild:
         return {word.partition("=")[0] for node in nodes if node.name == "ARG" for word in node.args}
 
 
-def operation(step: Step, network: str) -> dict[str, Any]:
-    """A step of a Dockerfile in the form of an LLB operation, as far as `_definition` compares it."""
-    flags = [f"{key}={value}" for key, value in step.flags]
+def llb_definition(operation: Mapping[str, Any]) -> dict[str, Any]:
+    """An LLB operation as a definition that `reasons.changes` compares."""
+    if "exec" not in operation:
+        return {"actions": [action.get("Action") for action in mappings(mapping(operation, "file").get("actions"))]}
+    run, meta = mapping(operation, "exec"), mapping(operation, "exec", "meta")
+    return {
+        "command": tuple(strings(meta.get("args"))),
+        "environment": [text.partition("=")[::2] for text in strings(meta.get("env"))],
+        "user": meta.get("user"),
+        "workdir": meta.get("cwd"),
+        "network": run.get("network"),
+        "mounts": [
+            {key: value for key, value in item.items() if key != "input"} for item in mappings(run.get("mounts"))
+        ],
+    }
+
+
+def step_definition(step: Step, network: str) -> dict[str, Any]:
+    """The same for a step of a Dockerfile."""
     if step.instruction != "RUN":
-        return {"file": {"actions": [{"Action": [step.instruction, *step.words, *flags, *step.heredocs]}]}}
-    state = step.state
-    shell = () if step.node.json else state.shell
-    meta = {"args": [*shell, " ".join(step.words) + "".join(text for _, text in step.heredocs)], "cwd": state.workdir}
-    meta |= {"env": [f"{name}={value}" for name, value in state.env.items()], "user": state.user}
-    return {"exec": {"meta": meta, "mounts": [{"flags": flags}], "network": network}}
+        return {"actions": [step.instruction, step.words, step.flags, step.heredocs]}
+    state, texts = step.state, [text for _, text in step.heredocs]
+    command = (*(() if step.node.json else state.shell), " ".join(step.words) + "".join(texts))
+    named = {"command": command, "environment": list(state.env.items()), "user": state.user, "workdir": state.workdir}
+    return named | {"network": network, "mounts": step.flags}

@@ -3,26 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from imagelab.build.cache.keys import KeyedStep
 from imagelab.build.context import decode
 from imagelab.build.dockerfile.syntax import Stage
 
-_NAMED = 3  # paths and variables that a reason names; the others are counted
-#: The sentence for each part of a step's definition that can change.
-CHANGED = {
-    "command": "its command changed",
-    "user": "USER changed",
-    "workdir": "WORKDIR changed",
-    "flags": "its flags changed",
-    "directory": "its directory changed",
-    "destination": "its destination changed",
-    "sources": "its sources changed",
-    "heredoc": "its heredoc changed",
-    "image": "its source image changed",
-    "network": "the network mode changed",
-    "line": "its own line changed",
+NAMED = 3  # paths and variables that a reason names; the others are counted
+#: The cause and the sentence for each part of a step's definition that can change; a part not listed is a mount.
+_CHANGED = {
+    "command": ("command", "its command changed"),
+    "user": ("environment", "USER changed"),
+    "workdir": ("environment", "WORKDIR changed"),
+    "flags": ("command", "its flags changed"),
+    "directory": ("command", "its directory changed"),
+    "destination": ("command", "its destination changed"),
+    "sources": ("command", "its sources changed"),
+    "heredoc": ("command", "its heredoc changed"),
+    "actions": ("command", "its arguments changed"),
+    "image": ("base image", "its source image changed"),
+    "network": ("environment", "the network mode changed"),
+    "line": ("command", "its own line changed"),
 }
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], args: Collection[str]) -> list[tuple[str, str]]:
+    """(cause, sentence) for each difference between two definitions of a step; ``args`` are the names of ARG."""
+    found = []
+    for key in [key for key in {**old, **new} if new.get(key) != old.get(key)]:
+        if key == "environment":
+            before, now = dict(old[key]), dict(new[key])
+            names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+            for cause, kind, of in (("argument", "ARG", True), ("environment", "ENV", False)):
+                if named := [name for name in names if (name in args) is of]:
+                    found.append((cause, f"{kind} {listed(named)} changed"))
+            if not names:
+                found.append(("environment", "the order of ENV and ARG changed"))
+        elif key == "command" and old[key][-1:] == new[key][-1:]:
+            found.append(("command", "SHELL changed"))
+        else:
+            found.append(_CHANGED.get(key) or ("mount", f"its {key} changed"))
+    return found
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and the number of the others."""
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def explain(
@@ -59,7 +85,7 @@ def _doubt(keyed: KeyedStep, unnoticed: Collection[str]) -> str:
     for path in keyed.inputs.context:
         if path.rpartition(":")[2] in unnoticed:
             doubts.append(f"whether BuildKit notices the change of {decode(path)}, whose size and time are the same")
-    return " and ".join(doubts[:_NAMED]) or "a step before it"
+    return " and ".join(doubts[:NAMED]) or "a step before it"
 
 
 def _counterparts(before: list[KeyedStep], now: list[KeyedStep]) -> list[KeyedStep | None]:
@@ -101,7 +127,8 @@ def _why_miss(
         return f"the build fails here: no path of the context matches {', '.join(keyed.inputs.missing)}"
     if old is None:
         return "new instruction"
-    own = _definition(keyed, old, stage) + _context(keyed, old)
+    args = {word.partition("=")[0] for step in stage.steps if step.instruction == "ARG" for word in step.words}
+    own = [words for _, words in changes(old.definition, keyed.definition, args)] + _context(keyed, old)
     for (source, path), token in keyed.inputs.stages.items():
         if token not in old.inputs.stages.values():
             maker = next((_place(other) for other in reversed(again) if other.step.stage == source), "its new base")
@@ -119,40 +146,14 @@ def _sources(keyed: KeyedStep) -> set[str]:
     return {stage for stage, _ in keyed.inputs.stages}
 
 
-def _definition(keyed: KeyedStep, old: KeyedStep, stage: Stage) -> list[str]:
-    new_parts, old_parts = keyed.definition, old.definition
-    changed = [key for key in {**old_parts, **new_parts} if new_parts.get(key) != old_parts.get(key)]
-    words = []
-    for key in changed:
-        if key == "environment":
-            words += _environment(dict(old_parts[key]), dict(new_parts[key]), stage)
-        elif key == "command" and old_parts[key][-1:] == new_parts[key][-1:]:
-            words.append("SHELL changed")
-        else:
-            words.append(CHANGED.get(key) or f"its {key} changed")
-    return words
-
-
-def _environment(old: Mapping[str, str], new: Mapping[str, str], stage: Stage) -> list[str]:
-    args = {word.partition("=")[0] for step in stage.steps if step.instruction == "ARG" for word in step.words}
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    if not names:
-        return ["the order of ENV and ARG changed"]
-    return [f"{'ARG' if name in args else 'ENV'} {name} changed" for name in names[:_NAMED]] + _more(names)
-
-
 def _context(keyed: KeyedStep, old: KeyedStep) -> list[str]:
     new, was = keyed.inputs.context, old.inputs.context
     paths = [path for path in {**was, **new} if new.get(path) != was.get(path)]
     words = []
-    for path in paths[:_NAMED]:
+    for path in paths[:NAMED]:
         if path not in was or path not in new:
             words.append(f"{decode(path)} was {'added' if path in new else 'removed'}")
         else:
             modes = {text.rpartition(" ")[2].partition("/")[0] for text in (was[path], new[path])}
             words.append(f"{'the mode of ' if len(modes) > 1 else ''}{decode(path)} changed")
-    return words + _more(paths)
-
-
-def _more(names: Sequence[str]) -> list[str]:
-    return [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return words + ([f"and {len(paths) - NAMED} more"] if len(paths) > NAMED else [])
