@@ -16,6 +16,7 @@ from imagelab.build.logs.cost import critical_steps
 from imagelab.build.logs.records import Facts
 from imagelab.core.frames import make_frame
 from imagelab.core.redact import mask
+from imagelab.core.text import clean
 
 EXPLAIN_COLUMNS = {
     "stage": "string",
@@ -122,20 +123,15 @@ def _finding(step: Any, old: LoggedBuild, new: LoggedBuild, findings: Mapping[st
     if reason := _definition(step, was, old, new):
         return reason
     rerun = [source for source in new.sources(step) if source.vertex in findings]
-    if (
-        previous is None
-        and "--link" not in step.arguments
-        and not new.has_inputs
-        and step.vertex not in new.definitions
-    ):
+    is_defined = new.has_inputs or step.vertex in new.definitions
+    if previous is None and "--link" not in step.arguments and not is_defined:
         return "not known", f"the log does not show the step or stage before it; {_RECORD}"
     if rerun:
         roots = [findings[row.vertex] for row in new.steps if row.stage == rerun[0].stage and row.vertex in findings]
         root = next((cause for cause in roots if cause[0] != "parent"), None)
         unsure = root is not None and root[0] in (_LOST, _CONTENT, "no cache", "not known")
-        return (
-            _STAGE if unsure else "stage result"
-        ), f"stage {rerun[0].stage or 'before'} ran again with another result"
+        detail = f"stage {rerun[0].stage or 'before'} ran again with another result"
+        return _STAGE if unsure else "stage result", detail
     before = old.previous(was)
     pair = [(row.instruction, row.arguments) for row in (previous, before) if row is not None]
     if len(pair) == 2 and pair[0] != pair[1] and "FROM" not in (pair[0][0], pair[1][0]):
@@ -158,24 +154,20 @@ def _is_same_vertex(step: Any, was: Any) -> bool:
 def _definition(step: Any, was: Any, old: LoggedBuild, new: LoggedBuild) -> Cause | None:
     """What differs in a step's own definition or base; None if nothing is known to differ."""
     one, two = old.definitions.get(was.vertex), new.definitions.get(step.vertex)
-    attributes = [build.facts.attributes or {} for build in (old, new)]
-    changed = [
-        key for key in sorted({**attributes[0], **attributes[1]}) if attributes[0].get(key) != attributes[1].get(key)
+    args = [
+        {key[10:]: value for key, value in (build.facts.attributes or {}).items() if key.startswith("build-arg:")}
+        for build in (old, new)
     ]
-    changed = [key.removeprefix("build-arg:") for key in changed if key.startswith("build-arg:")]
+    changed = sorted({name for name, _ in args[0].items() ^ args[1].items()})
     if one and two and not _is_same_vertex(step, was):
         cause, detail = next(iter(changes(one, two, new.declared() | old.declared())), ("", ""))
         texts = old.written(was), new.written(step)
-        if "actions" in two and None not in texts and texts[0] == texts[1]:
+        if cause and "actions" in two and None not in texts and texts[0] == texts[1]:
             # BuildKit expands variables in COPY, ADD and WORKDIR
-            found = (
-                ("argument", f"ARG {listed(changed)} changed")
-                if changed
-                else ("environment", "a variable in it changed")
-            )
-            cause, detail = found if cause else ("", "")
+            cause = "argument" if changed else "environment"
+            detail = f"ARG {listed(changed)} changed" if changed else "a variable in it changed"
         elif cause == "command" and step.arguments != was.arguments:
-            detail = f"{_short(was.arguments)} → {_short(step.arguments)}"
+            detail = f"{clean(was.arguments, 60)} → {clean(step.arguments, 60)}"
         if cause:
             return cause, detail
     elif step.arguments != was.arguments:
@@ -219,17 +211,9 @@ def _resolved(finding: Cause, any_hit: bool, any_lost: bool) -> Cause:
 
 def _changed_files(repository: str | os.PathLike[str], old: Facts, new: Facts) -> str:
     """The files that differ between the Git revisions of two builds; empty if that is not known."""
-    if (
-        not old.revision
-        or not new.revision
-        or not re.fullmatch(r"[0-9a-f]{7,64} ?[0-9a-f]{7,64}", old.revision + new.revision)
-    ):
+    revisions = f"{old.revision} {new.revision}"
+    if not re.fullmatch(r"[0-9a-f]{7,64} [0-9a-f]{7,64}", revisions):
         return ""
-    command = ["git", "-C", os.fspath(repository), "diff", "--name-only", old.revision, new.revision]
+    command = ["git", "-C", os.fspath(repository), "diff", "--name-only", *revisions.split()]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
-    files = done.stdout.split("\n")[:-1] if done.returncode == 0 else []
-    return listed(files)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:59] + "…"
+    return listed(done.stdout.split("\n")[:-1] if done.returncode == 0 else [])

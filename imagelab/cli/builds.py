@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ import imagelab as il
 from imagelab.cli.app import PANELS, app
 from imagelab.cli.output import Answer, with_arguments
 from imagelab.cli.verb import Platform, pairs, verb
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Directory = Annotated[Path, typer.Argument(help="The build context.")]
 File = Annotated[Path | None, typer.Option("-f", "--file", help="The Dockerfile, if it has another name.")]
@@ -58,7 +61,9 @@ def plan_build(
         log=log,
     )
     columns = ["stage", "step", "hit", "certain", "seconds", "instruction", "arguments", "reason"]
-    return Answer({"plan": plan}, shown={"plan": with_arguments(plan[columns])}, prose=["reason"])
+    misses = ~plan["hit"]
+    summary = f"{misses.sum()} of {len(plan)} steps run again in the next build{_seconds(plan.loc[misses, 'seconds'])}"
+    return Answer({"plan": plan}, shown={"plan": with_arguments(plan[columns])}, summary=summary, prose=["reason"])
 
 
 @verb(rows=100)
@@ -67,8 +72,11 @@ def build_log(
 ) -> Answer:
     """Read a build's log: its steps, how long each took, which ones came from the cache."""
     steps = il.read_build_log(file)
+    own = steps[steps["step"].notna() & ~steps["instruction"].isin(["FROM", "LINK"])]
+    cached = own["status"].eq("cached")
+    summary = f"{cached.sum()} of {len(own)} steps from the cache{_seconds(own.loc[~cached, 'duration'])}"
     columns = ["stage", "step", "duration", "status", "bytes", "instruction", "arguments"]
-    return Answer({"steps": steps}, shown={"steps": with_arguments(steps[columns])})
+    return Answer({"steps": steps}, shown={"steps": with_arguments(steps[columns])}, summary=summary)
 
 
 @verb("why-rebuilt", rows=100)
@@ -83,8 +91,15 @@ def why_rebuilt(
 ) -> Answer:
     """Explain why the steps of a build ran again, from the logs or records of two builds."""
     steps = il.explain_build([before, *(also_before or ())], [after, *(also_after or ())], repository)
-    columns = ["stage", "step", "instruction", "arguments", "hit", "cause", "detail", "seconds"]
-    return Answer({"steps": steps}, shown={"steps": steps[columns]})
+    misses = steps["hit"].eq(False).fillna(False)
+    summary = f"{misses.sum()} of {len(steps)} steps ran again{_seconds(steps.loc[misses, 'seconds'])}"
+    columns = ["stage", "step", "hit", "cause", "seconds", "instruction", "arguments", "detail"]
+    return Answer({"steps": steps}, shown={"steps": with_arguments(steps[columns])}, summary=summary, prose=["detail"])
+
+
+def _seconds(seconds: pd.Series) -> str:
+    """The time of the steps that ran, if it is known."""
+    return f"; {seconds.sum():.1f} s for the steps that run" if seconds.notna().any() else ""
 
 
 @verb(rows=20)

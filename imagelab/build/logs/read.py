@@ -235,7 +235,9 @@ def _parts(name: str) -> dict[str, Any]:
         return parts | {"instruction": match["instruction"], "arguments": match["arguments"]}
     if match := re.match(r"(?:Step \d+/\d+ : )?([A-Z]+) (.*)", name, re.S):
         return {"instruction": match[1], "arguments": match[2]}
-    if match := re.match(r"(?:\[(?:[^\]]* )?(?:internal|auth|context \S+)\] |(?=importing cache ))(.*)", name, re.S):
+    if match := re.match(
+        r"(?:\[(?:[^\]]* )?(?:internal|auth|context \S+)\] |(?=importing cache |resolving ))(.*)", name, re.S
+    ):
         return {"instruction": "internal", "arguments": match[1]}
     if match := re.match(r"\[(pull|unpack)\] (?:\[([^\]]*)\] )?(?:FROM |exporting )?(.*)", name, re.S):
         stage = match[2] if match[1] == "unpack" else None
