@@ -1,6 +1,6 @@
 """Measure imagelab against dive, bsdtar, tarfile and plain reading, and print Markdown tables for README.md.
 
-    python -m benchmarks [FOLDER…] [--rounds 5] [--without-dive-on B C] [--only start images memory sweep]
+    python -m benchmarks [FOLDER…] [--rounds 5] [--without-dive-on B C] [--only start pages engine registry images sweep]
 
 A FOLDER has archives (``python benchmarks/inputs.py FOLDER`` saves some): *.tar, *.tar.gz. Whole processes are compared with
 whole processes; statements in a process that has imported everything are in a table of their own, without ratios to dive.
@@ -22,6 +22,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
+from benchmarks import waits
 from benchmarks.measure import Sample, process, rounds, statements, table, warm
 
 BINARIES = Path(sys.executable).parent
@@ -183,14 +184,22 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path, default=[Path(tempfile.gettempdir()) / "imagelab-bench"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--without-dive-on", nargs="*", default=[], metavar="NAME")
-    parser.add_argument("--only", nargs="*", choices=["start", "images", "sweep"], default=["start", "images", "sweep"])
+    parts = ["start", "pages", "engine", "registry", "images", "sweep"]
+    parser.add_argument("--only", nargs="*", choices=parts, default=parts)
+    parser.add_argument("--image", default="localhost/debian:minbase", help="an image of the engine, for that table")
     args = parser.parse_args()
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
     if "start" in args.only:
         samples = rounds({name: lambda words=words: process(*words) for name, words in START.items()}, args.rounds)
         rows = [(f"`{name}`", sample, sample.peak()) for name, sample in samples.items()]
         print(table(("whole process", "s: median (min–max)", "peak MB"), rows))
+    if "pages" in args.only:
+        print(waits.pages(IMAGELAB, args.rounds))
+    if "engine" in args.only:
+        print(waits.engine(IMAGELAB, args.image, args.rounds))
     archives = [path for folder in args.folders for path in sorted(folder.glob("*.tar*"))]
+    if "registry" in args.only and archives:
+        print(waits.registry(IMAGELAB, archives[0], args.rounds))
     for path in archives if "images" in args.only else ():
         warm(path)
         print(describe(path) + "\n")
