@@ -77,8 +77,8 @@ def base(engine: Engine, name: str) -> None:
 def wheels(tmp_path_factory):
     """A package index on this machine with the wheels of the Python projects, for Poetry; its port."""
     folder = tmp_path_factory.mktemp("wheels")
-    place = folder / "simple" / "click"
-    download = ["pip", "download", "-q", "--no-deps", "-d", str(place), "click==8.1.7"]
+    place = folder / "simple" / "itsdangerous"
+    download = ["pip", "download", "-q", "--no-deps", "-d", str(place), "itsdangerous==2.2.0"]
     subprocess.run([shutil.which("python3") or "python3", "-m", *download], check=True, capture_output=True)
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)

@@ -1,3 +1,3 @@
-import click
+import itsdangerous
 
-click.echo("ready")
+print(itsdangerous.Signer("secret").sign("word"))
