@@ -91,6 +91,11 @@ def caches_of(project: Project, step: Step, installer: Installer) -> list[str]:
     return [posixpath.join(step.state.workdir, folder) for folder in folders]
 
 
+def cache_traces(project: Project, step: Step, installer: Installer) -> tuple[str, ...]:
+    """What an installer keeps for its next call: it depends on when and beside which files it was called."""
+    return tuple(rf"^{re.escape(folder)}(?:/|$)" for folder in caches_of(project, step, installer) if is_root(step))
+
+
 def is_root(step: Step) -> bool:
     return step.state.user in ("", "root", "0")
 

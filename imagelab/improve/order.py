@@ -12,7 +12,7 @@ from imagelab.build.dockerfile.select import context_path, copied
 from imagelab.build.dockerfile.syntax import Step
 from imagelab.core.terms import EXACT, LIKELY
 from imagelab.improve.edits import Change, Edit, Project, commands_of, split_run, with_flags
-from imagelab.improve.installers import SYSTEM, Installer, caches_of, copies_sources, installer_of, is_root, script
+from imagelab.improve.installers import SYSTEM, Installer, cache_traces, copies_sources, installer_of, script
 
 _REQUIREMENTS = re.compile(r"(?:(?:^|\s)(?:-r|--requirements?|-c|--constraints?)[\s=]+|\bpip-sync\s+)([^-\s]\S*)")
 _LOCAL = re.compile(r"^\s*(?:-e\b|--editable|\.{1,2}(?:[/\[]|\s*$)|file:|.+@\s*file:)", re.M)
@@ -79,7 +79,7 @@ def _reordered(
     what = f"the {sources[0].instruction} in line {sources[0].line} is above {installer.name}'s install"
     what += ": each edit of a source installs again"
     is_sure = installer.built and not _HOOKS.search(project.read("package.json"))
-    touches = _traces(project, step, installer) if alone else ()
+    touches = cache_traces(project, step, installer) if alone else ()
     sure = EXACT if is_sure else LIKELY
     return Edit("copy-before-install", what, sources[0], changes, touches, cached=(step,), confidence=sure)
 
@@ -206,7 +206,7 @@ def _cargo(project: Project, command: str) -> str:
     empty = [line.replace("fn main() {}", "") if "lib" in line else line for line in empty]
     release = " --release" if "--release" in command else ""
     clean = f"cargo clean{release} -p {name[1] if name else ''}"
-    return " && ".join(["mkdir src", *empty, command, "rm -r src", clean])
+    return " && ".join(["mkdir src", *empty, command, clean, "rm -r src"])
 
 
 def _copies(project: Project, step: Step, manifests: Sequence[tuple[str, str]]) -> list[str]:
@@ -289,8 +289,3 @@ def _inserted(
     run = with_flags([f"RUN {alone}"], flags)
     at = first.line - 1
     return (Change(at, at, (*_copies(project, first, manifests), *place, *run)),)
-
-
-def _traces(project: Project, step: Step, installer: Installer) -> tuple[str, ...]:
-    """Downloads that the first of the two installs may leave at another time: their cache, until it is cleaned."""
-    return tuple(rf"^{re.escape(folder)}(?:/|$)" for folder in caches_of(project, step, installer) if is_root(step))

@@ -11,7 +11,7 @@ from imagelab.build.dockerfile.select import context_path, context_sources, copi
 from imagelab.core.frames import format_bytes
 from imagelab.core.terms import EXACT, LIKELY
 from imagelab.improve.edits import Change, Edit, Project
-from imagelab.improve.installers import installer_of, runs
+from imagelab.improve.installers import cache_traces, installer_of, runs
 
 #: Never part of a build: history, caches, editors' folders.
 _CLUTTER = re.compile(
@@ -34,8 +34,9 @@ def ignore_clutter(project: Project) -> Iterator[Edit]:
     The lines stand at the top of .dockerignore, so that every ``!`` below keeps its meaning (the last rule that matches
     decides, Docker's documentation of .dockerignore). Removes those paths from the image where they were copied.
     """
-    called = (installer_of(commands) for _, commands in runs(project, project.build.needed(project.target)))
-    managers = {installer.name for installer in called if installer}
+    calls = [(step, installer_of(text)) for step, text in runs(project, project.build.needed(project.target))]
+    managers = {installer.name for _, installer in calls if installer}
+    traces = [trace for step, installer in calls if installer for trace in cache_traces(project, step, installer)]
     wide = [
         step
         for stage in project.build.needed(project.target)
@@ -71,7 +72,7 @@ def ignore_clutter(project: Project) -> Iterator[Edit]:
             if copied(step)
             for top in tops
         ]
-        announces, sure = (tuple(touches), EXACT) if announced else ((), LIKELY)
+        announces, sure = (tuple(touches + traces), EXACT) if announced else (tuple(traces), LIKELY)
         yield Edit(rule, what, wide[0], (Change(0, 0, patterns),), announces, ignore=True, size=size, confidence=sure)
 
 

@@ -109,7 +109,7 @@ def test_rust_target_is_not_sent_and_dependencies_are_built_before_the_sources(t
     assert body(found)[1:4] == [
         "COPY Cargo.toml Cargo.lock ./",
         "RUN --mount=type=cache,target=/usr/local/cargo/registry mkdir src && echo 'fn main() {}' > src/main.rs"
-        " && cargo build --release && rm -r src && cargo clean --release -p svc",
+        " && cargo build --release && cargo clean --release -p svc && rm -r src",
         "COPY . .",
     ]
 
