@@ -86,7 +86,7 @@ def add_url(project: Project, stage: Stage) -> Iterator[Row]:
         if step.instruction == "ADD" and urls and step.flag("checksum") is None and step.flag("keep-git-dir") is None:
             what = "every build asks for the URL again, and what it brings is not checked"
             flags = ["--checksum=sha256:<its digest>"]
-            yield _row("add-url", step, what, "\n".join(with_flags(project.raw(step), flags)), EXACT)
+            yield _row("add-url", step, what, "\n".join(with_flags(project.raw(step), flags)), LIKELY)
 
 
 def unpinned_base(project: Project, stage: Stage) -> Iterator[Row]:
@@ -99,7 +99,7 @@ def unpinned_base(project: Project, stage: Stage) -> Iterator[Row]:
     what = "is whatever its registry has that day" if moving else "can be pushed again under its tag"
     named = f"{name.removesuffix(':latest') + ':<tag>' if moving else name}@sha256:<its digest>"
     suggestion = "\n".join(project.raw(step)).replace(step.node.args[0], named, 1)
-    yield _row("unpinned-base", step, f"{stage.base} {what}", suggestion, EXACT if moving else POSSIBLE)
+    yield _row("unpinned-base", step, f"{stage.base} {what}", suggestion, LIKELY if moving else POSSIBLE)
 
 
 def early_argument(project: Project, stage: Stage) -> Iterator[Row]:
