@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -54,7 +55,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: its layout by rich takes longer than all the rest
     help="Why is this container image so big, so slow to build, so full of findings?",
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _debug = False
@@ -79,7 +79,7 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
-    if len(sys.argv) == 1:
+    if len(sys.argv) == 1 and "_IMAGELAB_COMPLETE" not in os.environ:
         print(WELCOME)
         return
     for name in PANELS:  # each registers its verbs

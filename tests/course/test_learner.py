@@ -9,8 +9,11 @@ import sys
 
 import pytest
 
+import imagelab as il
 from imagelab.core.resources import notebook_paths
 from imagelab.course import exercises
+from tests.images.sources.test_registry import layout
+from tests.support.registries import Registry
 
 NOTEBOOKS = notebook_paths()
 LESSONS = [path for path in NOTEBOOKS if path.stem[:2].isdigit()]
@@ -56,6 +59,29 @@ def test_a_learner_runs_it(path, tmp_path):
     html = page.read_text(encoding="utf-8")
     assert "Not yet" not in html and "Not answered" not in html
     assert html.count("Right") >= answers
+
+
+@pytest.mark.registry
+def test_a_hosted_notebook_needs_no_engine(tmp_path):
+    """A lesson on an image of a registry, compared with a snapshot that is kept there; no engine, no socket."""
+    book, _ = solved(next(path for path in LESSONS if path.stem == "12_your_image"), tmp_path)
+    served = Registry(tmp_path)
+    try:
+        served.copy(f"oci:{layout(tmp_path / 'small', [{'etc/a': b'a' * 5000}, {'etc/a': b'b' * 4000}])}", "small:v1")
+        il.push_snapshot("example:whiteout-before", f"docker://{served.host}/snapshots/small:main")
+        parameters = {
+            "reference": f"docker://{served.host}/small:v1",
+            "earlier": f"docker://{served.host}/snapshots/small:main",
+        }
+        env = {key: value for key, value in os.environ.items() if not key.startswith("DOCKER")}
+        env |= {"DOCKER_HOST": "unix:///nowhere", "HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
+        code = f"from imagelab.report.run import render; render({str(book)!r}, {parameters!r}, 'page.html', progress=False)"
+        done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+    finally:
+        served.stop()
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Right" in page and "--max-size 9450" in page  # 1.05 × (5,000 + 4,000) bytes
 
 
 def test_every_lesson_has_one_exercise_of_its_own():
