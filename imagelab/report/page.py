@@ -38,15 +38,13 @@ def page_html(
         code stands beside the pages (without it, the page contains the code); ``heading``, which the title replaces.
     """
     body = "".join(_sections(cells, options.get("show_code", False), options.get("heading") or "", options.get("home")))
-    plain = re.sub(r"<script.*?</script>", "", body, flags=re.DOTALL)
-    sections = re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', plain)
     switched = {"images": [image["reference"] for image in images]} if options.get("switcher") else None
     charts, shared = '<imagelab-view kind="chart"' in body, options.get("shared")
     html: str = _template("page.html.j2").render(
         title=clean(title, 240),
         images=images,
         body=body,
-        sections=[(anchor, unescape(re.sub("<[^>]+>", "", words))) for anchor, words in sections],
+        sections=[(anchor, unescape(words)) for anchor, words in headings(body)],
         home=options.get("home"),
         page=json.dumps(switched or {"images": []}).replace("<", "\\u003c"),
         plotly=_plotly() if charts and not shared else None,
@@ -56,6 +54,14 @@ def page_html(
         **stamp(),
     )
     return html
+
+
+def headings(html: str) -> list[tuple[str, str]]:
+    """Return the anchor and the words of each section of a page."""
+    plain = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
+    return [
+        (anchor, re.sub("<[^>]+>", "", words)) for anchor, words in re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', plain)
+    ]
 
 
 def _sections(cells: Sequence[Mapping[str, Any]], show_code: bool, heading: str, home: str | None) -> Iterator[str]:
@@ -153,10 +159,10 @@ def _template(name: str) -> Any:
     return Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True).get_template(name)
 
 
-def index_html(title: str, groups: Sequence[Mapping[str, Any]]) -> str:
-    """Return a page that leads to others: ``groups`` of a heading and cards or a table."""
+def index_html(title: str, groups: Sequence[Mapping[str, Any]], search: str = "") -> str:
+    """Return a page that leads to others: a search, and ``groups`` of a heading and cards or a table."""
     parts = {"style": _text("report.css"), "module": _module(), **stamp()}
-    return str(_template("index.html.j2").render(title=title, groups=groups, **parts))
+    return str(_template("index.html.j2").render(title=title, groups=groups, search=search, **parts))
 
 
 def _text(name: str) -> str:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from html import unescape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import imagelab
 from imagelab.core.errors import ImagelabError
 from imagelab.core.model import Image
 from imagelab.core.references import repository_and_tag
 from imagelab.core.text import clean
 from imagelab.images.load import load_image
 from imagelab.images.tables.layers import layers
-from imagelab.report.page import ASSETS, index_html, write_page, write_shared
+from imagelab.report.page import ASSETS, headings, index_html, write_page, write_shared
 from imagelab.report.run import find_notebook, first_heading, make_job, read_notebook, run_jobs, short_name
+from imagelab.report.thumbnail import thumbnail
 from imagelab.size.limits import check_limits
 from imagelab.size.waste import efficiency
+from imagelab.widgets.view import begin_report, view_html
 
 # Files beside a snapshot NAME.parquet: a scanner's report NAME.trivy.json, NAME.sarif; a build log NAME.log.
 SCANS = (".json", ".json.gz", ".sarif")
@@ -50,6 +55,7 @@ def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) 
     ImagelabError
         There is no snapshot, one cannot be read, or the output is a file.
     """
+    begin_report()
     folder, output = Path(folder).resolve(), Path(output)
     paths = sorted(folder.glob("*.parquet"))
     if not paths:
@@ -70,10 +76,15 @@ def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) 
             )
         )
         cards.append({"file": file, "title": f"{name} over time", "summary": f"{len(members)} builds"})
+    earlier = {path: before for members in trends.values() for before, path in pairwise(members)}
     for path, image in images.items():
         near = {"scans": beside(path, SCANS), "logs": beside(path, LOGS)}
-        given = {"references": [f"snapshot:{path}"]}
+        given = {"references": [f"snapshot:{path}"], "previous": {}}
         given |= {what: {f"snapshot:{path}": str(other)} if other else {} for what, other in near.items()}
+        if before := earlier.get(path):
+            given["previous"] = {f"snapshot:{path}": f"snapshot:{before}"}
+            if scan := beside(before, SCANS):
+                given["scans"][f"snapshot:{before}"] = str(scan)
         jobs.append(
             make_job(
                 "image_report",
@@ -86,6 +97,8 @@ def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) 
         )
     write_shared(output)
     run_jobs(jobs, "reports", "page")
+    for card in cards:
+        card["picture"] = thumbnail((output / card["file"]).read_text(encoding="utf-8"))
     groups: list[dict[str, Any]] = [{"heading": "Images", "html": _table(images, trends, folder / ".dive-ci")}]
     groups += [{"heading": "Over time", "cards": cards}] if cards else []
     write_page(output / "index.html", index_html(f"Images of {folder.name}", groups))
@@ -98,9 +111,6 @@ def _page(snapshot: Path) -> str:
 
 def _table(images: Mapping[Path, Image], trends: Mapping[str, list[Path]], limits: Path) -> str:
     """Return a table of the images: their page, size and waste, the change since the build before, exceeded limits."""
-    from imagelab.widgets.view import begin_report, view_html
-
-    begin_report()
     sizes = {path: _size(image) for path, image in images.items()}
     series = {path: members[: place + 1] for members in trends.values() for place, path in enumerate(members)}
     columns = [
@@ -111,7 +121,7 @@ def _table(images: Mapping[Path, Image], trends: Mapping[str, list[Path]], limit
     ]
     columns += [
         ("wasted", "bytes", "right"),
-        ("change", "bytes", "right"),
+        ("change", "change", "right"),
         ("builds", "spark", "short"),
         ("limits", "text", "short"),
     ]
@@ -138,6 +148,7 @@ def _table(images: Mapping[Path, Image], trends: Mapping[str, list[Path]], limit
 
 def render_all(notebooks: Iterable[str | Path], folder: str | Path) -> Path:
     """Render each notebook with its defaults into ``folder``, and an ``index.html`` with lessons apart from reports."""
+    begin_report()
     paths, folder = [find_notebook(notebook) for notebook in notebooks], Path(folder)
     jobs, groups = [], {"Lessons": [], "Reports": []}  # type: ignore[var-annotated]
     for path in paths:
@@ -154,9 +165,29 @@ def render_all(notebooks: Iterable[str | Path], folder: str | Path) -> Path:
         groups["Lessons" if lesson else "Reports"].append(card)
     write_shared(folder)
     run_jobs(jobs, "notebooks", "page")
+    for card in (card for cards in groups.values() for card in cards):
+        card["picture"] = thumbnail((folder / card["file"]).read_text(encoding="utf-8"))
     shown = [{"heading": heading, "cards": cards} for heading, cards in groups.items() if cards]
-    write_page(folder / "index.html", index_html("imagelab: lessons and reports", shown))
+    search = view_html("search", {"entries": _searched(paths, folder)})
+    write_page(folder / "index.html", index_html("imagelab: lessons and reports", shown, search))
     return folder / "index.html"
+
+
+def _searched(paths: Iterable[Path], folder: Path) -> list[list[str]]:
+    """Return what a site's search finds, as [words, address, description]: sections, and the API where a page first uses it."""
+    sections: list[list[str]] = []
+    used: dict[str, list[str]] = {}
+    for path in paths:
+        book = read_notebook(path)
+        title, page = first_heading(book) or path.stem, f"{path.stem}.html"
+        html = (folder / page).read_text(encoding="utf-8")
+        sections.append([title, page, "Lesson" if path.parent.name != "reports" else "Report"])
+        sections += [[unescape(words), f"{page}#{anchor}", title] for anchor, words in headings(html)]
+        for cell in book["cells"]:
+            for name in re.findall(r"\bil\.(\w+)\(", cell["source"]):
+                doc = (getattr(imagelab, name, None).__doc__ or "").strip().partition("\n")[0]
+                used.setdefault(name, [f"il.{name}", page, f"{doc} ({title})"])
+    return [*sections, *(used[name] for name in sorted(used))]
 
 
 def builds_of_one_image(images: dict[Path, Image]) -> dict[str, list[Path]]:

@@ -15,6 +15,7 @@ from imagelab.widgets.view import view_html
 
 PLAIN_ROWS = 100  # rows of the table that readers without script see
 SHORT = 30  # characters of the longest text in a column whose lines are not broken
+LONG_ANSWER = 24  # characters of an answer that stands in a smaller font
 DIGEST = r"sha256:[0-9a-f]{64}"
 # Inline styles: the cards look the same in a report and in a notebook, which has another style sheet.
 _GRID = "display:grid;gap:1em;padding:.3em 0"
@@ -22,7 +23,6 @@ _TILES = "display:grid;gap:.8em 1.6em;grid-template-columns:repeat(auto-fit,minm
 _CARD = "border:1px solid rgba(128,128,128,.45);border-radius:8px;padding:.9em 1.1em;background:rgba(128,128,128,.07)"
 _TILE = "min-width:0;overflow-wrap:anywhere;font-size:.92em"
 _NAME = "opacity:.85;font-size:.92em"
-_FIGURE = "font-size:1.3em;font-weight:600"
 
 
 def table_data(
@@ -127,32 +127,47 @@ def show(
 class Cards:
     """The answers of `imagelab.overview`, a card for each image; made by `cards`."""
 
-    def __init__(self, frame: pd.DataFrame) -> None:
-        self.frame = frame
+    def __init__(self, frame: pd.DataFrame, before: pd.DataFrame | None) -> None:
+        joined = frame.assign(was=pd.NA)
+        if before is not None:
+            keys = ["reference", "question"]
+            joined["was"] = pd.MultiIndex.from_frame(frame[keys]).map(before.set_index(keys)["answer"])
+        self.frame = joined
 
     def _repr_html_(self) -> str:
         parts = (self._card(name, part) for name, part in self.frame.groupby("reference", sort=False))
         return f'<div class="imagelab-cards" style="{_GRID}">{"".join(parts)}</div>'
 
     def _card(self, name: Any, rows: pd.DataFrame) -> str:
-        lines = "".join(
-            f'<div style="{_TILE}"><span style="{_NAME}">{escape(row.question.capitalize(), 40)}</span><br>'
-            f'<span style="{_FIGURE}">{"unknown" if pd.isna(row.answer) else escape(row.answer, 120)}</span><br>'
-            f"{escape(row.detail)}</div>"
-            for row in rows.itertuples()
-        )
         title = f'<strong style="overflow-wrap:anywhere">{escape(name, 90)}</strong>'
-        return f'<div style="{_CARD}" data-image="{escape(name, 120)}">{title}<div style="{_TILES}">{lines}</div></div>'
+        tiles = "".join(_tile(row) for row in rows.itertuples())
+        return f'<div style="{_CARD}" data-image="{escape(name, 120)}">{title}<div style="{_TILES}">{tiles}</div></div>'
 
 
-def cards(frame: pd.DataFrame, most: int = 6) -> Cards | Table:
+def _tile(row: Any) -> str:
+    answer = "unknown" if pd.isna(row.answer) else escape(row.answer, 120)
+    figure = f"font-size:{1.3 if len(answer) < LONG_ANSWER else 1.05}em;font-weight:600"
+    heading = f'<span style="{_NAME}">{escape(row.question.capitalize(), 40)}</span><br><span style="{figure}">{answer}</span>'
+    return f'<div style="{_TILE}">{heading}<br>{_was(row)}{escape(row.detail)}</div>'
+
+
+def _was(row: Any) -> str:
+    """Return the answer of the build before, where it is another one."""
+    if pd.isna(row.was) or row.question == "what next" or row.was == row.answer:
+        return ""
+    return f"<strong>was {escape(row.was, 120)}</strong>; "
+
+
+def cards(frame: pd.DataFrame, before: pd.DataFrame | None = None, most: int = 6) -> Cards | Table:
     """Show `imagelab.overview`: a card for each image, with each question, its answer and the detail.
 
     Parameters
     ----------
     frame : pandas.DataFrame
         Columns reference, question, answer and detail.
+    before : pandas.DataFrame, optional
+        The same of the builds before, under the same references: a card shows what changed.
     most : int
         More images are shown as a table (`show`).
     """
-    return Cards(frame) if frame["reference"].nunique() <= most else show(frame, page=25, wrap=True)
+    return Cards(frame, before) if frame["reference"].nunique() <= most else show(frame, page=25, wrap=True)

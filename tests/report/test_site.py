@@ -1,6 +1,8 @@
 """A folder of snapshots as a small site: a page each, a page over time, an index."""
 
 import dataclasses
+import json
+import re
 import shutil
 
 import nbformat
@@ -11,6 +13,7 @@ import imagelab as il
 from imagelab.core.errors import ImagelabError
 from imagelab.images.sources.snapshot import write_snapshot
 from imagelab.report.site import LOGS, SCANS, beside, builds_of_one_image, recorded_name, render_all, report_site
+from imagelab.report.thumbnail import thumbnail
 
 
 @pytest.fixture
@@ -40,6 +43,7 @@ def test_a_folder_becomes_a_site(folder, tmp_path):
     with_both, without = ((tmp_path / "site" / page).read_text() for page in pages[:2])
     assert "CVE-2024-6345" in with_both and 'id="Findings"' in with_both and 'id="Build"' in with_both
     assert 'id="Findings"' not in without and 'id="Build"' not in without  # nothing to show, no section
+    assert "<strong>was " in with_both and "<strong>was " not in without  # against the build before
     trend = (tmp_path / "site" / pages[3]).read_text()
     assert 'href="../index.html"' in trend and "in 2 builds" in trend and "CVE-2024-6345" in trend
 
@@ -96,7 +100,12 @@ def test_render_all_makes_an_index(tmp_path):
     paths = [tmp_path / name for name in ("01_one.ipynb", "02_two.ipynb")]
     for path in paths:
         text = f"# Lesson {path.stem}\n\nIn this notebook, we will *learn* [more](x.html)."
-        nbformat.write(v4.new_notebook(cells=[v4.new_markdown_cell(text), v4.new_code_cell("print(1)")]), path)
+        cells = [
+            v4.new_markdown_cell(text),
+            v4.new_markdown_cell("## <b>Where</b>"),
+            v4.new_code_cell("import imagelab as il\nil.examples()"),
+        ]
+        nbformat.write(v4.new_notebook(cells=cells), path)
     index = render_all(paths, tmp_path / "reports").read_text()
     assert sorted(entry.name for entry in (tmp_path / "reports").iterdir()) == [
         "01_one.html",
@@ -104,6 +113,24 @@ def test_render_all_makes_an_index(tmp_path):
         "assets",
         "index.html",
     ]
+    entries = json.loads(re.search(r'kind="search"><script type="application/json">(.*?)</script>', index)[1])[
+        "entries"
+    ]
+    assert ["Where", "02_two.html#Where", "Lesson 02_two"] in entries
+    (function,) = [entry for entry in entries if entry[0] == "il.examples"]
+    assert function[1] == "01_one.html" and il.examples.__doc__.strip().split("\n")[0] in function[2]
+    assert index.count("<svg") == 2
     assert '<a href="01_one.html">Lesson 01_one</a>' in index and "we will learn more" in index
     lesson = (tmp_path / "reports/01_one.html").read_text()
-    assert len(lesson) < 100_000 and "print" in lesson  # a lesson shows its code; plotly's stands in assets/
+    assert len(lesson) < 100_000 and "examples" in lesson  # a lesson shows its code; plotly's stands in assets/
+
+
+BARS = """<imagelab-view kind="chart"><script type="application/json">{"layout": {}, "data": [{"type": "bar", "orientation": "h",
+ "x": [1, 3], "y": ["a", "b"], "marker": {"color": ["#123456", "url(evil)"]}}]}</script></imagelab-view>"""
+
+
+def test_a_thumbnail_has_the_rectangles_of_the_first_chart():
+    picture = thumbnail(BARS)
+    assert re.findall(r'width="([\d.]+)"', picture) == ["240.0", "80.0"]
+    assert "#123456" in picture and "evil" not in picture
+    assert thumbnail("<p>no chart</p>").count("<rect") == 15

@@ -8,9 +8,11 @@ import pytest
 
 import imagelab as il
 from imagelab import charts
+from imagelab.build.logs.read import read_build_log
 from imagelab.core.frames import format_bytes
 from imagelab.report.page import page_html, write_page
 from imagelab.widgets import view
+from imagelab.widgets.steps import BuildSteps
 from imagelab.widgets.tables import cards, show
 from imagelab.widgets.tree import FileTree
 from tests.ui.conftest import serious
@@ -18,14 +20,19 @@ from tests.ui.conftest import serious
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
 FULL, SLIM = "service-full", "service-slim"
+LOGS = {name: il.data_path(f"build/logs/{name}-cold.rawjson.gz") for name in (FULL, SLIM)}
 
 
 @pytest.fixture(scope="module")
 def data():
     images = [il.load_image(f"example:{name}") for name in (FULL, SLIM)]
     scan = il.blame(il.read_scan(il.data_path("scans/service-full.facts.trivy.json")), images[0]).assign(reference=FULL)
+    context, log = il.data_path("build/order-bad"), il.data_path("build/logs/order-bad-cold.rawjson.gz")
+    plans = {
+        f"edit {path or 'nothing'}": il.plan_build(context, [path] if path else [], log=log) for path in ("", "app.py")
+    }
     return {"layers": il.layers(images), "history": il.history(images), "files": il.files(images), "scan": scan,
-            "advice": il.advise(images)}  # fmt: skip
+            "advice": il.advise(images), "plans": plans}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +48,11 @@ def page(data, tmp_path_factory):
             ).to_html(),
             "Findings": show(data["scan"][["reference", "severity", "id", "layer_index", "url"]], "Findings").to_html(),
             "Files": FileTree(data["files"])._repr_html_(),
+            "Colours": view.ChartChoice(
+                "Colour", {f"by {what}": charts.file_tree(data["files"], by=what) for what in ("layer", "waste")}
+            )._repr_mimebundle_()["text/html"],
+            "Builds": BuildSteps({name: read_build_log(log) for name, log in LOGS.items()})._repr_html_(),
+            "What if": BuildSteps.planned(data["plans"])._repr_html_(),
             "Cards": cards(il.overview([f"example:{FULL}", f"example:{SLIM}"]))._repr_html_(),
         }
     cells = []
@@ -170,6 +182,38 @@ def test_severities_switch_rows_off(tab, data):
     expect(findings.locator(".il-count")).to_contain_text(f"{len(data['scan']) - counts['low']} rows")
     link = findings.locator("tbody a").first
     assert link.get_attribute("href").startswith("https://") and "noopener" in link.get_attribute("rel")
+
+
+def test_a_step_opens_by_keyboard_and_builds_follow_the_image(tab):
+    builds = tab.locator("imagelab-view[kind=build]").first
+    expect(builds.locator(".il-build")).to_have_count(1)
+    expect(builds.locator(".il-caption")).to_contain_text(f"{FULL} took")
+    step = builds.locator("summary", has_text="RUN")
+    expect(builds.locator("details[open]")).to_have_count(0)
+    step.focus()
+    tab.keyboard.press("Enter")
+    expect(builds.locator("details[open] pre")).to_contain_text("on the critical path")
+    tab.get_by_label("Compare with").select_option(SLIM)
+    expect(builds.locator(".il-build")).to_have_count(2)
+
+
+def test_what_if_shows_the_steps_of_one_change(tab, data):
+    view = tab.locator("imagelab-view[kind=build]").nth(1)
+    expect(view.locator(".il-caption")).to_contain_text("edit nothing: 0 of 3 steps run again")
+    expect(view.locator(".il-size", has_text="cached")).to_have_count(3)
+    view.get_by_label("What changes").select_option("edit app.py")
+    again = int((~data["plans"]["edit app.py"]["hit"]).sum())
+    expect(view.locator(".il-caption")).to_contain_text(f"edit app.py: {again} of 3 steps run again")
+    expect(view.locator(".il-cause")).to_have_count(again)
+
+
+def test_the_colours_of_the_files_are_chosen(tab):
+    view = tab.locator("imagelab-view[kind=chart]", has=tab.get_by_label("Colour", exact=True))
+    expect(view.locator(".legendtext").first).to_contain_text("layer")
+    view.get_by_label("Colour", exact=True).select_option("by waste")
+    expect(view.locator(".legendtext").first).to_contain_text("in the final filesystem")
+    tab.get_by_label("Image", exact=True).select_option(SLIM)
+    expect(view.locator("figcaption")).to_contain_text(SLIM)
 
 
 def test_print_shows_every_row(tab, data):

@@ -49,6 +49,7 @@ html.dark :is(imagelab-view, .il-view), [data-jp-theme-light="false"] :is(imagel
 .il-node .il-gauge span { display: block; height: 100%; background: #2a8ea8; }
 .il-added { color: var(--il-added); } .il-modified { color: var(--il-modified); } .il-removed, .il-wasted { color: var(--il-removed); }
 .il-wasted .il-name { text-decoration: line-through; }
+.il-bar input[type=search].il-wide { flex: 0 1 28em; padding: .4em .7em; margin-top: 1.2em; } .il-found { list-style: none; padding: 0; margin: .3em 0; } .il-found li { padding: .15em 0; } .il-found a { color: var(--il-link); font-weight: 600; }
 .il-build { margin-bottom: .9em; } .il-build pre { margin: .2em 0 .6em; max-height: 22em; overflow: auto; font-size: .85em; white-space: pre-wrap; }
 .il-step { display: grid; grid-template-columns: minmax(6em, 19em) 1fr 4.6em; gap: 0 .7em; align-items: center; padding: .12em .2em; font-size: .88em; list-style: none; cursor: pointer; }
 .il-step::-webkit-details-marker { display: none; } .il-step.il-axis { cursor: default; }
@@ -108,6 +109,7 @@ const shown = (image) => !page.linked || !page.images.length || image === null |
 const text = (value, column) => {
   if (value === null || value === undefined) return "";
   if (column.kind === "bytes") return formatBytes(value);
+  if (column.kind === "change") return `${value > 0 ? "+" : ""}${formatBytes(value)}`;
   if (column.kind === "link") return value[0];
   if (column.kind === "number" && !Number.isInteger(value)) return String(+value.toPrecision(4));
   if (column.kind === "digest") return value.replace(/^(sha256:)([0-9a-f]{12})[0-9a-f]+$/, "$1$2…");
@@ -524,8 +526,22 @@ function diffs(element, { caption, pieces }) {
   element.replaceChildren(...(caption ? [make("p", { className: "il-caption", textContent: caption })] : []), ...pieces.map(piece));
 }
 
+// ------------------------------------------------------------------------------------------------ search
+/** The sections and functions of a site, as [words, address, description]; every word of the query has to be in one. */
+function search(element, spec) {
+  const input = make("input", { type: "search", placeholder: "Search lessons and functions", ariaLabel: "Search lessons and functions", className: "il-wide" });
+  const found = make("ul", { className: "il-found", role: "status" });
+  input.oninput = () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const hits = spec.entries.filter(([name, , about]) => words.every((word) => `${name} ${about}`.toLowerCase().includes(word)));
+    const shown_hits = words.length ? hits.slice(0, 12) : [];
+    found.replaceChildren(...shown_hits.map(([name, address, about]) => make("li", {}, make("a", { href: encodeURI(address), textContent: name }), ` ${about}`)),
+      ...(words.length && !hits.length ? [make("li", { textContent: "Nothing found" })] : []));
+  };
+  element.replaceChildren(make("div", { className: "il-bar" }, input), found);
+}
 
-const VIEWS = { table, tree, chart, build, diffs };
+const VIEWS = { table, tree, chart, build, diffs, search };
 
 // ------------------------------------------------------------------------------------------------ pages
 /** The address keeps the section, the images and the layer: #files?image=app:v2&layer=3 */
