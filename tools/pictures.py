@@ -37,7 +37,7 @@ def lab(browser: Browser, folder: Path) -> None:
         tab = Tab(browser, server, "explore.ipynb")
         tab.run_all(timeout=240_000)
         tab.page.wait_for_timeout(3000)
-        tab.page.screenshot(path=DOCS / "lab.png")
+        tab.page.screenshot(path=DOCS / "lab.png", clip={"x": 0, "y": 0, "width": 1280, "height": 1050})
     finally:
         server.process.terminate()
         server.process.wait(30)

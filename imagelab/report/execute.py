@@ -136,9 +136,9 @@ def images_of(namespace: Mapping[str, Any]) -> list[dict[str, str]]:
     found: dict[str, Image] = {}
     for value in list(namespace.values()):
         members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
-        found = {
-            member.reference: member for member in members if isinstance(member, Image)
-        } | found  # the first one stays
+        for member in members:
+            if isinstance(member, Image):
+                found.setdefault(member.reference, member)  # the first one: a build before has the same name
     return [
         {
             "reference": clean(image.reference, 120),

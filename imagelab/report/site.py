@@ -22,7 +22,7 @@ from imagelab.report.run import find_notebook, first_heading, make_job, read_not
 from imagelab.report.thumbnail import thumbnail
 from imagelab.size.limits import check_limits
 from imagelab.size.waste import efficiency
-from imagelab.widgets.view import begin_report, view_html
+from imagelab.widgets.view import module_html, view_html
 
 # Files beside a snapshot NAME.parquet: a scanner's report NAME.trivy.json, NAME.sarif; a build log NAME.log.
 SCANS = (".json", ".json.gz", ".sarif")
@@ -55,7 +55,6 @@ def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) 
     ImagelabError
         There is no snapshot, one cannot be read, or the output is a file.
     """
-    begin_report()
     folder, output = Path(folder).resolve(), Path(output)
     paths = sorted(folder.glob("*.parquet"))
     if not paths:
@@ -143,12 +142,11 @@ def _table(images: Mapping[Path, Image], trends: Mapping[str, list[Path]], limit
     described: list[dict[str, Any]] = [dict(zip(("name", "kind", "style"), column, strict=True)) for column in columns]
     described[-1]["marks"] = marks
     data = {"caption": "", "page": 50, "columns": described, "rows": rows}
-    return view_html("table", data)
+    return view_html("table", data).removesuffix(module_html())  # the page has the module
 
 
 def render_all(notebooks: Iterable[str | Path], folder: str | Path) -> Path:
     """Render each notebook with its defaults into ``folder``, and an ``index.html`` with lessons apart from reports."""
-    begin_report()
     paths, folder = [find_notebook(notebook) for notebook in notebooks], Path(folder)
     jobs, groups = [], {"Lessons": [], "Reports": []}  # type: ignore[var-annotated]
     for path in paths:
@@ -168,7 +166,7 @@ def render_all(notebooks: Iterable[str | Path], folder: str | Path) -> Path:
     for card in (card for cards in groups.values() for card in cards):
         card["picture"] = thumbnail((folder / card["file"]).read_text(encoding="utf-8"))
     shown = [{"heading": heading, "cards": cards} for heading, cards in groups.items() if cards]
-    search = view_html("search", {"entries": _searched(paths, folder)})
+    search = view_html("search", {"entries": _searched(paths, folder)}).removesuffix(module_html())
     write_page(folder / "index.html", index_html("imagelab: lessons and reports", shown, search))
     return folder / "index.html"
 

@@ -153,7 +153,7 @@ def _tile(row: Any) -> str:
 
 def _was(row: Any) -> str:
     """Return the answer of the build before, where it is another one."""
-    if pd.isna(row.was) or row.question == "what next" or row.was == row.answer:
+    if pd.isna(row.was) or pd.isna(row.answer) or row.question == "what next" or row.was == row.answer:
         return ""
     return f"<strong>was {escape(row.was, 120)}</strong>; "
 
