@@ -6,33 +6,36 @@ import difflib
 import os
 import re
 from collections import defaultdict
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from imagelab.build.dockerfile.read import Dockerfile, read_dockerfile
+from imagelab.core.errors import ArchiveError
 from imagelab.core.frames import make_frame
 from imagelab.core.terms import LIKELY, POSSIBLE, SEVERITIES
-from imagelab.images.tables.images import Reference
+from imagelab.images.tables.images import Reference, one_image
 from imagelab.security.blame import BLAME_COLUMNS, blame, manager_of
 from imagelab.security.compare import finding_key, names_of, plain_rows
 from imagelab.security.origin import final_stages
+from imagelab.security.removable import removable
 from imagelab.security.scans.findings import is_counted
 
 NO_FIX = "no fix yet"
 REMEDIATION_COLUMNS: dict[str, str] = {
     "change": "string",
-    "kind": "string",
-    "file": "string",
-    "line": "Int64",
     "findings": "Int64",
     **dict.fromkeys(reversed(SEVERITIES), "Int64"),
     "known_exploited": "Int64",
     "epss": "Float64",
+    "remaining": "Int64",
+    "kind": "string",
+    "file": "string",
+    "line": "Int64",
     "packages": "string",
     "origin": "string",
     "confidence": "string",
-    "remaining": "Int64",
     "diff": "string",
 }
 _SYSTEM = ("dpkg", "apk", "rpm")
@@ -41,7 +44,7 @@ _SYSTEM = ("dpkg", "apk", "rpm")
 class _Change(NamedTuple):
     """One edit; findings with an equal change are removed together."""
 
-    kind: str  # base, package, system, secret, setting or none
+    kind: str  # base, package, system, remove, secret, setting or none
     line: int | None = None
     subject: str | None = None  # the package, file or rule
 
@@ -54,6 +57,8 @@ def remediation(
     base: Reference | None = None,
 ) -> pd.DataFrame:
     """List the changes that remove findings, the most effective first; each finding counts once.
+
+    The first change is the one that removes most; every next one is chosen for what the changes before it leave.
 
     Parameters
     ----------
@@ -70,12 +75,14 @@ def remediation(
     Returns
     -------
     pandas.DataFrame
-        ``REMEDIATION_COLUMNS``, a row per change: ``change`` (what to do), ``kind`` (base, package, system: packages of
-        the distribution, secret, setting, none), ``file`` and ``line``, ``findings`` that it removes, also by severity,
-        ``known_exploited`` among them, the highest ``epss``, ``packages``, ``origin`` (base or own), ``confidence``
-        (likely or possible: nothing was built), ``remaining`` findings after this change and the ones above, ``diff``
-        (unified, if the Dockerfile itself names the version). Findings without a fix are the last row. The same
-        vulnerability of the same package and layer counts once, also when several scanners report it.
+        ``REMEDIATION_COLUMNS``, a row per change: ``change`` (what to do), ``findings`` that it removes, also by severity,
+        ``known_exploited`` among them, the highest ``epss``, ``remaining`` findings after this change and the ones above,
+        ``kind`` (base, package, system: packages of the distribution, remove, secret, setting, none), ``file`` and
+        ``line``, ``packages``, ``origin`` (base or own), ``confidence`` (likely or possible: nothing was built; `prove`
+        builds the diffs), ``diff`` (unified, if the Dockerfile itself names the version or the package). Findings
+        without a fix are the last row. The same vulnerability of the same package and layer counts once, also when
+        several scanners report it. ``remove``: a program that a layer above the base installed, which no package
+        depends on and the image's command does not start; it takes along what only it needs.
     """
     if image is not None:
         scan = blame(scan, image, base=base, dockerfile=dockerfile)
@@ -85,31 +92,53 @@ def remediation(
     read = read_dockerfile(dockerfile) if isinstance(dockerfile, str | os.PathLike) else dockerfile
     findings = scan[is_counted(scan)]
     names = names_of([findings])
-    groups: defaultdict[_Change, list[Any]] = defaultdict(list)
     distinct = {(*finding_key(row, names), row.layer_index): row for row in plain_rows(findings.iloc[::-1])}
-    for row in reversed(distinct.values()):
-        groups[_change_of(row)].append(row)
+    candidates = _candidates(list(reversed(distinct.values())), image)
     from_line = _from_line(read)
     rows = []
-    for change, members in groups.items():
+    while candidates:
+        change, members = max(candidates.items(), key=lambda item: (item[0].kind != "none", *_weight(item[1])))
         line = from_line if change.kind == "base" else change.line
         text, diff = _describe(change, members, _source(dockerfile, file), line)
         rows.append(
             _row(change, members) | {"change": text, "line": line, "file": file if line else None, "diff": diff}
         )
-    frame = make_frame(rows, REMEDIATION_COLUMNS)
-    order = ["known_exploited", *reversed(SEVERITIES)]
-    ranked = frame.assign(last=frame["kind"].eq("none")).sort_values(
-        ["last", *order, "change"], ascending=[True, *[False] * len(order), True], kind="stable", ignore_index=True
-    )
-    ranked["remaining"] = int(frame["findings"].sum()) - ranked["findings"].cumsum()
+        removed = set(map(id, members))
+        left = {other: [row for row in rows_ if id(row) not in removed] for other, rows_ in candidates.items()}
+        candidates = {other: rows_ for other, rows_ in left.items() if rows_}
+    ranked = make_frame(rows, REMEDIATION_COLUMNS)
+    ranked["remaining"] = int(ranked["findings"].sum()) - ranked["findings"].cumsum()
     unfixed = ranked["kind"].eq("none")
     ranked.loc[unfixed, "remaining"] = ranked.loc[unfixed, "findings"]
     return ranked[list(REMEDIATION_COLUMNS)].astype(REMEDIATION_COLUMNS)
 
 
+def _candidates(rows: list[Any], image: Reference | None) -> dict[_Change, list[Any]]:
+    """Every change with the findings that it would remove; a finding can have several."""
+    groups: defaultdict[_Change, list[Any]] = defaultdict(list)
+    for row in rows:
+        groups[_change_of(row)].append(row)
+    system = [row for row in rows if row.origin == "own" and manager_of(row.purl, row.type) in ("dpkg", "apk")]
+    unneeded: dict[str, set[str]] = {}
+    if image is not None and system:
+        with suppress(ArchiveError):  # a source without files
+            unneeded = removable(one_image(image))
+    for name, gone in unneeded.items():
+        members = [row for row in system if row.package in gone]
+        if members:
+            own = [row for row in members if row.package == name] or members
+            groups[_Change("remove", own[0].change_line, name)] = members
+    return dict(groups)
+
+
+def _weight(rows: list[Any]) -> tuple[int, ...]:
+    """What ranks a change: known exploited findings, then those of each severity from critical down."""
+    severities = [row.severity or "unknown" for row in rows]
+    return (sum(row.known_exploited is True for row in rows), *map(severities.count, reversed(SEVERITIES)))
+
+
 def _change_of(row: Any) -> _Change:
-    """The change that removes a finding."""
+    """The change that fixes a finding."""
     line = row.change_line
     if row.finding == "secret":
         return _Change("secret", line, row.path)
@@ -126,18 +155,18 @@ def _change_of(row: Any) -> _Change:
 
 
 def _row(change: _Change, members: list[Any]) -> dict[str, Any]:
-    counts = {word: sum((row.severity or "unknown") == word for row in members) for word in SEVERITIES}
+    known_exploited, *counts = _weight(members)
     origins = {row.origin for row in members} - {None}
     guessed = any(row.origin is None or row.origin_confidence == POSSIBLE for row in members)
     packages = sorted({row.package for row in members if row.package})
-    return counts | {
+    return dict(zip(reversed(SEVERITIES), counts, strict=True)) | {
         "kind": change.kind,
         "findings": len(members),
-        "known_exploited": sum(row.known_exploited is True for row in members),
+        "known_exploited": known_exploited,
         "epss": max((row.epss for row in members if row.epss is not None), default=None),
         "packages": ", ".join(packages) or None,
         "origin": origins.pop() if len(origins) == 1 else None,
-        "confidence": None if change.kind == "none" else POSSIBLE if guessed else LIKELY,
+        "confidence": None if change.kind == "none" else POSSIBLE if guessed or change.kind == "remove" else LIKELY,
     }
 
 
@@ -147,6 +176,8 @@ def _describe(change: _Change, members: list[Any], source: str | None, line: int
         return NO_FIX, None
     if change.kind == "base":
         return "rebuild on a newer base image", None
+    if change.kind == "remove":
+        return f"remove {change.subject}: nothing needs it", _diff(source, line, {str(change.subject): (None, None)})
     if change.kind == "secret":
         return f"remove {change.subject or 'the secret'} from the image and replace the secret", None
     if change.kind == "setting":
@@ -185,14 +216,16 @@ def _source(dockerfile: Any, file: str | None) -> str | None:
 
 
 def _diff(source: str | None, line: int | None, upgrades: dict[str, tuple[str | None, str | None]]) -> str | None:
-    """A unified diff with the new versions, from the instruction's line on."""
+    """A unified diff with the new versions, or without the packages to remove, from the instruction's line on."""
     if source is None or line is None:
         return None
     lines = source.splitlines(keepends=True)
     changed = list(lines)
     for number in range(line - 1, len(lines)):
         for name, (version, target) in upgrades.items():
-            if version and target:
+            if version is None and target is None:  # the package is removed
+                changed[number] = re.sub(rf"(?<=\s){re.escape(name)}(?:=\S+)?(?:[ \t]|(?=\s|$))", "", changed[number])
+            elif version and target:
                 pin = rf"(?<![\w.-])({re.escape(name)}\s*(?:===?|~=|@|=))\s*{re.escape(version)}(?![\w.])"
                 changed[number] = re.sub(pin, lambda match, to=target: match[1] + to, changed[number])  # type: ignore[misc]
         if not lines[number].rstrip().endswith("\\"):

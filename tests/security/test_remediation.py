@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pandas as pd
 
 import imagelab as il
 from imagelab.charts import remediation_waterfall
+from imagelab.core.model import HistoryEntry, Layer
 from imagelab.security.remediation import NO_FIX, REMEDIATION_COLUMNS, remediation
 from imagelab.security.scans.findings import ScanReport
 from imagelab.security.scans.reader import make_scan
-from tests.support.images import image_of, layer_tar
+from tests.support.images import image_of, layer_tar, sha256
 
 DOCKERFILE = """\
 FROM example/base:1
@@ -89,3 +92,83 @@ def test_unblamed_and_empty_scans():
     assert changes["change"].tolist() == ["a 1 → 2"] and changes["confidence"].tolist() == ["possible"]
     image = image_of([layer_tar([(b"a", "file", b"x")])])
     assert il.remediation(make_scan([("x", ScanReport("trivy", "x"))]), image).empty
+
+
+STATUS = """\
+Package: libc6
+Status: install ok installed
+Version: 2.36
+Architecture: amd64
+
+"""
+INSTALLED = """\
+Package: curl
+Status: install ok installed
+Version: 7.88
+Architecture: amd64
+Depends: libc6 (>= 2.34), libcurl4 (= 7.88)
+
+Package: libcurl4
+Status: install ok installed
+Version: 7.88
+Architecture: amd64
+Depends: libc6 (>= 2.34)
+
+Package: nginx
+Status: install ok installed
+Version: 1.22
+Architecture: amd64
+Depends: libc6, httpd-common | nginx-common
+
+Package: nginx-common
+Status: install ok installed
+Version: 1.22
+Architecture: all
+
+"""
+
+
+def debian_image():
+    status = b"var/lib/dpkg/status"
+    own = [(status, "file", (STATUS + INSTALLED).encode())]
+    for name in ("curl", "nginx"):
+        own += [
+            (f"usr/bin/{name}".encode(), "file", b"x"),
+            (f"var/lib/dpkg/info/{name}.list".encode(), "file", f"/usr/bin/{name}\n".encode()),
+        ]
+    tars = [layer_tar([(status, "file", STATUS.encode())]), layer_tar(own)]
+    steps = ("ADD rootfs.tar / # buildkit", "RUN /bin/sh -c apt-get install -y     curl=7.88     nginx # buildkit")
+    diff_ids = [sha256(tar) for tar in tars]
+    return dataclasses.replace(
+        image_of(tars),
+        layers=tuple(map(Layer, diff_ids)),
+        history=tuple(HistoryEntry(None, step, empty_layer=False) for step in steps),
+        config={"config": {"Cmd": ["/usr/bin/nginx", "-g", "daemon off;"]}, "rootfs": {"diff_ids": diff_ids}},
+    ), dataclasses.replace(image_of(tars[:1]), layers=(Layer(diff_ids[0]),))
+
+
+def test_dependents_of_packages():
+    installed = il.packages(debian_image()[0]).set_index("name")
+    assert installed["needed_by"].to_dict() == {
+        "libc6": "curl libcurl4 nginx",
+        "curl": "",
+        "libcurl4": "curl",
+        "nginx": "",
+        "nginx-common": "nginx",
+    }
+
+
+def test_a_program_that_nothing_needs_is_removed_with_its_libraries():
+    report = ScanReport("trivy", "x")
+    for name in ("curl", "libcurl4", "nginx"):
+        purl = f"pkg:deb/debian/{name}@1"
+        report.add("vulnerability", f"CVE-{name}", package=name, purl=purl, version="1", severity="high")
+    fixable = {"package": "libcurl4", "purl": "pkg:deb/debian/libcurl4@1", "version": "1", "fixed_version": "2"}
+    report.add("vulnerability", "CVE-fixed", severity="low", **fixable)
+    image, base = debian_image()
+    dockerfile = "FROM debian:12\nRUN apt-get install -y \\\n    curl=7.88 \\\n    nginx\n"
+    changes = il.remediation(make_scan([("x", report)]), image, dockerfile=dockerfile, base=base)
+    assert changes["change"].tolist() == ["remove curl: nothing needs it", NO_FIX]
+    assert changes["findings"].tolist() == [3, 1] and changes["remaining"].tolist() == [1, 1]
+    assert changes["confidence"].iloc[0] == "possible" and changes["packages"].iloc[0] == "curl, libcurl4"
+    assert "-    curl=7.88 \\\n" in changes["diff"].iloc[0]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,13 +34,20 @@ PACKAGES_COLUMNS = {
     "path": "str",
     "record_layer_index": "int64",
     "source": "string",
+    "needed_by": "string",
 }
 
 
 _Final = dict[str, tuple[bytes, int]]
 """Path → content in the final filesystem, and the layer that first brought it."""
-_Record = tuple[str, list[str] | None, str | None]
-"""Version, files, and source package."""
+
+
+class _Record(NamedTuple):
+    version: str
+    files: list[str] | None
+    source: str | None
+    requires: tuple[str, ...] | None = None  # None: the manager does not record it
+    provides: tuple[str, ...] = ()
 
 
 @dataclass
@@ -50,6 +59,8 @@ class _Package:
     path: str  # of the record
     files: list[str] | None = field(default=None, repr=False)  # absolute; None: the record names none
     source: str | None = None  # the source package, "name version"
+    requires: tuple[str, ...] | None = None
+    provides: tuple[str, ...] = ()
 
 
 def packages(images: Images) -> pd.DataFrame:
@@ -67,8 +78,9 @@ def packages(images: Images) -> pd.DataFrame:
         are still there and ``files`` their number (``<NA>`` where the record names no files); ``layer_index`` the layer
         that first brought this version, whoever rewrote it unchanged (``chown -R``); ``path`` the record and
         ``record_layer_index`` the layer that wrote it last; ``source`` the source package of dpkg and apk and its version,
-        joined by a space. ``attrs["unread"]`` lists databases that are not read: damaged ones, and
-        rpm's Berkeley DB where there is no ``rpm`` command.
+        joined by a space; ``needed_by`` the installed packages of dpkg and apk that depend on it, an alternative or a
+        virtual name counts for each package that fits. ``attrs["unread"]`` lists databases that are not read: damaged
+        ones, and rpm's Berkeley DB where there is no ``rpm`` command.
     """
     rows: list[dict[str, Any]] = []
     unread: list[str] = []
@@ -100,6 +112,7 @@ def _of_image(image: Image) -> tuple[list[dict[str, Any]], list[str]]:
     held = held.drop_duplicates(["owner", "inode"])  # bytes count once in a package, whatever their names
     size = held["inode"].map(seen["size"]).groupby(held["owner"]).sum()
     rows = []
+    needed_by = _dependents(found)
     for owner, package in enumerate(found):
         known = package.files is not None
         rows.append(
@@ -114,9 +127,35 @@ def _of_image(image: Image) -> tuple[list[dict[str, Any]], list[str]]:
                 "path": package.path,
                 "record_layer_index": written[package.path],
                 "source": package.source,
+                "needed_by": None if package.requires is None else " ".join(sorted(needed_by[package.name])),
             }
         )
     return rows, unread
+
+
+def _dependents(found: list[_Package]) -> defaultdict[str, set[str]]:
+    """Package → the packages that depend on it, by name or by what it provides."""
+    providers: defaultdict[str, set[str]] = defaultdict(set)
+    for package in found:
+        for name in (package.name, *package.provides):
+            providers[name].add(package.name)
+    dependents: defaultdict[str, set[str]] = defaultdict(set)
+    for package in found:
+        for name in package.requires or ():
+            for provider in providers[name] - {package.name}:
+                dependents[provider].add(package.name)
+    return dependents
+
+
+def _dependencies(*fields: str | None) -> tuple[str, ...]:
+    """The names in dpkg's fields: ``a (>= 1), b:any | c``."""
+    parts = re.split(r"[,|]", ",".join(filter(None, fields)))
+    return tuple(words[0].partition(":")[0] for part in parts if (words := part.split()))
+
+
+def _apk_names(field: str) -> tuple[str, ...]:
+    """The names in apk's fields: ``so:libc.so.6=1 cmd:x a>2 !b``."""
+    return tuple(re.split(r"[=<>~]", name, maxsplit=1)[0] for name in field.split() if not name.startswith("!"))
 
 
 def _owned(found: list[_Package], seen: pd.DataFrame) -> pd.DataFrame:
@@ -201,11 +240,13 @@ def _databases(
         if path in contents:
             records = parse(contents[path], final)
             since = {
-                name: since[name] if name in since and since[name][0] == version else (version, layer)
-                for name, (version, _, _) in records.items()
+                name: since[name] if name in since and since[name][0] == record.version else (record.version, layer)
+                for name, record in records.items()
             }
-    for name, (version, listed, source) in records.items():
-        yield _Package(manager, name.partition(":")[0], version, since[name][1], path, listed, source)
+    for name, record in records.items():
+        version, listed, source, requires, provides = record
+        layer = since[name][1]
+        yield _Package(manager, name.partition(":")[0], version, layer, path, listed, source, requires, provides)
 
 
 def _paragraphs(content: bytes) -> Iterator[dict[str, str]]:
@@ -224,7 +265,9 @@ def _dpkg(content: bytes, final: _Final) -> dict[str, _Record]:
         lists = (f"/var/lib/dpkg/info/{name}{suffix}.list" for suffix in (f":{architecture}", ""))
         listed = next((final[path][0] for path in lists if path in final), None)
         lines = None if listed is None else listed.decode(errors="backslashreplace").splitlines()
-        found[f"{name}:{architecture}"] = (fields.get("Version", ""), lines, _source(fields))
+        requires = _dependencies(fields.get("Pre-Depends"), fields.get("Depends"))
+        provides = _dependencies(fields.get("Provides"))
+        found[f"{name}:{architecture}"] = _Record(fields.get("Version", ""), lines, _source(fields), requires, provides)
     return found
 
 
@@ -251,6 +294,8 @@ def _apk(content: bytes, final: _Final) -> dict[str, _Record]:
     found: dict[str, _Record] = {}
     for block in content.decode(errors="replace").split("\n\n"):
         name, version, folder, source = "", "", "", ""
+        requires: tuple[str, ...] = ()
+        provides: tuple[str, ...] = ()
         listed: list[str] = []
         for line in block.splitlines():
             key, value = line[:2], line[2:]
@@ -260,19 +305,23 @@ def _apk(content: bytes, final: _Final) -> dict[str, _Record]:
                 version = value
             elif key == "o:":
                 source = value
+            elif key == "D:":
+                requires = _apk_names(value)
+            elif key == "p:":
+                provides = _apk_names(value)
             elif key == "F:":
                 folder = "/" + value
             elif key == "R:":
                 listed.append(posixpath.join(folder or "/", value))
         if name:
-            found[name] = (version, listed, f"{source or name} {version}")
+            found[name] = _Record(version, listed, f"{source or name} {version}", requires, provides)
     return found
 
 
 def _rpm(content: bytes, final: _Final) -> dict[str, _Record]:
     packages = json.loads(content) or []
     return {
-        f"{name}:{architecture}:{version}": (version, files, None)
+        f"{name}:{architecture}:{version}": _Record(version, files, None)
         for name, version, architecture, files in packages
         if name != "gpg-pubkey"  # a key that was imported
     }
