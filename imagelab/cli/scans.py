@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ReportFile = Annotated[Path, typer.Argument(help="A scanner's report.")]
 Base = Annotated[str | None, typer.Option(metavar="REF", help="The base image: separates its findings from your own.")]
 DockerfilePath = Annotated[Path | None, typer.Option(help="The image's Dockerfile: adds lines and diffs.")]
-_CHANGES = ["change", "line", "findings", "critical", "high", "known_exploited", "origin", "confidence", "remaining"]
+_CHANGES = ["change", "findings", "critical", "high", "known_exploited", "remaining", "line", "origin", "confidence"]
 
 
 @verb(rows=30)
@@ -41,8 +41,9 @@ def scan(
         findings = il.suppress(findings, *ignore)
     first: dict[str, pd.DataFrame] = {}
     if image is not None:
-        findings = il.blame(findings, il.load_image(image, platform=platform), base=base, dockerfile=dockerfile)
-        first = {"changes": il.remediation(findings, dockerfile=dockerfile)}
+        loaded = il.load_image(image, platform=platform)
+        findings = il.blame(findings, loaded, base=base, dockerfile=dockerfile)
+        first = {"changes": il.remediation(findings, loaded, dockerfile=dockerfile)}
     findings = findings.sort_values("severity", ascending=False, kind="stable")
     suppressed, findings = il.suppressed(findings), findings[findings["suppressed"].isna()]
     counts = findings.groupby(["finding", "severity"], observed=True).size().rename("count").reset_index()
@@ -68,15 +69,19 @@ def remediate(
     dockerfile: DockerfilePath = None,
     base: Base = None,
     ignore: Annotated[list[Path] | None, typer.Option(help="Decisions about findings, as for scan.")] = None,
+    prove: Annotated[
+        str | None, typer.Option(metavar="TOOL", help="Build each diff, and scan it with trivy, grype or scout.")
+    ] = None,
     platform: Platform = None,
 ) -> Answer:
     """List the changes that remove findings, the most effective first; each finding counts once."""
     findings = il.suppress(il.read_scan(files), *(ignore or ()))
-    changes = il.remediation(findings, il.load_image(image, platform=platform), dockerfile=dockerfile, base=base)
+    loaded = il.load_image(image, platform=platform)
+    changes = il.remediation(findings, loaded, dockerfile=dockerfile, base=base, prove=prove)
     fixed = int(changes.loc[changes["kind"] != "none", "findings"].sum())
     summary = f"{fixed} of {changes['findings'].sum()} findings have a change that removes them"
     diff = "\n".join(changes["diff"].dropna())
-    return Answer({"changes": changes}, shown={"changes": changes[_CHANGES]}, summary=summary, diff=diff)
+    return Answer({"changes": changes}, shown={"changes": changes[[*_CHANGES, "outcome"]]}, summary=summary, diff=diff)
 
 
 @verb(rows=30)

@@ -7,18 +7,20 @@ import os
 import re
 from collections import defaultdict
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from imagelab.build.dockerfile.read import Dockerfile, read_dockerfile
-from imagelab.core.errors import ArchiveError
+from imagelab.core.errors import ArchiveError, ImagelabError
 from imagelab.core.frames import make_frame
 from imagelab.core.terms import LIKELY, POSSIBLE, SEVERITIES
 from imagelab.images.tables.images import Reference, one_image
 from imagelab.security.blame import BLAME_COLUMNS, blame, manager_of
 from imagelab.security.compare import finding_key, names_of, plain_rows
 from imagelab.security.origin import final_stages
+from imagelab.security.prove import prove as prove_changes
 from imagelab.security.removable import removable
 from imagelab.security.scans.findings import is_counted
 
@@ -37,6 +39,7 @@ REMEDIATION_COLUMNS: dict[str, str] = {
     "origin": "string",
     "confidence": "string",
     "diff": "string",
+    "outcome": "string",
 }
 _SYSTEM = ("dpkg", "apk", "rpm")
 
@@ -55,6 +58,7 @@ def remediation(
     *,
     dockerfile: Dockerfile | str | os.PathLike[str] | None = None,
     base: Reference | None = None,
+    prove: str | None = None,
 ) -> pd.DataFrame:
     """List the changes that remove findings, the most effective first; each finding counts once.
 
@@ -71,6 +75,9 @@ def remediation(
         Adds lines; a path or text also adds diffs.
     base : Image or reference, optional
         The base image.
+    prove : str, optional
+        A scanner of `run_scan`. It builds the Dockerfile (a path; its folder is the context) as it is and with each
+        diff, on the engine that ``docker`` uses, and scans both: minutes.
 
     Returns
     -------
@@ -78,17 +85,19 @@ def remediation(
         ``REMEDIATION_COLUMNS``, a row per change: ``change`` (what to do), ``findings`` that it removes, also by severity,
         ``known_exploited`` among them, the highest ``epss``, ``remaining`` findings after this change and the ones above,
         ``kind`` (base, package, system: packages of the distribution, remove, secret, setting, none), ``file`` and
-        ``line``, ``packages``, ``origin`` (base or own), ``confidence`` (likely or possible: nothing was built; `prove`
-        builds the diffs), ``diff`` (unified, if the Dockerfile itself names the version or the package). Findings
-        without a fix are the last row. The same vulnerability of the same package and layer counts once, also when
-        several scanners report it. ``remove``: a program that a layer above the base installed, which no package
-        depends on and the image's command does not start; it takes along what only it needs.
+        ``line``, ``packages``, ``origin`` (base or own), ``confidence`` (possible, likely, or proven: built and scanned
+        again), ``diff`` (unified, if the Dockerfile itself names the version or the package), ``outcome`` (of
+        ``prove``). Findings without a fix are the last row. The same vulnerability of the same package and layer counts
+        once, also when several scanners report it. ``remove``: a program that a layer above the base installed, which
+        no package depends on and the image's command does not start; it takes along what only it needs.
     """
-    if image is not None:
+    if image is not None and not set(BLAME_COLUMNS) <= set(scan.columns):
         scan = blame(scan, image, base=base, dockerfile=dockerfile)
     elif missing := {name: pd.NA for name in BLAME_COLUMNS if name not in scan}:
         scan = scan.assign(**missing)
     file = os.fspath(dockerfile) if isinstance(dockerfile, str | os.PathLike) and "\n" not in str(dockerfile) else None
+    if prove and file is None:
+        raise ImagelabError("prove builds the changes: give dockerfile, a path.")
     read = read_dockerfile(dockerfile) if isinstance(dockerfile, str | os.PathLike) else dockerfile
     findings = scan[is_counted(scan)]
     names = names_of([findings])
@@ -110,7 +119,8 @@ def remediation(
     ranked["remaining"] = int(ranked["findings"].sum()) - ranked["findings"].cumsum()
     unfixed = ranked["kind"].eq("none")
     ranked.loc[unfixed, "remaining"] = ranked.loc[unfixed, "findings"]
-    return ranked[list(REMEDIATION_COLUMNS)].astype(REMEDIATION_COLUMNS)
+    ranked = ranked[list(REMEDIATION_COLUMNS)].astype(REMEDIATION_COLUMNS)
+    return prove_changes(ranked, Path(file), prove) if prove and file else ranked
 
 
 def _candidates(rows: list[Any], image: Reference | None) -> dict[_Change, list[Any]]:

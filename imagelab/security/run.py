@@ -94,11 +94,8 @@ def run_scan(image: Image | str | os.PathLike[str], tool: str, *options: str, ti
     reference = image.reference if isinstance(image, Image) else os.fspath(image)
     transport, rest = _target(reference, called)
     arguments = [*called.command, *options, *(word.format(rest) for word in called.targets[transport].split())]
-    done = _run(arguments, f"{tool} {rest}", timeout)
-    if done.returncode:
-        message = done.stderr.decode("utf-8", "replace").strip()[-1500:]
-        raise ImagelabError(f"{' '.join(arguments)} failed with exit code {done.returncode}:\n{message}")
-    return make_scan([(f"{tool} {reference}", parse_report(done.stdout, " ".join(arguments)))])
+    output = run_command(arguments, f"{tool} {rest}", timeout)
+    return make_scan([(f"{tool} {reference}", parse_report(output, " ".join(arguments)))])
 
 
 def _target(reference: str, tool: Tool) -> tuple[str, str]:
@@ -116,11 +113,11 @@ def _target(reference: str, tool: Tool) -> tuple[str, str]:
     return transport, rest
 
 
-def _run(arguments: Sequence[str], what: str, timeout: float) -> subprocess.CompletedProcess[bytes]:
-    """Run a command and show the elapsed time. Output goes to files, because a report can be large."""
+def run_command(arguments: Sequence[str], what: str, timeout: float) -> bytes:
+    """Return a command's output, and show the elapsed time; its failure is an ImagelabError with its error output."""
     from tqdm.auto import tqdm  # slow to import: only when it is shown
 
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:  # files: a report can be large
         with (
             subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=err) as process,
             tqdm(desc=what, bar_format="{desc}: {elapsed}", delay=1, leave=False) as bar,
@@ -138,4 +135,7 @@ def _run(arguments: Sequence[str], what: str, timeout: float) -> subprocess.Comp
                 process.kill()
         out.seek(0)
         err.seek(0)
-        return subprocess.CompletedProcess(arguments, process.returncode, out.read(), err.read())
+        if process.returncode:
+            message = err.read().decode("utf-8", "replace").strip()[-1500:]
+            raise ImagelabError(f"{' '.join(arguments)} failed with exit code {process.returncode}:\n{message}")
+        return out.read()
