@@ -9,7 +9,7 @@ from typing import Any
 from imagelab.core.json_fields import mapping, mappings, number, sequence, text, texts
 from imagelab.core.redact import mask_document
 from imagelab.security.hardening.containers import DEFAULT_CAPABILITIES, ContainerFacts, is_unlimited
-from imagelab.security.hardening.rules import Evidence, HardeningRule, Unknown, identity, is_root
+from imagelab.security.hardening.rules import Evidence, identity, is_root, load_rules
 
 #: Folders of the host that no container needs: their first level, and anything writable inside.
 _SYSTEM = re.compile(r"/(?:boot|dev|etc|home|lib|lib64|proc|root|sys|usr|var/run|run)?(?:/|$)")
@@ -26,21 +26,15 @@ _SAFE_SYSCTL = re.compile(
 )
 
 
-def _setting(key: str, fails: Callable[[Any], bool], message: str) -> Callable[[ContainerFacts], Iterator[Evidence]]:
-    """Make a check of one setting of HostConfig."""
-
-    def check(facts: ContainerFacts) -> Iterator[Evidence]:
-        if not facts.host:
-            raise Unknown("docker inspect shows no HostConfig")
-        if fails(facts.host.get(key)):
-            yield Evidence(message.format(facts.host.get(key)))
-
-    return check
-
-
-def _is_shared(mode: Any) -> bool:
-    """Whether a namespace is the host's or another container's."""
-    return mode == "host" or str(mode).startswith("container:")
+#: When the value of a setting is wrong; a shared namespace is the host's or another container's.
+_WRONG: dict[str, Callable[[Any], bool]] = {
+    "set": bool,
+    "unset": lambda value: not value,
+    "shared": lambda mode: mode == "host" or str(mode).startswith("container:"),
+    "default_bridge": lambda mode: mode in ("default", "bridge"),
+    "unlimited": is_unlimited,
+    "no_log": lambda value: mapping(value).get("Type") == "none",
+}
 
 
 def user(facts: ContainerFacts) -> Iterator[Evidence]:
@@ -160,42 +154,4 @@ def oom(facts: ContainerFacts) -> Iterator[Evidence]:
         yield Evidence(f"--oom-score-adj {score:.0f}")
 
 
-# fmt: off
-CONTAINER_RULES = tuple(HardeningRule(name, severity, cis, None, advice, check) for name, severity, cis, advice, check in (
-    ("run as another user than root", "medium", "4.1", "docker run --user, or USER in the image.", user),
-    ("not in the root group", "low", "4.1", "Give the user a group of its own; drop --group-add 0.", group),
-    ("not privileged", "critical", "5.5", "Drop --privileged; add the one capability or device that is needed.",
-     _setting("Privileged", bool, "--privileged")),
-    ("capabilities dropped", "medium", "5.4", "--cap-drop=ALL, then --cap-add what is needed.", capabilities),
-    ("no new privileges", "medium", "5.26", "--security-opt no-new-privileges.", no_new_privileges),
-    ("read-only root filesystem", "medium", "5.13", "--read-only, with --tmpfs or volumes for what is written.",
-     _setting("ReadonlyRootfs", lambda value: not value, "the root filesystem is writable")),
-    ("seccomp and AppArmor on", "high", "5.22", "Keep the default profiles, or write stricter ones.", unconfined),
-    ("no engine socket", "critical", "5.32", "Remove the mount; if it must stay, use a filtering proxy.", socket),
-    ("no host paths", "high", "5.6", "Mount volumes, or only the folder that is needed, read-only.", host_paths),
-    ("no shared propagation", "medium", "5.20", "Drop :shared and :rshared from the mount.", propagation),
-    ("no devices", "medium", "5.18", "Drop --device.", _setting("Devices", bool, "devices: {}")),
-    *((f"own {what}", "high", cis, f"Drop --{flag}.", _setting(key, _is_shared, f"--{flag}={{}}"))
-      for what, cis, flag, key in (
-          ("network", "5.10", "network", "NetworkMode"), ("processes", "5.16", "pid", "PidMode"),
-          ("IPC", "5.17", "ipc", "IpcMode"), ("host name", "5.21", "uts", "UTSMode"),
-          ("users", "5.31", "userns", "UsernsMode"), ("cgroup", "5.25", "cgroupns", "CgroupnsMode"))),
-    ("default cgroup", "low", "5.25", "Drop --cgroup-parent.", _setting("CgroupParent", bool, "--cgroup-parent={}")),
-    ("own bridge", "low", "5.30", "Create a network, and use it with --network.",
-     _setting("NetworkMode", lambda mode: mode in ("default", "bridge"), "the default bridge docker0")),
-    ("memory limit", "medium", "5.11", "--memory.", _setting("Memory", is_unlimited, "no limit")),
-    ("CPU limit", "low", "5.12", "--cpus or --cpu-shares.", cpu),
-    ("process limit", "medium", "5.29", "--pids-limit.", _setting("PidsLimit", is_unlimited, "no limit")),
-    ("ulimits set", "negligible", "5.19", "--ulimit nofile=… and nproc=…, or defaults for the engine.",
-     _setting("Ulimits", lambda value: not value, "the engine's defaults apply")),
-    ("OOM killer on", "medium", None, "Drop --oom-kill-disable and a negative --oom-score-adj.", oom),
-    ("restart policy", "low", "5.15", "--restart on-failure:5, so that a crash loop ends.", restart),
-    ("ports on one interface", "low", "5.14", "-p 127.0.0.1:PORT:PORT, or the address that is meant.", published),
-    ("no privileged ports", "low", "5.8", "Publish a port from 1024 on, behind a proxy.", low_ports),
-    ("safe sysctls", "medium", None, "Drop --sysctl, or set it on the host.", sysctls),
-    ("logs kept", "low", "2.13", "Drop --log-driver none.",
-     _setting("LogConfig", lambda value: mapping(value).get("Type") == "none", "--log-driver none")),
-    ("health check", "low", "5.27", "HEALTHCHECK in the image, or --health-cmd.", health),
-    ("no secrets in the environment", "high", None, "Mount a file: docker inspect shows the environment.", environment),
-))
-# fmt: on
+CONTAINER_RULES = load_rules("containers", globals() | _WRONG)

@@ -13,7 +13,7 @@ from imagelab.core.errors import ImagelabError
 from imagelab.core.json_fields import sequence
 from imagelab.images.tables.contents import read_file
 from imagelab.security.hardening.image import ImageFacts
-from imagelab.security.hardening.rules import Evidence, HardeningRule, Unknown
+from imagelab.security.hardening.rules import Evidence, Unknown, load_rules
 
 #: Names of credential files; test keys and certificates of packages have other places.
 _CREDENTIALS = re.compile(
@@ -123,18 +123,5 @@ def _program_folder(facts: ImageFacts) -> str:
     return str(found.iloc[0]).rpartition("/")[0]
 
 
-# fmt: off
-FILE_RULES = tuple(HardeningRule(*rule) for rule in (
-    ("no setuid and setgid files", "low", "4.8", "CIS-DI-0008", "chmod a-s the file, or remove its package.", setuid),
-    ("nothing world-writable", "medium", None, None, "chmod o-w; shared folders get the sticky bit (1777).", world_writable),
-    ("no keys and credential files", "high", "4.10", "CIS-DI-0010",
-     "Mount them (RUN --mount=type=secret), list them in .dockerignore; replace what is already in an image.", credentials),
-    ("no .git", "medium", None, "DKL-LI-0003", "List .git in .dockerignore: it contains the whole history.", git),
-    ("no empty passwords", "high", None, "DKL-LI-0001", "Lock the account: passwd -l NAME.", empty_passwords),
-    ("no duplicate ids", "low", None, "DKL-LI-0002", "Give each user and group its own number.", duplicate_ids),
-    ("no shell", "negligible", None, None, "For a distroless image, use such a base and copy the program.", _programs(_SHELLS)),
-    ("no package manager", "negligible", "4.3", "CIS-DI-0003", "For a distroless image, use such a base.",
-     _programs(_MANAGERS)),
-    ("application not writable", "low", None, None, "COPY without --chown; make only its data writable.", app_writable),
-))
-# fmt: on
+shells, package_managers = _programs(_SHELLS), _programs(_MANAGERS)
+FILE_RULES = load_rules("files", globals())

@@ -19,7 +19,7 @@ from imagelab.core.references import parse_image_name
 from imagelab.images.tables.contents import read_file
 from imagelab.images.tables.files import files
 from imagelab.images.tables.history import history
-from imagelab.security.hardening.rules import Evidence, HardeningRule, Unknown, identity, is_root
+from imagelab.security.hardening.rules import Evidence, Unknown, identity, is_root, load_rules
 
 
 @dataclass
@@ -145,6 +145,16 @@ def _commands(pattern: str, unless: str | None = None) -> Callable[[ImageFacts],
     return check
 
 
+sudo = _commands(r"(?:^|[\s;&|(])sudo(?=\s|$)")
+upgrade = _commands(
+    r"apt(?:-get|itude)?(?:\s+-\S+)*\s+(?:(?:dist|full)-)?upgrade|apk(?:\s+-\S+)*\s+upgrade"
+    r"|(?:yum|dnf|microdnf)(?:\s+-\S+)*\s+(?:update|upgrade)(?=\s*(?:-y\s*)?(?:[;&|]|$))"
+)
+update = _commands(
+    r"(?:apt-get|apt|apk)(?:\s+-\S+)*\s+update", r"\b(?:install|add|(?:full-|dist-)?upgrade|build-dep|download)\b"
+)
+
+
 def exposed_ssh(facts: ImageFacts) -> Iterator[Evidence]:
     if {"22", "22/tcp"} & mapping(facts.config.get("ExposedPorts")).keys():
         yield Evidence("EXPOSE 22")
@@ -176,26 +186,4 @@ def _labels(facts: ImageFacts) -> dict[str, str]:
     return {name: value for name, value in labels.items() if isinstance(value, str)}
 
 
-# fmt: off
-CONFIG_RULES = tuple(HardeningRule(*rule) for rule in (
-    ("run as another user than root", "medium", "4.1", "CIS-DI-0001", "End with USER; prefer its number.", root_user),
-    ("health check", "low", "4.6", "CIS-DI-0006", "HEALTHCHECK with a command that asks the service.", healthcheck),
-    ("no secrets in config and history", "critical", "4.10", "CIS-DI-0010",
-     "Set them at run time, or use RUN --mount=type=secret; replace what is already in an image.", secrets),
-    ("no ADD from URLs", "medium", "4.9", "CIS-DI-0009", "ADD --checksum=sha256:…, or download and check in RUN.", add_url),
-    ("base pinned by digest", "low", "4.2", None, "FROM name:tag@sha256:…, and let a bot update it.", base_pinned),
-    ("no latest tag", "low", None, "DKL-DI-0006", "Tag releases with a version.", latest_tag),
-    ("no sudo", "low", None, "DKL-DI-0001", "Switch with USER; RUN executes as root until USER.",
-     _commands(r"(?:^|[\s;&|(])sudo(?=\s|$)")),
-    ("no unpinned upgrade", "low", None, "DKL-DI-0003", "Use a newer base: the result of an upgrade depends on the day.",
-     _commands(r"apt(?:-get|itude)?(?:\s+-\S+)*\s+(?:(?:dist|full)-)?upgrade|apk(?:\s+-\S+)*\s+upgrade"
-               r"|(?:yum|dnf|microdnf)(?:\s+-\S+)*\s+(?:update|upgrade)(?=\s*(?:-y\s*)?(?:[;&|]|$))")),
-    ("no update alone", "low", "4.7", "CIS-DI-0007", "Update and install in one RUN: a separate update is cached and outdated.",
-     _commands(r"(?:apt-get|apt|apk)(?:\s+-\S+)*\s+update",
-               r"\b(?:install|add|(?:full-|dist-)?upgrade|build-dep|download)\b")),
-    ("no SSH server", "medium", "5.7", None, "Use docker exec to look inside; remove the server and its port.", exposed_ssh),
-    ("exec form", "low", None, None, 'Write ENTRYPOINT and CMD as ["…"], so that signals reach the program.', shell_form),
-    ("no sensitive volumes", "medium", None, "DKL-DI-0002", "Use VOLUME only for the application's own data.", sensitive_volumes),
-    ("OCI labels", "negligible", None, None, "Set org.opencontainers.image.* with LABEL, or as annotations.", labels),
-))
-# fmt: on
+CONFIG_RULES = load_rules("config", globals())

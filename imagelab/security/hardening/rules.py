@@ -1,12 +1,11 @@
-"""Hardening rules, and the table of their results.
-
-Ids are those of the CIS Docker Benchmark 1.7 (sections 4 and 5) and of dockle.
-"""
+"""Hardening rules (``rules.toml``), and the table of their results."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -62,6 +61,33 @@ class HardeningRule(NamedTuple):
     dockle: str | None
     advice: str
     check: Callable[[Any], Iterator[Evidence]]
+
+
+def load_rules(section: str, checks: Mapping[str, Callable[..., Any]]) -> tuple[HardeningRule, ...]:
+    """The rules of a section of ``rules.toml``; ``checks`` has their functions, such as a module's ``globals()``.
+
+    A rule with a ``setting`` compares one setting of a container: its function answers whether the value is wrong.
+    """
+    rows = tomllib.loads(Path(__file__).with_name("rules.toml").read_text("utf-8"))[section]
+    rules = []
+    for row in rows:
+        check = checks[row["check"]]
+        if "setting" in row:
+            check = _setting_check(row["setting"], check, row["evidence"])
+        rules.append(
+            HardeningRule(row["name"], row["severity"], row.get("cis"), row.get("dockle"), row["advice"], check)
+        )
+    return tuple(rules)
+
+
+def _setting_check(key: str, is_wrong: Callable[[Any], bool], evidence: str) -> Callable[[Any], Iterator[Evidence]]:
+    def check(facts: Any) -> Iterator[Evidence]:
+        if not facts.host:
+            raise Unknown("docker inspect shows no HostConfig")
+        if is_wrong(facts.host.get(key)):
+            yield Evidence(evidence.format(facts.host.get(key)))
+
+    return check
 
 
 def run_rules(
