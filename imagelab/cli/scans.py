@@ -97,11 +97,13 @@ def compare_scans(before: ReportFile, after: ReportFile) -> Answer:
 def harden(
     subject: Annotated[str, typer.Argument(metavar="IMAGE", help="An image of any source, or container:NAME.")],
     passed: Annotated[bool, typer.Option("--all", help="Show rules that passed too.")] = False,
+    ignore: Annotated[Path | None, typer.Option(help="Accepted findings (TOML), as for advise and scan.")] = None,
     platform: Platform = None,
 ) -> Answer:
     """Check an image or container against hardening rules."""
     is_container = subject.startswith("container:")
-    rules = il.check_hardening(subject if is_container else il.load_image(subject, platform=platform))
+    found = subject if is_container else il.load_image(subject, platform=platform)
+    rules = il.check_hardening(found, ignore=ignore)
     counts = rules.drop_duplicates("rule")["result"].value_counts().rename("rules").reset_index()
     shown = rules if passed else rules[rules["result"] != "passed"]
     return Answer(

@@ -18,7 +18,7 @@ from imagelab.images.tables.layers import layers
 from imagelab.images.tables.packages import packages
 from imagelab.security.compare import package_key, plain_rows
 from imagelab.security.origin import DockerfileLines, base_origins
-from imagelab.security.scans.fields import parse_purl
+from imagelab.security.scans.fields import WORDS, parse_purl
 from imagelab.security.scans.findings import FINDINGS_COLUMNS
 
 BLAME_COLUMNS = {
@@ -32,18 +32,7 @@ BLAME_COLUMNS = {
     "origin_confidence": "string",
     "remedy": "string",
 }
-#: Scanners' names of ecosystems (package types, purl types), by package manager.
-_MANAGERS = {
-    "dpkg": "deb dpkg debian ubuntu wolfi-deb",
-    "apk": "apk alpine wolfi chainguard",
-    "python": "pypi python python-pkg pip pipenv poetry uv conda-pkg",
-    "npm": "npm node-pkg yarn pnpm",
-    "go": "golang gobinary go-module gomod",
-    "java": "maven jar java-archive gradle pom",
-    "rpm": "rpm redhat centos rocky alma amazon oracle suse opensuse photon fedora",
-    "rust": "cargo rustbinary rust-binary rust-crate",
-}
-_MANAGER = {name: manager for manager, names in _MANAGERS.items() for name in names.split()}
+_MANAGER = {name: manager for manager, names in WORDS["package_managers"].items() for name in names.split()}
 #: One file records all packages, so the layer that wrote it last is not the layer of each of them.
 _RECORDS = r"/?(?:(?:usr/)?lib/apk/db/installed|var/lib/dpkg/status|(?:var/lib|usr/lib/sysimage)/rpm/.+)"
 _DOCKERFILE_LINE = r"(?i)(?:^|.*/)(?:[\w.-]*dockerfile|containerfile)[\w.-]*:(\d+)$"
@@ -74,7 +63,7 @@ def blame(
         The base image; its layers begin this image's. Without it, the engine's other images are compared, then
         labels, the Dockerfile and the history's shape are used.
     dockerfile : Dockerfile, path or text, optional
-        The Dockerfile of the image: adds lines.
+        The Dockerfile of the image: adds lines. Without it, that in the image's provenance is used.
 
     Returns
     -------

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,34 +15,14 @@ from typing import Any
 import yaml
 from packageurl import PackageURL
 
-from imagelab.core.errors import ScanFormatError
+from imagelab.core.errors import ScanFormatError, similar_names
 from imagelab.core.json_fields import Object, mapping, mappings, sequence, text, texts
 from imagelab.core.patterns import doublestar_pattern
-from imagelab.security.scans.fields import parse_purl
+from imagelab.security.scans.fields import WORDS, parse_purl
 
 #: Statuses of a decision that suppress a finding; the others only set its status.
 SUPPRESSING = ("ignored", "accepted", "not_affected", "fixed")
-_SECTIONS = {
-    "vulnerabilities": "vulnerability",
-    "misconfigurations": "misconfiguration",
-    "secrets": "secret",
-    "licenses": "license",
-}
-#: CycloneDX's impactAnalysisState and CSAF's product_status groups, as OpenVEX's statuses.
-_CYCLONEDX_STATES = {
-    "not_affected": "not_affected",
-    "false_positive": "not_affected",
-    "resolved": "fixed",
-    "resolved_with_pedigree": "fixed",
-    "exploitable": "affected",
-}
-_CSAF_STATUSES = {
-    "known_affected": "affected",
-    "under_investigation": "under_investigation",
-    "known_not_affected": "not_affected",
-    "first_fixed": "fixed",
-    "fixed": "fixed",
-}
+_SECTIONS = WORDS["trivyignore_section"]
 
 
 @dataclass(frozen=True)
@@ -92,25 +72,45 @@ def read_decisions(path: str | os.PathLike[str], today: date) -> list[Decision]:
         ) from error
 
 
-def _accepted(document: Object, today: date) -> Iterator[Decision]:
-    """The ``[[accept]]`` tables with ``id``: the finding's id, ``reason``, and optionally path, purl and expires (the
-    last day on which the entry is valid). Tables with ``rule`` are for `imagelab.advise`."""
+def read_accepted_checks(path: str | os.PathLike[str], today: date, names: Collection[str]) -> list[Decision]:
+    """Read the ``[[accept]]`` tables with ``check``, the name of a hardening rule, from a file of accepted findings.
+
+    Raises
+    ------
+    ScanFormatError
+        The file is not TOML, or an entry has another form or an unknown rule.
+    """
+    try:
+        decisions = list(_accepted(tomllib.loads(Path(path).read_text("utf-8-sig")), today, "check"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ScanFormatError(f"{path}: {error}. Expected accepted findings (TOML).") from error
+    for decision in decisions:
+        if decision.id not in names:
+            raise ScanFormatError(
+                f"{path}: {decision.id!r} is not a hardening rule. {similar_names(decision.id, names)}"
+            )
+    return decisions
+
+
+def _accepted(document: Object, today: date, key: str = "id") -> Iterator[Decision]:
+    """The ``[[accept]]`` tables with ``id`` (of a finding) or ``check`` (a hardening rule): ``reason``, and optionally path,
+    purl and expires (the last day on which the entry is valid). Tables with ``rule`` are for `imagelab.advise`."""
     for number, entry in enumerate(_list(document, "accept"), 1):
-        if not isinstance(entry, dict) or "rule" in entry:
+        if not isinstance(entry, dict) or (entry.keys() & {"id", "rule", "check"}) - {key}:
             continue
-        texts_only = all(isinstance(entry.get(key, ""), str) for key in ("id", "reason", "path", "purl"))
+        texts_only = all(isinstance(entry.get(name, ""), str) for name in (key, "reason", "path", "purl"))
         purl, expires = parse_purl(entry.get("purl")), entry.get("expires", today)
-        unknown = entry.keys() - {"id", "reason", "path", "purl", "expires"}
-        if unknown or not texts_only or not (entry.get("id") and entry.get("reason")) or type(expires) is not date:
+        unknown = entry.keys() - {key, "reason", "path", "purl", "expires"}
+        if unknown or not texts_only or not (entry.get(key) and entry.get("reason")) or type(expires) is not date:
             raise ValueError(
-                f"accept entry {number} is {entry!r}; it needs id and reason; path, purl, expires may follow"
+                f"accept entry {number} is {entry!r}; it needs {key} and reason; path, purl, expires may follow"
             )
         if "purl" in entry and purl is None:
             raise ValueError(f"invalid purl in accept entry {number}")
         path = entry["path"].strip("/") if "path" in entry else None
         paths = () if path is None else (doublestar_pattern(path), doublestar_pattern(f"{path}/**"))
         if today <= expires:
-            name, purls = str(entry["id"]), (purl,) if purl else ()
+            name, purls = str(entry[key]), (purl,) if purl else ()
             yield Decision(name, purls=purls, paths=paths, status="accepted", statement=entry["reason"])
 
 
@@ -201,7 +201,7 @@ def _cyclonedx_vex(document: Object) -> Iterator[Decision]:
     for item in mappings(document["vulnerabilities"]):
         analysis = mapping(item, "analysis")
         names = texts([item.get("id"), *(reference.get("id") for reference in mappings(item.get("references")))])
-        status = _CYCLONEDX_STATES.get(str(analysis.get("state")), "under_investigation")
+        status = WORDS["cyclonedx_state"].get(str(analysis.get("state")), "under_investigation")
         statement = texts([analysis.get("justification"), analysis.get("detail")])
         for reference in texts([affected.get("ref") for affected in mappings(item.get("affects"))]):
             target = reference.rpartition("#")[2] if reference.startswith("urn:cdx:") else reference
@@ -230,7 +230,7 @@ def _csaf_vex(document: Object) -> Iterator[Decision]:
     for item in mappings(document.get("vulnerabilities")):
         names = texts([item.get("cve"), *(name.get("text") for name in mappings(item.get("ids")))])
         notes = [*mappings(item.get("flags")), *mappings(item.get("threats"))]
-        for group, status in _CSAF_STATUSES.items():
+        for group, status in WORDS["csaf_status"].items():
             for product_id in texts(mapping(item, "product_status").get(group)):
                 about = [note for note in notes if product_id in sequence(note.get("product_ids"))]
                 name, part = parts.get(product_id, (purls.get(product_id), None))

@@ -12,12 +12,14 @@ import pandas as pd
 
 from imagelab.build.dockerfile.read import Dockerfile, read_dockerfile
 from imagelab.core.errors import ImagelabError
+from imagelab.core.json_fields import mapping
 from imagelab.core.model import Image
 from imagelab.core.references import parse_reference
 from imagelab.core.terms import EXACT, LIKELY, POSSIBLE
 from imagelab.images.load import load_image
 from imagelab.images.tables.history import history
 from imagelab.images.tables.images import Reference, list_images, one_image
+from imagelab.images.tables.provenance import read_provenance
 
 #: Commands that install packages or build programs, by package manager.
 _COMMANDS = {
@@ -41,7 +43,11 @@ class DockerfileLines:
 
     @classmethod
     def of(cls, image: Image, dockerfile: Dockerfile | str | os.PathLike[str] | None) -> DockerfileLines:
-        """Pair the last stage's instructions with the newest steps of the history, as long as they agree."""
+        """Pair the last stage's instructions with the newest steps of the history, as long as they agree.
+
+        Without a Dockerfile, that in the image's provenance is used (BuildKit's ``mode=max``).
+        """
+        dockerfile = _attested_dockerfile(image) if dockerfile is None else dockerfile
         if dockerfile is None:
             return cls(None, {})
         read = dockerfile if isinstance(dockerfile, Dockerfile) else read_dockerfile(dockerfile)
@@ -83,16 +89,24 @@ class DockerfileLines:
         return int(runs["line"].iloc[0]) if len(runs) == 1 else None
 
 
+def _attested_dockerfile(image: Image) -> str | None:
+    """The Dockerfile that the image's provenance contains, unless a stage before the last was built."""
+    with suppress(ImagelabError, ValueError):  # a damaged attestation, a registry that does not answer
+        attested = read_provenance(image.source.read_provenance(image) if image.source else {})
+        return None if mapping(attested.attributes).get("target") else attested.dockerfile
+    return None
+
+
 def base_origins(image: Image, base: Reference | None, lines: DockerfileLines) -> pd.DataFrame:
     """``origin`` (base or own) and ``origin_confidence`` by layer_index; empty where nothing is known."""
     count = len(image.layers)
     others = [one_image(base, like=image)] if base is not None else _at_hand(image)
     if fitting := [len(other.layers) for other in others if _is_prefix(other, image)]:
         return _origins(["base" if index < max(fitting) else "own" for index in range(count)], EXACT)
-    if lines.complete:
-        return _origins(["own" if index in lines.by_layer else "base" for index in range(count)], LIKELY)
     steps = history(image, base=base).dropna(subset=["layer_index", "from_base"])
     rule = steps["base_rule"].iloc[0] if len(steps) else ""
+    if lines.complete and rule != "provenance":
+        return _origins(["own" if index in lines.by_layer else "base" for index in range(count)], LIKELY)
     confidence = {"provenance": EXACT, "label": LIKELY}.get(rule, POSSIBLE)
     known = steps.drop_duplicates("layer_index", keep="last").set_index("layer_index")["from_base"]
     return _origins(known.map({True: "base", False: "own"}), confidence)

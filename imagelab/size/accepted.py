@@ -32,7 +32,8 @@ def read_accepted(path: str | os.PathLike[str]) -> pd.DataFrame:
         reason = "support engineers read them on the box"
         expires = 2027-06-30
 
-    Tables with ``id`` instead of ``rule`` accept findings of scans; ``il.suppress`` reads them from the same file.
+    Tables with ``id`` instead of ``rule`` accept findings of scans, with ``check`` those of hardening
+    rules; ``il.suppress`` and ``il.check_hardening`` read them from the same file.
 
     Returns
     -------
@@ -50,8 +51,8 @@ def read_accepted(path: str | os.PathLike[str]) -> pd.DataFrame:
         raise ImagelabError(f"{path} cannot be read as a TOML file of accepted findings: {error}") from error
     if not isinstance(entries, list):
         raise ImagelabError(f"{path}: 'accept' must be tables, written [[accept]].")
-    # an entry with an id accepts findings of scans: il.suppress reads it
-    entries = [entry for entry in entries if not (isinstance(entry, dict) and "id" in entry and "rule" not in entry)]
+    others = {"id", "check"}  # entries for il.suppress and il.check_hardening
+    entries = [item for item in entries if not (isinstance(item, dict) and "rule" not in item and others & item.keys())]
     for number, entry in enumerate(entries, 1):
         known = isinstance(entry, dict) and {"rule", "reason"} <= entry.keys() <= ACCEPTED_COLUMNS.keys()
         kinds = {key: date if key == "expires" else str for key in ACCEPTED_COLUMNS}

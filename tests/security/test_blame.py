@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -319,3 +320,15 @@ def test_binaries_and_jars_of_a_builder_stage(request, kind, monkeypatch):
     assert found["layer_index"].tolist() == [1, 2] and set(found["origin"]) == {"own"}
     assert found["dockerfile_line"].tolist() == [5, 6]
     assert found["change_line"].tolist() == [2, 2]
+
+
+def test_the_dockerfile_in_the_provenance_names_the_builders_run():
+    image = load_image(Path(__file__).resolve().parents[1] / "data/images/provenance-max.oci.tar")
+    report = ScanReport("x", "x")
+    for path in ("/out", "/a", "/base"):
+        report.add("secret", path, path=path, severity="high")
+    found = blame(make_scan([("x", report)]), image).set_index("path")
+    assert found["origin"].to_dict() == {"/out": "own", "/a": "own", "/base": "base"}
+    assert set(found["origin_confidence"]) == {"exact"}
+    assert found.loc[["/out", "/a"], "dockerfile_line"].tolist() == [15, 11]
+    assert found.loc[["/out", "/a"], "change_line"].tolist() == [3, 11]  # COPY --from: the builder's RUN

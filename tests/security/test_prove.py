@@ -27,7 +27,9 @@ RUN --network=none pip install --break-system-packages --no-index --find-links=/
 STAND_IN = """\
 #!{python}
 import json, subprocess, sys
-done = subprocess.run(["syft", "scan", "-q", "--override-default-catalogers", "python-installed-package-cataloger", "-o", "cyclonedx-json", sys.argv[-1]], capture_output=True, check=True)
+python = ["--override-default-catalogers", "python-installed-package-cataloger"]
+syft = ["syft", "scan", "-q", *python, "-o", "cyclonedx-json", sys.argv[-1]]
+done = subprocess.run(syft, capture_output=True, check=True)
 matches = []
 for package in json.loads(done.stdout)["components"]:
     if package["name"].startswith("imagelab-") and package.get("version", "") < "1.1":

@@ -16,6 +16,7 @@ from imagelab.core.json_fields import mapping
 from imagelab.core.model import Image
 from imagelab.core.redact import mask_document
 from imagelab.core.references import parse_image_name
+from imagelab.images.load import load_image
 from imagelab.images.tables.contents import read_file
 from imagelab.images.tables.files import files
 from imagelab.images.tables.history import history
@@ -125,6 +126,33 @@ def base_pinned(facts: ImageFacts) -> Iterator[Evidence]:
         raise Unknown("the image does not name its base (labels org.opencontainers.image.base.*)")
     if not digest and "@sha256:" not in (name or ""):
         yield Evidence(f"built on {name}, without a digest")
+
+
+def base_current(facts: ImageFacts) -> Iterator[Evidence]:
+    """Compare the base's digest (provenance, labels) with that of the engine's image of the same name."""
+    labels = _labels(facts)
+    named = facts.history["base"].dropna()
+    name, _, digest = (str(named.iloc[-1]) if len(named) else "").partition("@")
+    name = name or labels.get("org.opencontainers.image.base.name", "")
+    digest = digest or labels.get("org.opencontainers.image.base.digest", "")
+    if not name or not digest:
+        raise Unknown("the image does not name its base with a digest (in a provenance or in labels)")
+    try:
+        now = load_image(name)
+    except ImagelabError as error:
+        raise Unknown(f"{name} cannot be loaded to compare: {str(error).splitlines()[0]}") from error
+    if digest not in (now.manifest_digest, now.index_digest):
+        yield Evidence(f"built on {name}@{digest}, which is another image now")
+
+
+def provenance(facts: ImageFacts) -> Iterator[Evidence]:
+    if facts.image.transport not in ("docker", "oci", "oci-archive", "docker-archive"):
+        raise Unknown(f"{facts.image.transport}: does not show attestations; check the image in its registry")
+    try:
+        if not facts.image.source or not facts.image.source.read_provenance(facts.image):
+            yield Evidence("no provenance is attached")
+    except ImagelabError as error:
+        raise Unknown(f"the provenance cannot be read: {error}") from error
 
 
 def latest_tag(facts: ImageFacts) -> Iterator[Evidence]:

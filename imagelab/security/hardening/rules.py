@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from imagelab.core.frames import make_frame
+from imagelab.security.decisions import Decision
 from imagelab.security.scans.findings import SEVERITY
 
 HARDENING_COLUMNS: dict[str, Any] = {
@@ -24,6 +26,7 @@ HARDENING_COLUMNS: dict[str, Any] = {
     "layer_index": "Int64",
     "origin": "string",
     "advice": "string",
+    "accepted": "string",
 }
 
 
@@ -91,7 +94,11 @@ def _setting_check(key: str, is_wrong: Callable[[Any], bool], evidence: str) -> 
 
 
 def run_rules(
-    rules: Sequence[HardeningRule], facts: Any, reference: str, origins: Mapping[int, str] | None = None
+    rules: Sequence[HardeningRule],
+    facts: Any,
+    reference: str,
+    origins: Mapping[int, str] | None = None,
+    accepted: Sequence[Decision] = (),
 ) -> pd.DataFrame:
     """Build the table of results: one row per piece of evidence; that of the base's layers is one row per rule."""
     rows: list[dict[str, Any]] = []
@@ -103,21 +110,45 @@ def run_rules(
         except Unknown as why:
             rows.append(shown | {"result": "unknown", "evidence": str(why), "advice": rule.advice})
             continue
-        failed = shown | {"result": "failed", "advice": rule.advice}
-        origin_of = [(origins or {}).get(item.layer_index if item.layer_index is not None else -1) for item in found]
-        of_base = [item for item, origin in zip(found, origin_of, strict=True) if origin == "base"]
-        rows += [
-            failed | {"evidence": item.text, "layer_index": item.layer_index, "origin": origin}
-            for item, origin in zip(found, origin_of, strict=True)
-            if origin != "base"
-        ]
-        if of_base:
-            several = f"{len(of_base)} in the base image, such as " if len(of_base) > 1 else ""
-            evidence = {"evidence": several + of_base[0].text, "layer_index": of_base[0].layer_index}
-            rows.append(failed | evidence | {"origin": "base"})
+        of_base: defaultdict[str | None, list[Evidence]] = defaultdict(list)  # by the reason that accepts it
+        for item in found:
+            origin = (origins or {}).get(item.layer_index if item.layer_index is not None else -1)
+            reason = _accepting(rule.name, item.text, accepted)
+            if origin == "base":
+                of_base[reason].append(item)
+            else:
+                rows.append(shown | _failed(rule, item, origin, reason))
+        for reason, items in of_base.items():
+            several = f"{len(items)} in the base image, such as " if len(items) > 1 else ""
+            rows.append(shown | _failed(rule, items[0]._replace(text=several + items[0].text), "base", reason))
         if not found:
             rows.append(shown | {"result": "passed"})
     frame = make_frame(rows, HARDENING_COLUMNS)
-    order = frame.assign(rank=frame["result"].map({"failed": 0, "unknown": 1, "passed": 2}))
+    order = frame.assign(rank=frame["result"].map({"failed": 0, "unknown": 1, "accepted": 2, "passed": 3}))
     keys, ascending = ["rank", "severity"], [True, False]
     return frame.loc[order.sort_values(keys, ascending=ascending, kind="stable").index].reset_index(drop=True)
+
+
+def _failed(rule: HardeningRule, item: Evidence, origin: str | None, reason: str | None) -> dict[str, Any]:
+    return {
+        "result": "accepted" if reason else "failed",
+        "evidence": item.text,
+        "layer_index": item.layer_index,
+        "origin": origin,
+        "advice": rule.advice,
+        "accepted": reason,
+    }
+
+
+def _accepting(rule: str, evidence: str, accepted: Sequence[Decision]) -> str | None:
+    """The reason of the first decision about this rule, and about the path that the evidence begins with."""
+    path = evidence.partition(" ")[0].rstrip(",").lstrip("/")
+    fitting = (decision for decision in accepted if decision.id == rule)
+    return next(
+        (
+            decision.statement
+            for decision in fitting
+            if not decision.paths or any(fits(path) for fits in decision.paths)
+        ),
+        None,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, text, texts
-from imagelab.security.scans.findings import VULNERABILITY_ID, ScanReport, severity
+from imagelab.security.scans.findings import VULNERABILITY_ID, ScanReport, columns
 
 
 def is_clair(document: Object) -> bool:
@@ -29,15 +29,10 @@ def read_clair(document: Object) -> ScanReport:
                 "vulnerability",
                 first_match(VULNERABILITY_ID, name) or name,
                 aliases=[name],
-                package=package.get("name"),
-                version=package.get("version"),
-                path=environment.get("package_db"),
                 fixed_version=None if fixed == "0" else fixed,
-                severity=severity(item.get("normalized_severity") or item.get("severity")),
-                severity_source=item.get("updater"),
-                title=item.get("description"),
                 url=(text(item.get("links")) or "").partition(" ")[0] or None,
-                published=item.get("issued"),
-                layer_digest=environment.get("introduced_in"),
+                **columns("clair-package", package),
+                **columns("clair-environment", environment),
+                **columns("clair-vulnerability", item),
             )
     return report

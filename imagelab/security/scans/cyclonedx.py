@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, text, texts
 from imagelab.core.terms import SEVERITIES
 from imagelab.security.scans.fields import best_link, parse_purl
-from imagelab.security.scans.findings import ScanReport, cvss, newest_cvss, score_severity, severity
+from imagelab.security.scans.findings import ScanReport, columns, cvss, newest_cvss, score_severity, severity
 
 #: Component types (schema: type) that are software; files, data and models are not packages.
 PACKAGE_TYPES = (
@@ -111,16 +111,14 @@ def _vulnerability(report: ScanReport, item: Object, package: Object) -> None:
     links = [source.get("url"), *(entry.get("url") for entry in mappings(item.get("advisories")))]
     report.add(
         "vulnerability",
-        item.get("id"),
         aliases=texts([entry.get("id") for entry in mappings(item.get("references"))]),
         fixed_version=_fixed(item.get("recommendation"), package) or _properties(item).get("grype:fixed_versions"),
         status=state,
         severity=severity(rating["severity"]) if rating else score_severity(measured["cvss_score"]),
         severity_source=mapping(rating, "source").get("name") or source.get("name"),
         epss=epss[0].get("score") if epss else None,
-        title=item.get("description") or item.get("detail"),
         url=best_link(item.get("id"), links),
-        published=item.get("published"),
+        **columns("cyclonedx", item),
         suppressed=f"analysis in the report: {analysed}" if state in _HARMLESS else None,
         **package,
         **measured,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 from packageurl import PackageURL
 
 from imagelab.core.json_fields import first, text, texts
+
+#: Other tools' words for ours, by kind of word.
+WORDS: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
 
 
 def best_link(name: Any, links: Any) -> str | None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from cvss import CVSS2, CVSS3, CVSS4, CVSSError
 
 from imagelab.core.frames import make_frame
-from imagelab.core.json_fields import Object, first, number, sequence, text
+from imagelab.core.json_fields import Object, first, mapping, number, sequence, text
 from imagelab.core.redact import mask
 from imagelab.core.terms import SEVERITIES
+from imagelab.security.scans.fields import WORDS
 
 SEVERITY = pd.CategoricalDtype(list(SEVERITIES), ordered=True)
 FINDINGS_COLUMNS: dict[str, Any] = {
@@ -54,25 +58,29 @@ VULNERABILITY_ID = (
     r"(?<![^\W_])(CVE-\d{4}-\d{4,}|GHSA(?:-[^\W_]{4}){3}|(?:PYSEC|GO|RUSTSEC|OSV|MAL|GMS|BDSA)-\d{4}-\d+"
     r"|(?:ALPINE|DEBIAN|UBUNTU)-(?:CVE-\d{4}-)?\d+|XRAY-\d+|SNYK-(?!CC-)[\w-]{1,100}?-\d{4,})(?![^\W_])"
 )
-_SEVERITY_WORDS = {
-    **{severity: severity for severity in SEVERITIES},
-    "moderate": "medium",
-    "important": "high",
-    "info": "negligible",
-    "informational": "negligible",
-    "none": "negligible",
-}
-_STATUS_WORDS = {
-    "not-fixed": "affected",
-    "wont-fix": "will_not_fix",
-    "in_triage": "under_investigation",
-    "exploitable": "affected",
-}
 
 
 def severity(value: Any) -> str:
     """Map a scanner's severity to one of ``SEVERITIES``."""
-    return _SEVERITY_WORDS.get((text(value) or "").lower(), "unknown")
+    return WORDS["severity"].get((text(value) or "").lower(), "unknown")
+
+
+@cache
+def _tables() -> dict[str, dict[str, list[list[str]]]]:
+    tables = tomllib.loads(Path(__file__).with_name("fields.toml").read_text("utf-8"))
+    return {
+        name: {column: [field.split(".") for field in fields] for column, fields in table.items()}
+        for name, table in tables.items()
+    }
+
+
+def columns(table: str, item: Object) -> dict[str, Any]:
+    """Return the columns that a table of ``fields.toml`` reads from an object."""
+    row = {
+        column: next((value for *folders, key in fields if (value := mapping(item, *folders).get(key))), None)
+        for column, fields in _tables()[table].items()
+    }
+    return row | ({"severity": severity(row["severity"])} if "severity" in row else {})
 
 
 def score_severity(score: float | None) -> str:
@@ -136,7 +144,7 @@ class ScanReport:
         """Add one finding. Without an id, its title (what the tool says) or a digest of the row names it."""
         aliases = row.pop("aliases", ())
         fixed, written = text(row.get("fixed_version")), (text(row.get("status")) or "").lower()
-        status = _STATUS_WORDS.get(written, written) or ("fixed" if fixed else None)
+        status = WORDS["status"].get(written, written) or ("fixed" if fixed else None)
         row = {"reference": self.reference} | row
         for column in ("reference", "title", "url", "path", "target", "suppressed"):
             row[column] = masked(row.get(column))

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, sequence, text, texts
-from imagelab.security.scans.findings import VULNERABILITY_ID, ScanReport, cvss, newest_cvss, severity
+from imagelab.security.scans.findings import VULNERABILITY_ID, ScanReport, columns, cvss, newest_cvss
 
 
 def scan_type(document: Object) -> str | None:
@@ -40,9 +40,9 @@ def read_gitlab(document: Object) -> ScanReport:
     if scan.get("status") == "failure":
         report.error("scan-failed", "the scan's status is failure; there may be more to find")
     for item in report.objects(document.get("vulnerabilities"), "vulnerabilities"):
-        location, dependency = mapping(item, "location"), mapping(item, "location", "dependency")
+        row = columns("gitlab", item)
         # Trivy's template writes "Unknown" for an absent value
-        known = {key: value for key, value in location.items() if text(value) != "Unknown"}
+        row |= {key: None for key in ("reference", "target") if text(row[key]) == "Unknown"}
         # a weakness (CWE) does not identify a vulnerability: many share it
         identifiers = [entry for entry in mappings(item.get("identifiers")) if entry.get("type") != "cwe"]
         identifiers.sort(key=lambda entry: entry.get("type") != "cve")
@@ -51,18 +51,12 @@ def read_gitlab(document: Object) -> ScanReport:
             "vulnerability",
             _name(item, identifiers, names),
             aliases=[name for name in names if re.fullmatch(r"[A-Z]+-[\w:.-]+", name)],
-            reference=known.get("image"),
-            target=known.get("operating_system"),
-            package=mapping(dependency, "package").get("name"),
-            version=dependency.get("version"),
-            path=location.get("file"),
             fixed_version=first_match(
                 r"^Upgrade (?:.+? )?to (?:versions? )?(.+?)(?: or above)?\.?$", item.get("solution")
             ),
-            severity=severity(item.get("severity")),
             severity_source="report",
-            title=item.get("name") or item.get("message") or item.get("description"),
             url=first(texts([entry.get("url") for entry in [*identifiers, *mappings(item.get("links"))]])),
+            **row,
             **newest_cvss([cvss(entry.get("vector")) for entry in mappings(item.get("cvss_vectors"))]),
         )
     return report

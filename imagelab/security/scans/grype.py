@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from imagelab.core.json_fields import Object, first, mapping, mappings, sequence, text, texts
-from imagelab.security.scans.findings import ScanReport, cvss, newest_cvss, severity
+from imagelab.security.scans.findings import ScanReport, columns, cvss, newest_cvss
 
 
 def is_match(document: Any) -> bool:
@@ -64,23 +64,17 @@ def _match(report: ScanReport, match: Object, knows_exploited: bool, suppressed:
     exploited = any(sequence(entry.get("knownExploited")) for entry in everywhere)
     report.add(
         "vulnerability",
-        vulnerability.get("id"),
         aliases=texts([entry.get("id") for entry in [*related, *mappings(vulnerability.get("advisories"))]]),
-        package=artifact.get("name"),
-        version=artifact.get("version"),
-        purl=artifact.get("purl"),
-        type=artifact.get("type"),
         path=location.get("path"),
         fixed_version=", ".join(texts(fix.get("versions")) or texts([vulnerability.get("fixedInVersion")])),
-        status=fix.get("state"),
-        severity=severity(vulnerability.get("severity")),
-        severity_source=vulnerability.get("namespace"),
         epss=first(score.get("epss") for entry in everywhere for score in mappings(entry.get("epss"))),
         known_exploited=exploited if exploited or knows_exploited or "risk" in vulnerability else None,
         title=first(texts([entry.get("description") for entry in everywhere])),
         url=vulnerability.get("dataSource") or first(texts(vulnerability.get("links"))),
         diff_id=location.get("layerID"),
         suppressed=suppressed,
+        **columns("grype-artifact", artifact),
+        **columns("grype-vulnerability", vulnerability),
         **first(entry for entry in scores if entry["cvss_score"] is not None) or cvss(None),
     )
 

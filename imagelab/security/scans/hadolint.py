@@ -6,7 +6,7 @@ from typing import Any
 
 from imagelab.core.json_fields import mappings, text
 from imagelab.security.scans.fields import at_line
-from imagelab.security.scans.findings import ScanReport
+from imagelab.security.scans.findings import ScanReport, columns
 
 #: hadolint's levels as severities.
 _LEVELS = {"error": "high", "warning": "medium", "info": "low", "style": "negligible"}
@@ -26,14 +26,12 @@ def read_hadolint(document: list[Any]) -> ScanReport:
         report.add(
             "misconfiguration",
             code,
-            reference=item.get("file"),
-            target=item.get("file"),
             type="dockerfile",
             path=at_line(item.get("file"), item.get("line")),
             status="affected",
             severity=_LEVELS.get(str(item.get("level")), "unknown"),
             severity_source="level",
-            title=item.get("message"),
+            **columns("hadolint", item),
             url=f"https://github.com/hadolint/hadolint/wiki/{code}" if code.startswith("DL") else None,
         )
     return report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imagelab.core.json_fields import Object, first, mapping, mappings, sequence, text, texts
-from imagelab.security.scans.findings import ScanReport, cvss, newest_cvss, severity
+from imagelab.security.scans.findings import ScanReport, columns, cvss, newest_cvss
 
 
 def is_inspector(document: Object) -> bool:
@@ -23,12 +23,7 @@ def read_inspector(document: Object) -> ScanReport:
         repository, status = text(image.get("repositoryName")), text(item.get("status"))
         facts = {
             "reference": f"{repository}:{tag}" if repository and tag else repository,
-            "severity": severity(item.get("severity")),
-            "severity_source": details.get("source"),
-            "epss": mapping(item, "epss").get("score"),
-            "title": item.get("title") or item.get("description"),
-            "url": details.get("sourceUrl"),
-            "published": details.get("vendorCreatedAt"),
+            **columns("inspector", item),
             "suppressed": None if status in (None, "ACTIVE") else f"Inspector's status: {status}",
         } | newest_cvss(
             [cvss(entry.get("scoringVector"), entry.get("baseScore")) for entry in mappings(details.get("cvss"))]
@@ -40,14 +35,12 @@ def read_inspector(document: Object) -> ScanReport:
                 "vulnerability",
                 details.get("vulnerabilityId"),
                 aliases=texts(details.get("relatedVulnerabilities")),
-                package=package.get("name"),
                 version="-".join(texts([package.get("version"), package.get("release")])),
                 type=(text(package.get("packageManager")) or "").lower() or None,
-                path=package.get("filePath"),
                 fixed_version=None
                 if package.get("fixedInVersion") == "NotAvailable"
                 else package.get("fixedInVersion"),
-                layer_digest=package.get("sourceLayerHash"),
+                **columns("inspector-package", package),
                 **facts,
             )
     return report

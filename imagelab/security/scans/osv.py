@@ -9,7 +9,7 @@ from typing import Any
 
 from imagelab.core.json_fields import Object, first, mapping, mappings, number, text, texts
 from imagelab.security.scans.fields import first_cve
-from imagelab.security.scans.findings import ScanReport, cvss, newest_cvss, score_severity, severity
+from imagelab.security.scans.findings import ScanReport, columns, cvss, newest_cvss, score_severity, severity
 
 
 def is_osv(document: Object) -> bool:
@@ -102,11 +102,13 @@ def _entry(entry: Object, package: Object, score: float | None) -> Object:
     measured = newest_cvss([cvss(item.get("score")) for item in mappings(entry.get("severity"))])
     word = severity(mapping(entry, "database_specific").get("severity"))
     score = measured["cvss_score"] if score is None else score
-    return measured | {
-        "aliases": [*texts(entry.get("aliases")), *texts(entry.get("upstream"))],
-        "fixed_version": ", ".join(dict.fromkeys(texts([event.get("fixed") for event in events]))),
-        "severity": score_severity(score) if score is not None else word,
-        "title": entry.get("summary") or entry.get("details"),
-        "url": first(texts([item.get("url") for item in mappings(entry.get("references"))])),
-        "published": entry.get("published"),
-    }
+    return (
+        columns("osv", entry)
+        | measured
+        | {
+            "aliases": [*texts(entry.get("aliases")), *texts(entry.get("upstream"))],
+            "fixed_version": ", ".join(dict.fromkeys(texts([event.get("fixed") for event in events]))),
+            "severity": score_severity(score) if score is not None else word,
+            "url": first(texts([item.get("url") for item in mappings(entry.get("references"))])),
+        }
+    )

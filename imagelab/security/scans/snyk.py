@@ -6,7 +6,7 @@ from typing import Any
 
 from imagelab.core.json_fields import Object, first, mapping, mappings, text, texts
 from imagelab.security.scans.fields import first_cve
-from imagelab.security.scans.findings import ScanReport, cvss, severity
+from imagelab.security.scans.findings import ScanReport, columns, cvss
 
 
 def is_snyk(document: Any) -> bool:
@@ -45,13 +45,9 @@ def _add(report: ScanReport, project: Object, item: Object, seen: set[Any], supp
         aliases=names,
         target=project.get("displayTargetFile") or project.get("targetFile"),
         package=name.rpartition("/")[2] if manager in ("deb", "apk", "rpm") else name,  # source/binary
-        version=item.get("version"),
         type=manager,
         fixed_version=item.get("nearestFixedInVersion") or ", ".join(texts(item.get("fixedIn"))),
-        severity=severity(item.get("severity")),
-        epss=mapping(item, "epssDetails").get("probability"),
-        title=item.get("title"),
-        published=item.get("publicationTime"),
         suppressed=suppressed,
+        **columns("snyk", item),
         **cvss(item.get("CVSSv3"), item.get("cvssScore")),
     )

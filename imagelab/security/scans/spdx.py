@@ -8,16 +8,11 @@ from __future__ import annotations
 from collections import defaultdict
 
 from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, sequence, text, texts
-from imagelab.security.scans.fields import parse_purl
+from imagelab.security.scans.fields import WORDS, parse_purl
 from imagelab.security.scans.findings import VULNERABILITY_ID, ScanReport, cvss, newest_cvss, severity
 
 _ROOT = "the subject of the document, not a package in it"
-_VEX = {
-    "VexAffectedVulnAssessmentRelationship": "affected",
-    "VexFixedVulnAssessmentRelationship": "fixed",
-    "VexNotAffectedVulnAssessmentRelationship": "not_affected",
-    "VexUnderInvestigationVulnAssessmentRelationship": "under_investigation",
-}
+_VEX = WORDS["spdx_vex"]
 
 
 def read_spdx(document: Object) -> ScanReport:

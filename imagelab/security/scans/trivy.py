@@ -9,7 +9,7 @@ from typing import Any
 
 from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, text, texts
 from imagelab.security.scans.fields import at_line, best_link
-from imagelab.security.scans.findings import ScanReport, cvss, newest_cvss, severity
+from imagelab.security.scans.findings import ScanReport, columns, cvss, newest_cvss
 
 
 def is_trivy(document: Any) -> bool:
@@ -63,32 +63,16 @@ def read_results(report: ScanReport, results: Any) -> None:
 
 
 def _common(result: Object, item: Object) -> Object:
-    layer = mapping(item, "Layer")
-    return {
-        "target": result.get("Target"),
-        "type": result.get("Type"),
-        "severity": severity(item.get("Severity")),
-        "title": item.get("Title"),
-        "diff_id": layer.get("DiffID"),
-        "layer_digest": layer.get("Digest"),
-    }
+    return {"target": result.get("Target"), "type": result.get("Type")} | columns("trivy-layer", item)
 
 
 def _vulnerability(result: Object, item: Object) -> Object:
     purl = text(mapping(item, "PkgIdentifier").get("PURL")) or text(item.get("PkgRef") or item.get("Ref"))
     return {
-        "id": item.get("VulnerabilityID"),
+        **columns("trivy-vulnerability", item),
         "aliases": texts(item.get("VendorIDs")),
-        "package": item.get("PkgName"),
-        "version": item.get("InstalledVersion"),
         "purl": purl if purl and purl.startswith("pkg:") else None,
-        "path": item.get("PkgPath"),
-        "fixed_version": item.get("FixedVersion"),
-        "status": item.get("Status"),
-        "severity_source": item.get("SeveritySource"),
-        "title": item.get("Title") or item.get("Description"),
         "url": item.get("PrimaryURL") or best_link(item.get("VulnerabilityID"), item.get("References")),
-        "published": item.get("PublishedDate"),
     } | _scores(mapping(item, "CVSS"), text(item.get("SeveritySource")))
 
 
@@ -119,14 +103,7 @@ def _secret(result: Object, item: Object) -> Object:
 
 
 def _license(result: Object, item: Object) -> Object:
-    return {
-        "id": item.get("Name"),
-        "package": item.get("PkgName"),
-        "path": item.get("FilePath"),
-        "type": item.get("Category"),
-        "title": item.get("Text"),
-        "url": item.get("Link"),
-    }
+    return columns("trivy-license", item)
 
 
 _LISTS = {

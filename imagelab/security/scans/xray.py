@@ -6,7 +6,7 @@ from typing import Any
 
 from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, sequence, text, texts
 from imagelab.security.scans.fields import first_cve
-from imagelab.security.scans.findings import ScanReport, cvss, newest_cvss, severity
+from imagelab.security.scans.findings import ScanReport, columns, cvss, newest_cvss
 
 
 def is_xray(document: Any) -> bool:
@@ -48,9 +48,8 @@ def _add(report: ScanReport, issue: Object, name: str, component: Object) -> Non
         version=version,
         type="apk" if kind == "alpine" else kind or None,
         fixed_version=", ".join(line.strip("[]()") for line in texts(component.get("fixed_versions"))),
-        severity=severity(issue.get("severity")),
-        title=issue.get("summary"),
         url=first(texts(issue.get("references"))),
         layer_digest=digest and f"sha256:{digest}",
+        **columns("xray", issue),
         **newest_cvss([cvss(entry.get("cvss_v3_vector"), entry.get("cvss_v3_score")) for entry in cves]),
     )

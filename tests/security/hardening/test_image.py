@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from imagelab.core.errors import ImagelabError
+from imagelab.core.errors import ImagelabError, ScanFormatError
 from imagelab.core.model import HistoryEntry, Image, Layer
 from imagelab.images.load import load_image
 from imagelab.security.hardening.check import check_hardening
@@ -17,6 +19,8 @@ from imagelab.security.hardening.container_rules import CONTAINER_RULES
 from imagelab.security.hardening.files import FILE_RULES
 from imagelab.security.hardening.image import CONFIG_RULES, ImageFacts
 from imagelab.security.hardening.rules import HARDENING_COLUMNS
+from imagelab.size.accepted import read_accepted
+from tests.support.images import image_of, layer_tar
 
 
 def image(config=None, *created_by, **more):
@@ -288,3 +292,41 @@ def test_the_bases_files_are_one_row(tmp_path):
     assert rows["origin"].tolist() == ["own", "own", "base"]
     failed = found[found["result"] == "failed"]
     assert failed["severity"].is_monotonic_decreasing and found["result"].iloc[0] == "failed"
+
+
+def test_accepted_findings_do_not_fail(tmp_path):
+    file = tmp_path / "accepted.toml"
+    file.write_text(
+        '[[accept]]\ncheck = "health check"\nreason = "the platform asks"\n'
+        '[[accept]]\ncheck = "OCI labels"\nreason = "old"\nexpires = 2020-01-01\n'
+        '[[accept]]\ncheck = "no keys and credential files"\npath = "/app/tests/**"\nreason = "test keys"\n'
+        '[[accept]]\nid = "CVE-1"\nreason = "of a scan"\n[[accept]]\nrule = "documentation"\nreason = "of advise"\n'
+    )
+    tar = layer_tar([(b"app/tests/x.key", "file", b"k"), (b"app/server.key", "file", b"k")])
+    frame = check_hardening(image_of([tar]), ignore=file).set_index("rule")
+    assert frame.loc["health check", ["result", "accepted"]].tolist() == ["accepted", "the platform asks"]
+    assert frame.loc["OCI labels", "result"] == "failed"
+    keys = frame.loc[["no keys and credential files"]].set_index("evidence")["result"].to_dict()
+    assert keys == {"/app/server.key": "failed", "/app/tests/x.key": "accepted"}
+    assert len(read_accepted(file)) == 1
+    file.write_text('[[accept]]\ncheck = "helth check"\nreason = "x"\n')
+    with pytest.raises(ScanFormatError, match="health check"):
+        check_hardening(image_of([tar]), ignore=file)
+
+
+def test_provenance_is_attached():
+    attested = Path(__file__).resolve().parents[2] / "data/images/provenance-max.oci.tar"
+    assert result(load_image(attested), "provenance attached")[0] == "passed"
+    assert result(image(), "provenance attached") == ("failed", "no provenance is attached")
+    assert result(replace(image(), transport="snapshot"), "provenance attached")[0] == "unknown"
+
+
+def test_the_base_is_compared_with_the_engines(monkeypatch):
+    old, new = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    labels = {"org.opencontainers.image.base.name": "example/base:1", "org.opencontainers.image.base.digest": old}
+    made = image({"Labels": labels})
+    for digest, expected in ((old, "passed"), (new, "failed")):
+        now = replace(image(), manifest_digest=digest)
+        monkeypatch.setattr("imagelab.security.hardening.image.load_image", lambda name, now=now: now)
+        assert result(made, "base up to date")[0] == expected
+    assert result(image(), "base up to date")[0] == "unknown"
