@@ -11,15 +11,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {
-    ("core", "images"): 5_298,
-    ("size",): 920,
+    ("core", "images"): 5_340,
+    ("size",): 921,
     ("build",): 2_635,
     ("improve",): 2_500,
-    ("security",): 3_170,
+    ("security",): 3_220,
     ("charts", "widgets", "report"): 2_995,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
-ALL = 19_170
+ALL = 19_275
 """Lines of code that the package may have."""
 _LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
