@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {
-    ("core", "images"): 5_340,
+    ("core", "images"): 5_346,
     ("size",): 921,
     ("build",): 2_635,
     ("improve",): 2_500,
@@ -19,7 +19,7 @@ LIMITS = {
     ("charts", "widgets", "report"): 2_995,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
-ALL = 19_275
+ALL = 19_285
 """Lines of code that the package may have."""
 _LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

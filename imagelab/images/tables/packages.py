@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import posixpath
-import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,6 +18,7 @@ from imagelab.core.model import Image
 from imagelab.images.layers.links import follow_links
 from imagelab.images.layers.listing import layer_listings
 from imagelab.images.layers.package_databases import RPM, reduce
+from imagelab.images.tables.dependencies import apk_names, dependencies, dependents, paragraphs, source_package
 from imagelab.images.tables.files import files
 from imagelab.images.tables.images import Images, load_images
 
@@ -78,9 +77,8 @@ def packages(images: Images) -> pd.DataFrame:
         are still there and ``files`` their number (``<NA>`` where the record names no files); ``layer_index`` the layer
         that first brought this version, whoever rewrote it unchanged (``chown -R``); ``path`` the record and
         ``record_layer_index`` the layer that wrote it last; ``source`` the source package of dpkg and apk and its version,
-        joined by a space; ``needed_by`` the installed packages of dpkg and apk that depend on it, an alternative or a
-        virtual name counts for each package that fits. ``attrs["unread"]`` lists databases that are not read: damaged
-        ones, and rpm's Berkeley DB where there is no ``rpm`` command.
+        joined by a space; ``needed_by`` the packages of dpkg and apk that depend on it. ``attrs["unread"]`` lists databases
+        that are not read: damaged ones, and rpm's Berkeley DB where there is no ``rpm`` command.
     """
     rows: list[dict[str, Any]] = []
     unread: list[str] = []
@@ -111,8 +109,7 @@ def _of_image(image: Image) -> tuple[list[dict[str, Any]], list[str]]:
     count = held.groupby("owner").size()
     held = held.drop_duplicates(["owner", "inode"])  # bytes count once in a package, whatever their names
     size = held["inode"].map(seen["size"]).groupby(held["owner"]).sum()
-    rows = []
-    needed_by = _dependents(found)
+    rows, needed_by = [], dependents(found)
     for owner, package in enumerate(found):
         known = package.files is not None
         rows.append(
@@ -131,31 +128,6 @@ def _of_image(image: Image) -> tuple[list[dict[str, Any]], list[str]]:
             }
         )
     return rows, unread
-
-
-def _dependents(found: list[_Package]) -> defaultdict[str, set[str]]:
-    """Package → the packages that depend on it, by name or by what it provides."""
-    providers: defaultdict[str, set[str]] = defaultdict(set)
-    for package in found:
-        for name in (package.name, *package.provides):
-            providers[name].add(package.name)
-    dependents: defaultdict[str, set[str]] = defaultdict(set)
-    for package in found:
-        for name in package.requires or ():
-            for provider in providers[name] - {package.name}:
-                dependents[provider].add(package.name)
-    return dependents
-
-
-def _dependencies(*fields: str | None) -> tuple[str, ...]:
-    """The names in dpkg's fields: ``a (>= 1), b:any | c``."""
-    parts = re.split(r"[,|]", ",".join(filter(None, fields)))
-    return tuple(words[0].partition(":")[0] for part in parts if (words := part.split()))
-
-
-def _apk_names(field: str) -> tuple[str, ...]:
-    """The names in apk's fields: ``so:libc.so.6=1 cmd:x a>2 !b``."""
-    return tuple(re.split(r"[=<>~]", name, maxsplit=1)[0] for name in field.split() if not name.startswith("!"))
 
 
 def _owned(found: list[_Package], seen: pd.DataFrame) -> pd.DataFrame:
@@ -244,37 +216,25 @@ def _databases(
                 for name, record in records.items()
             }
     for name, record in records.items():
-        version, listed, source, requires, provides = record
-        layer = since[name][1]
-        yield _Package(manager, name.partition(":")[0], version, layer, path, listed, source, requires, provides)
-
-
-def _paragraphs(content: bytes) -> Iterator[dict[str, str]]:
-    for block in content.decode(errors="replace").split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
-        if fields:
-            yield fields
+        version, *facts = record
+        yield _Package(manager, name.partition(":")[0], version, since[name][1], path, *facts)  # type: ignore[arg-type]
 
 
 def _dpkg(content: bytes, final: _Final) -> dict[str, _Record]:
     found: dict[str, _Record] = {}
-    for fields in _paragraphs(content):
+    for fields in paragraphs(content):
         name, architecture = fields.get("Package"), fields.get("Architecture", "")
         if not name or "installed" not in fields.get("Status", "").split()[-1:]:
             continue
         lists = (f"/var/lib/dpkg/info/{name}{suffix}.list" for suffix in (f":{architecture}", ""))
         listed = next((final[path][0] for path in lists if path in final), None)
         lines = None if listed is None else listed.decode(errors="backslashreplace").splitlines()
-        requires = _dependencies(fields.get("Pre-Depends"), fields.get("Depends"))
-        provides = _dependencies(fields.get("Provides"))
-        found[f"{name}:{architecture}"] = _Record(fields.get("Version", ""), lines, _source(fields), requires, provides)
+        requires = dependencies(fields.get("Pre-Depends"), fields.get("Depends"))
+        provides = dependencies(fields.get("Provides"))
+        found[f"{name}:{architecture}"] = _Record(
+            fields.get("Version", ""), lines, source_package(fields), requires, provides
+        )
     return found
-
-
-def _source(fields: dict[str, str]) -> str:
-    """The source package and its version: the ``Source`` field, which leaves out what equals the binary's."""
-    name, _, version = fields.get("Source", fields.get("Package", "")).partition(" ")
-    return f"{name} {version.strip('()') or fields.get('Version', '')}"
 
 
 def _distroless(final: _Final) -> Iterator[_Package]:
@@ -282,20 +242,21 @@ def _distroless(final: _Final) -> Iterator[_Package]:
     for path in sorted(final):
         if posixpath.dirname(path) != "/var/lib/dpkg/status.d" or path.endswith(".md5sums"):
             continue
-        for fields in _paragraphs(final[path][0]):
+        for fields in paragraphs(final[path][0]):
             if name := fields.get("Package"):
                 sums = final.get(f"{path}.md5sums")
                 lines = None if sums is None else sums[0].decode(errors="backslashreplace").splitlines()
                 listed = None if lines is None else ["/" + line for line in lines]
-                yield _Package("dpkg", name, fields.get("Version"), final[path][1], path, listed, _source(fields))
+                yield _Package(
+                    "dpkg", name, fields.get("Version"), final[path][1], path, listed, source_package(fields)
+                )
 
 
 def _apk(content: bytes, final: _Final) -> dict[str, _Record]:
     found: dict[str, _Record] = {}
     for block in content.decode(errors="replace").split("\n\n"):
         name, version, folder, source = "", "", "", ""
-        requires: tuple[str, ...] = ()
-        provides: tuple[str, ...] = ()
+        related: dict[str, tuple[str, ...]] = {}
         listed: list[str] = []
         for line in block.splitlines():
             key, value = line[:2], line[2:]
@@ -305,16 +266,16 @@ def _apk(content: bytes, final: _Final) -> dict[str, _Record]:
                 version = value
             elif key == "o:":
                 source = value
-            elif key == "D:":
-                requires = _apk_names(value)
-            elif key == "p:":
-                provides = _apk_names(value)
+            elif key in ("D:", "p:"):  # dependencies, provisions
+                related[key] = apk_names(value)
             elif key == "F:":
                 folder = "/" + value
             elif key == "R:":
                 listed.append(posixpath.join(folder or "/", value))
         if name:
-            found[name] = _Record(version, listed, f"{source or name} {version}", requires, provides)
+            found[name] = _Record(
+                version, listed, f"{source or name} {version}", related.get("D:", ()), related.get("p:", ())
+            )
     return found
 
 
