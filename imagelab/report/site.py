@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +28,21 @@ from imagelab.widgets.view import module_html, view_html
 # Files beside a snapshot NAME.parquet: a scanner's report NAME.trivy.json, NAME.sarif; a build log NAME.log.
 SCANS = (".json", ".json.gz", ".sarif")
 LOGS = (".log", ".log.gz", ".rawjson", ".rawjson.gz")
+#: Name, kind and style of the columns of a folder's index.
+COLUMNS = (
+    *(
+        ("image", "link", "long"),
+        ("snapshot", "text", "short"),
+        ("layers", "number", "right"),
+        ("size", "bytes", "right"),
+    ),
+    *(
+        ("wasted", "bytes", "right"),
+        ("change", "change", "right"),
+        ("builds", "spark", "short"),
+        ("limits", "text", "short"),
+    ),
+)
 
 
 def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) -> Path:
@@ -65,35 +81,21 @@ def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) 
     trends = builds_of_one_image(images)
     jobs, cards = [], []
     options = {"home": "../index.html", "shared": f"../{ASSETS}"}
+    new_job = partial(make_job, folder=Path.cwd(), options=options)
     for place, (name, members) in enumerate(trends.items(), 1):
         file = f"trends/{place}-{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.html"
         scans = {f"snapshot:{path}": str(scan) for path in members if (scan := beside(path, SCANS))}
         given: dict[str, Any] = {"references": [f"snapshot:{path}" for path in members], "scans": scans}
-        jobs.append(
-            make_job(
-                "trend_report", given, output / file, title=f"{name} over time", folder=Path.cwd(), options=options
-            )
-        )
+        jobs.append(new_job("trend_report", given, output / file, title=f"{name} over time"))
         cards.append({"file": file, "title": f"{name} over time", "summary": f"{len(members)} builds"})
     earlier = {path: before for members in trends.values() for before, path in pairwise(members)}
     for path, image in images.items():
-        near = {"scans": beside(path, SCANS), "logs": beside(path, LOGS)}
-        given = {"references": [f"snapshot:{path}"], "previous": {}}
-        given |= {what: {f"snapshot:{path}": str(other)} if other else {} for what, other in near.items()}
-        if before := earlier.get(path):
-            given["previous"] = {f"snapshot:{path}": f"snapshot:{before}"}
-            if scan := beside(before, SCANS):
-                given["scans"][f"snapshot:{before}"] = str(scan)
-        jobs.append(
-            make_job(
-                "image_report",
-                given,
-                output / _page(path),
-                title=recorded_name(image),
-                folder=Path.cwd(),
-                options=options,
-            )
-        )
+        reference, before = f"snapshot:{path}", earlier.get(path)
+        given = {"references": [reference], "previous": {reference: f"snapshot:{before}"} if before else {}}
+        near = [other for other in (path, before) if other]
+        for what, endings in (("scans", SCANS), ("logs", LOGS)):
+            given[what] = {f"snapshot:{other}": str(found) for other in near if (found := beside(other, endings))}
+        jobs.append(new_job("image_report", given, output / _page(path), title=recorded_name(image)))
     write_shared(output)
     run_jobs(jobs, "reports", "page")
     for card in cards:
@@ -112,18 +114,6 @@ def _table(images: Mapping[Path, Image], trends: Mapping[str, list[Path]], limit
     """Return a table of the images: their page, size and waste, the change since the build before, exceeded limits."""
     sizes = {path: _size(image) for path, image in images.items()}
     series = {path: members[: place + 1] for members in trends.values() for place, path in enumerate(members)}
-    columns = [
-        ("image", "link", "long"),
-        ("snapshot", "text", "short"),
-        ("layers", "number", "right"),
-        ("size", "bytes", "right"),
-    ]
-    columns += [
-        ("wasted", "bytes", "right"),
-        ("change", "change", "right"),
-        ("builds", "spark", "short"),
-        ("limits", "text", "short"),
-    ]
     rows: list[list[Any]] = []
     marks: dict[str, list[str]] = {}
     for path, image in images.items():
@@ -139,7 +129,7 @@ def _table(images: Mapping[Path, Image], trends: Mapping[str, list[Path]], limit
         rows.append([[recorded_name(image), _page(path)], path.stem, len(image.layers), sizes[path],
                      int(measured["wasted"]) if measured is not None else None, change,
                      [size or 0 for size in history] if len(history) > 1 else None, exceeded])  # fmt: skip
-    described: list[dict[str, Any]] = [dict(zip(("name", "kind", "style"), column, strict=True)) for column in columns]
+    described: list[dict[str, Any]] = [{"name": name, "kind": kind, "style": style} for name, kind, style in COLUMNS]
     described[-1]["marks"] = marks
     data = {"caption": "", "page": 50, "columns": described, "rows": rows}
     return view_html("table", data).removesuffix(module_html())  # the page has the module

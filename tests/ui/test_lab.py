@@ -165,7 +165,7 @@ def test_the_cache_widget_is_used(open_notebook, tmp_path):
     def words(plan, changed):
         return f"text={changed} changed: {(~plan['hit']).sum()} of {len(plan)} steps run again"
 
-    page.wait_for_selector(words(il.plan_build(tmp_path), "Nothing"))
+    page.wait_for_selector(words(il.plan_build(tmp_path), "nothing"))
     for name in ("main.py", "need.txt"):
         page.get_by_label("Paths", exact=True).select_option(name)
         plan = il.plan_build(tmp_path, changes=[name])
@@ -174,7 +174,8 @@ def test_the_cache_widget_is_used(open_notebook, tmp_path):
         assert len(reasons)
         for reason in reasons:
             page.locator("td", has_text=reason).first.wait_for()
-    page.wait_for_selector(".js-plotly-plot .main-svg")  # the chart was drawn again
+    assert page.locator(".il-build .il-step:not(.il-axis)").count() == len(plan)
+    assert page.locator(".il-build .il-cause").count() == len(reasons)
     assert tab.errors() == [] and tab.cut_off() == []
     tab.shoot("lab-cache")
 

@@ -1,5 +1,6 @@
 """Pages in Chromium that an image tries to take over, that must read for everyone, and that stay light."""
 
+import base64
 import json
 import shutil
 from pathlib import Path
@@ -57,6 +58,15 @@ def hostile(tmp_path_factory):
     context.mkdir()
     markup = f"<img src=x onerror={PLANT}>"
     (context / "Dockerfile").write_text(f"FROM scratch\nARG A='{markup}'\nCOPY . /\nRUN echo '{markup}{CLOSING}'\n")
+    printed = json.dumps({"logs": [{"vertex": "a", "data": base64.b64encode(f"{CLOSING}\n{NASTY}".encode()).decode()}]})
+    vertex = {
+        "digest": "a",
+        "name": f"[2/2] RUN {LONG}",
+        "error": CLOSING,
+        "started": "2026-01-01T00:00:00Z",
+        "completed": "2026-01-01T00:00:02Z",
+    }
+    (folder / "build.rawjson").write_text(json.dumps({"vertexes": [vertex]}) + "\n" + printed)
     (folder / "refused").mkdir()
     (folder / "refused" / "Dockerfile").write_text(f"FROM scratch\nARG A={NASTY!r}\nCOPY . /\n")
     (context / NASTY).write_text("x")
@@ -71,6 +81,7 @@ def hostile(tmp_path_factory):
         f"widgets.BuildCache({str(folder / 'refused')!r})",
         f"index_images([{archive!r}], {str(folder / 'fleet')!r})\nwidgets.FleetExplorer({str(folder / 'fleet')!r})",
         "charts.size_tree(il.history(image))",
+        f"widgets.BuildSteps({{{NASTY!r}: il.read_build_log({str(folder / 'build.rawjson')!r})}})",
         "print(image)",
     ]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
@@ -110,6 +121,10 @@ def test_nothing_in_an_image_acts_or_breaks_a_page(hostile, name, chromium):
         for mark in chart.locator(".point, .slice").all()[:5]:
             mark.dispatch_event("mouseover")
             mark.hover(force=True) if mark.is_visible() else None
+    for step in tab.locator("imagelab-view[kind=build] summary").all():
+        step.dispatch_event("click")
+    for choice in tab.locator("imagelab-view select").all():
+        choice.select_option(index=choice.locator("option").count() - 1)
     for box in tab.locator("input[type=search]").all():
         box.fill("<img src=x onerror=window.planted=1>")
     tab.wait_for_timeout(500)

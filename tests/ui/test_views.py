@@ -48,6 +48,9 @@ def page(data, tmp_path_factory):
             ).to_html(),
             "Findings": show(data["scan"][["reference", "severity", "id", "layer_index", "url"]], "Findings").to_html(),
             "Files": FileTree(data["files"])._repr_html_(),
+            "Search": view.view_html(
+                "search", {"entries": [["Layers", "#Layers", "Lesson"], ["il.waste", "#Size", "<b>Bytes"]]}
+            ),
             "Colours": view.ChartChoice(
                 "Colour", {f"by {what}": charts.file_tree(data["files"], by=what) for what in ("layer", "waste")}
             )._repr_mimebundle_()["text/html"],
@@ -214,6 +217,15 @@ def test_the_colours_of_the_files_are_chosen(tab):
     expect(view.locator(".legendtext").first).to_contain_text("in the final filesystem")
     tab.get_by_label("Image", exact=True).select_option(SLIM)
     expect(view.locator("figcaption")).to_contain_text(SLIM)
+
+
+def test_the_search_finds_sections_and_functions_by_all_words(tab):
+    search = tab.locator("imagelab-view[kind=search]")
+    search.get_by_role("searchbox").fill("WASTE bytes")
+    expect(search.get_by_role("link")).to_have_text(["il.waste"])
+    expect(search.locator("li")).to_contain_text("<b>Bytes")
+    search.get_by_role("searchbox").fill("waste nowhere")
+    expect(search.locator("li")).to_have_text(["Nothing found"])
 
 
 def test_print_shows_every_row(tab, data):
