@@ -112,7 +112,7 @@ def _finding(step: Any, old: LoggedBuild, new: LoggedBuild, findings: Mapping[st
     previous, was = new.previous(step), old.counterpart(step)
     if previous is not None and previous.vertex in findings:
         return "parent", None
-    if "no-cache" in (new.facts.attributes or {}):
+    if "no-cache" in new.facts.attributes:
         return "no cache", "the build ran with --no-cache"
     if new.failed_import:
         return "no cache", f"{new.failed_import}, and no step was in the builder's own cache"
@@ -154,10 +154,7 @@ def _is_same_vertex(step: Any, was: Any) -> bool:
 def _definition(step: Any, was: Any, old: LoggedBuild, new: LoggedBuild) -> Cause | None:
     """What differs in a step's own definition or base; None if nothing is known to differ."""
     one, two = old.definitions.get(was.vertex), new.definitions.get(step.vertex)
-    args = [
-        {key[10:]: value for key, value in (build.facts.attributes or {}).items() if key.startswith("build-arg:")}
-        for build in (old, new)
-    ]
+    args = [build.facts.build_args for build in (old, new)]
     changed = sorted({name for name, _ in args[0].items() ^ args[1].items()})
     if one and two and not _is_same_vertex(step, was):
         cause, detail = next(iter(changes(one, two, new.declared() | old.declared())), ("", ""))

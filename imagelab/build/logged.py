@@ -55,7 +55,7 @@ class LoggedBuild:
         )
         names = [re.search(r"FROM (\S+)@(sha256:[0-9a-f]+)", row.name) for row in every]
         #: Image → digest, from the names of FROM and of images in COPY --from.
-        self.bases = {match[1]: match[2] for match in names if match} | dict(self.facts.images or {})
+        self.bases = {match[1]: match[2] for match in names if match} | dict(self.facts.images)
         self.base_stages: dict[str, str] = {}  # stage → the stage in its FROM
         self.has_inputs = any(step.inputs for step in self.steps)
         #: Vertex → definition, from the provenance.
@@ -65,16 +65,13 @@ class LoggedBuild:
 
     def _read_dockerfile(self, text: str) -> None:
         """Take the definitions of the steps from the Dockerfile, if the log has no vertex of the provenance (plain)."""
-        attributes = self.facts.attributes or {}
-        args = {key[10:]: value for key, value in attributes.items() if key.startswith("build-arg:")}
-        build = parse(text, args)
-        stages = build.needed(attributes.get("target"))
+        stages = parse(text, self.facts.build_args).needed(self.facts.attributes.get("target"))
+        network = self.facts.attributes.get("force-network-mode", "")
         self.base_stages = {stage.name: stage.parent for stage in stages if stage.parent}
         known = {(stage.name, step.step): step for stage in stages for step in stage.steps}
         for row in self.steps:
             step = known.get((row.stage.split(" ")[0] or stages[-1].name, row.step))
             if step and step.instruction == row.instruction:
-                network = attributes.get("force-network-mode", "")
                 self.definitions[row.vertex] = step_definition(step, network)
                 self.facts.lines = {**self.facts.lines, row.vertex: (step.line, step.node.end_line)}
 

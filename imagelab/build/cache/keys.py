@@ -23,14 +23,15 @@ from imagelab.build.dockerfile.syntax import Stage, Step
 
 Content = Mapping[str, str]  # path → token of its content
 
-#: The fields of a mount that are part of the key; a secret's value is not.
-_MOUNT_KEYS = {
-    "bind": ("rw",),
-    "cache": ("readonly", "mode", "uid", "gid"),
-    "tmpfs": ("size",),
-    "secret": ("env", "mode", "uid", "gid", "required"),
-    "ssh": ("mode", "uid", "gid", "required"),
+#: The fields of a mount that are part of the key, with BuildKit's defaults; a secret's value is not.
+_MOUNT_FIELDS = {
+    "bind": {"rw": "false"},
+    "cache": {"readonly": "false"},
+    "tmpfs": {"size": "0"},
+    "secret": {"env": "", "mode": "0400", "uid": "0", "gid": "0", "required": "false"},
+    "ssh": {"id": "", "mode": "", "uid": "", "gid": "", "required": "false"},
 }
+_OWNER = {"uid": "0", "gid": "0", "mode": "0755"}  # of a cache mount's directory, if one of them is given
 _ARCHIVE = re.compile(r"\.(tar|t[gbx]z2?|tar\.\w+|xz|gz|bz2)$")
 
 
@@ -101,6 +102,13 @@ class ContextFiles:
             root = next((prefix for prefix in above if prefix in found), ".")
             is_folder = root == "." or root in self.folders
             yield path, posixpath.relpath(path, root) if is_folder else posixpath.basename(path) if into else ""
+
+
+def _normal(key: str, value: str) -> str:
+    """A mount's field in one spelling: ``0755`` and ``755``, ``readonly`` and ``ro=true``."""
+    if key == "mode":
+        return value.lstrip("0")
+    return str(value.lower() not in ("false", "f", "0")) if key in ("rw", "readonly", "required") else value
 
 
 def _mounted(target: str, source: str, path: str) -> str:
@@ -225,14 +233,17 @@ class Keys:
             "environment": tuple(state.env.items()),
             "user": state.user,
             "workdir": state.workdir,
-            "network": step.flag("network") or self.network,
+            "network": self.network if step.flag("network") in (None, "default") else step.flag("network"),
             "flags": tuple(sorted((key, value) for key, value in step.flags if key not in ("mount", "network"))),
         }
         for mount in step.mounts:
             kind, target = mount["type"], posixpath.join(state.workdir, mount["target"])
-            counted = {key: mount[key] for key in _MOUNT_KEYS.get(kind, ()) if key in mount}
-            if kind in ("secret", "ssh"):
-                counted["id"] = mount.get("id") or posixpath.basename(mount["target"]) or "default"
+            fields = _MOUNT_FIELDS.get(kind, {}) | (_OWNER if kind == "cache" and _OWNER.keys() & mount.keys() else {})
+            counted = {key: _normal(key, mount.get(key, default)) for key, default in fields.items()}
+            if kind == "secret":
+                counted["id"] = mount.get("source") or mount.get("id") or posixpath.basename(mount["target"])
+                if not mount["target"] and "env" not in mount:
+                    target = f"/run/secrets/{posixpath.basename(counted['id'])}"
             if kind == "cache":  # BuildKit leaves the default id and sharing out of the definition, but no others
                 is_default = mount.get("id", mount["target"]) == target and mount.get("sharing", "shared") == "shared"
                 counted["options"] = "" if is_default else "id or sharing"

@@ -22,7 +22,7 @@ _FLAGS = {
     "HEALTHCHECK": "interval timeout start-period start-interval retries",
 }
 #: The first stable frontend version with a flag (BuildKit's frontend/dockerfile/docs/reference.md).
-_SINCE = {"exclude": (1, 19), "parents": (1, 20)}
+_SINCE = {"exclude": (1, 19), "parents": (1, 20), "security": (1, 20)}
 BUILT_IN_FRONTEND = "1.19"  # Engine 28's, BuildKit 0.25
 _UNREAD = ("ARG", "STOPSIGNAL")  # BuildKit ignores their flags
 _CHOICES = {"network": ("default", "none", "host"), "security": ("sandbox", "insecure")}
@@ -67,7 +67,7 @@ def refusal(node: DockerfileInstruction, words: Sequence[str], flags: Sequence[t
 
 
 def unsupported_flag(flags: Sequence[tuple[str, str]], syntax: str, built_in: str) -> str:
-    """Why the frontend that ``# syntax=`` names, else the engine's built-in version, does not know a flag of COPY."""
+    """Why the frontend that ``# syntax=`` names, else the engine's built-in version, does not know a flag of COPY or RUN."""
     image = re.fullmatch(r"(?:docker\.io/)?docker/dockerfile(?::([\w.-]+))?(?:@.*)?", syntax.strip())
     if syntax and (not image or "labs" in (image[1] or "") or not re.fullmatch(r"\d+\.\d.*", image[1] or "")):
         return ""  # the newest version, an experimental one, or another frontend
@@ -84,11 +84,9 @@ def unsupported_flag(flags: Sequence[tuple[str, str]], syntax: str, built_in: st
 
 def bad_reference(name: str) -> str:
     """Why ``name`` is not a valid image reference; empty if it is."""
-    return (
-        ""
-        if _REFERENCE.fullmatch(name)
-        else f"{name[:200]!r} is not a valid image reference; an ARG in it may have no value"
-    )
+    if _REFERENCE.fullmatch(name):
+        return ""
+    return f"{name[:200]!r} is not a valid image reference; an ARG in it may have no value"
 
 
 def _flags(node: DockerfileInstruction) -> str:

@@ -261,7 +261,7 @@ class _Reader:
         stage = self.stages[-1]
         number = stage.count + 1 if node.name in STEPS else None
         step, stage.state = self.make(node, stage.name, stage.state, number)
-        if node.name == "WORKDIR" and posixpath.normpath(stage.state.workdir).strip("/") == "":
+        if node.name == "WORKDIR" and stage.state.workdir == "/":
             step = replace(step, step=None)  # "/" always exists: BuildKit neither makes nor counts a step
         stage.count += step.step is not None
         origins: dict[str, str] = {}
@@ -331,7 +331,8 @@ class _Reader:
         if name in ("FROM", "COPY", "ADD", "WORKDIR", "USER", "EXPOSE", "VOLUME", "STOPSIGNAL"):
             words = [self.expand(word, env) for word in words]
         if name == "WORKDIR":
-            return words, replace(state, workdir=posixpath.join(state.workdir, "".join(words) or "/"))
+            path = posixpath.normpath(posixpath.join(state.workdir, "".join(words) or "/"))
+            return words, replace(state, workdir="/" + path.lstrip("/"))
         if name == "USER":
             return words, replace(state, user="".join(words))
         return words, replace(state, shell=tuple(words)) if name == "SHELL" else state

@@ -30,12 +30,17 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?-([^}]*))?\})")
 class Provenance:
     """What a provenance says about a build; None or empty if it does not say it."""
 
-    attributes: Mapping[str, str] | None = None  # of the frontend: build-arg:NAME, target, platform …
-    images: Mapping[str, str] | None = None  # that the build read: name → digest
+    attributes: Mapping[str, str] = field(default_factory=dict)  # of the frontend: build-arg:NAME, target, platform …
+    images: Mapping[str, str] = field(default_factory=dict)  # that the build read: name → digest
     dockerfile: str | None = None
     operations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # vertex → LLB operation
     lines: Mapping[str, Lines] = field(default_factory=dict)  # vertex → its lines
     revision: str | None = None
+
+    @property
+    def build_args(self) -> dict[str, str]:
+        """The build arguments among the attributes."""
+        return {key[10:]: value for key, value in self.attributes.items() if key.startswith("build-arg:")}
 
 
 def read_provenance(predicate: Mapping[str, Any]) -> Provenance:
@@ -97,7 +102,7 @@ def join_provenance(provenance: Provenance, made: Sequence[str | None]) -> Attes
     A history ends with the instructions of the target's stage and of the stages that it starts from. The steps before them
     are the base's, unless the base has triggers (ONBUILD), whose operations have the line of FROM.
     """
-    images = [f"{name}@{digest}" for name, digest in (provenance.images or {}).items()]
+    images = [f"{name}@{digest}" for name, digest in provenance.images.items()]
     own = _target(provenance)
     before = len(made) - len(own[1:])
     if not own or before < 0 or [node.name for node in own[1:]] != list(made[before:]):
@@ -125,9 +130,8 @@ def _target(provenance: Provenance) -> list[DockerfileInstruction]:
         starts = [n for n, node in enumerate(nodes) if node.name == "FROM" and node.args[0]]
     except (DockerfileSyntaxError, ValueError, RecursionError, IndexError):
         return []
-    attributes = provenance.attributes or {}
     values = dict(word.partition("=")[::2] for node in nodes[: min(starts, default=0)] for word in node.args)
-    values |= {key[10:]: value for key, value in attributes.items() if key.startswith("build-arg:")}
+    values |= provenance.build_args
 
     def expanded(match: re.Match[str]) -> str:
         return values.get(match[1] or match[2]) or match[3] or ""
@@ -137,4 +141,4 @@ def _target(provenance: Provenance) -> list[DockerfileInstruction]:
         words = [_VARIABLE.sub(expanded, word) for word in nodes[start].args]
         above = stages.get(words[0].lower()) or [replace(nodes[start], args=words)]
         stages[str(number)] = stages[words[-1].lower() if len(words) > 1 else ""] = [*above, *nodes[start + 1 : stop]]
-    return stages.get(attributes.get("target", str(len(starts) - 1)).lower(), [])
+    return stages.get(provenance.attributes.get("target", str(len(starts) - 1)).lower(), [])
