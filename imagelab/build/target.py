@@ -69,8 +69,7 @@ def read_target(
         found: dict[str, Any] = {}
         root = path
     else:
-        is_compose = path.suffix in (".yaml", ".yml")
-        builds = _compose(path) if is_compose else _bake(path, service)
+        builds = _compose(path) if path.suffix in (".yaml", ".yml") else _bake(path, service)
         name = next(iter(builds)) if service is None and len(builds) == 1 else service
         if name not in builds:
             what = "needs a service or target" if name is None else f"has no service or target {name!r} with a build"

@@ -29,7 +29,7 @@ _MOUNT_FIELDS = {
     "cache": {"readonly": "false"},
     "tmpfs": {"size": "0"},
     "secret": {"env": "", "mode": "0400", "uid": "0", "gid": "0", "required": "false"},
-    "ssh": {"id": "", "mode": "", "uid": "", "gid": "", "required": "false"},
+    "ssh": {"id": "", "mode": "0600", "uid": "0", "gid": "0", "required": "false"},
 }
 _OWNER = {"uid": "0", "gid": "0", "mode": "0755"}  # of a cache mount's directory, if one of them is given
 _ARCHIVE = re.compile(r"\.(tar|t[gbx]z2?|tar\.\w+|xz|gz|bz2)$")
@@ -105,9 +105,11 @@ class ContextFiles:
 
 
 def _normal(key: str, value: str) -> str:
-    """A mount's field in one spelling: ``0755`` and ``755``, ``readonly`` and ``ro=true``."""
+    """A mount's field in one spelling: ``0755`` and ``755``, ``readonly`` and ``ro=true``, ``1m`` and ``1024k``."""
     if key == "mode":
         return value.lstrip("0")
+    if size := re.fullmatch(r"([\d.]+) ?([kmgtp]?)i?b?", value.lower() if key == "size" else ""):
+        return str(float(size[1]) * 1024 ** " kmgtp".index(size[2] or " "))
     return str(value.lower() not in ("false", "f", "0")) if key in ("rw", "readonly", "required") else value
 
 
@@ -203,7 +205,7 @@ class Keys:
         if step.instruction == "RUN":
             definition = self.run(step, inputs)
         elif step.instruction == "WORKDIR":
-            directory = posixpath.normpath(posixpath.join(step.state.workdir, step.words[0]))
+            directory = "/" + context_path(posixpath.join(step.state.workdir, step.words[0]))
             definition = {"directory": directory, "user": step.state.user}
             files = files.put((directory, digest("directory", step.state.user), False))
         else:

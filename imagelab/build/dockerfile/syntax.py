@@ -261,7 +261,7 @@ class _Reader:
         stage = self.stages[-1]
         number = stage.count + 1 if node.name in STEPS else None
         step, stage.state = self.make(node, stage.name, stage.state, number)
-        if node.name == "WORKDIR" and stage.state.workdir == "/":
+        if node.name == "WORKDIR" and posixpath.normpath(stage.state.workdir).strip("/") == "":
             step = replace(step, step=None)  # "/" always exists: BuildKit neither makes nor counts a step
         stage.count += step.step is not None
         origins: dict[str, str] = {}
@@ -331,8 +331,9 @@ class _Reader:
         if name in ("FROM", "COPY", "ADD", "WORKDIR", "USER", "EXPOSE", "VOLUME", "STOPSIGNAL"):
             words = [self.expand(word, env) for word in words]
         if name == "WORKDIR":
-            path = posixpath.normpath(posixpath.join(state.workdir, "".join(words) or "/"))
-            return words, replace(state, workdir="/" + path.lstrip("/"))
+            path = "".join(words) or "/"  # BuildKit keeps an absolute path as written, and cleans a relative one
+            path = path if path.startswith("/") else posixpath.normpath(posixpath.join(state.workdir, path))
+            return words, replace(state, workdir=path)
         if name == "USER":
             return words, replace(state, user="".join(words))
         return words, replace(state, shell=tuple(words)) if name == "SHELL" else state

@@ -42,7 +42,6 @@ def critical_steps(log: pd.DataFrame) -> pd.Series:
     Series of bool, with the frame's index.
     """
     expect_frame(log, LOG_COLUMNS, "il.read_build_log")
-    vertices = list(log["vertex"])
     rows = log.fillna({"stage": "", "inputs": "", "arguments": "", "instruction": ""})
     inputs = {row.vertex: row.inputs.split() for row in rows.itertuples()}
     by_inputs = log.loc[log["step"].notna(), "inputs"].notna().any()
@@ -58,7 +57,7 @@ def critical_steps(log: pd.DataFrame) -> pd.Series:
             before = (row.stage, *(f"{target} {name}".strip() for name in named))
             wants[row.vertex] += [last[name] for name in before if name in last]
             last[row.stage] = row.vertex
-    chain = longest_chain(wants, dict(zip(vertices, log["duration"].fillna(0.0), strict=True)))
+    chain = longest_chain(wants, dict(zip(log["vertex"], log["duration"].fillna(0.0), strict=True)))
     return (log["vertex"].isin(chain) & log["duration"].gt(0)).fillna(False).astype(bool)
 
 

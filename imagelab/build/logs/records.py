@@ -157,8 +157,7 @@ def _interval(span: Mapping[str, Any]) -> tuple[datetime | None, datetime | None
     else:
         start = float(span.get("startTime") or 0) / 1e6
         seconds = [start, start + float(span.get("duration") or 0) / 1e6]
-    first, last = (datetime.fromtimestamp(value, UTC) for value in seconds)
-    return first, last
+    return datetime.fromtimestamp(seconds[0], UTC), datetime.fromtimestamp(seconds[1], UTC)
 
 
 def read_stream(text: str) -> list[Any] | None:

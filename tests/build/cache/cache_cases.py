@@ -336,6 +336,11 @@ MOUNT_CHANGES = [
     ("type=tmpfs,target=/t", "type=tmpfs,target=/t,size=1m"), (CACHE, "type=tmpfs,target=/c"),
     ("type=secret,id=a", "type=secret,id=a,env=A"), ("source=src,target=/s", "source=src,target=/s,rw"),
     ("source=src,target=/s", "source=src,target=/t"), ("source=src,target=/s", "source=.,target=/s"),
+    # other spellings of the same, and defaults written out
+    (CACHE, CACHE + ",ro=false"), (CACHE + ",mode=0755", CACHE + ",mode=755"), (CACHE + ",gid=0", CACHE + ",uid=0"),
+    ("type=secret,id=a", "type=secret,id=a,target=/run/secrets/a"), ("type=secret,id=a", "type=secret,id=a,mode=0400"),
+    ("type=secret,id=a", "type=secret,id=a,required=false"), ("type=ssh", "type=ssh,id=default"),
+    ("type=ssh", "type=ssh,mode=0600"), ("type=tmpfs,target=/t,size=1m", "type=tmpfs,target=/t,size=1024k"),
 ]  # fmt: skip
 CASES += [
     Case(
@@ -345,6 +350,15 @@ CASES += [
         classic=False,
     )
     for before, after in MOUNT_CHANGES
+]
+PLACE = BASE + "WORKDIR /app\nRUN echo x\nCOPY app.py y\n"
+CASES += [
+    Case(f"{line!r} in place of WORKDIR /app", PLACE, dockerfile_after=swap(PLACE, "WORKDIR /app", line), classic=False)
+    for line in ("WORKDIR /app/", "WORKDIR //app", "WORKDIR /b/../app", "WORKDIR app", "WORKDIR /app\nWORKDIR .")
+]
+CASES += [
+    Case(f"{line} in place of RUN echo x", PLACE, dockerfile_after=swap(PLACE, "RUN echo x", line), classic=False)
+    for line in ("RUN --network=default echo x", "WORKDIR .\nRUN echo x")
 ]
 
 
