@@ -80,13 +80,18 @@ def _insert_before(raw: list[str], pattern: re.Pattern[str], text: str) -> list[
 
 def apk_index(project: Project) -> Iterator[Edit]:
     """The index of apk: ``apk add --no-cache`` stores none and needs no ``apk update`` (apk-add(8))."""
+    alone: list[Step] = []
     for step, commands in runs(project, project.final):
+        if re.fullmatch(r"\s*apk\s+(?:-\S+\s+)*update\s*", commands):
+            alone.append(step)
         if not APK_ADD.search(commands) or "--no-cache" in commands or "/apk" in commands or step.mounts:
             continue
         lines = [re.sub(r"\bapk\s+(?:-\S+\s+)*update\s*&&\s*", "", line) for line in project.raw(step)]
         lines = [APK_ADD.sub(lambda found: f"{found[0]} --no-cache", line) for line in lines]
         what, touches = "the package index stays in the layer", (r"^/var/cache/apk/", r"^/etc/apk/cache")
-        yield Edit("apk-cleanup", what, step, (project.change(step, *lines),), touches, confidence=LIKELY)
+        changes = (*map(project.change, alone), project.change(step, *lines))
+        yield Edit("apk-cleanup", what, step, changes, touches, confidence=LIKELY)
+        alone = []
 
 
 def dnf_cache(project: Project) -> Iterator[Edit]:

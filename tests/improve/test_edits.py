@@ -101,6 +101,11 @@ def test_apk_keeps_no_cache():
     assert advice["suggestion"].tolist() == ["RUN apk add --no-cache git"]
 
 
+def test_an_apk_update_alone_goes_where_the_add_needs_none(tmp_path):
+    before = project(tmp_path, "FROM a\nRUN apk update\nRUN apk add \\\n  git\nRUN apk add jq\n")
+    assert body(applied(before)) == ["RUN apk add --no-cache \\", "  git", "RUN apk add --no-cache jq"]
+
+
 def test_rust_target_is_not_sent_and_dependencies_are_built_before_the_sources(tmp_path):
     files = {"Cargo.toml": '[package]\nname = "svc"\n', "Cargo.lock": "", "src/main.rs": "1", "target/debug/x": "1" * 9}
     before = project(tmp_path, "FROM rust:1\nWORKDIR /s\nCOPY . .\nRUN cargo build --release\n", files)
