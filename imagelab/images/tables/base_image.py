@@ -116,9 +116,9 @@ def _shape(commands: Sequence[Command], indexes: Sequence[int | None]) -> int | 
     instructions start from scratch. Tools that write none (Nix, jib, ko) leave nothing to tell it by."""
     if not commands:
         return None
-    for step in range(len(commands) - 1, -1, -1):
-        more = any(index != -1 for index in indexes[step + 1 :])
-        if commands[step].instruction in ("CMD", "ENTRYPOINT") and more:
+    last = max((step for step, index in enumerate(indexes) if index != -1), default=0)
+    for step in range(last - 1, -1, -1):
+        if commands[step].instruction in ("CMD", "ENTRYPOINT"):
             return step + 1
     first = commands[0]
     if first.instruction is None:

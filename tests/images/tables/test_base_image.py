@@ -8,7 +8,9 @@ import pytest
 
 import imagelab as il
 from imagelab.core.model import HistoryEntry, Layer
+from imagelab.images.tables import base_image
 from imagelab.images.tables.base_image import find_base
+from imagelab.images.tables.created_by import Command
 from imagelab.images.tables.steps import parsed, timestamp
 from tests.support.images import Layout, config_of, layer_tar, sha256, write_tar
 
@@ -107,3 +109,16 @@ def load_plain(layers: int) -> il.Image:
     made = [Layer(sha256(tar)) for tar in TARS[:layers]]
     history = [HistoryEntry(None, f"RUN step {number} # buildkit", empty_layer=False) for number in range(layers)]
     return il.Image(f"of {layers} layers", "docker-archive", tuple(made), tuple(history))
+
+
+def test_the_shape_of_a_history_is_read_once():
+    """A hundred thousand steps took minutes when each step looked through all later ones."""
+
+    class Unsliced(list):
+        def __getitem__(self, key):
+            assert not isinstance(key, slice)
+            return super().__getitem__(key)
+
+    commands = [Command("RUN", "x", "buildkit")] * 1000
+    assert base_image._shape([Command("CMD", "sh", "buildkit"), *commands], Unsliced([-1, *range(1000)])) == 1
+    assert base_image._shape(commands, Unsliced(range(1000))) == 0
