@@ -193,9 +193,8 @@ def _in_containerd(engine: Client) -> bool:
 
 def _config(facts: dict[str, Any]) -> dict[str, Any]:
     """The answer to inspect in the form of an OCI image config."""
-    names = {"OsVersion": "os.version"} | {
-        name: name.lower() for name in ("Created", "Author", "Architecture", "Os", "Variant")
-    }
+    same = ("Created", "Author", "Architecture", "Os", "Variant")
+    names = {"OsVersion": "os.version"} | {name: name.lower() for name in same}
     config = {key: facts[name] for name, key in names.items() if string(facts.get(name))}
     rootfs = {"type": "layers", "diff_ids": strings(mapping(facts, "RootFS").get("Layers"))}
     return config | {"config": mapping(facts, "Config"), "rootfs": rootfs}
