@@ -10,6 +10,7 @@ import imagelab as il
 from imagelab.charts import remediation_waterfall
 from imagelab.core.model import HistoryEntry, Layer
 from imagelab.security.remediation import NO_FIX, REMEDIATION_COLUMNS, remediation
+from imagelab.security.removable import removable
 from imagelab.security.scans.findings import ScanReport
 from imagelab.security.scans.reader import make_scan
 from tests.support.images import image_of, layer_tar, sha256
@@ -156,6 +157,18 @@ def test_dependents_of_packages():
         "nginx": "",
         "nginx-common": "nginx",
     }
+
+
+def test_records_without_dependencies_say_nothing_about_them():
+    """An older snapshot has none."""
+    record = STATUS + INSTALLED.replace("Depends: ", "X-Depends: ")
+    program = [
+        (b"usr/bin/curl", "file", b"x"),
+        (b"var/lib/dpkg/info/curl.list", "file", b"/usr/bin/curl\n"),
+        (b"var/lib/dpkg/status", "file", record.encode()),
+    ]
+    image = image_of([layer_tar([(b"var/lib/dpkg/status", "file", STATUS.encode())]), layer_tar(program)])
+    assert il.packages(image)["needed_by"].isna().all() and removable(image) == {}
 
 
 def test_a_program_that_nothing_needs_is_removed_with_its_libraries():

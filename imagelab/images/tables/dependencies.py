@@ -11,13 +11,17 @@ from typing import Protocol
 class Recorded(Protocol):
     """A package with the names that it requires and provides; None if its manager does not record them."""
 
+    manager: str
     name: str
     requires: tuple[str, ...] | None
     provides: tuple[str, ...]
 
 
-def dependents(found: Iterable[Recorded]) -> defaultdict[str, set[str]]:
-    """Package → the packages that depend on it, by name or by what it provides."""
+def dependents(found: Iterable[Recorded]) -> dict[tuple[str, str], str]:
+    """(manager, name) → the packages that depend on it, by name or by what it provides, separated by spaces.
+
+    Empty if no record has a dependency: snapshots of older versions left them out.
+    """
     providers: defaultdict[str, set[str]] = defaultdict(set)
     found = list(found)
     for package in found:
@@ -28,7 +32,8 @@ def dependents(found: Iterable[Recorded]) -> defaultdict[str, set[str]]:
         for name in package.requires or ():
             for provider in providers[name] - {package.name}:
                 needing[provider].add(package.name)
-    return needing
+    recorded = [package for package in found if package.requires is not None and needing]
+    return {(package.manager, package.name): " ".join(sorted(needing[package.name])) for package in recorded}
 
 
 def dependencies(*fields: str | None) -> tuple[str, ...]:

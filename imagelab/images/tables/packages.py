@@ -124,7 +124,7 @@ def _of_image(image: Image) -> tuple[list[dict[str, Any]], list[str]]:
                 "path": package.path,
                 "record_layer_index": written[package.path],
                 "source": package.source,
-                "needed_by": None if package.requires is None else " ".join(sorted(needed_by[package.name])),
+                "needed_by": needed_by.get((package.manager, package.name)),
             }
         )
     return rows, unread
