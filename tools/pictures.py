@@ -12,12 +12,13 @@ from imagelab.report.run import render
 from tests.ui.conftest import Lab, Tab
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+IMAGES = ["example:service-slim", "example:service-full"]
 CELLS = ("from imagelab import widgets", 'widgets.LayerExplorer(["example:chmod-in-layer-before"])')
 
 
 def report(browser: Browser, folder: Path) -> None:
     """Take the first screen of the report of two images."""
-    page = render("image_report", {}, folder / "report.html", title="service-full and service-slim")
+    page = render("image_report", {"references": IMAGES}, folder / "report.html", title="service-full and service-slim")
     tab = browser.new_page(viewport={"width": 1280, "height": 1150})
     tab.goto(page.as_uri())
     tab.wait_for_selector("[role=treeitem]", state="attached")
