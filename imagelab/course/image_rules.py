@@ -20,9 +20,9 @@ from imagelab.size.waste import waste
 SMALL = 100_000
 #: Packages of Debian and Alpine that bring a compiler; a purged gcc may leave headers behind.
 _COMPILER = r"^((?:gcc|g\+\+|clang)(?:-\d+)?|build-essential|build-base)$"
-# Wheels, source archives, and the folders of pip's cache.
+# Wheels, and the folders of pip's cache. Packages contain other archives of their own.
 _NO_DOWNLOADS = "(?:site|dist)-packages/|python-wheels/|ensurepip/"
-_DOWNLOADS = r"\.whl$|\.tar\.gz$|/http(?:-v2)?/[0-9a-f]/[0-9a-f]/"
+_DOWNLOADS = r"\.whl$|/http(?:-v2)?/[0-9a-f]/[0-9a-f]/"
 
 
 def _leftovers(trial: Trial, rule: str, of_base: bool = False) -> pd.DataFrame:
