@@ -90,7 +90,7 @@ def advise(
     advice = il.advise(il.load_image(image, platform=platform), digests=digests, accepted=accepted)
     parts = (advice[~advice["accepted"]], advice[advice["accepted"]])
     still_open, set_apart = (f"{len(part)} ({format_bytes(part['bytes'].sum())})" for part in parts)
-    columns = ["bytes", "what", "confidence", "instruction", "suggestion", "accepted_reason"]
+    columns = ["bytes", "what", "confidence", "rule", "instruction", "suggestion", "accepted_reason"]
     what = advice["what"].str.replace(r"^.*? of ", "", regex=True)  # the bytes before "of" have a column
     return Answer(
         {"advice": advice},

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 GAP = 2
 BAR = 6
 SHORTEST = 24
-"""What a text column keeps at least, before whole columns are left out; the first one, which names the row, keeps
+"""What a text column keeps at least, before whole columns are left out; the first column, which names the row, keeps
 two fifths of the terminal."""
 STYLES = {
     **dict.fromkeys(("critical", "FAIL", "failed"), "bold red"),
@@ -107,8 +107,9 @@ def _bars(frame: pd.DataFrame, columns: dict[str, list[str]], width: int | None)
 
 
 def _shrink(widths: dict[str, int], fixed: set[str], width: int | None) -> list[str]:
-    """Shorten the widest text columns until the table fits; then leave out the last columns, which are returned."""
+    """Shorten the widest text columns until the table fits; leave out the last columns, which are returned, if it cannot."""
     left_out: list[str] = []
+    whole = dict(widths)
     keeps = dict.fromkeys(widths, SHORTEST) | {next(iter(widths)): max(SHORTEST, (width or 0) * 2 // 5)}
     while width is not None and sum(widths.values()) + GAP * (len(widths) - 1) > width and len(widths) > 1:
         widest = max(widths, key=lambda name: 0 if name in fixed else widths[name] - keeps[name])
@@ -117,6 +118,7 @@ def _shrink(widths: dict[str, int], fixed: set[str], width: int | None) -> list[
         else:
             left_out.insert(0, list(widths)[-1])
             del widths[left_out[0]]
+            widths |= {name: whole[name] for name in widths}
     return left_out
 
 
