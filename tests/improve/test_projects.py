@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import os
 import shutil
 import subprocess
 import threading
@@ -111,11 +112,13 @@ def improved(engine: Engine, monkeypatch: pytest.MonkeyPatch, folder: Path, chec
     return found
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [("modern", name) for name in PROJECTS_BY_NAME]
-    + [("classic", name) for name, project in PROJECTS_BY_NAME.items() if project.on_classic],
-)
+EVERY = [("modern", name) for name in PROJECTS_BY_NAME]
+EVERY += [("classic", name) for name, project in PROJECTS_BY_NAME.items() if project.on_classic]
+# A project needs a dozen builds. EVERY_PROJECT=1 builds all of them, which takes longer than the rest of the tests.
+SOME = [("modern", "python-pip"), ("modern", "good"), ("classic", "multi-stage")]
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY if os.environ.get("EVERY_PROJECT") else SOME)
 def test_project(kind, name, request, monkeypatch, tmp_path):
     engine: Engine = request.getfixturevalue(kind)
     project = PROJECTS_BY_NAME[name]
