@@ -30,8 +30,13 @@ def _docker(*args: str) -> str:
 
 def _records(start: str) -> dict[str, tuple[str, set[str]]]:
     """The build cache's records since ``start``: id → description, and the ids of the records that it continues."""
+    answer = ""
+    for _ in range(10):  # while another build unpacks a layer, the engine cannot count it
+        if answer := _docker("system", "df", "-v", "--format", "{{json .BuildCache}}"):
+            break
+        time.sleep(1)
     try:
-        records = json.loads(_docker("system", "df", "-v", "--format", "{{json .BuildCache}}") or "[]") or []
+        records = json.loads(answer or "[]") or []
         return {
             record["ID"]: (record["Description"], set(re.findall(r"\w+", record["Parent"])))
             for record in records
