@@ -27,7 +27,8 @@ class BuildSteps:
     logs : DataFrame or mapping of name to DataFrame
         `imagelab.read_build_log`; several builds share one axis of seconds.
     explained : DataFrame, optional
-        `imagelab.explain_build` of the first and the last build: the last build's rows show the cause of each miss.
+        `imagelab.explain_build` of the first and the last build: the last build's rows show the cause of each
+        first miss, and its title the seconds lost in all misses.
     """
 
     def __init__(self, logs: pd.DataFrame | Mapping[str, pd.DataFrame], explained: pd.DataFrame | None = None) -> None:
@@ -39,6 +40,8 @@ class BuildSteps:
                 for row in builds[-1]["steps"]:
                     if row["key"] == [stage or "", step] and cause not in (None, "parent"):
                         row["cause"] = f"{cause}: {detail}" if detail else cause
+            lost = explained.loc[explained["cause"].notna(), "seconds"].sum()
+            builds[-1]["title"] += f"; {lost:.1f} s lost in steps that ran again"
         exact = all(log["started"].notna().all() for log in named.values())
         note = "" if exact else " The log has no timestamps: the steps of a stage stand one after another."
         self.data = _data(builds, note)

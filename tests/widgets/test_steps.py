@@ -84,7 +84,11 @@ def test_the_last_build_shows_the_cause_of_each_first_miss():
     before, after = BuildSteps(
         dict(zip(("before", "after"), map(il.read_build_log, sides), strict=True)), explained
     ).data["builds"]
-    assert not any(row["cause"] for row in before["steps"])
+    assert not any(row["cause"] for row in before["steps"]) and "lost" not in before["title"]
+    lost = sum(
+        row["seconds"] for row in after["steps"] if row["key"][1] and not row["cached"] and row["kind"] != "FROM"
+    )
+    assert after["title"].endswith(f"; {lost:.1f} s lost in steps that ran again") and lost > 0
     causes = [row["cause"].partition(":")[0] for row in after["steps"] if row["cause"]]
     assert causes == explained.loc[explained["cause"].notna() & explained["cause"].ne("parent"), "cause"].to_list()
 
