@@ -16,6 +16,7 @@ from imagelab.cli import main
 from imagelab.core.errors import DockerfileError
 from imagelab.improve.advice import advise_build
 from imagelab.improve.improve import improve
+from tests.conftest import missing
 
 COMPOSE = """
 services:
@@ -155,7 +156,7 @@ def test_compose_resolves_its_own_file(modern, tmp_path, monkeypatch):
     for name, value in modern.env.items():
         monkeypatch.setenv(name, value)
     if module._run(["compose", "version", "--format", "json"], tmp_path / "compose.yaml")[0] is None:
-        pytest.skip("the compose plugin of Docker is not installed, and no package of CI's Debian has it")
+        missing("the compose plugin of Docker is not installed")
     app = tmp_path / "app"
     app.mkdir()
     (app / "Dockerfile.dev").write_text("FROM busybox AS dev\nARG V\nCOPY --from=assets . /a\nRUN true\n")
