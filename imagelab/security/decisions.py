@@ -96,7 +96,7 @@ def _accepted(document: Object, today: date, key: str = "id") -> Iterator[Decisi
     """The ``[[accept]]`` tables with ``id`` (of a finding) or ``check`` (a hardening rule): ``reason``, and optionally path,
     purl and expires (the last day on which the entry is valid). Tables with ``rule`` are for `imagelab.advise`."""
     for number, entry in enumerate(_list(document, "accept"), 1):
-        if not isinstance(entry, dict) or (entry.keys() & {"id", "rule", "check"}) - {key}:
+        if not isinstance(entry, dict) or (key not in entry and entry.keys() & {"id", "rule", "check"}):
             continue
         texts_only = all(isinstance(entry.get(name, ""), str) for name in (key, "reason", "path", "purl"))
         purl, expires = parse_purl(entry.get("purl")), entry.get("expires", today)

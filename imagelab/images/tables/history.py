@@ -112,7 +112,7 @@ def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
 
 def _attested(image: Image, commands: Sequence[Command]) -> Attested:
     try:
-        predicate = {} if image.source is None else image.source.read_provenance(image)
-    except ImagelabError:  # a history needs none
+        provenance = read_provenance({} if image.source is None else image.source.read_provenance(image))
+    except (ImagelabError, ValueError):  # a history needs none; ValueError: damaged base64
         return Attested()
-    return join_provenance(read_provenance(predicate), [command.instruction for command in commands])
+    return join_provenance(provenance, [command.instruction for command in commands])

@@ -36,7 +36,6 @@ def check_hardening(
         a list of one, is the output of ``docker inspect`` for a container on another machine.
     base : Image or reference, optional
         The image's base; without it, the base is recognised as in `blame`.
-
     ignore : path, optional
         A TOML file of accepted findings: its ``[[accept]]`` tables with ``check`` (a rule's name), ``reason``, and
         optionally ``path`` (of a file) and ``expires``.
@@ -49,7 +48,7 @@ def check_hardening(
         ``HARDENING_COLUMNS``, failed rules first, then by severity: rule, severity, cis and dockle (ids there), result
         (passed, failed, accepted, or unknown with the reason as evidence), evidence (instruction, file or setting),
         layer_index (if it belongs to one layer), origin (base or own), advice, accepted (the reason in the file). A rule
-        has one row per piece of evidence; what the base image brought is one row per rule. The rules are in `CONFIG_RULES`,
+        has one row per piece of evidence; evidence in the base image is one row per rule. The rules are in `CONFIG_RULES`,
         `FILE_RULES` and `CONTAINER_RULES`.
 
     Raises

@@ -138,7 +138,7 @@ def base_current(facts: ImageFacts) -> Iterator[Evidence]:
     if not name or not digest:
         raise Unknown("the image does not name its base with a digest (in a provenance or in labels)")
     try:
-        now = load_image(name)
+        now = load_image(f"docker-daemon:{name}")  # the image's author chose the name: no host, no file
     except ImagelabError as error:
         raise Unknown(f"{name} cannot be loaded to compare: {str(error).splitlines()[0]}") from error
     if digest not in (now.manifest_digest, now.index_digest):

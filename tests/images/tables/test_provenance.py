@@ -1,6 +1,6 @@
 """BuildKit's provenance in an image's history.
 
-Engine 28 built the archives in tests/data/images from the Dockerfile that the provenance contains, with
+Engine 28 built the archives in data/images from the Dockerfile that the provenance contains, with
 ``--provenance=mode=max`` and ``mode=min``, and ``-o type=oci``.
 """
 
@@ -65,6 +65,14 @@ def test_a_strangers_document_is_no_error(change):
     change(document)
     found = join_provenance(read_provenance(document), instructions)
     assert found.lines == {} and found.base_steps is None
+
+
+def test_a_damaged_dockerfile_is_no_error(monkeypatch):
+    image = il.load_image(DATA / "provenance-max.oci.tar")
+    document = image.source.read_provenance(image)
+    document["metadata"][METADATA]["source"]["infos"] = [{"data": "A"}]  # base64 of no byte
+    monkeypatch.setattr(type(image.source), "read_provenance", lambda *_: document)
+    assert set(il.history(image)["base_rule"]) == {"shape"}
 
 
 def test_another_history_gets_no_lines():

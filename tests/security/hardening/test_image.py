@@ -312,6 +312,9 @@ def test_accepted_findings_do_not_fail(tmp_path):
     file.write_text('[[accept]]\ncheck = "helth check"\nreason = "x"\n')
     with pytest.raises(ScanFormatError, match="health check"):
         check_hardening(image_of([tar]), ignore=file)
+    file.write_text('[[accept]]\ncheck = "health check"\nid = "CVE-1"\nreason = "x"\n')
+    with pytest.raises(ScanFormatError, match="it needs check and reason"):
+        check_hardening(image_of([tar]), ignore=file)
 
 
 def test_provenance_is_attached():
@@ -330,3 +333,12 @@ def test_the_base_is_compared_with_the_engines(monkeypatch):
         monkeypatch.setattr("imagelab.security.hardening.image.load_image", lambda name, now=now: now)
         assert result(made, "base up to date")[0] == expected
     assert result(image(), "base up to date")[0] == "unknown"
+
+
+@pytest.mark.parametrize("name", ["-", "docker://127.0.0.1:1/x", "oci-archive:/etc/hostname"])
+def test_a_label_cannot_make_the_check_read_another_source(monkeypatch, name):
+    opened = []
+    monkeypatch.setattr("imagelab.security.hardening.image.load_image", lambda name: opened.append(name) or image())
+    labels = {"org.opencontainers.image.base.name": name, "org.opencontainers.image.base.digest": "sha256:" + "1" * 64}
+    result(image({"Labels": labels}), "base up to date")
+    assert opened == [f"docker-daemon:{name}"]
