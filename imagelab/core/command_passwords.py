@@ -17,7 +17,7 @@ from imagelab.core.secret_patterns import (
     WORD,
 )
 
-#: Characters and words of a command line that are searched behind a program's name, so that the time is linear.
+#: Characters and words of a command line that are searched after a program's name, so that the time is linear.
 MAX_CHARACTERS, MAX_WORDS = 2000, 60
 _EDGES = "\"'\\[],"  # of a word in a shell or in a list of JSON
 
@@ -93,7 +93,7 @@ def _is_word(part: str, word: _Word) -> bool:
 
 
 def _span(template: str, word: _Word, skip: int) -> Iterator[tuple[int, int]]:
-    """Where the password of ``USER:SECRET`` is in a word, behind ``skip`` characters of an option."""
+    """Where the password of ``USER:SECRET`` is in a word, after ``skip`` characters of an option."""
     value = word.text[skip:].lstrip("\"'")
     start = word.start + len(word.text) - len(value)
     before, after = template.split("SECRET")

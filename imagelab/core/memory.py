@@ -1,4 +1,4 @@
-"""What this process remembers: values up to a total size, those that were not used for the longest time forgotten first."""
+"""Keep values in memory for later calls, up to a total size; the least recently used are dropped first."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ class Memory(Generic[_Value]):
 
 
 def forget() -> None:
-    """Clear every memory: what follows is answered as in a new process."""
+    """Clear every memory, as in a new process."""
     for memory in _memories:
         memory.clear()

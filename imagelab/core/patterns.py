@@ -84,15 +84,15 @@ class _Automaton:
     def append(self, tokens: list[Any]) -> None:
         for token in tokens:
             if isinstance(token, str):
-                self.one(token.__eq__)
+                self.single(token.__eq__)
             elif isinstance(token, list):
                 self._either(token)
             elif token in _WILDCARDS.values():
                 token(self)
             else:
-                self.one(token)
+                self.single(token)
 
-    def one(self, test: Test) -> None:
+    def single(self, test: Test) -> None:
         self._states.append((test, False, ()))
 
     def many(self, test: Test) -> None:
@@ -164,7 +164,7 @@ _WILDCARDS: dict[str, Callable[[_Automaton], None]] = {
     "**/": _folders,
     "**": lambda automaton: automaton.many(_any),
     "*": lambda automaton: automaton.many(_in_folder),
-    "?": lambda automaton: automaton.one(_in_folder),
+    "?": lambda automaton: automaton.single(_in_folder),
 }
 
 

@@ -21,7 +21,6 @@ from imagelab.core.errors import ArchiveError
 MASK = "********"
 MAX_DEPTH = 100
 
-
 #: The kinds and the values of the secrets that were masked.
 _Found = list[tuple[str, str]]
 

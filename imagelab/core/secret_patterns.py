@@ -25,7 +25,7 @@ TOKENS = re.compile(
 SECRET_WORDS, MAYBE_SECRET_WORDS, SETTING_WORDS, SETTING_ENDINGS = (
     _any(_FACTS["names"][key]) for key in ("secret", "maybe", "setting", "ending")
 )
-#: Values that are no secrets.
+#: Values that are not secrets.
 PLAIN_VALUES, REFERENCES = (_any(_FACTS["values"][key], re.I) for key in ("plain", "reference"))
 #: Program → how it takes passwords, as words.
 COMMANDS: dict[str, list[list[str]]] = {}

@@ -46,7 +46,7 @@ def save_snapshot(image: Reference, path: str | os.PathLike[str], *, digests: bo
         if image.source.saves:
             image = _exact(image)
         layers = enumerate(image.layers)
-        listed = (replace(one, size=listings[n].size, entries=listings[n].entries) for n, one in layers)
+        listed = (replace(layer, size=listings[n].size, entries=listings[n].entries) for n, layer in layers)
         image = replace(image, layers=tuple(listed))
     try:
         return write_snapshot(image, listings, Path(path))
@@ -84,7 +84,7 @@ def push_snapshot(image: Reference, reference: str, *, digests: bool = False) ->
 
 
 def _exact(image: Image) -> Image:
-    """An engine's image with the exact config and the blobs' sizes, which only a save tells."""
+    """An engine's image with the exact config and the blobs' sizes, which only a save shows."""
     assert image.source is not None
     again = load_image(image.reference, platform=image.platform)
     if any(entry.empty_layer is None for entry in again.history):  # every layer was known: it was not saved

@@ -12,7 +12,6 @@ import pandas as pd
 
 from imagelab.build.dockerfile.read import Dockerfile, read_dockerfile
 from imagelab.core.errors import ImagelabError
-from imagelab.core.json_fields import mapping
 from imagelab.core.model import Image
 from imagelab.core.references import parse_reference
 from imagelab.core.terms import EXACT, LIKELY, POSSIBLE
@@ -93,7 +92,7 @@ def _attested_dockerfile(image: Image) -> str | None:
     """The Dockerfile that the image's provenance contains, unless a stage before the last was built."""
     with suppress(ImagelabError, ValueError):  # a damaged attestation, a registry that does not answer
         attested = read_provenance(image.source.read_provenance(image) if image.source else {})
-        return None if mapping(attested.attributes).get("target") else attested.dockerfile
+        return None if attested.attributes.get("target") else attested.dockerfile
     return None
 
 

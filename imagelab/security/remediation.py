@@ -113,8 +113,8 @@ def remediation(
             _row(change, members) | {"change": text, "line": line, "file": file if line else None, "diff": diff}
         )
         removed = set(map(id, members))
-        left = {other: [row for row in rows_ if id(row) not in removed] for other, rows_ in candidates.items()}
-        candidates = {other: rows_ for other, rows_ in left.items() if rows_}
+        left = {other: [row for row in found if id(row) not in removed] for other, found in candidates.items()}
+        candidates = {other: found for other, found in left.items() if found}
     ranked = make_frame(rows, REMEDIATION_COLUMNS)
     ranked["remaining"] = int(ranked["findings"].sum()) - ranked["findings"].cumsum()
     unfixed = ranked["kind"].eq("none")
@@ -187,19 +187,24 @@ def _describe(change: _Change, members: list[Any], source: str | None, line: int
     if change.kind == "base":
         return "rebuild on a newer base image", None
     if change.kind == "remove":
-        return f"remove {change.subject}: nothing needs it", _diff(source, line, {str(change.subject): (None, None)})
+        name = rf"(?<=\s){re.escape(str(change.subject))}(?:=\S+)?(?:[ \t]|(?=\s|$))"
+        return f"remove {change.subject}: nothing needs it", _diff(source, line, {name: ""})
     if change.kind == "secret":
         return f"remove {change.subject or 'the secret'} from the image and replace the secret", None
     if change.kind == "setting":
         return members[0].title or str(change.subject), None
-    upgrades = {}
+    upgrades, pins = {}, {}
     for name in sorted({row.package for row in members if row.package}):
         own = [row for row in members if row.package == name]
-        upgrades[name] = (own[0].version, _target(own))
+        version, target = upgrades[name] = (own[0].version, _target(own))
+        if version and target:
+            pin = rf"(?<![\w.-])({re.escape(name)}\s*(?:===?|~=|@|=))\s*{re.escape(version)}(?![\w.])"
+            pins[pin] = r"\g<1>" + target.replace("\\", r"\\")
+    diff = _diff(source, line, pins)
     if change.kind == "system":
-        return "upgrade " + ", ".join(upgrades), _diff(source, line, upgrades)
+        return "upgrade " + ", ".join(upgrades), diff
     steps = [f"{name} {version or ''} → {target or 'a fixed version'}" for name, (version, target) in upgrades.items()]
-    return "; ".join(steps) or "upgrade the package", _diff(source, line, upgrades)
+    return "; ".join(steps) or "upgrade the package", diff
 
 
 def _target(rows: list[Any]) -> str | None:
@@ -225,19 +230,15 @@ def _source(dockerfile: Any, file: str | None) -> str | None:
     return dockerfile if isinstance(dockerfile, str) else None
 
 
-def _diff(source: str | None, line: int | None, upgrades: dict[str, tuple[str | None, str | None]]) -> str | None:
-    """A unified diff with the new versions, or without the packages to remove, from the instruction's line on."""
+def _diff(source: str | None, line: int | None, edits: dict[str, str]) -> str | None:
+    """A unified diff of the instruction at ``line``, with every pattern replaced by its text."""
     if source is None or line is None:
         return None
     lines = source.splitlines(keepends=True)
     changed = list(lines)
     for number in range(line - 1, len(lines)):
-        for name, (version, target) in upgrades.items():
-            if version is None and target is None:  # the package is removed
-                changed[number] = re.sub(rf"(?<=\s){re.escape(name)}(?:=\S+)?(?:[ \t]|(?=\s|$))", "", changed[number])
-            elif version and target:
-                pin = rf"(?<![\w.-])({re.escape(name)}\s*(?:===?|~=|@|=))\s*{re.escape(version)}(?![\w.])"
-                changed[number] = re.sub(pin, lambda match, to=target: match[1] + to, changed[number])  # type: ignore[misc]
+        for pattern, text in edits.items():
+            changed[number] = re.sub(pattern, text, changed[number])
         if not lines[number].rstrip().endswith("\\"):
             break
     return "".join(difflib.unified_diff(lines, changed, "Dockerfile", "Dockerfile", n=1)) or None

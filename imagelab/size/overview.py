@@ -79,7 +79,7 @@ def _size(image: Image) -> Answer:
     if len(known) == len(sizes):
         unpacked, compressed = (int(frame[name].sum()) for name in ("disk_usage", "content_size"))
         both = f"{format_bytes(unpacked)} unpacked + {format_bytes(compressed)} compressed"
-        others = f"; docker images says {format_bytes(unpacked + compressed)} = {both}"
+        others = f"; docker images shows {format_bytes(unpacked + compressed)} = {both}"
     return known[0][0], f"{known[0][1]} in {count}{others}"
 
 

@@ -377,3 +377,13 @@ def test_a_document_of_100_levels_is_read():
     assert mask_document(deep) == (deep, [])
     with pytest.raises(ArchiveError, match="deeper than 100 levels"):
         mask_document([deep])
+
+
+def test_a_secret_build_argument_is_masked_wherever_the_config_repeats_it():
+    secret = "k3v9x2q7m1z8"
+    config = {
+        "config": {"Labels": {"channel": secret}, "WorkingDir": f"/srv/{secret}"},
+        "history": [{"created_by": f"RUN |1 DEPLOY_TOKEN={secret} /bin/sh -c ./login {secret} # buildkit"}],
+    }
+    masked, _ = mask_document(config)
+    assert secret not in str(masked)

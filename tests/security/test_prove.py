@@ -6,6 +6,8 @@ the built image, and the one vulnerability of the list is that of a package made
 
 from __future__ import annotations
 
+import difflib
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -54,8 +56,6 @@ def wheel(folder, name, version):
 
 @pytest.mark.engine
 def test_a_change_is_built_and_scanned_again(debian, corpus, tmp_path, monkeypatch):
-    import subprocess
-
     subprocess.run([corpus.parent / "engine/base", "python"], env=debian.env, check=True, capture_output=True)
     tools = tmp_path / "bin"
     tools.mkdir()
@@ -87,8 +87,6 @@ def test_a_change_is_built_and_scanned_again(debian, corpus, tmp_path, monkeypat
 
 
 def test_a_diff_is_applied():
-    import difflib
-
     before = "FROM a\nRUN x \\\n    y\nCMD z\n"
     for after in ("FROM a\nRUN x\nCMD z\n", "FROM b\nRUN x \\\n    y\nCMD zz\n"):
         diff = "".join(difflib.unified_diff(before.splitlines(True), after.splitlines(True), "a", "b", n=1))

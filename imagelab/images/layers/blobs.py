@@ -150,9 +150,9 @@ def decompressed(chunks: Iterable[bytes], name: str = "layer", *, oci: bool = Fa
     while len(head) < 6 and (more := next(chunks, b"")):
         head += more
     whole = filter(None, itertools.chain([head], chunks))
-    what = next((what for magic, what in _MAGICS.items() if head.startswith(magic)), None)
     if oci:
         refuse_in_oci(head, name)
+    what = _compression(head)
     return _bounded(whole, _DECOMPRESS[what], name) if what else whole
 
 
@@ -162,8 +162,8 @@ _MAGICS |= {bytes([first, 0x2A, 0x4D, 0x18]): "zstd" for first in range(0x50, 0x
 
 def refuse_in_oci(head: bytes, name: str) -> None:
     """Refuse a layer of an OCI image whose first bytes are those of xz or bzip2."""
-    what = {b"BZh": "bzip2", b"\xfd7z": "xz"}.get(head[:3])
-    if what:
+    what = _compression(head)
+    if what in ("xz", "bzip2"):
         raise ArchiveError(
             f"{name} is compressed with {what}; an OCI layer is plain, gzip or zstd. Recompress it first."
         )
@@ -171,7 +171,11 @@ def refuse_in_oci(head: bytes, name: str) -> None:
 
 def is_compressed(head: bytes) -> bool:
     """Whether a blob with these first bytes is compressed."""
-    return head.startswith(tuple(_MAGICS))
+    return _compression(head) is not None
+
+
+def _compression(head: bytes) -> str | None:
+    return next((what for magic, what in _MAGICS.items() if head.startswith(magic)), None)
 
 
 _Inflate = Callable[[Iterator[bytes]], Iterator[bytes]]

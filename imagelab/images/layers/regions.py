@@ -32,7 +32,7 @@ class Region(NamedTuple):
 Places = tuple[np.ndarray, np.ndarray]  # the number of a region, and an offset in it
 
 
-def same_bytes(regions: list[Region], one: Places, other: Places, size: np.ndarray) -> np.ndarray:
+def same_bytes(regions: list[Region], left: Places, right: Places, size: np.ndarray) -> np.ndarray:
     """Compare pairs of places: whether their ``size`` bytes are equal.
 
     Raises
@@ -44,7 +44,7 @@ def same_bytes(regions: list[Region], one: Places, other: Places, size: np.ndarr
     try:
         with ExitStack() as stack:
             windows = [stack.enter_context(closing(FileWindow(*region))) for region in regions]
-            sides = [zip(number.tolist(), offset.tolist(), strict=True) for number, offset in (one, other)]
+            sides = [zip(number.tolist(), offset.tolist(), strict=True) for number, offset in (left, right)]
             pairs = zip(*sides, size.tolist(), strict=True)
             return np.array([_equal(windows[a], at, windows[b], to, n) for (a, at), (b, to), n in pairs], bool)
     except EOFError:
@@ -56,7 +56,7 @@ def same_bytes(regions: list[Region], one: Places, other: Places, size: np.ndarr
         ) from error
 
 
-def _equal(one: FileWindow, at: int, other: FileWindow, to: int, size: int) -> bool:
-    if at + size > one.length or to + size > other.length:
+def _equal(left: FileWindow, at: int, right: FileWindow, to: int, size: int) -> bool:
+    if at + size > left.length or to + size > right.length:
         raise EOFError
-    return size == 0 or all(map(bytes.__eq__, one.contents(at, size), other.contents(to, size)))
+    return size == 0 or all(map(bytes.__eq__, left.contents(at, size), right.contents(to, size)))

@@ -74,17 +74,12 @@ def _by_rpm(content: bytes) -> list[Package]:
     with tempfile.TemporaryDirectory(prefix="imagelab-rpm-") as folder:
         Path(folder, "Packages").write_bytes(content)
         query = ["--dbpath", folder, "--nosignature", "--nodigest", "-qa", "--qf", _QUERY]
-        bounded = [
-            "sh",
-            "-c",
-            'ulimit -f "$0" && exec rpm "$@"',
-            str(LIMITS.text // 512),
-            *query,
-        ]  # blocks of 512 bytes
+        blocks = str(LIMITS.text // 512)  # the unit of ulimit -f
+        command = ["sh", "-c", 'ulimit -f "$0" && exec rpm "$@"', blocks, *query]
         environment = {"PATH": os.environ.get("PATH", ""), "HOME": folder, "LC_ALL": "C.UTF-8"}
         with Path(folder, "answer").open("wb") as file:
             subprocess.run(
-                bounded, stdout=file, stderr=subprocess.DEVNULL, env=environment, timeout=_TIMEOUT, check=True
+                command, stdout=file, stderr=subprocess.DEVNULL, env=environment, timeout=_TIMEOUT, check=True
             )
         answer = Path(folder, "answer").read_text(errors="backslashreplace", encoding="utf-8")
     packages: list[Package] = []

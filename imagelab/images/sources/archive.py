@@ -71,8 +71,8 @@ class ArchiveSource(Source):
 
     def regions(self) -> list[Region | None]:
         archive = open_archive(Path(self.path))
-        held = archive.sizes  # an incomplete image's other layers are listed all the same
-        return [archive.region(member) if member in held else None for member in self.members]
+        sizes = archive.sizes  # an incomplete image's other layers are listed all the same
+        return [archive.region(member) if member in sizes else None for member in self.members]
 
 
 def load_archive(reference: str, path: Path, name: str | None, platform: str | None, mask: bool) -> Image:

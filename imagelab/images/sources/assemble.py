@@ -13,6 +13,10 @@ from imagelab.core.errors import ArchiveError
 from imagelab.core.json_fields import array_of, byte_count, labels, object_of, string
 from imagelab.core.model import HistoryEntry, Image, Layer, Redaction, Source
 
+MANIFEST_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
 INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 #: What an image's config is called; in a descriptor's ``artifactType`` too (OCI image-spec 1.1, descriptor.md).
 CONFIG_TYPES = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")

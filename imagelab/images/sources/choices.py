@@ -21,7 +21,7 @@ ABOUT = "vnd.docker.reference.digest"  # of an attestation: the image that it is
 _REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
 _COSIGN = re.compile(r"sha256-[0-9a-f]{64}\.(?:sig|att|sbom)")  # the tags of what it attaches to an image
-_SAVED = {key.lower(): key for key in ("Config", "RepoTags", "Layers")}  # Docker, in Go, minds no case of JSON's keys
+_SAVED = {key.lower(): key for key in ("Config", "RepoTags", "Layers")}  # Go decodes JSON keys case-insensitively
 _SLSA = "https://slsa.dev/provenance/"
 _MAX_DEPTH = 8  # of indexes in indexes
 

@@ -41,7 +41,9 @@ class Client(docker.APIClient):  # type: ignore[misc]  # the SDK has no types
             raise DaemonUnavailable(str(error)) from None
         self._version = string(self.version_facts.get("ApiVersion")) or ""  # the newest that it speaks
         if not re.fullmatch(r"\d{1,4}\.\d{1,4}", self._version):
-            raise DaemonUnavailable(f"what answers at {place.host} is not a container engine: its API has no version.")
+            raise DaemonUnavailable(
+                f"what answers at {place.host or 'the default socket'} is not a container engine: its API has no version."
+            )
 
     def merge_environment_settings(self, *args: Any) -> Any:
         # the variable is for registries; requests would prefer it to the engine's own certificates

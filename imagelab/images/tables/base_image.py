@@ -57,10 +57,10 @@ def find_base(
             _steps_of(base, image, indexes), len(base.layers), base.reference, "prefix" if given is None else "given"
         )
     labels = mapping(image.config, "config", "Labels")
-    if told := _buildpacks_base(labels.get(BUILDPACKS), image, indexes) or _buildah_base(
+    if base_found := _buildpacks_base(labels.get(BUILDPACKS), image, indexes) or _buildah_base(
         str(labels.get("io.buildah.version")), image, indexes
     ):
-        return told
+        return base_found
     name = {**labels, **image.annotations}.get(BASE_NAME)
     steps = _shape(commands, indexes)
     rule = "unknown" if steps is None else "label" if name else "shape"

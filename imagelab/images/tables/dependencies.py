@@ -1,4 +1,4 @@
-"""Who needs a package: dependencies in the records of dpkg and apk."""
+"""Find the packages that depend on each package, from the records of dpkg and apk."""
 
 from __future__ import annotations
 

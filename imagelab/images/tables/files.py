@@ -201,8 +201,8 @@ def _rewritten_in_place(
     rows, others = _rewritten(state, reason, size)
     both = stored[rows] & stored[others]
     rows, others = rows[both], others[both]
-    one, other = ((layer_index[copies], offset[copies]) for copies in (rows, others))
-    unchanged: np.ndarray = rows[same_bytes(regions, one, other, size[rows])]
+    left, right = ((layer_index[copies], offset[copies]) for copies in (rows, others))
+    unchanged: np.ndarray = rows[same_bytes(regions, left, right, size[rows])]
     return unchanged
 
 

@@ -105,10 +105,10 @@ def _of_image(image: Image) -> tuple[list[dict[str, Any]], list[str]]:
     found, unread, written = _recorded(image)
     seen = files(image)
     live = seen.loc[seen["visible"] & seen["inode"].notna(), ["path", "inode"]].drop_duplicates("path")
-    held = _owned(found, seen).merge(live, on="path")
-    count = held.groupby("owner").size()
-    held = held.drop_duplicates(["owner", "inode"])  # bytes count once in a package, whatever their names
-    size = held["inode"].map(seen["size"]).groupby(held["owner"]).sum()
+    owned = _owned(found, seen).merge(live, on="path")
+    count = owned.groupby("owner").size()
+    owned = owned.drop_duplicates(["owner", "inode"])  # bytes count once in a package, whatever their names
+    size = owned["inode"].map(seen["size"]).groupby(owned["owner"]).sum()
     rows, needed_by = [], dependents(found)
     for owner, package in enumerate(found):
         known = package.files is not None
@@ -138,7 +138,7 @@ def _owned(found: list[_Package], seen: pd.DataFrame) -> pd.DataFrame:
 
 
 def _stored(paths: pd.Series, seen: pd.DataFrame) -> pd.Series:
-    """Package lists say ``/lib/x`` where ``/lib`` is a link to ``usr/lib``: the paths as they are stored."""
+    """Package lists name ``/lib/x`` where ``/lib`` is a link to ``usr/lib``: the paths as they are stored."""
     if paths.empty:
         return paths
     linked = seen[seen["visible"] & (seen["kind"] == "symlink")]
@@ -216,8 +216,7 @@ def _databases(
                 for name, record in records.items()
             }
     for name, record in records.items():
-        version, *facts = record
-        yield _Package(manager, name.partition(":")[0], version, since[name][1], path, *facts)  # type: ignore[arg-type]
+        yield _Package(manager, name.partition(":")[0], record.version, since[name][1], path, *record[1:])
 
 
 def _dpkg(content: bytes, final: _Final) -> dict[str, _Record]:

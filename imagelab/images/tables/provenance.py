@@ -40,7 +40,8 @@ class Provenance:
     @property
     def build_args(self) -> dict[str, str]:
         """The build arguments among the attributes."""
-        return {key[10:]: value for key, value in self.attributes.items() if key.startswith("build-arg:")}
+        prefix = "build-arg:"
+        return {key[len(prefix) :]: value for key, value in self.attributes.items() if key.startswith(prefix)}
 
 
 def read_provenance(predicate: Mapping[str, Any]) -> Provenance:
@@ -82,7 +83,7 @@ def images_of(materials: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     for material in materials:
         uri, digest = string(material.get("uri")) or "", string(mapping(material, "digest").get("sha256"))
         if digest and uri.startswith("pkg:docker/"):
-            name, _, version = unquote(uri[11:].partition("?")[0]).rpartition("@")
+            name, _, version = unquote(uri.removeprefix("pkg:docker/").partition("?")[0]).rpartition("@")
             found[name if version.startswith("sha256:") else f"{name}:{version}"] = f"sha256:{digest}"
     return found
 
@@ -96,7 +97,7 @@ class Attested:
     lines: Mapping[int, Lines] = field(default_factory=dict)  # step of the history → its lines in the Dockerfile
 
 
-def join_provenance(provenance: Provenance, made: Sequence[str | None]) -> Attested:
+def join_provenance(provenance: Provenance, instructions: Sequence[str | None]) -> Attested:
     """Join a provenance with a history, given by the instruction of each step.
 
     A history ends with the instructions of the target's stage and of the stages that it starts from. The steps before them
@@ -104,8 +105,8 @@ def join_provenance(provenance: Provenance, made: Sequence[str | None]) -> Attes
     """
     images = [f"{name}@{digest}" for name, digest in provenance.images.items()]
     own = _target(provenance)
-    before = len(made) - len(own[1:])
-    if not own or before < 0 or [node.name for node in own[1:]] != list(made[before:]):
+    before = len(instructions) - len(own[1:])
+    if not own or before < 0 or [node.name for node in own[1:]] != list(instructions[before:]):
         return Attested(images[0] if len(images) == 1 and not own else None)
     wanted = parse_image_name(own[0].args[0])
     names = [parse_image_name(image) for image in images]

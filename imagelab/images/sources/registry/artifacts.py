@@ -11,14 +11,13 @@ from imagelab.core.errors import ArchiveError
 from imagelab.core.json_fields import array_of, byte_count, object_of, string
 from imagelab.core.model import Image
 from imagelab.core.references import DIGEST, ImageName
-from imagelab.images.sources.assemble import digest_of
+from imagelab.images.sources.assemble import MANIFEST_TYPES, digest_of
 from imagelab.images.sources.registry.client import Registry
 from imagelab.images.sources.snapshot import load_snapshot
 from imagelab.images.sources.spool import spool
 
 ARTIFACT_TYPE = "application/vnd.imagelab.snapshot.v1"
 LAYER_TYPE = "application/vnd.imagelab.snapshot.v1+parquet"
-_MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 _LIMIT = 1 << 30  # bytes of a snapshot that is fetched
 
 
@@ -28,9 +27,9 @@ def push(registry: Registry, name: ImageName, path: Path) -> str:
     config, layer = ({"mediaType": kind, "digest": digest_of(data), "size": len(data)} for kind, data in contents)
     for _, data in contents:
         registry.put_blob(name.repository, digest_of(data), data)
-    manifest = {"schemaVersion": 2, "mediaType": _MANIFEST_TYPE, "artifactType": ARTIFACT_TYPE, "config": config}
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST_TYPES[0], "artifactType": ARTIFACT_TYPE, "config": config}
     data = json.dumps(manifest | {"layers": [layer]}).encode()
-    registry.write("PUT", name.repository, f"manifests/{name.target}", data, _MANIFEST_TYPE)
+    registry.write("PUT", name.repository, f"manifests/{name.target}", data, MANIFEST_TYPES[0])
     return digest_of(data)
 
 

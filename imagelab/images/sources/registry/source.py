@@ -27,18 +27,13 @@ from imagelab.images.layers.blobs import StreamWindow, decompressed
 from imagelab.images.layers.listing import check_listable
 from imagelab.images.layers.tar import LayerListing, list_tar
 from imagelab.images.sources.archive import check_manifest
-from imagelab.images.sources.assemble import INDEX_TYPES, assemble, digest_of, manifest_layers
+from imagelab.images.sources.assemble import INDEX_TYPES, MANIFEST_TYPES, assemble, digest_of, manifest_layers
 from imagelab.images.sources.choices import ABOUT, Choice, choose, slsa_predicate, walk_index
 from imagelab.images.sources.members import read_range
 from imagelab.images.sources.registry import artifacts
 from imagelab.images.sources.registry.client import Registry, connect, verified
 
 AT_ONCE = 4  # layers that are streamed at a time
-_TYPES = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-    *INDEX_TYPES,
-)
 
 PLATFORMS_COLUMNS = {
     "reference": "str",
@@ -75,7 +70,7 @@ class RegistrySource(Source):
         what = f"reading {image.reference[-40:]}"
         bar = tqdm(total=total, unit="B", unit_scale=True, desc=what, delay=1, leave=False)
 
-        def one(index: int) -> tuple[int, LayerListing]:
+        def read(index: int) -> tuple[int, LayerListing]:
             name = f"{image.reference}: layer {image.layers[index].digest}"
             try:
                 with self._tar(image.layers[index], name, bar.update) as window:
@@ -87,7 +82,7 @@ class RegistrySource(Source):
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
             largest = sorted(wanted, key=lambda index: -(image.layers[index].content_size or 0))
-            for future in as_completed([pool.submit(one, index) for index in largest]):
+            for future in as_completed([pool.submit(read, index) for index in largest]):
                 yield future.result()
         finally:
             pool.shutdown(cancel_futures=True)
@@ -291,7 +286,7 @@ def _top(registry: Registry, name: ImageName) -> tuple[dict[str, Any], str, str]
 
 
 def _manifest(registry: Registry, name: ImageName, target: str) -> tuple[dict[str, Any], str, str]:
-    data, answer = registry.read(name.repository, f"manifests/{target}", _TYPES)
+    data, answer = registry.read(name.repository, f"manifests/{target}", (*MANIFEST_TYPES, *INDEX_TYPES))
     digest = digest_of(data)
     promised = target if DIGEST.fullmatch(target) else answer.headers.get("Docker-Content-Digest", "").strip('"')
     where = f"{name.host}/{name.repository}: the manifest {target}"
