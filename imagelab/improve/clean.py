@@ -129,7 +129,7 @@ def downloads(project: Project) -> Iterator[Edit]:
             ]
             mounted = project.change(step, *with_flags(raw, flags))
             again = f"{what}, and downloads again whenever this step runs again"
-            sure = EXACT if installer.built else LIKELY
+            sure = EXACT if "cache-mount" in installer.built else LIKELY
             above = [s for s in project.build.steps if s.stage == step.stage and s.line < step.line]
             warm = any(copies_sources(project, s, installer) for s in above)
             yield Edit("cache-mount", again, step, (mounted,), touches, warm=warm, confidence=sure)
@@ -154,8 +154,7 @@ def _without_downloads(raw: list[str], step: Step, installer: Installer) -> list
 
 def _keeps_none(step: Step, commands: str, installer: Installer, caches: Sequence[str]) -> bool:
     """Whether the layer keeps no downloads already."""
-    off = {"pip": "PIP_NO_CACHE_DIR", "uv": "UV_NO_CACHE"}.get(installer.name, "")
-    by_setting = step.state.env.get(off, "0").lower() not in ("0", "", "false", "off")
+    by_setting = step.state.env.get(installer.off, "0").lower() not in ("0", "", "false", "off")
     cleaned = bool(re.search(r"\bcache clean|\bconda clean|-modcache", commands))
     mounted = any(folder in commands or is_cached(step, folder) for folder in caches)
     return by_setting or cleaned or mounted

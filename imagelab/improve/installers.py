@@ -25,19 +25,21 @@ class Installer:
     caches: tuple[str, ...] = ()
     flag: str = ""
     clean: str = ""
+    off: str = ""
     before_sources: str = ""
-    built: bool = False
+    built: tuple[str, ...] = ()
 
 
 def _read_installers() -> Iterator[Installer]:
     table = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
     for name, fields in table.items():
         command = re.compile(rf"(?:^|[\s;&|/(])(?P<call>{fields.pop('command')})", re.M)
-        yield Installer(name, command, tuple(fields.pop("manifests", ())), tuple(fields.pop("caches")), **fields)
+        lists = {key: tuple(value) for key, value in fields.items() if isinstance(value, list)}
+        yield Installer(name, command, **fields | lists)
 
 
 *INSTALLERS, NEXT = _read_installers()
-#: What the environment of a well-known base image says; other bases' is known to the engine alone.
+#: Variables of well-known base images; only the engine knows those of other bases.
 _IMAGE_ENV = {"golang": {"GOPATH": "/go"}, "rust": {"CARGO_HOME": "/usr/local/cargo"}}
 APT_INSTALL = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*install\b")
 APT_UPDATE = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*update\b")

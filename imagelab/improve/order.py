@@ -16,7 +16,7 @@ from imagelab.improve.installers import SYSTEM, Installer, cache_traces, copies_
 
 _REQUIREMENTS = re.compile(r"(?:(?:^|\s)(?:-r|--requirements?|-c|--constraints?)[\s=]+|\bpip-sync\s+)([^-\s]\S*)")
 _LOCAL = re.compile(r"^\s*(?:-e\b|--editable|\.{1,2}(?:[/\[]|\s*$)|file:|.+@\s*file:)", re.M)
-#: What a manifest says where it alone cannot install.
+#: Lines of a manifest that needs other files of the project to install.
 _NEEDS_ALL = {
     "Gemfile": re.compile(r"^\s*gemspec|\bpath:", re.M),
     "Cargo.toml": re.compile(r"^\s*\[workspace|^\s*(?:build|path)\s*=|\bpath\s*=", re.M),
@@ -78,7 +78,7 @@ def _reordered(
         return None
     what = f"the {sources[0].instruction} in line {sources[0].line} is above {installer.name}'s install"
     what += ": each edit of a source installs again"
-    is_sure = installer.built and not _HOOKS.search(project.read("package.json"))
+    is_sure = "copy-before-install" in installer.built and not _HOOKS.search(project.read("package.json"))
     touches = cache_traces(project, step, installer) if alone else ()
     sure = EXACT if is_sure else LIKELY
     return Edit("copy-before-install", what, sources[0], changes, touches, cached=(step,), confidence=sure)
@@ -86,14 +86,13 @@ def _reordered(
 
 def _needs_all(project: Project, installer: Installer) -> bool:
     """Whether the dependencies cannot be installed with the manifests alone."""
-    if {"vendor/modules.txt", "build.rs"} & project.sent.keys():
-        return installer.name in ("go", "cargo")
+    if installer.name in ("go", "cargo") and {"vendor/modules.txt", "build.rs"} & project.sent.keys():
+        return True
     has_sources = project.root is None or {"src/main.rs", "src/lib.rs"} & project.sent.keys()
     if installer.name == "cargo" and not has_sources:
         return True
-    return any(
-        bool(found.search(project.read(name))) for name, found in _NEEDS_ALL.items() if name in installer.manifests
-    )
+    read = [name for name in _NEEDS_ALL if name in installer.manifests]
+    return any(_NEEDS_ALL[name].search(project.read(name)) for name in read)
 
 
 def _installs(step: Step, installer: Installer | None) -> bool:

@@ -13,7 +13,9 @@ from imagelab.build.dockerfile.syntax import parse
 from imagelab.core.errors import ImagelabError
 from imagelab.improve.advice import advise_build
 from imagelab.improve.edits import Project, read_project, unified
+from imagelab.improve.installers import INSTALLERS, installer_of, runs
 from imagelab.improve.rules import RULES, Walk
+from tests.improve.test_projects import PROJECTS, PROJECTS_BY_NAME
 
 MANIFESTS = {"package.json": '{"workspaces": ["packages/*"]}', "package-lock.json": "{}"}
 BUILD_SYSTEM = '[build-system]\nrequires = ["setuptools"]\n'
@@ -37,33 +39,52 @@ def body(found: Project) -> list[str]:
     return found.text.splitlines()[1:]
 
 
-def test_uv_sync_installs_the_dependencies_alone_before_the_sources(tmp_path):
-    files = {"pyproject.toml": BUILD_SYSTEM, "uv.lock": "", "app/main.py": "1"}
-    before = project(tmp_path, "FROM a\nWORKDIR /app\nCOPY . .\nRUN uv sync --frozen --no-dev\n", files)
-    assert body(applied(before, "copy-before-install")) == [
-        "WORKDIR /app",
-        "COPY pyproject.toml uv.lock ./",
-        "RUN uv sync --frozen --no-dev --no-install-project",
-        "COPY . .",
-        "RUN uv sync --frozen --no-dev",
-    ]
-    (tmp_path / "pyproject.toml").write_text("[project]\n")  # a virtual project: nothing of ours is installed
-    assert body(applied(read_project(tmp_path, None), "copy-before-install"))[-2:] == [
-        "RUN uv sync --frozen --no-dev",
-        "COPY . .",
-    ]
+@pytest.mark.parametrize(
+    ("install", "files", "expected"),
+    [
+        pytest.param(
+            "uv sync --frozen --no-dev",
+            {"pyproject.toml": BUILD_SYSTEM, "uv.lock": "", "app/main.py": "1"},
+            [
+                "COPY pyproject.toml uv.lock ./",
+                "RUN uv sync --frozen --no-dev --no-install-project",
+                "COPY . .",
+                "RUN uv sync --frozen --no-dev",
+            ],
+            id="uv installs the dependencies alone",
+        ),
+        pytest.param(
+            "uv sync --frozen --no-dev",
+            {"pyproject.toml": "[project]\n", "uv.lock": "", "app/main.py": "1"},
+            ["COPY pyproject.toml uv.lock ./", "RUN uv sync --frozen --no-dev", "COPY . ."],
+            id="uv does not install a virtual project",
+        ),
+        pytest.param(
+            "npm ci",
+            {**MANIFESTS, "packages/a/package.json": "{}", "packages/a/src/i.js": "1", ".npmrc": ""},
+            [
+                "COPY package.json .npmrc package-lock.json ./",
+                "COPY packages/a/package.json packages/a/",
+                "RUN npm ci",
+                "COPY . .",
+            ],
+            id="npm needs the manifest of each workspace",
+        ),
+    ],
+)
+def test_dependencies_are_installed_before_the_sources(tmp_path, install, files, expected):
+    before = project(tmp_path, f"FROM a\nWORKDIR /app\nCOPY . .\nRUN {install}\n", files)
+    assert body(applied(before, "copy-before-install")) == ["WORKDIR /app", *expected]
 
 
-def test_workspaces_bring_every_manifest(tmp_path):
-    files = {**MANIFESTS, "packages/a/package.json": "{}", "packages/a/src/i.js": "1", ".npmrc": ""}
-    before = project(tmp_path, "FROM a\nWORKDIR /app\nCOPY . .\nRUN npm ci\n", files)
-    assert body(applied(before, "copy-before-install")) == [
-        "WORKDIR /app",
-        "COPY package.json .npmrc package-lock.json ./",
-        "COPY packages/a/package.json packages/a/",
-        "RUN npm ci",
-        "COPY . .",
-    ]
+def test_a_managers_rewrite_is_exact_only_if_a_test_project_builds_it():
+    claimed = {(installer.name, rule) for installer in INSTALLERS for rule in installer.built}
+    built = set()
+    for name, expected in PROJECTS_BY_NAME.items():
+        found = read_project(PROJECTS / name)
+        managers = {installer_of(commands) for _, commands in runs(found, found.build.stages)}
+        built |= {(manager.name, rule) for manager in managers if manager for rule in expected.proven}
+    assert claimed <= built
 
 
 def test_uv_pip_is_one_rule_and_needs_its_requirements(tmp_path):
