@@ -181,11 +181,11 @@ def compare_contexts(before: Walks, after: Walks) -> tuple[set[tuple[str, str]],
         for entry in entries:
             old = known.get(entry.path)
             if entry.kind == "file" and not entry.ignored and old and (old.size, old.mode) == (entry.size, entry.mode):
-                one, two = root_before / entry.path, root / entry.path
+                earlier, later = root_before / entry.path, root / entry.path
                 try:
-                    if not filecmp.cmp(one, two, shallow=False) or _attributes(one) != _attributes(two):
+                    if not filecmp.cmp(earlier, later, shallow=False) or _attributes(earlier) != _attributes(later):
                         edited.add((name, entry.path))
-                        if one.stat().st_mtime_ns == two.stat().st_mtime_ns:
+                        if earlier.stat().st_mtime_ns == later.stat().st_mtime_ns:
                             unnoticed.add((name, entry.path))
                 except OSError as error:
                     raise DockerfileError(f"{error.filename} cannot be compared: {error.strerror}.") from error

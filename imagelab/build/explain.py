@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from imagelab.build.cache.reasons import changes, listed
+from imagelab.build.cache.reasons import changes
 from imagelab.build.logged import Build, LoggedBuild
 from imagelab.build.logs.cost import critical_steps
 from imagelab.build.logs.records import Facts
 from imagelab.core.frames import make_frame
 from imagelab.core.redact import mask
-from imagelab.core.text import clean
+from imagelab.core.text import clean, listed
 
 EXPLAIN_COLUMNS = {
     "stage": "string",
@@ -31,7 +31,7 @@ EXPLAIN_COLUMNS = {
 }
 Cause = tuple[str, str | None]
 
-_RECORD = "a build record of both builds would tell (docker buildx history export)"
+_RECORD = "a build record of both builds would show it (docker buildx history export)"
 #: Findings that the other steps of the build decide: changed content, a stage that may have changed, or a lost cache.
 _CONTENT, _STAGE, _LOST = "content?", "stage?", "lost"
 
@@ -52,8 +52,8 @@ def explain_build(before: Build, after: Build, repository: str | os.PathLike[str
     DataFrame
         `EXPLAIN_COLUMNS`, a row per step of ``after`` without FROM. ``hit``: from the cache; ``<NA>`` if the step did not
         finish. ``cause``, of the first miss of each chain: ``command``, ``argument``, ``environment``, ``base image``,
-        ``context files``, ``stage result``, ``mount``, ``no cache`` or ``not known`` (then ``detail`` says which record
-        would tell); ``parent`` for the misses after it. ``seconds``: the step's duration. ``critical``: on the critical
+        ``context files``, ``stage result``, ``mount``, ``no cache`` or ``not known`` (then ``detail`` names the record
+        that would show it); ``parent`` for the misses after it. ``seconds``: the step's duration. ``critical``: on the critical
         path of the whole build.
 
     Raises
@@ -153,13 +153,13 @@ def _is_same_vertex(step: Any, was: Any) -> bool:
 
 def _definition(step: Any, was: Any, old: LoggedBuild, new: LoggedBuild) -> Cause | None:
     """What differs in a step's own definition or base; None if nothing is known to differ."""
-    one, two = old.definitions.get(was.vertex), new.definitions.get(step.vertex)
+    before, now = old.definitions.get(was.vertex), new.definitions.get(step.vertex)
     args = [build.facts.build_args for build in (old, new)]
     changed = sorted({name for name, _ in args[0].items() ^ args[1].items()})
-    if one and two and not _is_same_vertex(step, was):
-        cause, detail = next(iter(changes(one, two, new.declared() | old.declared())), ("", ""))
+    if before and now and not _is_same_vertex(step, was):
+        cause, detail = next(iter(changes(before, now, new.declared() | old.declared())), ("", ""))
         texts = old.written(was), new.written(step)
-        if cause and "actions" in two and None not in texts and texts[0] == texts[1]:
+        if cause and "actions" in now and None not in texts and texts[0] == texts[1]:
             # BuildKit expands variables in COPY, ADD and WORKDIR
             cause = "argument" if changed else "environment"
             detail = f"ARG {listed(changed)} changed" if changed else "a variable in it changed"
@@ -203,7 +203,7 @@ def _resolved(finding: Cause, any_hit: bool, any_lost: bool) -> Cause:
         return ("context files", f"{detail} changed") if cause == _CONTENT else ("stage result", detail)
     if any_lost and not any_hit:
         return "no cache", "steps that read no files ran again too"
-    return "not known", f"changed files, or no cache: no other step tells; {_RECORD}"
+    return "not known", f"changed files, or no cache: the other steps do not show which; {_RECORD}"
 
 
 def _changed_files(repository: str | os.PathLike[str], old: Facts, new: Facts) -> str:

@@ -49,10 +49,9 @@ class LoggedBuild:
         self.by_vertex = {row.vertex: row for row in every}
         self.steps = [row for row in self.numbered if row.instruction != "FROM"]
         failed = [row.name for row in every if row.name.startswith("importing cache") and row.status == "error"]
+        is_cached = any(row.cached is True for row in self.steps)
         #: What could not be imported, if no step was cached.
-        self.failed_import = (
-            f"{failed[0]} failed" if failed and not any(row.cached is True for row in self.steps) else ""
-        )
+        self.failed_import = f"{failed[0]} failed" if failed and not is_cached else ""
         names = [re.search(r"FROM (\S+)@(sha256:[0-9a-f]+)", row.name) for row in every]
         #: Image → digest, from the names of FROM and of images in COPY --from.
         self.bases = {match[1]: match[2] for match in names if match} | dict(self.facts.images)
@@ -151,7 +150,7 @@ def llb_definition(operation: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def step_definition(step: Step, network: str) -> dict[str, Any]:
-    """The same for a step of a Dockerfile."""
+    """A step of a Dockerfile as such a definition."""
     if step.instruction != "RUN":
         return {"actions": [step.instruction, step.words, step.flags, step.heredocs]}
     state, texts = step.state, [text for _, text in step.heredocs]

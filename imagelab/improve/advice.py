@@ -13,7 +13,7 @@ import pandas as pd
 from imagelab.build.dockerfile.syntax import read_text
 from imagelab.build.logs.cost import step_seconds
 from imagelab.build.target import is_definition
-from imagelab.core.errors import ImagelabError
+from imagelab.core.errors import DockerfileError, ImagelabError
 from imagelab.core.frames import make_frame
 from imagelab.core.redact import mask
 from imagelab.core.text import clean
@@ -69,6 +69,8 @@ def advise_build(
     """
     if context is None and dockerfile is not None and (is_definition(dockerfile) or os.path.isdir(dockerfile)):
         dockerfile, context = None, dockerfile
+    if context is None and dockerfile is None:
+        raise DockerfileError("nothing to advise on; expected a Dockerfile or a build context.")
     is_text = dockerfile is not None and "\n" in os.fspath(dockerfile)
     if context is not None:
         project = read_project(context, None if is_text else dockerfile, service)

@@ -1,6 +1,6 @@
-"""Advice on a Dockerfile that is no edit: what needs a digest, a decision or a measurement that is not in the text.
+"""Advice that cannot be an edit: it needs a digest, a decision or a measurement that is not in the Dockerfile.
 
-The edits themselves are the rules of ``imagelab.improve``.
+The edits are in ``imagelab.improve.rules``.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def unpinned_base(project: Project, stage: Stage) -> Iterator[Row]:
         return
     step = stage.steps[0]
     moving = tag in ("", "latest")
-    what = "is whatever its registry has that day" if moving else "can be pushed again under its tag"
+    what = "is whatever the registry serves that day" if moving else "can be pushed again under its tag"
     named = f"{name.removesuffix(':latest') + ':<tag>' if moving else name}@sha256:<its digest>"
     suggestion = "\n".join(project.raw(step)).replace(step.node.args[0], named, 1)
     yield _row("unpinned-base", step, f"{stage.base} {what}", suggestion, LIKELY if moving else POSSIBLE)

@@ -22,7 +22,6 @@ from imagelab.improve.edits import Edit, Project
 from imagelab.improve.engine import Trial
 from imagelab.improve.guard import LABEL
 
-_SHOWN = 3  # paths named where an image changes
 #: What a package manager records of the packages; it changes where some are no longer installed.
 _PACKAGE_STATE = (
     r"^/(?:var/(?:lib/(?:dpkg|apt|systemd|ucf|pam)|log|cache/(?:debconf|ldconfig|man))"
@@ -170,11 +169,6 @@ def _removed_package_files(before: Built, after: Built) -> set[str]:
         p for p in lost if before.paths[p].startswith("directory") and p.startswith(("/usr/", "/etc/", "/var/lib/"))
     }
     return owned | made | folders
-
-
-def shown(found: Sequence[str]) -> str:
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return ", ".join(found[:_SHOWN]) + more
 
 
 @dataclass(frozen=True)

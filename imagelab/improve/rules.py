@@ -72,7 +72,7 @@ class Walk:
 
 
 def try_change(project: Project, wish: str) -> Edit:
-    """What changes behaviour, and is no part of a patch: ``base=IMAGE`` or ``user=NAME``, to see its measured effect."""
+    """A change of behaviour, to measure its effect: ``base=IMAGE`` or ``user=NAME``. It is never part of the patch."""
     name, _, value = wish.partition("=")
     steps = [step for stage in project.final for step in project.steps(stage)]
     first, last = steps[0], steps[-1]

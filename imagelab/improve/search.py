@@ -12,11 +12,12 @@ from tqdm.auto import tqdm
 from imagelab.build.logs.cost import step_seconds
 from imagelab.core.errors import DaemonUnavailable, DockerfileError, ImagelabError
 from imagelab.core.frames import format_bytes, make_frame
+from imagelab.core.text import listed
 from imagelab.improve.answer import IMPROVE_COLUMNS, Improvement, Measures, Outcome
 from imagelab.improve.edits import Edit, Project, unified
 from imagelab.improve.engine import BuildFailed, Trial
 from imagelab.improve.measure import predicted_bytes, source_file
-from imagelab.improve.prove import Built, Check, Noise, changes, shown, stored_bytes
+from imagelab.improve.prove import Built, Check, Noise, changes, stored_bytes
 from imagelab.improve.rules import Walk, try_change
 
 _LEAST_SECONDS = 0.3  # of a rebuild; a build's own overhead varies by as much
@@ -81,7 +82,7 @@ class Search:
             if "Cannot connect" in str(error) or "daemon running" in str(error):
                 raise DaemonUnavailable(f"no engine answers: {error}") from error
             raise DockerfileError(f"The unchanged Dockerfile does not build: {error}") from error
-        self.expected = self.listed(first, self.check.result)
+        self.expected = self.checked(first, self.check.result)
         self.first, self.current, self.stored = first, second, first.files
         self.walk.project = replace(self.original, layers=first.files)
         self.noise = Noise()
@@ -113,12 +114,12 @@ class Search:
             built = self.build(candidate, f"{edit.rule}, line {edit.step.line}")
         except BuildFailed as error:
             return replace(outcome, result="breaks the build", why=str(error))
-        why = self.listed(built, lambda built: self.failure(built, edit))
+        why = self.checked(built, lambda built: self.failure(built, edit))
         found = self.differences(built, edit)
         size = self.current.size - built.size if edit.size is None else outcome.before.sent_bytes - candidate.sent_bytes
         outcome = replace(outcome, measured=size)
         if found:
-            return replace(outcome, result="changes the image", why=shown(found))
+            return replace(outcome, result="changes the image", why=listed(found))
         if why:
             return replace(outcome, result="fails the check", why=why)
         if (edit.cached or edit.warm) and self.rebuild is not None:
@@ -133,7 +134,7 @@ class Search:
         self.walk.project, self.current, self.stored = replace(candidate, layers=built.files), built, built.files
         return replace(outcome, result="proven", why=edit.what)
 
-    def listed(self, built: Built, check: Callable[[Built], str]) -> str:
+    def checked(self, built: Built, check: Callable[[Built], str]) -> str:
         """The check's answer; the image's layers are listed while its container runs."""
         with ThreadPoolExecutor(1) as pool:
             listing = pool.submit(lambda: built.paths)
@@ -149,18 +150,18 @@ class Search:
             built = self.build(after, edit.what)
         except BuildFailed as error:
             return replace(outcome, result="breaks the build", why=f"{edit.what}: {error}")
-        why = self.listed(built, self.failure)
+        why = self.checked(built, self.failure)
         outcome = replace(outcome, measured=self.first.size - built.size)
         if why:
             return replace(outcome, result="fails the check", why=f"{edit.what}: {why}")
         found = changes(self.first, built, [], self.noise)
-        why = f"{edit.what}: the check ends the same way; {len(found):,} differences, such as {shown(found)}"
+        why = f"{edit.what}: the check ends the same way; {len(found):,} differences, such as {listed(found)}"
         return replace(outcome, result="changes the image" if found else "no gain", why=why)
 
     def failure(self, built: Built, *edits: Edit) -> str:
         """Why the image does not behave as the unchanged one; empty where it does."""
         if missing := self.check.missing_libraries(built, [path for edit in edits for path in edit.made]):
-            return f"shared libraries are missing: {shown(missing)}"
+            return f"shared libraries are missing: {listed(missing)}"
         ends = self.check.result(built)
         return "" if ends == self.expected else f"{ends}; before: {self.expected}"
 
@@ -182,8 +183,8 @@ class Search:
             return
         try:
             final = self.build(self.walk.project, "all proven edits, fresh build", fresh=True)
-            why = self.listed(final, lambda final: self.failure(final, *self.proven()))
-            why = shown(self.differences(final)) or why
+            why = self.checked(final, lambda final: self.failure(final, *self.proven()))
+            why = listed(self.differences(final)) or why
         except BuildFailed as error:
             why = str(error)
         if why:

@@ -10,6 +10,7 @@ from imagelab.build.context import parse_ignore
 from imagelab.build.dockerfile.select import context_path, context_sources, copied
 from imagelab.core.frames import format_bytes
 from imagelab.core.terms import EXACT, LIKELY
+from imagelab.core.text import listed
 from imagelab.improve.edits import Change, Edit, Project
 from imagelab.improve.installers import cache_traces, installer_of, runs
 
@@ -17,13 +18,13 @@ from imagelab.improve.installers import cache_traces, installer_of, runs
 _CLUTTER = re.compile(
     r"(?:^|/)(?:\.git|\.hg|\.svn|__pycache__|\.(?:mypy|pytest|ruff)_cache|\.tox|\.nox|\.idea|\.vscode|\.DS_Store)$"
 )
-#: Made again by the manager of the same line, in the image.
+#: Installed in the image by these package managers.
 _INSTALLED = {
     "node_modules": ("npm", "yarn", "pnpm"),
     ".venv": ("pip", "uv", "poetry"),
     "venv": ("pip", "uv", "poetry"),
 }
-#: Made again by a build in the image; what the build does not make again would be missing, so nothing is announced.
+#: Built in the image by these managers. A file that the build does not make would be missing, so the edit announces none.
 _NODE = ("npm", "yarn", "pnpm")
 _BUILT = {"target": ("cargo", "maven"), "dist": (*_NODE, "poetry", "uv"), ".next": _NODE, "build": ("gradle",)}
 
@@ -64,8 +65,7 @@ def ignore_clutter(project: Project) -> Iterator[Edit]:
         size = sum(
             e.size for p, e in project.copied.items() if any(p == top or p.startswith(f"{top}/") for top in tops)
         )
-        shown = ", ".join(tops[:3]) + (f" and {len(tops) - 3} more" if len(tops) > 3 else "")
-        what = f"{wide[0].instruction} . copies {shown} ({format_bytes(size)}): any change there is a miss"
+        what = f"{wide[0].instruction} . copies {listed(tops)} ({format_bytes(size)}): any change there is a miss"
         touches = [
             f"^{re.escape(posixpath.normpath(posixpath.join(step.state.workdir, step.words[-1], top)))}(?:/|$)"
             for step in wide

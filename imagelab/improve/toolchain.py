@@ -64,7 +64,7 @@ def _layer(project: Project, steps: Sequence[Step], step: Step) -> int:
 
 
 def _made(files: pd.DataFrame, tools: int, last: int) -> list[str]:
-    """What the layers between made and the image shows: the highest paths that were not there before."""
+    """The topmost new paths that the layers after ``tools``, up to ``last``, made and that the image still shows."""
     visible = files[files["visible"]]
     before = set(files.loc[files["layer_index"] <= tools, "path"])
     made = visible[visible["layer_index"].between(tools + 1, last) & ~visible["path"].str.contains(_NOT_MADE)]

@@ -97,13 +97,13 @@ def test_pip_finds_its_downloads_only_with_a_mount():
 
 @given(st.floats(0, 1e12), st.floats(1, 3), st.floats(0, 1e13))
 def test_the_verdict_is_one_rule(low, width, measured):
-    high, said = low * width, verdict(low, low * width, measured)
-    assert said in VERDICTS[:3] and said == verdict(low, high, measured)
-    assert (said == "confirmed") == (0.9 * low <= measured <= 1.1 * high) or measured in (low * 0.9, high * 1.1)
+    high, found = low * width, verdict(low, low * width, measured)
+    assert found in VERDICTS[:3] and found == verdict(low, high, measured)
+    assert (found == "confirmed") == (0.9 * low <= measured <= 1.1 * high) or measured in (low * 0.9, high * 1.1)
     if low <= measured <= high:
-        assert said == "confirmed"
+        assert found == "confirmed"
     if measured > 2 * high or measured < low / 2:
-        assert said == "not confirmed"
+        assert found == "not confirmed"
     assert verdict(low, high, None) == "not measured"
 
 

@@ -15,7 +15,7 @@ import pytest
 import imagelab as il
 from imagelab.core.errors import ImagelabError
 from imagelab.core.resources import data_path
-from imagelab.course import dockerfile_rules, exercises, image_rules
+from imagelab.course import answers, dockerfile_rules, exercises, image_rules
 from imagelab.course.trial import explain
 
 TASKS = exercises.tasks()
@@ -32,7 +32,7 @@ def faults(name, text):
     """Names of the rules that find a fault without building."""
     checked = exercises.check(name, dockerfile=text, engine=False)
     assert set(checked["judged_by"]) <= {exercises.WITHOUT_BUILDING, exercises.NOT_JUDGED}
-    rules = {text: rule for rule, text in exercises.answers.data()["asked"].items()}
+    rules = {text: rule for rule, text in answers.data()["asked"].items()}
     return {
         rules[row.asked] for row in checked.itertuples() if not row.passed and row.judged_by != exercises.NOT_JUDGED
     }
@@ -48,7 +48,7 @@ def test_every_exercise_has_a_task_hints_and_a_place():
 
 
 def test_every_rule_is_used_and_judged_both_ways():
-    known = exercises.answers.data()
+    known = answers.data()
     used = {rule for exercise in known["exercise"].values() for rule in exercise.get("checks", ())}
     assert used == set(known["asked"])
     for module, missing in (
@@ -86,7 +86,7 @@ def test_a_solution_is_right_and_another_value_is_not(name):
 @pytest.mark.parametrize("name", [name for name in VALUES if exercises._exercise(name).get("mistakes")])
 def test_a_typical_mistake_gets_words_of_its_own(name):
     for mistake in exercises._exercise(name)["mistakes"]:
-        checked = exercises.check(name, exercises.answers.compute(mistake["answer"]))
+        checked = exercises.check(name, answers.compute(mistake["answer"]))
         assert checked["message"].tolist() == [mistake["words"]] and not checked["passed"].any()
 
 
@@ -224,7 +224,7 @@ def test_progress_counts_attempts_hints_and_points(monkeypatch):
 
 def test_options_as_docker_takes_them(monkeypatch):
     monkeypatch.setenv("BASE", "python:3.10")
-    asked = exercises.answers.data()["asked"]["small_base"]
+    asked = answers.data()["asked"]["small_base"]
     for options, passed in (("--build-arg=BASE=python:3.10-alpine", True), (["--build-arg=BASE"], False)):
         checked = exercises.check("optimise-size", dockerfile=GOOD, engine=False, options=options)
         assert checked.set_index("asked").loc[asked, "passed"] == passed

@@ -201,9 +201,9 @@ def test_embedded_examples_make_a_fleet(tmp_path):
     expected = il.layers(images).drop_duplicates(["reference", key]).groupby("reference")[measure].sum()
     for name in names:
         assert sharing.loc[f"example:{name}", "total"] == expected[name]
-    held = query_fleet(tmp_path, "packages")
+    counted = query_fleet(tmp_path, "packages")
     expected = il.packages(images).groupby(["manager", "name", "version"])["reference"].nunique()
-    assert held["images"].sum() == expected.sum()
+    assert counted["images"].sum() == expected.sum()
     wasted = query_fleet(tmp_path, "waste")["bytes"].sum()
     assert wasted == il.waste(images)["bytes"].sum()
 

@@ -88,8 +88,8 @@ def downloads(log: Path) -> int:
     own, inputs = Counter(), {}
     for event in (json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")):
         inputs |= {vertex["digest"]: vertex.get("inputs") or [] for vertex in event.get("vertexes") or []}
-        for said in event.get("logs") or []:
-            own[said["vertex"]] += base64.b64decode(said["data"]).count(b"download ")
+        for output in event.get("logs") or []:
+            own[output["vertex"]] += base64.b64decode(output["data"]).count(b"download ")
 
     def before(vertex: str) -> int:
         return own[vertex] + max(map(before, inputs.get(vertex, [])), default=0)
@@ -183,6 +183,11 @@ def test_real_projects(corpus):
 def test_instructions_without_arguments_are_no_accident():
     for line in ("ARG", "COPY", "ADD", "RUN", "ENV", "USER", "WORKDIR", "RUN pip install -r reqs/"):
         assert set(advise_build(f"FROM a\n{line}\n")["rule"]) >= {"unpinned-base"}
+
+
+def test_a_dockerfile_or_a_context_is_needed():
+    with pytest.raises(DockerfileError, match="expected a Dockerfile or a build context"):
+        advise_build()
 
 
 def test_the_seconds_of_a_stage_that_stands_alone(tmp_path):

@@ -62,7 +62,7 @@ def test_without_an_engine_every_edit_is_predicted_and_not_built(folder):
     assert il.improve(folder, build=False, only=["cache-mount"]).edits["rule"].tolist() == ["cache-mount"]
 
 
-def test_no_engine_is_said_and_predicted(folder, monkeypatch):
+def test_without_docker_the_edits_are_predicted(folder, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     assert "the docker command is not installed" in il.improve(folder).headline
 

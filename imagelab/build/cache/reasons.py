@@ -8,8 +8,9 @@ from typing import Any
 from imagelab.build.cache.keys import KeyedStep
 from imagelab.build.context import decode
 from imagelab.build.dockerfile.syntax import Stage
+from imagelab.core.text import listed
 
-NAMED = 3  # paths and variables that a reason names; the others are counted
+_NAMED = 3  # paths that a reason names; the others are counted
 #: The cause and the sentence for each part of a step's definition that can change; a part not listed is a mount.
 _CHANGED = {
     "command": ("command", "its command changed"),
@@ -46,11 +47,6 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], args: Collection[str
     return found
 
 
-def listed(names: Sequence[str]) -> str:
-    """The first names, and the number of the others."""
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-
 def explain(
     stages: Sequence[Stage],
     before: list[KeyedStep],
@@ -85,7 +81,7 @@ def _doubt(keyed: KeyedStep, unnoticed: Collection[str]) -> str:
     for path in keyed.inputs.context:
         if path.rpartition(":")[2] in unnoticed:
             doubts.append(f"whether BuildKit notices the change of {decode(path)}, whose size and time are the same")
-    return " and ".join(doubts[:NAMED]) or "a step before it"
+    return " and ".join(doubts[:_NAMED]) or "a step before it"
 
 
 def _counterparts(before: list[KeyedStep], now: list[KeyedStep]) -> list[KeyedStep | None]:
@@ -150,10 +146,10 @@ def _context(keyed: KeyedStep, old: KeyedStep) -> list[str]:
     new, was = keyed.inputs.context, old.inputs.context
     paths = [path for path in {**was, **new} if new.get(path) != was.get(path)]
     words = []
-    for path in paths[:NAMED]:
+    for path in paths[:_NAMED]:
         if path not in was or path not in new:
             words.append(f"{decode(path)} was {'added' if path in new else 'removed'}")
         else:
             modes = {text.rpartition(" ")[2].partition("/")[0] for text in (was[path], new[path])}
             words.append(f"{'the mode of ' if len(modes) > 1 else ''}{decode(path)} changed")
-    return words + ([f"and {len(paths) - NAMED} more"] if len(paths) > NAMED else [])
+    return words + ([f"and {len(paths) - _NAMED} more"] if len(paths) > _NAMED else [])

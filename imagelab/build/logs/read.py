@@ -97,8 +97,8 @@ def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
         from timestamps or as printed. ``started`` and ``completed``: ``<NA>`` if the log has no timestamps. ``cached``:
         ``<NA>`` if the step did not finish. ``status``: done, cached, error, canceled, unfinished, or gap (the log is
         cut off there). ``bytes`` transferred: context sent, layers pulled. ``inputs``: the vertices that the step
-        depends on, if the log has them. ``output``: the last
-        4,000 characters that the step printed. ``masked``: the kinds of secret masked in the row.
+        depends on, if the log has them. ``output``: the last 4,000 characters that
+        the step printed. ``masked``: the kinds of secret masked in the row.
 
     Raises
     ------

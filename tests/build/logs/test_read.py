@@ -106,9 +106,9 @@ NEXT = """#0 building with "b" instance using docker-container driver
 @pytest.mark.parametrize("line", ['#0 building with "b" instance using docker-container driver\n', ""])
 def test_several_builds_in_one_log(tmp_path, line):
     boot = "#1 [internal] booting buildkit\n#1 pulling image moby/buildkit 1.0s done\n#1 DONE 3.0s\n"
-    one, two = (NEXT.format(name).replace(NEXT.partition("\n")[0] + "\n", line) for name in ("one", "two"))
+    first, second = (NEXT.format(name).replace(NEXT.partition("\n")[0] + "\n", line) for name in ("one", "two"))
     warned = "\n#1 [internal] load build definition from Dockerfile\n#1 WARN: StageNameCasing\n\n#2 [ 1/10]"
-    frame = read_build_log(write(tmp_path, boot + one.replace("\n#2 [ 1/10]", warned, 1) + "Pushed.\n" + two))
+    frame = read_build_log(write(tmp_path, boot + first.replace("\n#2 [ 1/10]", warned, 1) + "Pushed.\n" + second))
     assert frame["vertex"].tolist() == ["1", "2.1", "2.2", "2.3", "3.1", "3.2", "3.3"]
     assert frame["step"].tolist() == [pd.NA, pd.NA, 1, 10, pd.NA, 1, 10]
     assert frame["arguments"].tolist()[-4:] == [
