@@ -148,6 +148,14 @@ def debian_image():
     ), dataclasses.replace(image_of(tars[:1]), layers=(Layer(diff_ids[0]),))
 
 
+def test_a_program_that_a_step_runs_is_needed():
+    image, _ = debian_image()
+    assert "curl" in removable(image)
+    for use in ("RUN curl -O x # buildkit", "RUN apt-get install -y curl && /usr/bin/curl -O x # buildkit"):
+        step = HistoryEntry(None, use, empty_layer=True)
+        assert "curl" not in removable(dataclasses.replace(image, history=(*image.history, step)))
+
+
 def test_dependents_of_packages():
     installed = il.packages(debian_image()[0]).set_index("name")
     assert installed["needed_by"].to_dict() == {
