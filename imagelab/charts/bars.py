@@ -73,7 +73,7 @@ def layer_bars(layers: pd.DataFrame, mark: str | None = None) -> go.Figure:
             textangle=0,
             textfont={"size": 14, "color": theme.text_on(colour)},
         )
-    theme.label_ends(figure, totals, [f"<b>{format_bytes(total)}</b>" for total in totals], cliponaxis=False)
+    theme.label_ends(figure, totals, [f"<b>{format_bytes(total)}</b>" for total in totals])
     if alone:
         largest = rows.nlargest(1, "bytes").iloc[0]
         part, step = theme.share(largest["bytes"], top), theme.step_label(largest["created_by"], 50)

@@ -26,4 +26,4 @@ def context_treemap(context: pd.DataFrame) -> go.Figure:
         f".dockerignore excludes {theme.share(ignored, total)} of the context: "
         f"{format_bytes(total - ignored)} of {format_bytes(total)} remain"
     )
-    return theme.titled(figure, finding, "bytes of files, uncompressed", height=460)
+    return theme.titled(figure, finding, "Bytes of files, uncompressed", height=460)

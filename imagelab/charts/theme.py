@@ -183,7 +183,7 @@ def label_rows(figure: go.Figure, labels: Sequence[str]) -> None:
     figure.update_yaxes(rows, showgrid=False)
 
 
-def label_ends(figure: go.Figure, ends: Any, words: Iterable[str], **more: Any) -> None:
+def label_ends(figure: go.Figure, ends: Any, words: Iterable[str]) -> None:
     """Add a label at the end of each row of bars."""
     figure.add_scatter(
         y=list(range(len(ends))),
@@ -193,7 +193,7 @@ def label_ends(figure: go.Figure, ends: Any, words: Iterable[str], **more: Any) 
         textposition="middle right",
         hoverinfo="skip",
         showlegend=False,
-        **more,
+        cliponaxis=False,
     )
 
 

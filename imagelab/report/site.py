@@ -30,18 +30,14 @@ SCANS = (".json", ".json.gz", ".sarif")
 LOGS = (".log", ".log.gz", ".rawjson", ".rawjson.gz")
 #: Name, kind and style of the columns of a folder's index.
 COLUMNS = (
-    *(
-        ("image", "link", "long"),
-        ("snapshot", "text", "short"),
-        ("layers", "number", "right"),
-        ("size", "bytes", "right"),
-    ),
-    *(
-        ("wasted", "bytes", "right"),
-        ("change", "change", "right"),
-        ("builds", "spark", "short"),
-        ("limits", "text", "short"),
-    ),
+    ("image", "link", "long"),
+    ("snapshot", "text", "short"),
+    ("layers", "number", "right"),
+    ("size", "bytes", "right"),
+    ("wasted", "bytes", "right"),
+    ("change", "change", "right"),
+    ("builds", "spark", "short"),
+    ("limits", "text", "short"),
 )
 
 

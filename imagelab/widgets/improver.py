@@ -14,7 +14,7 @@ from imagelab.core.frames import format_bytes
 from imagelab.core.text import clean, escape
 from imagelab.improve.answer import Improvement
 from imagelab.improve.improve import improve
-from imagelab.widgets.base import Panel, Part
+from imagelab.widgets.base import WIDE, Panel, Part
 from imagelab.widgets.view import View, view_html
 
 SHOWN = ["rule", "path", "line", "predicted_bytes", "measured_bytes", "measured_rebuild_seconds", "result", "why"]
@@ -33,19 +33,15 @@ class Diffs:
         self.found = found
 
     def _repr_html_(self) -> str:
-        data = diffs_data(self.found.edits, self.found.headline, self.found.patch)
+        data = diffs_data(self.found.edits, self.found.patch)
         return view_html("diffs", data, "".join(map(_plain, data["pieces"])))
 
 
-def diffs_data(edits: pd.DataFrame, headline: str, patch: str) -> dict[str, Any]:
+def diffs_data(edits: pd.DataFrame, patch: str) -> dict[str, Any]:
     """Return what the module needs to show the diffs of edits, and a patch of all of them last."""
-    pieces = [{"caption": edit_label(edit), "text": edit["diff"]} for edit in _rows(edits)]
+    pieces = [{"caption": edit_label(edit), "text": edit["diff"]} for _, edit in edits.iterrows()]
     whole = [{"caption": "The whole patch", "text": patch}] if patch else []
-    return {"caption": headline, "pieces": pieces + whole}
-
-
-def _rows(edits: pd.DataFrame) -> list[pd.Series]:
-    return [edit for _, edit in edits.iterrows()]
+    return {"pieces": pieces + whole}
 
 
 def edit_label(edit: pd.Series) -> str:
@@ -103,14 +99,11 @@ class Improver(Panel):
 
     def offer(self) -> None:
         """Offer the edits of the answer; those that can be part of a patch are chosen."""
-        possible = self.found.edits["result"].isin(["proven", "not built"])
-        results = zip(map(edit_label, _rows(self.found.edits)), possible, strict=True)
-        layout = {"width": "100%"}
-        self.boxes = [
-            ipywidgets.Checkbox(value=on, description=label, indent=False, layout=layout) for label, on in results
-        ]
-        for box in self.boxes:
-            self.on(box, "value", self.refresh)
+        self.boxes = []
+        for _, edit in self.found.edits.iterrows():
+            on = edit["result"] in ("proven", "not built")
+            self.boxes.append(ipywidgets.Checkbox(value=on, description=edit_label(edit), indent=False, layout=WIDE))
+            self.on(self.boxes[-1], "value", self.refresh)
         self.chosen.children = self.boxes
         self.refresh()
 
@@ -132,7 +125,7 @@ class Improver(Panel):
     def refresh(self) -> None:
         edits = self.selected
         self.size.value = f"<p><strong>{escape(self._words(edits), 200)}</strong></p>"
-        self.view.data = diffs_data(edits, "", "")
+        self.view.data = diffs_data(edits, "")
 
     def _words(self, edits: pd.DataFrame) -> str:
         gains = edits["measured_bytes"].fillna(edits["predicted_bytes"]).fillna(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
@@ -54,12 +55,9 @@ class BuildSteps:
         return view
 
     def _repr_html_(self) -> str:
-        rows = [
-            f"<li>{escape(row['name'])} {row['seconds']} s</li>"
-            for build in self.data["builds"]
-            for row in build["steps"]
-        ]
-        return view_html("build", self.data, f"<ul>{''.join(rows[:60])}</ul>")
+        steps = [step for build in self.data["builds"] for step in build["steps"]]
+        rows = "".join(f"<li>{escape(step['name'])} {step['seconds']} s</li>" for step in steps[:60])
+        return view_html("build", self.data, f"<ul>{rows}</ul>")
 
 
 def _data(builds: list[dict[str, Any]], note: str) -> dict[str, Any]:
@@ -67,7 +65,6 @@ def _data(builds: list[dict[str, Any]], note: str) -> dict[str, Any]:
         "builds": builds,
         "note": note,
         "colours": INSTRUCTION_COLOURS | {TASKS: INSTRUCTION_COLOURS["unknown"]},
-        "rows": [build["name"] for build in builds],
     }
 
 
@@ -84,10 +81,15 @@ def _logged(name: str, log: pd.DataFrame) -> dict[str, Any]:
         texts = [text for text in (row.name, row.error, row.output) if pd.notna(text)]
         step["log"] = "\n".join(clean(line, 400) for line in "\n".join(texts).split("\n"))
         rows.append(step | {"status": row.status, "cached": bool(row.cached)})
-    total, hits = max(step["start"] + step["seconds"] for step in rows), sum(step["cached"] for step in rows)
+    total = max(step["start"] + step["seconds"] for step in rows)
+    hits = sum(step["cached"] and step["kind"] != "FROM" for step in rows)
     title = f"{clean(name, 60) or 'This build'} took {total:.1f} s, {hits} {'step' if hits == 1 else 'steps'} from the cache"
     slowest = max(rows, key=lambda step: 0 if step["cached"] else step["seconds"])
     title += f"; {slowest['seconds']:.1f} s in {slowest['name']}"
+    # BuildKit reports the cached steps of a stage from the last to the first.
+    numbered = sorted((step for step in rows if step["key"][1] is not None), key=lambda step: step["key"])
+    stages = {stage: list(steps) for stage, steps in groupby(numbered, key=lambda step: step["key"][0])}
+    rows = [step if step["key"][1] is None else stages[step["key"][0]].pop(0) for step in rows]
     rows = [step for step in rows if step["key"][1] is not None or step["seconds"] > SHORT * total]
     return {"name": clean(name, 120), "title": title, "steps": rows}
 

@@ -56,6 +56,9 @@ def _column(label: Any, values: pd.Series, width: int) -> tuple[dict[str, Any], 
     if name.endswith("instruction") or name == "created_by":
         labels = {step: unescape(step_label(step, min(width, 80))) for step in set(known)}
         texts = [None if step is None else labels[step] for step in known]
+    elif name == "suggestion":  # lines of a Dockerfile
+        split = [None if text is None else text.splitlines() for text in known]
+        texts = [None if lines is None else "\n".join(clean(line, width) for line in lines) for lines in split]
     else:
         texts = [None if text is None else clean(text, width) for text in known]
     if isinstance(dtype, pd.CategoricalDtype) and dtype.ordered:

@@ -16,18 +16,19 @@ import traitlets
 
 MODULE = Path(__file__).with_name("static") / "imagelab.js"
 EMPTY = " data-empty"
+CONTENTS = ("rows", "builds", "pieces")  # of a table, of builds, of diffs
 _in_report = False
 
 
 class View(anywidget.AnyWidget):
-    """A table or a file tree inside a widget.
+    """A table, a file tree, builds or diffs inside a widget.
 
     Attributes
     ----------
     kind : str
-        ``table`` or ``tree``.
+        ``table``, ``tree``, ``build`` or ``diffs``.
     data : dict
-        What `tables.table_data` or `tree.tree_data` returns.
+        What `tables.table_data`, `tree.tree_data`, `steps.BuildSteps.data` or `improver.diffs_data` has; empty shows nothing.
     selects : bool
         Whether a row of the table can be selected.
     selected : int
@@ -49,13 +50,13 @@ def view_html(kind: str, data: Any, fallback: str = "", image: str | None = None
     """
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     shown_for = f' data-image="{image}"' if image else ""
-    shown_for += EMPTY if not data.get("rows", True) or data.get("layout", {}).get("meta") == "empty" else ""
+    shown_for += EMPTY if [] in map(data.get, CONTENTS) or data.get("layout", {}).get("meta") == "empty" else ""
     view = f'<imagelab-view kind="{kind}"{shown_for}><script type="application/json">{text}</script>{fallback}</imagelab-view>'
     return view if _in_report else f"{view}{module_html()}"
 
 
 def is_empty(html: str) -> bool:
-    """Return whether the HTML is a view without content: a table without rows, a chart that draws nothing."""
+    """Return whether the HTML is a view without content: a table without rows, a chart that draws nothing, no build or diff."""
     return EMPTY in html[:200].partition(">")[0]
 
 

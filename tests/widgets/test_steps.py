@@ -51,6 +51,15 @@ def test_a_row_a_step_with_what_its_command_printed(log):
     )
 
 
+def test_cached_steps_stand_in_the_order_of_the_dockerfile(tmp_path):
+    path = tmp_path / "log"
+    names = ("[3/4] RUN b", "[2/4] COPY a /", "[1/4] FROM x")
+    path.write_text("\n".join(f"#{place} {name}\n#{place} CACHED\n" for place, name in enumerate(names, 1)))
+    (build,) = BuildSteps(read_build_log(path)).data["builds"]
+    assert [step["number"] for step in build["steps"]] == ["1", "2", "3"]
+    assert ", 2 steps from the cache" in build["title"]  # FROM is not judged
+
+
 def test_output_of_raw_logs_is_decoded_and_bounded(tmp_path):
     vertex = {
         "digest": "sha256:a",

@@ -65,6 +65,12 @@ def test_digests_are_shortened_on_the_page_only():
     assert kind["kind"] == "digest" and values == [digest, None]
 
 
+def test_a_suggestion_keeps_its_lines_and_nothing_else_does():
+    lines = "COPY a ./\nRUN b\x1b[2J"
+    data = table_data(pd.DataFrame({"suggestion": [lines, None], "path": [lines, None]}))
+    assert data["rows"] == [["COPY a ./\nRUN b\\x1b[2J", "COPY a ./\\nRUN b\\x1b[2J"], [None, None]]
+
+
 def test_an_empty_frame_is_a_table_too():
     assert "<table" in show(pd.DataFrame({"path": pd.Series(dtype="str")})).to_html()
 

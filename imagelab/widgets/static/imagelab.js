@@ -9,7 +9,7 @@ html.dark :is(imagelab-view, .il-view), [data-jp-theme-light="false"] :is(imagel
   --il-link: #6db7ee; --il-added: #4cc79f; --il-modified: #e6b04f; --il-removed: #ff8f88; }
 .il-caption { font-weight: 600; margin: .2em 0 .4em; overflow-wrap: anywhere; }
 .il-bar { display: flex; flex-wrap: wrap; gap: .4em .6em; align-items: center; margin: .3em 0; font-size: .88em; }
-.il-bar input[type=search] { flex: 0 1 16em; min-width: 8em; }
+.il-bar input[type=search] { flex: 1 1 9em; max-width: 16em; }
 .il-bar .il-grow { flex: 1; }
 .il-view :is(button, input, select), imagelab-view :is(button, input, select) { font: inherit; color: inherit;
   background: transparent; border: 1px solid var(--il-line); border-radius: 4px; padding: .15em .5em; }
@@ -24,7 +24,7 @@ html.dark :is(imagelab-view, .il-view), [data-jp-theme-light="false"] :is(imagel
 .il-scroll { overflow-x: auto; }
 .il-view table, imagelab-view table { border-collapse: collapse; width: 100%; margin: 0; font-size: .88em; table-layout: auto; }
 .il-view :is(th, td), imagelab-view :is(th, td) { padding: .28em .6em; text-align: left; vertical-align: top;
-  border-bottom: 1px solid var(--il-line); overflow-wrap: anywhere; white-space: normal; max-width: 34em; }
+  border-bottom: 1px solid var(--il-line); overflow-wrap: anywhere; white-space: pre-line; max-width: 34em; }
 .il-view th, imagelab-view th { white-space: nowrap; }
 .il-view th button, imagelab-view th button { border: 0; padding: 0; font-weight: 600; }
 .il-view th[aria-sort=ascending] button::after, imagelab-view th[aria-sort=ascending] button::after { content: " ▲" / ""; }
@@ -49,7 +49,7 @@ html.dark :is(imagelab-view, .il-view), [data-jp-theme-light="false"] :is(imagel
 .il-node .il-gauge span { display: block; height: 100%; background: #2a8ea8; }
 .il-added { color: var(--il-added); } .il-modified { color: var(--il-modified); } .il-removed, .il-wasted { color: var(--il-removed); }
 .il-wasted .il-name { text-decoration: line-through; }
-.il-bar input[type=search].il-wide { flex: 0 1 28em; padding: .4em .7em; margin-top: 1.2em; } .il-found { list-style: none; padding: 0; margin: .3em 0; } .il-found li { padding: .15em 0; } .il-found a { color: var(--il-link); font-weight: 600; }
+.il-bar input[type=search].il-wide { flex: 0 1 28em; max-width: none; padding: .4em .7em; margin-top: 1.2em; } .il-found { list-style: none; padding: 0; margin: .3em 0; } .il-found li { padding: .15em 0; } .il-found a { color: var(--il-link); font-weight: 600; }
 .il-build { margin-bottom: .9em; } .il-build pre { margin: .2em 0 .6em; max-height: 22em; overflow: auto; font-size: .85em; white-space: pre-wrap; }
 .il-step { display: grid; grid-template-columns: minmax(6em, 19em) 1fr 4.6em; gap: 0 .7em; align-items: center; padding: .12em .2em; font-size: .88em; list-style: none; cursor: pointer; }
 .il-step::-webkit-details-marker { display: none; } .il-step.il-axis { cursor: default; }
@@ -69,7 +69,7 @@ imagelab-view .js-plotly-plot { width: 100%; }
 @media print {
   div.il-bar { display: none !important; }
   .il-scroll, .il-tree { overflow: visible !important; max-height: none !important; }
-  :is(.il-view, imagelab-view) :is(th, td) { padding: .15em .3em; font-size: 7pt; min-width: 0 !important; white-space: normal !important;
+  :is(.il-view, imagelab-view) :is(th, td) { padding: .15em .3em; font-size: 7pt; min-width: 0 !important; white-space: pre-line !important;
     overflow-wrap: anywhere !important; }
   :is(.il-view, imagelab-view) td.il-right { overflow-wrap: normal !important; white-space: nowrap !important; }
   tr { break-inside: avoid; }
@@ -425,9 +425,10 @@ function chart(element, spec) {
     const data = restyle ? spec.data.filter((trace, place) => restyle.visible[place]).map((trace) => ({ ...trace, visible: true })) : spec.data;
     // The title is HTML: it wraps at any width, and can be read and selected.
     const saved = (drawn.margin?.t ?? 60) - 8 - (drawn.legend?.y === 1 || drawn.annotations?.length ? 26 : 0);
-    drawn.margin = { ...drawn.margin, t: drawn.margin.t - saved };
+    const narrow = innerWidth < 640;
+    drawn.margin = { ...drawn.margin, t: drawn.margin.t - saved, ...(narrow && drawn.yaxis?.ticktext ? { r: 48 } : {}) }; // the labels at the ends of bars need it
     drawn.height -= saved;
-    if (innerWidth < 640) for (const axis of ["xaxis", "yaxis"]) {
+    if (narrow) for (const axis of ["xaxis", "yaxis"]) {
       if (drawn[axis]?.ticktext) drawn[axis] = { ...drawn[axis], ticktext: shorten(drawn[axis].ticktext) };
     }
     const target = make("div");
@@ -516,14 +517,14 @@ const copyText = async (words) => {
   area.remove();
 };
 /** Diffs in colours, each with a button that copies its text. */
-function diffs(element, { caption, pieces }) {
+function diffs(element, { pieces }) {
   const classOf = (line) => (/^(\+\+\+|---|diff |new file)/.test(line) ? "il-file" : { "+": "il-added", "-": "il-removed", "@": "il-modified" }[line[0]] ?? "");
   const piece = ({ caption: title, text: words }) => {
     const copy = button("Copy", async () => { await copyText(words); copy.textContent = "Copied"; setTimeout(() => { copy.textContent = "Copy"; }, 2000); });
     const lines = words.split("\n").map((line) => make("span", { className: classOf(line), textContent: `${line}\n` }));
     return make("figure", {}, make("div", { className: "il-bar" }, make("figcaption", { textContent: title }), copy), make("pre", { className: "il-diff" }, ...lines));
   };
-  element.replaceChildren(...(caption ? [make("p", { className: "il-caption", textContent: caption })] : []), ...pieces.map(piece));
+  element.replaceChildren(...pieces.map(piece));
 }
 
 // ------------------------------------------------------------------------------------------------ search
@@ -632,8 +633,8 @@ export default {
     const draw = () => {
       close?.();
       const data = model.get("data");
-      if (data.columns || data.entries || data.builds) close = VIEWS[model.get("kind")](element, data, model.get("selects") ? (place) => { model.set("selected", place); model.save_changes(); } : null);
-      if (data.columns || data.entries || data.pieces) close = VIEWS[model.get("kind")](element, data, model.get("selects") ? (place) => { model.set("selected", place); model.save_changes(); } : null);
+      const pick = model.get("selects") ? (place) => { model.set("selected", place); model.save_changes(); } : null;
+      close = Object.keys(data).length ? VIEWS[model.get("kind")](element, data, pick) : null;
     };
     model.on("change:data", draw);
     draw();
