@@ -8,6 +8,7 @@ from .build.context import build_context as build_context
 from .build.context import context_sizes as context_sizes
 from .build.dockerfile.read import read_dockerfile as read_dockerfile
 from .build.explain import explain_build as explain_build
+from .build.logs.cost import build_cost as build_cost
 from .build.logs.cost import critical_steps as critical_steps
 from .build.logs.history import builds as builds
 from .build.logs.read import read_build_log as read_build_log

@@ -16,7 +16,7 @@ LIMITS = {
     ("build",): 2_635,
     ("improve",): 2_500,
     ("security",): 3_220,
-    ("charts", "widgets", "report"): 2_986,
+    ("charts", "widgets", "report"): 2_981,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
 ALL = 19_290

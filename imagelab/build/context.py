@@ -221,8 +221,6 @@ def context_sizes(context: pd.DataFrame) -> pd.DataFrame:
             counts = sums.setdefault(path or ".", {"files": 0, "sent": 0, "ignored": 0})
             counts["files"] += 1
             counts["ignored" if ignored else "sent"] += size
-    rows = [
-        {"directory": folder, "total": counts["sent"] + counts["ignored"]} | counts for folder, counts in sums.items()
-    ]
+    rows = [{"directory": name, "total": found["sent"] + found["ignored"]} | found for name, found in sums.items()]
     frame = make_frame(rows, SIZES_COLUMNS)
     return frame.sort_values(["total", "directory"], ascending=[False, True], ignore_index=True)

@@ -14,6 +14,7 @@ from imagelab.build.cache.reasons import changes
 from imagelab.build.logged import Build, LoggedBuild
 from imagelab.build.logs.cost import critical_steps
 from imagelab.build.logs.records import Facts
+from imagelab.build.target import without_cache
 from imagelab.core.frames import make_frame
 from imagelab.core.redact import mask
 from imagelab.core.text import clean, listed
@@ -59,7 +60,7 @@ def explain_build(before: Build, after: Build, repository: str | os.PathLike[str
     Raises
     ------
     DockerfileError
-        A file cannot be read, has several builds, or none of a build's files has steps.
+        A file cannot be read, has several builds (``FILE#2`` chooses the second), or none of a build's files has steps.
 
     Notes
     -----
@@ -91,19 +92,9 @@ def explain_build(before: Build, after: Build, repository: str | os.PathLike[str
         cause, detail = _resolved(findings[step.vertex], any_hit, any_lost) if step.vertex in findings else (None, None)
         if cause == "context files" and repository and (files := _changed_files(repository, old.facts, new.facts)):
             detail = f"{detail}; changed in Git: {files}"
-        rows.append(
-            {
-                "stage": new.frame["stage"][step.Index],
-                "step": step.step,
-                "instruction": step.instruction,
-                "arguments": step.arguments,
-                "hit": step.cached,
-                "cause": cause,
-                "detail": detail and mask(detail).text,
-                "seconds": step.duration,
-                "critical": critical[step.vertex],
-            }
-        )
+        found = {"cause": cause, "detail": detail and mask(detail).text, "critical": critical[step.vertex]}
+        logged = {"stage": new.frame["stage"][step.Index], "hit": step.cached, "seconds": step.duration}
+        rows.append(step._asdict() | logged | found)
     return make_frame(rows, EXPLAIN_COLUMNS)
 
 
@@ -112,8 +103,9 @@ def _finding(step: Any, old: LoggedBuild, new: LoggedBuild, findings: Mapping[st
     previous, was = new.previous(step), old.counterpart(step)
     if previous is not None and previous.vertex in findings:
         return "parent", None
-    if "no-cache" in new.facts.attributes:
-        return "no cache", "the build ran with --no-cache"
+    stage = str(new.frame["stage"].fillna("")[step.Index]).split(" ")[-1]
+    if without_cache(new.facts.attributes.get("no-cache"), stage):
+        return "no cache", "the build ran with --no-cache, or with --no-cache-filter for this stage"
     if new.failed_import:
         return "no cache", f"{new.failed_import}, and no step was in the builder's own cache"
     if was is None:

@@ -30,11 +30,10 @@ class LoggedBuild:
         else:
             paths = [build] if isinstance(build, str | os.PathLike) else list(build)
             found = [read_facts(path) for path in paths]
-            if several := [path for path, builds in zip(paths, found, strict=True) if len(builds) > 1]:
-                raise DockerfileError(
-                    f"{several[0]} has several builds; export the one to compare (history export ID)."
-                )
-            self.facts = merge([builds[0] for builds in found])
+            for path, builds in zip(paths, found, strict=True):
+                if (count := sum(facts.vertices is not None for facts in builds)) > 1:
+                    raise DockerfileError(f"{path} has {count} builds; choose one, as {path}#1 or {path}#{count}.")
+            self.facts = merge(found)
             if not self.facts.vertices:
                 raise DockerfileError(f"{paths[0]} has no steps; give the build's log or .dockerbuild file too.")
             self.frame = steps_frame(self.facts.vertices)
@@ -102,13 +101,11 @@ class LoggedBuild:
         if step.instruction in ("COPY", "ADD"):
             named = re.search(r"--from=(\S+)", step.arguments)
             words = [word for word in step.arguments.split(" ")[:-1] if not word.startswith("--")]
-            is_context = named is not None and any(
-                f"[context {named[1]}]" in row.name for row in self.by_vertex.values()
-            )
-            return is_context or (named is None and not all(word.startswith("<<") for word in words))
-        return any(
-            "type=" not in mount or "type=bind" in mount for mount in re.findall(r"--mount=(\S+)", step.arguments)
-        )
+            if named:
+                return any(f"[context {named[1]}]" in row.name for row in self.by_vertex.values())
+            return not all(word.startswith("<<") for word in words)
+        mounts = re.findall(r"--mount=(\S+)", step.arguments)
+        return any("type=" not in mount or "type=bind" in mount for mount in mounts)
 
     def counterpart(self, step: Any) -> Any | None:
         """The step of this build that ``step`` of the other one replaces."""
@@ -143,9 +140,7 @@ def llb_definition(operation: Mapping[str, Any]) -> dict[str, Any]:
         "user": meta.get("user"),
         "workdir": meta.get("cwd"),
         "network": run.get("network"),
-        "mounts": [
-            {key: value for key, value in item.items() if key != "input"} for item in mappings(run.get("mounts"))
-        ],
+        "mounts": [item | {"input": None} for item in mappings(run.get("mounts"))],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,8 @@ from imagelab.core.errors import DockerfileError, similar_names
 from imagelab.core.json_fields import labels, mapping, string, strings
 from imagelab.core.text import clean
 
-_VARIABLE = re.compile(r"\$(?:\$|(\w+)|\{(\w+)(?:(:?[-+?])([^}]*))?\})")
+_WORD = r"(?:[^{}]|\{[^{}]*\})*"  # of ${NAME:-word}, which can contain variables
+_VARIABLE = re.compile(rf"\$(?:\$|(\w+)|\{{(\w+)(?:(:?[-+?])((?:[^{{}}]|\{{{_WORD}\}})*))?\}})")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class BuildTarget:
     target: str | None = None
     contexts: Mapping[str, str] = field(default_factory=dict)  # named contexts: a directory, or a URL with its scheme
     network: str | None = None
+    no_cache: str | None = None  # stages whose cached results are not used, as in BuildKit's attribute; "": all
 
     @property
     def text(self) -> str:
@@ -67,25 +70,36 @@ def read_target(
         if service is not None:
             raise DockerfileError(f"{str(source)[:200]!r} has no services; expected a compose.yaml or a bake file.")
         found: dict[str, Any] = {}
-        root = path
+        root, context = path, str(source)
     else:
-        builds = _compose(path) if path.suffix in (".yaml", ".yml") else _bake(path, service)
+        builds = _compose(path, service) if path.suffix in (".yaml", ".yml") else _bake(path, service)
         name = next(iter(builds)) if service is None and len(builds) == 1 else service
         if name not in builds:
             what = "needs a service or target" if name is None else f"has no service or target {name!r} with a build"
             raise DockerfileError(f"{path.name} {what}. {similar_names(name or '', builds)}")
         found = builds[name]
-        if "://" in (context := string(found.get("context")) or ".") or context.startswith("git@"):
-            raise DockerfileError(f"{path.name}: the context of {name} is {context}; clone it and give the directory.")
-        root = path.parent / context
-    inline, named = string(found.get("inline")), string(found.get("dockerfile"))
+        root = path.parent / (context := string(found.get("context")) or ".")
+    if re.match(r"\w+://|git@", context):
+        raise DockerfileError(f"The build context {clean(context, 200)} is not local; clone it and give the directory.")
+    inline, named = string(found.get("dockerfile-inline")), string(found.get("dockerfile"))
     root, file = find_dockerfile(root, dockerfile or (root / named if named and not inline else None))
-    contexts = {key: str(path.parent / value) if _is_path(value) else value for key, value in _pairs(found, "contexts")}
+    given = [*_pairs(found, "contexts"), *_pairs(found, "additional-contexts")]  # of a bake file, of a Compose file
+    contexts = {key: str(path.parent / value) if _is_path(value) else value for key, value in given}
     target = BuildTarget(root, file, None if dockerfile else inline, dict(_pairs(found, "args")), contexts=contexts)
-    target = replace(target, target=string(found.get("target")), network=string(found.get("network")))
+    no_cache = "" if found.get("no-cache") is True else ",".join(strings(found.get("no-cache-filter"))) or None
+    network = string(found.get("network"))
+    target = replace(target, target=string(found.get("target")), network=network, no_cache=no_cache)
     for key in ("args", "contexts"):
         changed[key] = {**getattr(target, key), **(changed.get(key) or {})}
     return replace(target, **{key: value for key, value in changed.items() if value is not None})
+
+
+def without_cache(stages: str | None, stage: str) -> bool:
+    """Whether BuildKit's attribute ``no-cache``, a list of stages or "" for all, names this stage.
+
+    As in BuildKit's ``frontend/dockerui``: ``docker buildx build --no-cache`` and ``--no-cache-filter`` set it.
+    """
+    return stages == "" or (stages is not None and stage.lower() in stages.lower().split(","))
 
 
 def is_definition(source: str | os.PathLike[str]) -> bool:
@@ -97,17 +111,13 @@ def find_dockerfile(directory: str | os.PathLike[str], dockerfile: str | os.Path
     """The context's directory and the Dockerfile's path; ``dockerfile`` is relative to the context or to here."""
     root = Path(directory)
     if not os.path.isdir(root):
-        raise DockerfileError(
-            f"{str(directory)[:200]!r} is not a directory; expected the directory of a build context."
-        )
+        raise DockerfileError(f"{str(directory)[:200]!r} is not a directory; expected a build context.")
     if dockerfile is None:
         return root, root / "Dockerfile"
     for path in (root / dockerfile, Path(dockerfile)):
         if os.path.isfile(path):
             return root, path
-    raise DockerfileError(
-        f"The Dockerfile {str(dockerfile)[:200]!r} is neither in {root} nor in the current directory."
-    )
+    raise DockerfileError(f"The Dockerfile {str(dockerfile)[:200]!r} is neither in {root} nor in the current folder.")
 
 
 def _is_path(context: str) -> bool:
@@ -118,9 +128,8 @@ def _pairs(build: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
     """A mapping's pairs, or those of a list of NAME=VALUE; a build argument without a value comes from the environment."""
     value = build.get(key)
     if isinstance(value, list):
-        value = {
-            name: text if equals else None for name, equals, text in (pair.partition("=") for pair in strings(value))
-        }
+        pairs = (pair.partition("=") for pair in strings(value))
+        value = {name: text if equals else None for name, equals, text in pairs}
     given = {name: os.environ.get(name) if text is None else str(text) for name, text in mapping(value).items()}
     return list(labels(given).items())
 
@@ -133,13 +142,16 @@ def _run(command: list[str], path: Path, *escaped: str) -> tuple[dict[str, Any] 
     try:
         done = subprocess.run(["docker", *command], cwd=path.parent, capture_output=True, timeout=60)
         printed, errors = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
-        for literal in escaped:
-            printed = printed.replace(literal[0] + literal, literal)
-        return mapping(json.loads(printed)) if done.returncode == 0 else None, clean(
-            errors.strip().split("\n")[-1], 300
-        )
+        why = clean(errors.strip().split("\n")[-1], 300)
+        return _document(printed, *escaped) if done.returncode == 0 else None, why
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         return None, str(error)
+
+
+def _document(printed: str, *escaped: str) -> dict[str, Any]:
+    for literal in escaped:
+        printed = printed.replace(literal[0] + literal, literal)
+    return mapping(json.loads(printed))
 
 
 def _bake(path: Path, target: str | None) -> dict[str, dict[str, Any]]:
@@ -147,17 +159,19 @@ def _bake(path: Path, target: str | None) -> dict[str, dict[str, Any]]:
     command = ["buildx", "bake", "--print", "-f", path.name, *([target] if target else [])]
     printed, why = _run(command, path, "${", "%{")
     if printed is None and path.suffix == ".json":  # it may be the saved output of --print
-        printed = mapping(json.loads(read_text(path)))
+        text = read_text(path)
+        is_open = re.search(r"(?<![$%])[$%]\{|\"(?:inherits|variable|function|matrix)\"\s*:", text)
+        with contextlib.suppress(ValueError):
+            printed = None if is_open else _document(text, "${", "%{")
     if printed is None:
         raise DockerfileError(
             f"{path.name} cannot be resolved by buildx ({why}). Where buildx is, run `docker buildx bake --print -f "
             f"{path.name} > bake.json`, and give that file."
         )
-    targets = {name: mapping(build) for name, build in mapping(printed, "target").items()}
-    return {name: build | {"inline": build.get("dockerfile-inline")} for name, build in targets.items()}
+    return {name: mapping(build) for name, build in mapping(printed, "target").items()}
 
 
-def _compose(path: Path) -> dict[str, dict[str, Any]]:
+def _compose(path: Path, service: str | None) -> dict[str, dict[str, Any]]:
     """The services of a Compose file that have a build: by ``docker compose config`` if that works, else read here."""
     import yaml
 
@@ -167,12 +181,16 @@ def _compose(path: Path) -> dict[str, dict[str, Any]]:
             document = yaml.safe_load(_interpolated(read_text(path), path))
         except yaml.YAMLError as error:
             raise DockerfileError(f"{path.name} is not valid YAML: {str(error)[:200]}.") from error
+        needed = [mapping(item) for name, item in mapping(document, "services").items() if service in (None, name)]
+        if "include" in mapping(document) or any("extends" in item for item in needed):
+            command = f"docker compose -f {path.name} config > resolved.yaml"
+            raise DockerfileError(
+                f"{path.name} uses extends or include. Run `{command}` where Docker is; give that file."
+            )
     services = {name: mapping(service).get("build") for name, service in mapping(document, "services").items()}
-    builds = {
-        name: {"context": build} if isinstance(build, str) else mapping(build) for name, build in services.items()
-    }
+    builds = {name: {"context": build} if isinstance(build, str) else build for name, build in services.items()}
     return {
-        name: build | {"contexts": build.get("additional_contexts"), "inline": build.get("dockerfile_inline")}
+        name: {key.replace("_", "-"): value for key, value in mapping(build).items()}
         for name, build in builds.items()
         if build
     }
@@ -181,14 +199,12 @@ def _compose(path: Path) -> dict[str, dict[str, Any]]:
 def _interpolated(text: str, path: Path) -> str:
     """``$NAME``, ``${NAME:-default}`` and the like, from the environment and from ``.env`` next to the file."""
     values = dict(os.environ)
-    if (path.parent / ".env").is_file():
-        lines = (
-            line.partition("=") for line in read_text(path.parent / ".env").split("\n") if not line.startswith("#")
-        )
+    if (file := path.parent / ".env").is_file():
+        lines = (line.partition("=") for line in read_text(file).split("\n") if not line.startswith("#"))
         values = {name.strip(): value.strip().strip("\"'") for name, equals, value in lines if equals} | values
 
     def value(match: re.Match[str]) -> str:
-        name, operator, word = match[1] or match[2], match[3] or "", match[4] or ""
+        name, operator, word = match[1] or match[2], match[3] or "", _VARIABLE.sub(value, match[4] or "")
         known = values.get(name) if name else "$"
         is_set = bool(known) if operator.startswith(":") else known is not None
         if operator.endswith("?") and not is_set:

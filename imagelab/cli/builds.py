@@ -71,12 +71,13 @@ def build_log(
     file: Annotated[str, typer.Argument(help="A log or record of a build; @ID or last of the engine's history.")],
 ) -> Answer:
     """Read a build's log: its steps, how long each took, which ones came from the cache."""
+    from imagelab.build.logs.cost import build_words
+
     steps = il.read_build_log(file)
-    own = steps[steps["step"].notna() & ~steps["instruction"].isin(["FROM", "LINK"])]
-    cached = own["status"].eq("cached")
-    summary = f"{cached.sum()} of {len(own)} steps from the cache{_seconds(own.loc[~cached, 'duration'])}"
     columns = ["stage", "step", "duration", "status", "bytes", "instruction", "arguments"]
-    return Answer({"steps": steps}, shown={"steps": with_arguments(steps[columns])}, summary=summary)
+    named = steps.assign(arguments=steps["arguments"].where(steps["instruction"].notna(), steps["name"]))
+    summary = f"The build {build_words(steps)}"
+    return Answer({"steps": steps}, shown={"steps": with_arguments(named[columns])}, summary=summary)
 
 
 @verb("why-rebuilt", rows=100)
@@ -118,7 +119,7 @@ def context(directory: Directory, service: Service = None, file: File = None) ->
     return Answer(
         {"directories": sizes, "paths": paths},
         shown={"directories": sizes, "largest paths sent": largest},
-        hint=f"imagelab advise-build {directory}",
+        hint=f"imagelab advise-build {directory}" + (f" --service {service}" if service else ""),
     )
 
 

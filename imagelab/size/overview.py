@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from imagelab.build.logs.cost import critical_steps
+from imagelab.build.logs.cost import build_cost, timed_rows
 from imagelab.core.frames import format_bytes, make_frame
 from imagelab.core.model import Image
 from imagelab.core.terms import SEVERITIES
@@ -48,8 +48,7 @@ def overview(
     pandas.DataFrame
         ``OVERVIEW_COLUMNS``, five rows per image in this order: ``question`` (how big, how much waste, how slow, how
         bad, what next), ``answer`` (a number with its unit, ``<NA>`` where it is unknown) and ``detail`` (its parts; or
-        which input is missing and how to give it). "How slow" is the time from the start of the build's first step to
-        the end of its last, or along its `critical_steps` where the log has no timestamps.
+        which input is missing and how to give it). "How slow" is the ``elapsed`` of `build_cost`.
     """
     rows = []
     for image in load_images(images):
@@ -91,17 +90,15 @@ def _waste(image: Image) -> Answer:
 
 
 def _seconds(log: pd.DataFrame) -> Answer:
-    steps = log.dropna(subset="step")
-    span = (log["completed"].max() - log["started"].min()).total_seconds()
-    seconds = log.loc[critical_steps(log), "duration"].sum() if pd.isna(span) else span
+    cost, steps = build_cost(log), timed_rows(log).dropna(subset="step")
     failed = "failed; " if log["status"].eq("error").any() else ""
-    hits = (steps["cached"] & steps["instruction"].ne("FROM")).sum()  # FROM's flag varies between equal builds
-    detail = f"{failed}{len(steps)} steps, {hits} from the cache"
-    if steps["duration"].notna().any():
+    detail = f"{failed}{cost['steps']:.0f} steps, {cost['cached']:.0f} from the cache"
+    if len(steps):
         slowest = steps.loc[steps["duration"].idxmax()]
         words = f"{slowest['instruction']} {slowest['arguments']}"
-        detail += f"; the slowest, {slowest['duration']:.3g} s, is {words if len(words) <= 60 else words[:59] + '…'}"
-    return f"{seconds:.3g} s", detail
+        detail += f"; {cost['seconds']:.3g} s in all steps and tasks; the slowest, {slowest['duration']:.3g} s, is "
+        detail += words if len(words) <= 60 else words[:59] + "…"
+    return None if pd.isna(cost["elapsed"]) else f"{cost['elapsed']:.3g} s", detail
 
 
 def _findings(scan: pd.DataFrame | None, image: Image) -> Answer:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from imagelab.build.logs.cost import critical_steps
+from imagelab.build.logs.cost import build_cost, build_words, critical_steps, timed_rows
 from imagelab.charts.theme import INSTRUCTION_COLOURS, instruction_kind
 from imagelab.core.text import clean, escape
 from imagelab.widgets.view import view_html
@@ -34,8 +34,8 @@ class BuildSteps:
 
     def __init__(self, logs: pd.DataFrame | Mapping[str, pd.DataFrame], explained: pd.DataFrame | None = None) -> None:
         named = {"": logs} if isinstance(logs, pd.DataFrame) else dict(logs)
-        builds = [_logged(name, log) for name, log in named.items() if log["duration"].notna().any()]
-        if explained is not None and builds:
+        builds = [_logged(name, log) for name, log in named.items() if len(timed_rows(log))]
+        if explained is not None and builds and builds[-1]["name"] == clean(list(named)[-1], 120):
             causes = explained[["stage", "step", "cause", "detail"]].astype("object").where(explained.notna(), None)
             for stage, step, cause, detail in causes.itertuples(index=False):
                 for row in builds[-1]["steps"]:
@@ -43,8 +43,8 @@ class BuildSteps:
                         row["cause"] = f"{cause}: {detail}" if detail else cause
             lost = explained.loc[explained["cause"].notna(), "seconds"].sum()
             builds[-1]["title"] += f"; {lost:.1f} s lost in steps that ran again"
-        exact = all(log["started"].notna().all() for log in named.values())
-        note = "" if exact else " The log has no timestamps: the steps of a stage stand one after another."
+        exact = all(timed_rows(log)["started"].notna().all() for log in named.values())
+        note = "" if exact else " The log has no timestamps: a step stands after the steps that it needs."
         self.data = _data(builds, note)
 
     @classmethod
@@ -70,27 +70,21 @@ def _data(builds: list[dict[str, Any]], note: str) -> dict[str, Any]:
 
 def _logged(name: str, log: pd.DataFrame) -> dict[str, Any]:
     """Return a build as the module shows it, with the seconds at which each row starts."""
-    is_timed, first, rows = log["started"].notna().all(), log["started"].min(), []
-    ends: dict[str, float] = {}
-    marked = log.assign(critical=critical_steps(log), cached=log["cached"].fillna(False))
-    for row in marked[log["duration"].notna() & log["status"].ne("gap")].itertuples():
-        step = _row(row, row.duration)
-        lane = step["key"][0] if pd.notna(row.step) else TASKS
-        step["start"] = (row.started - first).total_seconds() if is_timed else ends.get(lane, 0.0)
-        ends[lane] = step["start"] + row.duration
+    rows = []
+    marked = timed_rows(log.assign(critical=critical_steps(log), cached=log["cached"].fillna(False)))
+    for row in marked.itertuples():
+        step = _row(row, row.duration) | {"start": float(row.start)}
         texts = [text for text in (row.name, row.error, row.output) if pd.notna(text)]
         step["log"] = "\n".join(clean(line, 400) for line in "\n".join(texts).split("\n"))
         rows.append(step | {"status": row.status, "cached": bool(row.cached)})
-    total = max(step["start"] + step["seconds"] for step in rows)
-    hits = sum(step["cached"] and step["kind"] != "FROM" for step in rows)
-    title = f"{clean(name, 60) or 'This build'} took {total:.1f} s, {hits} {'step' if hits == 1 else 'steps'} from the cache"
+    title = f"{clean(name, 60) or 'This build'} {build_words(log)}"
     slowest = max(rows, key=lambda step: 0 if step["cached"] else step["seconds"])
     title += f"; {slowest['seconds']:.1f} s in {slowest['name']}"
     # BuildKit reports the cached steps of a stage from the last to the first.
     numbered = sorted((step for step in rows if step["key"][1] is not None), key=lambda step: step["key"])
     stages = {stage: list(steps) for stage, steps in groupby(numbered, key=lambda step: step["key"][0])}
     rows = [step if step["key"][1] is None else stages[step["key"][0]].pop(0) for step in rows]
-    rows = [step for step in rows if step["key"][1] is not None or step["seconds"] > SHORT * total]
+    rows = [step for step in rows if step["key"][1] is not None or step["seconds"] > SHORT * build_cost(log)["elapsed"]]
     return {"name": clean(name, 120), "title": title, "steps": rows}
 
 

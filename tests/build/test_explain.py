@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import subprocess
 import uuid
@@ -233,3 +234,13 @@ def test_without_docker_the_history_is_an_error(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(DaemonUnavailable, match="give the path of a log or record"):
         builds()
+
+
+def test_no_cache_can_be_for_some_stages(tmp_path):
+    (log, provenance), (log_after, provenance_after) = sides("argument", "rawjson.gz", "provenance.json.gz")
+    for stages, cause in (("", "no cache"), ("Builder,x", "no cache"), ("x", "argument")):
+        document = json.loads(gzip.decompress(provenance_after.read_bytes()))
+        document["invocation"]["parameters"]["args"]["no-cache"] = stages
+        (tmp_path / "p.json").write_text(json.dumps(document))
+        frame = explain_build([log, provenance], [log_after, tmp_path / "p.json"])
+        assert first_misses(frame)["builder:3"] == cause, stages

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -132,6 +133,57 @@ def test_a_saved_bake_file(project):
     (project / "bake.json").write_text(json.dumps({"target": {"web": {"context": "https://example.org/a.git"}}}))
     with pytest.raises(DockerfileError, match="clone it and give the directory"):
         read_target(project / "bake.json")
+
+
+def test_a_bake_file_that_buildx_did_not_resolve_is_refused(project):
+    for text in (
+        '{"target": {"_c": {"args": {"A": "1"}}, "web": {"inherits": ["_c"]}}}',
+        '{"variable": {"TAG": {"default": "1"}}, "target": {"web": {"context": "app"}}}',
+        '{"target": {"web": {"context": "${DIR}"}}}',
+        '{"target": ',
+    ):
+        (project / "bake.json").write_text(text)
+        with pytest.raises(DockerfileError, match=r"cannot be resolved by buildx .* run `docker buildx bake --print"):
+            read_target(project / "bake.json", "web")
+    inline = {"context": ".", "dockerfile-inline": "FROM a\nRUN echo $${HOME}\n"}
+    (project / "bake.json").write_text(json.dumps({"target": {"web": inline}}))
+    assert read_target(project / "bake.json").text == "FROM a\nRUN echo ${HOME}\n"
+
+
+def test_compose_without_docker(project, monkeypatch):
+    compose = project / "compose.yaml"
+    compose.write_text("services:\n  a: {build: app, extends: {service: b}}\n  b: {build: '${X:-${Y:-${Z:-app}}}'}\n")
+    assert read_target(compose, "b").context == project / "app"
+    (project / "assets").mkdir()
+    monkeypatch.setenv("Y", "assets")
+    assert read_target(compose, "b", dockerfile=project / "app/Dockerfile.prod").context.name == "assets"
+    with pytest.raises(DockerfileError, match=r"extends or include.*docker compose -f compose\.yaml config"):
+        read_target(compose, "a")
+
+
+def test_no_cache_makes_steps_run_again(project):
+    app = project / "app"
+    (app / "Dockerfile").write_text(
+        "FROM busybox AS one\nRUN true\nFROM busybox AS two\nCOPY --from=one /a /\nRUN id\n"
+    )
+    (project / "compose.yaml").write_text("services: {web: {build: {context: app, no_cache: true}}}")
+    plan = plan_build(project / "compose.yaml")
+    assert not plan["hit"].any() and "no_cache" in plan["reason"][0]
+    bake = {"target": {"web": {"context": "app", "no-cache-filter": ["two"]}}}
+    (project / "bake.json").write_text(json.dumps(bake))
+    assert plan_build(project / "bake.json")["hit"].tolist() == [True, False, False]
+
+
+def test_a_git_context_is_cloned_first(capsys):
+    with pytest.raises(DockerfileError, match="is not local; clone it and give the directory"):
+        plan_build("https://example.org/a.git")
+
+
+def test_the_next_command_keeps_the_service(project, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["imagelab", "context", str(project / "compose.yaml"), "--service=web"])
+    with contextlib.suppress(SystemExit):
+        main()
+    assert re.search(r"next: imagelab advise-build \S+compose\.yaml --service web", capsys.readouterr().out)
 
 
 @pytest.mark.engine

@@ -26,7 +26,7 @@ def test_every_answer_comes_from_its_verb():
     seconds = (log["completed"].max() - log["started"].min()).total_seconds()
     assert told["answer"]["how slow"] == f"{seconds:.3g} s" and seconds > 1
     assert (
-        "5 steps, 0 from the cache" in told["detail"]["how slow"]
+        "4 steps, 0 from the cache" in told["detail"]["how slow"]
         and "RUN python3 -m venv" in told["detail"]["how slow"]
     )
     assert told["answer"]["how bad"] == f"{len(scan)} findings"

@@ -12,6 +12,7 @@ import imagelab as il
 from imagelab.build.cache.plan import plan_build
 from imagelab.build.logs.read import read_build_log
 from imagelab.widgets.steps import TASKS, BuildSteps
+from tests.conftest import ROOT
 
 LOG = """#1 [internal] load build context
 #1 DONE 0.2s
@@ -43,7 +44,9 @@ def test_a_row_a_step_with_what_its_command_printed(log):
     assert [row["start"] for row in build["steps"]] == [0, 0, 0, 0]  # no timestamps: stages begin at 0
     assert [row["cached"] for row in build["steps"]] == [False, True, False, False]
     assert [row["critical"] for row in build["steps"]] == [False, False, True, False]
-    assert build["title"] == "This build took 4.0 s, 1 step from the cache; 4.0 s in RUN make"
+    assert build["title"] == (
+        "This build took 4.0 s, 5.2 s in all steps and tasks; 1 of 3 steps from the cache; 4.0 s in RUN make"
+    )
     assert "compiling <i>main</i>" in build["steps"][2]["log"] and "ghp_16C7" not in build["steps"][2]["log"]
     assert "no timestamps" in data["note"]
     assert (
@@ -56,8 +59,8 @@ def test_cached_steps_stand_in_the_order_of_the_dockerfile(tmp_path):
     names = ("[3/4] RUN b", "[2/4] COPY a /", "[1/4] FROM x")
     path.write_text("\n".join(f"#{place} {name}\n#{place} CACHED\n" for place, name in enumerate(names, 1)))
     (build,) = BuildSteps(read_build_log(path)).data["builds"]
-    assert [step["number"] for step in build["steps"]] == ["1", "2", "3"]
-    assert ", 2 steps from the cache" in build["title"]  # FROM is not judged
+    assert [step["number"] for step in build["steps"]] == ["2", "3"]
+    assert "; 2 of 2 steps from the cache" in build["title"]  # FROM is not judged
 
 
 def test_output_of_raw_logs_is_decoded_and_bounded(tmp_path):
@@ -100,6 +103,22 @@ def test_the_last_build_shows_the_cause_of_each_first_miss():
     assert after["title"].endswith(f"; {lost:.1f} s lost in steps that ran again") and lost > 0
     causes = [row["cause"].partition(":")[0] for row in after["steps"] if row["cause"]]
     assert causes == explained.loc[explained["cause"].notna() & explained["cause"].ne("parent"), "cause"].to_list()
+
+
+def test_a_build_without_seconds_has_no_picture_and_no_other_build_gets_its_causes(log):
+    untimed = log.assign(duration=pd.NA)
+    explained = il.explain_build(log, untimed)
+    (before,) = BuildSteps({"before": log, "after": untimed}, explained).data["builds"]
+    assert "lost" not in before["title"] and not any(row["cause"] for row in before["steps"])
+
+
+def test_the_chart_and_the_table_of_a_build_have_the_same_seconds():
+    for name in ("bake.plain", "bake.rawjson.gz"):
+        log = il.read_build_log(ROOT / "tests/data/build" / name)
+        (build,) = BuildSteps(log).data["builds"]
+        cost = il.build_cost(log)
+        assert f"took {cost['elapsed']:.1f} s, {cost['seconds']:.1f} s in all steps and tasks" in build["title"]
+        assert max(row["start"] + row["seconds"] for row in build["steps"]) == pytest.approx(cost["elapsed"], abs=0.05)
 
 
 def test_predicted_builds_are_shown_one_at_a_time(tmp_path):

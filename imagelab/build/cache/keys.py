@@ -44,9 +44,8 @@ class StageFiles:
     """What is known about a stage's filesystem: its base, the files of each COPY, and the RUNs that may change it."""
 
     base: str
-    known: Mapping[str, tuple[str, bool]] = field(
-        default_factory=dict
-    )  # path → (token, covers everything below the path)
+    # path → (token, covers everything below the path)
+    known: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
     runs: tuple[str, ...] = ()
 
     def token(self, path: str, *patterns: Any) -> str:
@@ -59,9 +58,8 @@ class StageFiles:
 
     def put(self, *entries: tuple[str, str, bool]) -> StageFiles:
         """Add (path, token, whether the token covers everything below the path)."""
-        return replace(
-            self, known={**self.known, **{context_path(path): (token, whole) for path, token, whole in entries}}
-        )
+        added = {context_path(path): (token, whole) for path, token, whole in entries}
+        return replace(self, known={**self.known, **added})
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,7 @@ class Keys:
     """The keyed steps of a build of ``stages``, in file order.
 
     ``contexts`` are the build's context, under the name "", and its named contexts: files, or the URL of an image.
-    ``edited`` are the lines of edited steps.
+    ``edited`` maps the line of a step to what changed: ``line`` or ``cache`` (it is not used).
     """
 
     def __init__(
@@ -177,7 +175,7 @@ class Keys:
         contexts: Mapping[str, ContextFiles | str],
         network: str | None,
         assume: Assumptions,
-        edited: Collection[int] = (),
+        edited: Mapping[int, str],
     ) -> None:
         self.contexts, self.network, self.assume, self.edited = contexts, network or "default", assume, edited
         self.ends: dict[str, tuple[str, StageFiles]] = {}
@@ -210,8 +208,8 @@ class Keys:
             files = files.put((directory, digest("directory", step.state.user), False))
         else:
             definition, files = self.copy(step, inputs, files)
-        if step.line in self.edited:
-            definition["line"] = "edited"
+        if part := self.edited.get(step.line):
+            definition[part] = "edited"
         keyed = KeyedStep(step, definition, parent, inputs, "")
         content = sorted(inputs.context.values()), sorted(inputs.stages.values())
         key = digest(step.instruction, sorted(definition.items()), "" if keyed.linked else parent, content)

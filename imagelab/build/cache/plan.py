@@ -15,7 +15,7 @@ from imagelab.build.context import compare_contexts, read_ignore_file, walk
 from imagelab.build.dockerfile.refusals import BUILT_IN_FRONTEND, unsupported_flag
 from imagelab.build.dockerfile.syntax import Stage, parse
 from imagelab.build.logs.cost import longest_chain, step_seconds
-from imagelab.build.target import BuildTarget, read_target
+from imagelab.build.target import BuildTarget, read_target, without_cache
 from imagelab.core.errors import DockerfileError, similar_names
 from imagelab.core.frames import expect_frame, make_frame
 from imagelab.core.redact import mask
@@ -108,6 +108,8 @@ def plan_build(
     options |= {"contexts": contexts_after or contexts, "network": network_after or network}
     second = _Side(read_target(directory if after is None else after, service, dockerfile, **options), frontend)
     edited, lines = _edited(second, changes)
+    no_cache = [stage for stage in second.stages if without_cache(second.target.no_cache, stage.name)]
+    uncached = {step.line: "cache" for stage in no_cache for step in stage.steps}
     unnoticed: set[tuple[str, str]] = set()
     if after is not None or contexts_after:
         compared, unnoticed = compare_contexts(first.walks, second.walks)
@@ -115,13 +117,11 @@ def plan_build(
     names = {stage.name for stage in (*first.stages, *second.stages)}
     chosen = (names if same_results else set()) if isinstance(same_results, bool) else set(same_results)
     if unknown := chosen - names:
-        raise DockerfileError(
-            f"same_results contains {', '.join(sorted(unknown))}, no stage. {similar_names('', names)}"
-        )
+        raise DockerfileError(f"same_results contains {min(unknown)}, no stage. {similar_names('', names)}")
 
     def judge(assume: Assumptions, edited: set[tuple[str, str]]) -> tuple[list[KeyedStep], list[KeyedStep], list[bool]]:
         before = first.keys(replace(assume, changed=False)).steps
-        now = second.keys(assume, edited, lines).steps
+        now = second.keys(assume, edited, lines | uncached).steps
         known = {keyed.key for keyed in before}
         return before, now, [keyed.key in known and not keyed.inputs.missing for keyed in now]
 
@@ -181,11 +181,13 @@ class _Side:
                 root = Path(place)
                 self.walks[name] = root, walk(root, read_ignore_file(root, root / "Dockerfile"))
 
-    def keys(self, assume: Assumptions, edited: Collection[tuple[str, str]] = (), lines: Collection[int] = ()) -> Keys:
+    def keys(
+        self, assume: Assumptions, edited: Collection[tuple[str, str]] = (), lines: Mapping[int, str] | None = None
+    ) -> Keys:
         contexts: dict[str, ContextFiles | str] = dict(self.target.contexts)
         for name, (root, entries) in self.walks.items():
             contexts[name] = context_files(root, entries, {path for at, path in edited if at == name}, name)
-        return Keys(self.stages, contexts, self.target.network, assume, lines)
+        return Keys(self.stages, contexts, self.target.network, assume, lines or {})
 
 
 def _stages(target: BuildTarget, frontend: str) -> list[Stage]:
@@ -202,18 +204,18 @@ def _stages(target: BuildTarget, frontend: str) -> list[Stage]:
     return stages
 
 
-def _edited(side: _Side, changes: Sequence[str | os.PathLike[str]]) -> tuple[set[tuple[str, str]], set[int]]:
+def _edited(side: _Side, changes: Sequence[str | os.PathLike[str]]) -> tuple[set[tuple[str, str]], dict[int, str]]:
     """The paths of the build's context, and the lines of steps, that ``changes`` name."""
     paths = [entry.path for entry in side.walks[""][1] if entry.kind != "directory"]
     steps = [step for stage in side.stages for step in stage.steps if step.step and step.instruction != "FROM"]
     file = side.target.dockerfile.name
     edited: set[tuple[str, str]] = set()
-    lines: set[int] = set()
+    lines: dict[int, str] = {}
     for change in map(str, [changes] if isinstance(changes, str | os.PathLike) else changes):
         wanted = os.path.normpath(change)
         name, _, line = change.rpartition(":")
         if name == file and line.isdecimal():
-            found = {step.line for step in steps if step.line <= int(line) <= step.node.end_line}
+            found = {step.line: "line" for step in steps if step.line <= int(line) <= step.node.end_line}
             if not found:
                 known = ", ".join(str(step.line) for step in steps)
                 raise DockerfileError(f"{file} has no step in line {line}; steps start in lines {known}.")

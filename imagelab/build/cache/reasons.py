@@ -25,6 +25,7 @@ _CHANGED = {
     "image": ("base image", "its source image changed"),
     "network": ("environment", "the network mode changed"),
     "line": ("command", "its own line changed"),
+    "cache": ("no cache", "the build does not use the cache for its stage (no_cache)"),
 }
 
 

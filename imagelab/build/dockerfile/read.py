@@ -90,15 +90,9 @@ def read_dockerfile(source: str | os.PathLike[str], args: Mapping[str, str] | No
     build = parse(read_text(source), args)
     needed = {stage.name for stage in build.needed()} if build.stages else set()
     stages = [
-        {
-            "stage": stage.name,
-            "base": stage.base,
-            "base_is_stage": stage.parent is not None,
-            "platform": stage.platform or None,
-            "steps": stage.count,
-            "needed": stage.name in needed,
-            "line": stage.line,
-        }
+        vars(stage)
+        | {"stage": stage.name, "steps": stage.count, "platform": stage.platform or None}
+        | {"base_is_stage": stage.parent is not None, "needed": stage.name in needed}
         for stage in build.stages
     ]
     return Dockerfile(
@@ -124,18 +118,14 @@ def _row(step: Step) -> dict[str, object]:
         expanded = hide(" ".join(step.words))
     # `mask` recognises the pairs of ENV and ARG by the instruction's name.
     shown = hide(f"{step.instruction} {written(step.node)}").removeprefix(step.instruction).strip()
-    return {
+    return vars(step) | {
         "stage": step.stage or None,
-        "step": step.step,
-        "instruction": step.instruction,
         "flags": hide(" ".join(step.node.flags)) or None,
         "arguments": shown,
         "expanded": None if step.error else expanded,
         "form": ("exec" if step.node.json else "shell") if step.instruction in _FORMS else None,
         "heredocs": hide("".join(f"<<{name}\n{text}{name}\n" for name, text in step.heredocs)) or None,
-        "line": step.line,
         "end_line": step.node.end_line,
-        "onbuild": step.onbuild,
         "error": hide(step.error) or None,
         "masked": " ".join(dict.fromkeys(kinds)) or None,
     }

@@ -39,12 +39,9 @@ def select(paths: Iterable[str], source: str, exclude: Collection[str] = (), inc
     """
     source = context_path(source)
     depth = 0 if source == "." else source.count("/") + 1
-    is_pattern = re.search(r"[*?\[\\]", source)
-    matches = (
-        _compiled(source, lambda: compile_pattern("./" + re.sub(r"\*{2,}", "*", source))).match
-        if is_pattern
-        else source.__eq__
-    )
+    matches: Callable[[str], bool] = source.__eq__
+    if re.search(r"[*?\[\\]", source):
+        matches = _compiled(source, lambda: compile_pattern("./" + re.sub(r"\*{2,}", "*", source))).match
     # Unlike .dockerignore, --exclude keeps a leading slash, which no relative path has.
     excluded = _matcher(pattern for pattern in exclude if not pattern.lstrip("!").startswith("/"))
     included = None if include is None else _matcher([include])

@@ -44,9 +44,7 @@ class Step:
     instruction: str
     node: DockerfileInstruction
     stage: str
-    step: (
-        int | None
-    )  # BuildKit's number within the stage ("[builder 2/5]"); None if the instruction is not a build step
+    step: int | None  # BuildKit's number within the stage ("[builder 2/5]"); None if it is not a build step
     words: tuple[str, ...]  # the arguments, expanded as in BuildKit
     flags: tuple[tuple[str, str], ...]  # expanded; "" for a flag without a value
     heredocs: tuple[tuple[str, str], ...]  # name, content (expanded for COPY and ADD)

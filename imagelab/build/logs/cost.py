@@ -30,6 +30,46 @@ def step_seconds(
     return dict(ran.groupby([ran["stage"].str.split(" ").str[-1], "step"])["duration"].max().dropna())
 
 
+def build_cost(log: pd.DataFrame) -> pd.Series:
+    """Count the steps of a build and sum its seconds, from `read_build_log`'s frame, without FROM.
+
+    Returns
+    -------
+    Series
+        ``steps`` of the Dockerfile, and the ``cached`` ones of them. ``seconds``: the sum over all steps and tasks, with
+        loading, pulling, exporting and unpacking. ``elapsed``: from the first start to the last end; without timestamps,
+        the seconds of the longest chain (`critical_steps`), the least time that the build took. Both are ``<NA>`` if the
+        log has no seconds.
+    """
+    expect_frame(log, LOG_COLUMNS, "il.read_build_log")
+    steps = log[log["step"].notna() & ~log["instruction"].isin(["FROM", "LINK"])]
+    rows = timed_rows(log)
+    counts = {"steps": len(steps), "cached": steps["status"].eq("cached").sum()}
+    spans = (rows["completed"] - rows["started"]).dt.total_seconds().astype("Float64").fillna(rows["duration"])
+    values = counts | {"seconds": rows["duration"].sum(min_count=1), "elapsed": (rows["start"] + spans).max()}
+    return pd.Series(values, dtype="Float64", name="build")
+
+
+def build_words(log: pd.DataFrame) -> str:
+    """`build_cost` in words."""
+    cost = build_cost(log)
+    seconds = f"took {cost['elapsed']:.1f} s, {cost['seconds']:.1f} s in all steps and tasks; "
+    took = "has " if pd.isna(cost["elapsed"]) else seconds
+    return f"{took}{cost['cached']:.0f} of {cost['steps']:.0f} steps from the cache"
+
+
+def timed_rows(log: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a duration, without FROM; ``start``: seconds since the build's first row.
+
+    Without timestamps, a row starts when those that it waits for end.
+    """
+    rows = log[log["duration"].notna() & log["instruction"].fillna("").ne("FROM")]
+    if rows["started"].notna().all():
+        return rows.assign(start=(rows["started"] - rows["started"].min()).dt.total_seconds().astype("Float64"))
+    ends = finish_times(*_edges(log))
+    return rows.assign(start=rows["vertex"].map(ends).astype("Float64") - rows["duration"])
+
+
 def critical_steps(log: pd.DataFrame) -> pd.Series:
     """Mark the critical path, the longest chain of steps by seconds, in `read_build_log`'s frame.
 
@@ -42,7 +82,13 @@ def critical_steps(log: pd.DataFrame) -> pd.Series:
     Series of bool, with the frame's index.
     """
     expect_frame(log, LOG_COLUMNS, "il.read_build_log")
-    rows = log.fillna({"stage": "", "inputs": "", "arguments": "", "instruction": ""})
+    wants, seconds = _edges(log)
+    return log["vertex"].isin(longest_chain(wants, seconds)) & log["vertex"].map(seconds).gt(0)
+
+
+def _edges(log: pd.DataFrame) -> tuple[dict[str, list[str]], dict[str, float]]:
+    """The vertices that each vertex waits for, and its seconds; those of FROM count only at their time on the clock."""
+    rows = log.fillna({"stage": "", "inputs": "", "arguments": "", "instruction": "", "duration": 0.0})
     inputs = {row.vertex: row.inputs.split() for row in rows.itertuples()}
     by_inputs = log.loc[log["step"].notna(), "inputs"].notna().any()
     wants: dict[str, list[str]] = {}
@@ -57,8 +103,8 @@ def critical_steps(log: pd.DataFrame) -> pd.Series:
             before = (row.stage, *(f"{target} {name}".strip() for name in named))
             wants[row.vertex] += [last[name] for name in before if name in last]
             last[row.stage] = row.vertex
-    chain = longest_chain(wants, dict(zip(log["vertex"], log["duration"].fillna(0.0), strict=True)))
-    return (log["vertex"].isin(chain) & log["duration"].gt(0)).fillna(False).astype(bool)
+    counted = rows["instruction"].ne("FROM") | rows["started"].notna()
+    return wants, dict(zip(rows["vertex"], rows["duration"].where(counted, 0.0).astype(float), strict=True))
 
 
 def _finished(rows: pd.DataFrame, export: Any) -> list[str]:
@@ -73,7 +119,17 @@ def _finished(rows: pd.DataFrame, export: Any) -> list[str]:
 
 def longest_chain(wants: dict[Any, list[Any]], seconds: Mapping[Any, float]) -> set[Any]:
     """The chain of vertices that ends last; ``wants`` maps each vertex to those it waits for, and cycles are cut."""
-    wants = dict(wants)
+    finish = finish_times(wants := dict(wants), seconds)
+    chain = set()
+    at = max(finish, key=lambda vertex: finish[vertex], default=None)
+    while at is not None:
+        chain.add(at)
+        at = max(wants[at], key=lambda vertex: finish[vertex], default=None)
+    return chain
+
+
+def finish_times(wants: dict[Any, list[Any]], seconds: Mapping[Any, float]) -> dict[Any, float]:
+    """Vertex → the second at which it ends; cycles are cut in ``wants`` itself."""
     finish: dict[Any, float] = {}
     for start in wants:
         stack = [start]
@@ -88,9 +144,4 @@ def longest_chain(wants: dict[Any, list[Any]], seconds: Mapping[Any, float]) -> 
             stack.pop()
             wants[vertex] = [other for other in wants[vertex] if other in finish]
             finish[vertex] = seconds[vertex] + max((finish[other] for other in wants[vertex]), default=0.0)
-    chain = set()
-    at = max(finish, key=lambda vertex: finish[vertex], default=None)
-    while at is not None:
-        chain.add(at)
-        at = max(wants[at], key=lambda vertex: finish[vertex], default=None)
-    return chain
+    return finish

@@ -45,18 +45,10 @@ def builds() -> pd.DataFrame:
     Runs ``docker buildx history ls``.
     """
     found = [json.loads(line) for line in _history("ls", "--format", "json").splitlines() if line.startswith("{")]
-    rows = [
-        {
-            "build": item.get("ref", "").rpartition("/")[2],
-            "name": item.get("name"),
-            "status": item.get("status"),
-            "created": item.get("created_at"),
-            "steps": item.get("total_steps"),
-            "cached": item.get("cached_steps"),
-        }
-        for item in found
-    ]
+    keys = {"created": "created_at", "steps": "total_steps", "cached": "cached_steps"}
+    rows = [item | {name: item.get(key) for name, key in keys.items()} | {"duration": None} for item in found]
     frame = make_frame(rows, BUILDS_COLUMNS)
+    frame["build"] = pd.Series([item.get("ref", "").rpartition("/")[2] for item in found], dtype="string")
     ended = pd.to_datetime(pd.Series([item.get("completed_at") for item in found], dtype="object"), utc=True)
     frame["duration"] = (ended - frame["created"]).dt.total_seconds().astype("Float64")
     return frame.sort_values("created", ascending=False, ignore_index=True)
@@ -69,9 +61,7 @@ def exported(name: str) -> Iterator[Path]:
     if name == "last":
         completed = builds().query("status == 'Completed'")
         if completed.empty:
-            raise DockerfileError(
-                "The engine's build history has no completed build; give the path of a log or record."
-            )
+            raise DockerfileError("The build history has no completed build; give the path of a log or record.")
         build = completed["build"].iloc[0]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{build}.dockerbuild"
@@ -86,13 +76,11 @@ def is_history_name(name: object) -> bool:
 
 def _history(*words: str) -> str:
     try:
-        done = subprocess.run(
-            ["docker", "buildx", "history", *words], capture_output=True, encoding="utf-8", timeout=120
-        )
+        command = ["docker", "buildx", "history", *words]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise DaemonUnavailable(
-            f"docker buildx history cannot run ({error}); give the path of a log or record."
-        ) from error
+        why = f"docker buildx history cannot run ({error}); give the path of a log or record."
+        raise DaemonUnavailable(why) from error
     if done.returncode:
         raise DaemonUnavailable(f"docker buildx history {words[0]} failed: {done.stderr.strip()[-300:]}")
     return done.stdout

@@ -19,7 +19,7 @@ def read_podman(lines: Sequence[str]) -> list[Vertex]:
     vertices: list[Vertex] = []
     names: dict[str, str] = {}  # number of the stage → its name
     current: dict[str, Vertex] = {}  # number of the stage → its last step, the newest at the end
-    is_first = False  # line of the step's output
+    is_first, build = False, 1  # line of the step's output
     for line in lines:
         match, was_first = PODMAN_STEP.match(line), is_first
         stage = match[1] or "1" if match else ""
@@ -29,9 +29,13 @@ def read_podman(lines: Sequence[str]) -> list[Vertex]:
         if match and is_first:
             if before and before.status == "unfinished":
                 before.end("done")
+            if before and int(match[2]) == 1:
+                current, build = {}, build + 1
             if base := re.match(r"FROM\s+\S.*?(?:\s+AS\s+(\S+))?\s*$", match[3], re.I):
                 names[stage] = (base[1] or f"stage-{int(stage) - 1}").lower()
-            vertices.append(Vertex(str(len(vertices) + 1), match[3], stage=names.get(stage), step=int(match[2])))
+            vertices.append(
+                Vertex(str(len(vertices) + 1), match[3], stage=names.get(stage), step=int(match[2]), build=build)
+            )
             current.pop(stage, None)
             current[stage] = vertices[-1]
             continue

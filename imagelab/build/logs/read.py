@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ _NAME = re.compile(
     re.S,
 )
 _PLATFORM = re.compile(r"(?:^| )((?:[a-z0-9]+/[a-z0-9_]+|\w+\([\w.]+\)/\w+)(?:/v\d+)?(?:->\S+)?)(?= |$)")
+_TASK = re.compile(r"(?:\[(?:[^\]]* )?(?:internal|auth|context \S+)\] |(?=importing cache |resolv\w+ ))(.*)", re.S)
 _TERMINAL = re.compile(r"^\[\+\] (?:Building|Running) |^ => ", re.M)
 _TEXTS = (
     (PLAIN_LINE, read_plain),
@@ -65,11 +67,13 @@ _TEXTS = (
 )
 _UNREAD = {
     "Earthly": re.compile(r"^ *[\w./:-]*\+[\w.-]+(?: \*[\w ]+\*)? \| ", re.M),
-    "Bazel": re.compile(
-        r"^(?:INFO: (?:Analyzed \d*|Build completed|Invocation ID)|Analyzing: target|Loading: \d)", re.M
-    ),
+    "Bazel": re.compile(r"^(?:INFO: (?:Analyzed \d*|Build completed|Invocation ID)|Analyzing: |Loading: \d)", re.M),
 }
-_IMAGE = "Read the image instead: `imagelab history IMAGE` lists what made its layers, with their sizes."
+_IMAGE = "Read the image instead: `imagelab show IMAGE` lists what made its layers, with their sizes."
+_COMPANION = (
+    "provenance, metadata or a history record, which belongs to a build and has no steps with times. Give it beside the "
+    "build's log: `il.explain_build([log, record], …)`, `imagelab why-rebuilt LOG AFTER --also-before RECORD`."
+)
 _RECORD = "`docker buildx build --progress=rawjson . 2> build.rawjson` records one that can."
 
 
@@ -85,7 +89,8 @@ def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
     Parameters
     ----------
     path : path, ``"last"`` or ``"@ID"``
-        A file; or a build of the engine's own history (`builds`), which runs ``docker buildx history export``.
+        A file; ``FILE#2`` is the second build of a file with several. Or a build of the engine's own history (`builds`),
+        which runs ``docker buildx history export``.
 
     Returns
     -------
@@ -107,7 +112,7 @@ def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     found = [facts.vertices for facts in read_facts(path) if facts.vertices is not None]
     if not found:
-        raise _refusal(Path(path).name, f"a record without steps, provenance or metadata; {_RECORD}")
+        raise _refusal(Path(path).name, _COMPANION)
     for n, vertices in enumerate(found[1:], 2):
         for vertex in vertices:
             vertex.id = f"{n}.{vertex.id}"
@@ -125,6 +130,11 @@ def read_facts(path: str | os.PathLike[str]) -> list[Facts]:
     if is_history_name(path):
         with exported(str(path)) as file:
             return read_facts(file)
+    if (one := re.fullmatch(r"(.+)#(\d{1,6})", os.fspath(path))) and not os.path.exists(path):
+        builds = read_facts(one[1])
+        if not 0 < int(one[2]) <= len(builds):
+            raise DockerfileError(f"{one[1]} has no build {one[2]}; it has {len(builds)}, counted from 1.")
+        return [builds[int(one[2]) - 1]]
     name = Path(path).name
     data = read_packed(Path(path), MAX_LOG, DockerfileError, "a build log")
     if data[257:262] == b"ustar":
@@ -142,12 +152,13 @@ def read_facts(path: str | os.PathLike[str]) -> list[Facts]:
         return [Facts(vertices=read_events(_decoded(objects, name), name))]
     if document is None and text.lstrip()[:1] == "{":
         document = read_stream(text)
-    if document is not None and (facts := read_document(document, name)):
-        return [facts]
+    if document is not None and (found := read_document(document, name)):
+        return found
     starts = [(match.start(), read) for pattern, read in _TEXTS if (match := pattern.search(text))]
     if not starts:
         raise _refusal(name, _kind(text, document, objects))
-    return [Facts(vertices=min(starts, key=lambda start: start[0])[1](text.split("\n")))]
+    vertices = min(starts, key=lambda start: start[0])[1](text.split("\n"))
+    return [Facts(vertices=list(build)) for _, build in groupby(vertices, key=lambda vertex: vertex.build)]
 
 
 def _refusal(name: str, what: str) -> DockerfileError:
@@ -210,10 +221,7 @@ def _other_kind(text: str, document: Any, objects: list[tuple[int, str]]) -> str
 def _row(vertex: Vertex) -> dict[str, Any]:
     name, error, output = mask(vertex.name), mask(vertex.error), mask("".join(vertex.printed)[-LONGEST_OUTPUT:])
     return {
-        **{
-            key: getattr(vertex, key)
-            for key in ("stage", "step", "started", "completed", "duration", "cached", "status")
-        },
+        **vars(vertex),
         **_parts(name.text),
         "vertex": vertex.id,
         "error": error.text or None,
@@ -235,9 +243,7 @@ def _parts(name: str) -> dict[str, Any]:
         return parts | {"instruction": match["instruction"], "arguments": match["arguments"]}
     if match := re.match(r"(?:Step \d+/\d+ : )?([A-Z]+) (.*)", name, re.S):
         return {"instruction": match[1], "arguments": match[2]}
-    if match := re.match(
-        r"(?:\[(?:[^\]]* )?(?:internal|auth|context \S+)\] |(?=importing cache |resolving ))(.*)", name, re.S
-    ):
+    if match := _TASK.match(name):
         return {"instruction": "internal", "arguments": match[1]}
     if match := re.match(r"\[(pull|unpack)\] (?:\[([^\]]*)\] )?(?:FROM |exporting )?(.*)", name, re.S):
         stage = match[2] if match[1] == "unpack" else None

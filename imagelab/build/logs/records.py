@@ -27,8 +27,8 @@ class Facts(Provenance):
     vertices: list[Vertex] | None = None
 
 
-def read_document(document: Any, name: str) -> Facts | None:
-    """The facts in a JSON document; None if its form is unknown."""
+def read_document(document: Any, name: str) -> list[Facts]:
+    """The facts in a JSON document, one for each target and platform; empty if its form is unknown."""
     if isinstance(document, list):  # one line, or one item, per span
         return _trace(document)
     top = mapping(document)
@@ -36,7 +36,7 @@ def read_document(document: Any, name: str) -> Facts | None:
         payload = base64.b64decode(string(envelope.get("payload")) or "")
         return read_document(json.loads(payload), name)
     if "FrontendAttrs" in top:
-        return _record(top)
+        return [_record(top)]
     if "BuildArgs" in top or "NumTotalSteps" in top:  # docker buildx history inspect --format json
         arguments = {f"build-arg:{item.get('Name')}": item.get("Value") for item in mappings(top.get("BuildArgs"))}
         network = {"force-network-mode": mapping(top, "Config").get("Network")}
@@ -44,21 +44,19 @@ def read_document(document: Any, name: str) -> Facts | None:
             {"uri": item.get("URI"), "digest": {"sha256": (strings(item.get("Digests")) or [""])[0][7:]}}
             for item in mappings(top.get("Materials"))
         ]
-        return Facts(
-            attributes=labels(arguments | network), images=images_of(materials), revision=string(top.get("VCSRevision"))
-        )
-    for (
-        key,
-        value,
-    ) in top.items():  # a metadata file; of bake, by target; of imagetools inspect; of an in-toto statement
-        is_nested = key.startswith("buildx.build.provenance") or key in ("predicate", "SLSA")
-        if is_nested or "buildx.build.ref" in mapping(value):
-            return read_document(value, name)
+        return [Facts(labels(arguments | network), images_of(materials), revision=string(top.get("VCSRevision")))]
+    # a metadata file; of bake, by target; of imagetools inspect, by platform; an in-toto statement
+    nested = ("buildx.build.provenance", "predicate", "SLSA")
+    parts = [part for key, part in top.items() if key.startswith(nested) or _is_nested(mapping(part))]
+    if parts := [facts for part in parts for facts in read_document(part, name)]:
+        return parts
     if "invocation" in top or "buildDefinition" in top:
-        return Facts(**vars(read_provenance(top)))
-    if "data" in top or "resourceSpans" in top:
-        return _trace([top])
-    return None
+        return [Facts(**vars(read_provenance(top)))]
+    return _trace([top]) if "data" in top or "resourceSpans" in top else []
+
+
+def _is_nested(part: Mapping[str, Any]) -> bool:
+    return "buildx.build.ref" in part or "SLSA" in part
 
 
 def read_archive(data: bytes, name: str) -> list[Facts]:
@@ -90,23 +88,37 @@ def _manifests(index: Any, blobs: Mapping[str, bytes], depth: int) -> Iterator[d
 
 def _build(manifest: dict[str, Any], blobs: Mapping[str, bytes], name: str) -> Facts:
     facts = _record(mapping(json.loads(_blob(mapping(manifest, "config"), blobs))))
+    attested: list[Facts] = []
     for layer in mappings(manifest.get("layers")):
         kind = str(layer.get("mediaType"))
         if "buildkit.status." in kind:
             facts.vertices = read_events(enumerate(read_status_blob(_blob(layer, blobs))), name)
         elif "in-toto" in kind:
-            more = read_document(json.loads(_blob(layer, blobs)), name)
-            facts = merge([facts, more]) if more else facts
-    return facts
+            attested += read_document(json.loads(_blob(layer, blobs)), name)
+    return merge([[facts], attested])
 
 
-def merge(found: list[Facts]) -> Facts:
-    """One build's facts from several of its files; the first that has a fact wins."""
+def merge(files: list[list[Facts]]) -> Facts:
+    """One build's facts from several of its files; the first that has a fact wins.
+
+    A file can have a provenance for each target and platform: the one with most of the build's steps comes first, and the
+    operations of the others are kept.
+    """
+    vertices = next((facts.vertices for found in files for facts in found if facts.vertices), [])
+    names = {vertex.id for vertex in vertices}, [vertex.name.rpartition("] ")[2] for vertex in vertices]
+
+    def fit(facts: Facts) -> tuple[int, int]:
+        return len(names[0] & facts.operations.keys()), sum(name in (facts.dockerfile or "") for name in names[1])
+
     merged = Facts()
-    for facts in found:
-        for key, value in vars(facts).items():
+    for found in files:
+        best = [facts for facts in found if fit(facts) == max(map(fit, found))]
+        common = [set(facts.attributes.items()) for facts in best]  # of builds that cannot be told apart
+        for key, value in (vars(best[0]) | {"attributes": dict(set.intersection(*common))} if best else {}).items():
             if value and not getattr(merged, key):
                 setattr(merged, key, value)
+    every = [merged, *(facts for found in files for facts in found)]
+    merged.operations = {vertex: step for facts in every[::-1] for vertex, step in facts.operations.items()}
     return merged
 
 
@@ -115,7 +127,7 @@ def _record(record: Mapping[str, Any]) -> Facts:
     return Facts(attributes=attributes, revision=attributes.get("vcs:revision"))
 
 
-def _trace(documents: list[Any]) -> Facts | None:
+def _trace(documents: list[Any]) -> list[Facts]:
     """The steps in the spans of a trace, as BuildKit, OTLP or Jaeger write them in JSON."""
     vertices: dict[str, Vertex] = {}
     for span in (span for document in documents for span in _spans(mapping(document))):
@@ -136,7 +148,7 @@ def _trace(documents: list[Any]) -> Facts | None:
             vertex.intervals[start] = end
     for vertex in vertices.values():
         vertex.finish()
-    return Facts(vertices=sorted(vertices.values(), key=lambda vertex: str(vertex.started))) if vertices else None
+    return [Facts(vertices=sorted(vertices.values(), key=lambda vertex: str(vertex.started)))] if vertices else []
 
 
 def _spans(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

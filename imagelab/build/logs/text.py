@@ -45,13 +45,13 @@ class Vertex:
     status: str = "unfinished"
     error: str = ""
     transfers: dict[str, int] = field(default_factory=dict)
-    intervals: dict[datetime, datetime | None] = field(
-        default_factory=dict
-    )  # start → end; a vertex can run several times
+    # start → end; a vertex can run several times
+    intervals: dict[datetime, datetime | None] = field(default_factory=dict)
     tasks: dict[str, dict[Any, Any]] = field(default_factory=dict)  # name → intervals, or text → seconds
     inputs: list[str] = field(default_factory=list)
     stage: str | None = None
     step: int | None = None
+    build: int = 1  # of the builds in a file
     printed: deque[str] = field(default_factory=lambda: deque(maxlen=60))  # the last texts of its command
 
     def end(self, status: str, duration: float | None = None) -> None:
@@ -113,11 +113,11 @@ def covered_seconds(intervals: list[tuple[datetime, datetime]]) -> float:
 def read_plain(lines: Sequence[str]) -> list[Vertex]:
     """Read ``--progress=plain``: interleaved blocks of ``#n …`` lines, each starting with the vertex's name.
 
-    A job's log can contain several builds, each numbered from 1; the vertices of the second become ``2.1``, ``2.2`` …
+    A job's log can contain several builds, each numbered from 1.
     """
     vertices: dict[str, Vertex] = {}
     builds: list[Vertex] = []
-    prefix = before = failing = ""
+    number_of_build, before, failing = 1, "", ""
     for line in lines:
         match = PLAIN_LINE.match(line)
         if not match:
@@ -128,10 +128,10 @@ def read_plain(lines: Sequence[str]) -> list[Vertex]:
         number, body = match[1], match[2] or ""
         if vertices and _is_next(vertices, number, body):
             builds += _in_order(vertices)
-            vertices, prefix = {}, f"{int(prefix[:-1] or 1) + 1}."
+            vertices, number_of_build = {}, number_of_build + 1
         if number == "0":  # the name of the builder
             continue
-        vertex = vertices.setdefault(number, Vertex(prefix + number))
+        vertex = vertices.setdefault(number, Vertex(number, build=number_of_build))
         if failing and not vertex.name:
             vertex.name = failing
         is_new, before = before != number, number
@@ -214,11 +214,11 @@ def _read_detail(vertex: Vertex, key: str, text: str) -> None:
 def read_classic(lines: Sequence[str]) -> list[Vertex]:
     """Read the classic builder's output; it runs one step at a time and prints no times."""
     vertices: list[Vertex] = []
-    stages = -1
+    stages, build = -1, 1
     stage: str | None = None
 
     def add(name: str, stage: str | None = None, step: int | None = None) -> Vertex:
-        vertices.append(Vertex(str(len(vertices) + 1), name, stage=stage, step=step))
+        vertices.append(Vertex(str(len(vertices) + 1), name, stage=stage, step=step, build=build))
         return vertices[-1]
 
     for line in lines:
@@ -230,27 +230,27 @@ def read_classic(lines: Sequence[str]) -> list[Vertex]:
             if base := re.match(r"FROM\s+\S.*?(?:\s+AS\s+(\S+))?\s*$", match[2], re.I):
                 stages += 1
                 stage = (base[1] or f"stage-{stages}").lower()
+            # the steps of ONBUILD triggers have their own numbers
+            is_first = re.match(r"FROM\s", match[2], re.I) and last and int(match[1]) <= (last.step or -1)
+            build += bool(is_first)
             add(match[2], stage, int(match[1]))
         elif line.startswith("Sending build context"):
             if last and last.error:
                 last.end("error")
             if last is None or last.step is not None or last.error:  # the line is repeated while the bytes grow
+                build += last is not None
                 last = add("[internal] load build context")
                 last.end("done")
                 stages, stage = -1, None
             if size := _SIZE.search(line):
                 last.transfers = {"context": _bytes(size)}
-        elif (
-            last and last.step is None and line.startswith("Error response from daemon: ")
-        ):  # an error in the Dockerfile
-            last.end("error")
+        elif last and last.step is None and line.startswith("Error response from daemon: "):
+            last.end("error")  # in the Dockerfile
             last.error = line.partition(": ")[2]
         elif last is None or last.status != "unfinished":
             continue
-        elif line.strip() == "---> Using cache" and not last.name.upper().startswith(
-            "FROM"
-        ):  # below FROM, it is about ONBUILD triggers
-            last.end("cached", 0.0)
+        elif line.strip() == "---> Using cache" and not last.name.upper().startswith("FROM"):
+            last.end("cached", 0.0)  # below FROM, it is about ONBUILD triggers
         elif line.startswith("Successfully built "):
             last.end("done")
             last.error = ""

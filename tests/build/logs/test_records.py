@@ -6,16 +6,18 @@ import base64
 import io
 import json
 import tarfile
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from imagelab.build.logs.cost import critical_steps
+from imagelab.build.explain import explain_build
+from imagelab.build.logs.cost import build_cost, critical_steps, timed_rows
 from imagelab.build.logs.read import read_build_log, read_facts
+from imagelab.build.logs.records import Facts, merge
 from imagelab.core.errors import DockerfileError
+from tests.conftest import ROOT
 
-DATA = Path(__file__).resolve().parents[2] / "data" / "build"
+DATA = ROOT / "tests/data/build"
 
 
 def write(tmp_path, value, name="file"):
@@ -193,7 +195,7 @@ def test_podman_runs_stages_side_by_side(tmp_path):
     ],
 )
 def test_builders_without_a_dockerfile_are_named(tmp_path, builder, text):
-    with pytest.raises(DockerfileError, match=f"it is the output of {builder}, .*`imagelab history IMAGE`"):
+    with pytest.raises(DockerfileError, match=f"it is the output of {builder}, .*`imagelab show IMAGE`"):
         read_build_log(write(tmp_path, text))
 
 
@@ -238,3 +240,69 @@ def test_the_stages_of_bake_targets_keep_their_edges_and_exports_wait():
         )
     exports = raw[raw["instruction"] == "export"]
     assert exports["stage"].tolist() == ["worker", "web"] and plain["vertex"].tolist()[:3] == ["1", "2", "3"]
+
+
+def test_a_log_without_timestamps_is_laid_out_by_its_edges():
+    plain = read_build_log(DATA / "bake.plain")
+    rows = timed_rows(plain)
+    end = dict(zip(rows["name"], rows["start"] + rows["duration"], strict=True))
+    start = dict(zip(rows["name"], rows["start"], strict=True))
+    assert start["[web stage-1 2/3] COPY --from=build /w/out /out"] == pytest.approx(
+        end["[web build 4/4] RUN sleep 1 && echo 1795761638 > out"]
+    )
+    assert start["[web] exporting to image"] == pytest.approx(end["[web stage-1 3/3] RUN ls /out && sleep 0.3"])
+    cost = build_cost(plain)
+    assert cost["elapsed"] == pytest.approx(max(end.values())) == pytest.approx(3.2)
+    assert cost["seconds"] == pytest.approx(rows["duration"].sum()) == pytest.approx(5.9)
+    assert (cost["steps"], cost["cached"]) == (7, 1)
+    assert build_cost(read_build_log(DATA / "podman.log"))["elapsed"] is pd.NA
+
+
+def test_from_counts_in_no_sum(tmp_path):
+    path = write(
+        tmp_path, "#4 [1/3] FROM a\n#4 DONE 9.0s\n#5 [2/3] RUN one\n#5 DONE 1.5s\n#6 [3/3] RUN two\n#6 DONE 2.0s\n"
+    )
+    log = read_build_log(path)
+    assert build_cost(log).tolist() == [2, 0, 3.5, 3.5] and not critical_steps(log)[0]
+    only = build_cost(log[:1])
+    assert only["steps"] == 0 and only["seconds"] is pd.NA
+
+
+def test_a_provenance_is_chosen_by_the_builds_steps(tmp_path):
+    """A metadata file of bake has a provenance for each target, one of a multi-platform build for each platform."""
+    folder = ROOT / "data/build/explained"
+    log, other, own = (
+        read_facts(folder / f"{name}.gz")
+        for name in ("argument-after.rawjson", "stages-after.provenance.json", "argument-after.provenance.json")
+    )
+    assert other[0].dockerfile != own[0].dockerfile
+    found = merge([log, [*other, *own]])
+    assert (found.dockerfile, found.build_args) == (own[0].dockerfile, {"V": "2"})
+    assert found.operations.keys() == own[0].operations.keys() | other[0].operations.keys()
+    alike = [Facts({"build-arg:A": "1", "target": "x"}), Facts({"build-arg:A": "2", "target": "x"})]
+    assert merge([log, alike]).attributes == {"target": "x"}, "nothing tells the two apart"
+
+
+@pytest.mark.parametrize("name", ["podman.log", "bake.plain", "classic"])
+def test_one_of_a_files_builds_can_be_chosen(tmp_path, name):
+    text = (
+        (DATA / name).read_text()
+        if name != "classic"
+        else "Step 1/2 : FROM a\nStep 2/2 : RUN x\nSuccessfully built a\n"
+    )
+    one, two = write(tmp_path, text, "one"), write(tmp_path, text * 2, "two")
+    alone = read_build_log(one)
+    both = read_build_log(two)
+    assert len(both) == 2 * len(alone) and both["vertex"].is_unique
+    assert both["vertex"].str.startswith("2.").sum() == len(alone)
+    pd.testing.assert_frame_equal(read_build_log(f"{two}#2").drop(columns="vertex"), alone.drop(columns="vertex"))
+    with pytest.raises(DockerfileError, match=r"two has 2 builds; choose one, as .*two#1 or .*two#2"):
+        explain_build(one, two)
+    assert len(explain_build(one, f"{two}#1"))
+    with pytest.raises(DockerfileError, match="has no build 3; it has 2, counted from 1"):
+        read_build_log(f"{two}#3")
+
+
+def test_resolving_a_frontend_is_a_task_of_the_builder(tmp_path):
+    text = "#2 resolve image config for docker-image://docker.io/docker/dockerfile:1\n#2 DONE 1.2s\n"
+    assert read_build_log(write(tmp_path, text))["instruction"].tolist() == ["internal"]
