@@ -12,14 +12,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {
     ("core", "images"): 5_350,
-    ("size",): 921,
+    ("size",): 910,
     ("build",): 2_635,
     ("improve",): 2_500,
-    ("security",): 3_220,
+    ("security",): 3_215,
     ("charts", "widgets", "report"): 2_981,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
-ALL = 19_290
+ALL = 19_270
 """Lines of code that the package may have."""
 _LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

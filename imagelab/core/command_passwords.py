@@ -7,15 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from imagelab.core.secret_patterns import (
-    BETWEEN_ITEMS,
-    BETWEEN_WORDS,
-    COMMANDS,
-    ITEM,
-    PROGRAM,
-    SHELL,
-    WORD,
-)
+from imagelab.core.secret_patterns import BETWEEN_ITEMS, BETWEEN_WORDS, COMMANDS, ITEM, PROGRAM, SHELL, WORD
 
 #: Characters and words of a command line that are searched after a program's name, so that the time is linear.
 MAX_CHARACTERS, MAX_WORDS = 2000, 60

@@ -2,7 +2,8 @@
 
 Three families. *Lenient* readers treat a value of the wrong type as an absent one, and make text displayable
 (``text``, ``number``, ``mapping``, ``sequence`` …). *Exact* readers keep text and digests as they are (``string``,
-``strings``, ``labels``, ``byte_count``). `object_of` and `array_of` raise ``ArchiveError`` for a value of the wrong type.
+``strings``, ``labels``, ``byte_count``). `object_of`, `array_of` and `objects` raise ``ArchiveError`` for a value of
+the wrong type.
 """
 
 from __future__ import annotations
@@ -148,3 +149,13 @@ def array_of(value: Any, what: str) -> list[Any]:
     if value is not None and not isinstance(value, list):
         raise ArchiveError(f"{what} is a {type(value).__name__}, not a JSON array: this is not an image.")
     return sequence(value)
+
+
+def objects(value: Any, what: str) -> list[Object]:
+    """The items of ``value``, which must be a JSON array of objects.
+
+    Raises
+    ------
+    ArchiveError
+    """
+    return [object_of(item, f"an item of {what}") for item in array_of(value, what)]

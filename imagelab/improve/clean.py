@@ -67,7 +67,7 @@ def apt_lists(project: Project) -> Iterator[Edit]:
             if alone:
                 rule, first = "apt-update-alone", alone
                 what = "apt-get update alone stays cached: a later install then uses old lists, which stay in the layer"
-            yield Edit(rule, what, first, tuple(changes), _APT_FILES)
+            yield Edit(rule, what, first, tuple(changes), _APT_FILES, confidence=EXACT)
 
 
 def _insert_before(raw: list[str], pattern: re.Pattern[str], text: str) -> list[str]:
@@ -188,7 +188,7 @@ def deleted_later(project: Project) -> Iterator[Edit]:
                 if lines := _as_one(project, merged):
                     what = "deletes files that a layer before it still stores"
                     changes = (project.change(merged[0], *lines), *map(project.change, merged[1:]))
-                    yield Edit("delete-in-same-run", what, step, changes)
+                    yield Edit("delete-in-same-run", what, step, changes, confidence=EXACT)
             above.append(step)
 
 

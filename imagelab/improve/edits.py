@@ -17,7 +17,7 @@ from imagelab.build.context import Entry, IgnoreFile, parse_ignore, walk
 from imagelab.build.dockerfile.select import context_sources, select
 from imagelab.build.dockerfile.syntax import Build, Stage, Step, parse
 from imagelab.build.target import read_target
-from imagelab.core.terms import EXACT
+from imagelab.core.terms import LIKELY
 
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
@@ -57,7 +57,8 @@ class Edit:
     size : int or None
         Bytes that are sent no longer.
     confidence : str
-        Before it is proven: ``exact`` where a test of this repository builds this kind of rewrite.
+        Before it is proven: ``likely``, unless the rule says another; ``exact`` is for rules of which a test of this
+        repository builds this very kind of rewrite.
     """
 
     rule: str
@@ -71,7 +72,7 @@ class Edit:
     warm: bool = False
     ignore: bool = False
     size: int | None = None
-    confidence: str = EXACT
+    confidence: str = LIKELY
 
     @property
     def lines(self) -> tuple[str, ...]:

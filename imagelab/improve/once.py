@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from imagelab.build.dockerfile.select import context_path, copied
 from imagelab.build.dockerfile.syntax import Step
+from imagelab.core.terms import EXACT
 from imagelab.improve.edits import Change, Edit, Project, with_command, with_flags
 from imagelab.improve.installers import SYSTEM, script
 
@@ -39,7 +40,7 @@ def copy_with_owner(project: Project) -> Iterator[Edit]:
             changes = _owned(project, steps[:index], step, copies, found, head)
             if changes:
                 what = f"chown -R stores again what the COPY in line {copies[0].line} stored"
-                yield Edit("copy-chown", what, step, tuple(changes))
+                yield Edit("copy-chown", what, step, tuple(changes), confidence=EXACT)
 
 
 def _owned(
@@ -93,7 +94,8 @@ def copy_with_mode(project: Project) -> Iterator[Edit]:
                 mode = entry.mode & 0o7777 | 0o111 if "x" in found["mode"] else int(found["mode"], 8)
                 lines = with_flags(project.raw(copy), [f"--chmod={mode:o}"])
                 what = f"chmod stores again what the COPY in line {copy.line} stored"
-                yield Edit("copy-chmod", what, step, (project.change(copy, *lines), project.change(step)))
+                both = (project.change(copy, *lines), project.change(step))
+                yield Edit("copy-chmod", what, step, both, confidence=EXACT)
 
 
 def _copied_to(step: Step, path: str) -> str | None:

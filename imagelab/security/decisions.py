@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tomllib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,7 +14,8 @@ from typing import Any
 import yaml
 from packageurl import PackageURL
 
-from imagelab.core.errors import ScanFormatError, similar_names
+from imagelab.core.accepted import read_entries
+from imagelab.core.errors import ScanFormatError
 from imagelab.core.json_fields import Object, mapping, mappings, sequence, text, texts
 from imagelab.core.patterns import doublestar_pattern
 from imagelab.security.scans.fields import WORDS, parse_purl
@@ -56,10 +56,10 @@ def read_decisions(path: str | os.PathLike[str], today: date) -> list[Decision]:
         The file's format is unknown, or an entry could cover more findings than intended.
     """
     path = Path(path)
+    if path.suffix == ".toml":
+        return read_accepted_decisions(path, today)
     try:
         content = path.read_text("utf-8-sig")
-        if path.suffix == ".toml":
-            return list(_accepted(tomllib.loads(content), today))
         if path.suffix in (".yaml", ".yml"):
             return list(_trivy_yaml(yaml.safe_load(content), today))
         if content.lstrip().startswith(("{", "[")):
@@ -72,46 +72,29 @@ def read_decisions(path: str | os.PathLike[str], today: date) -> list[Decision]:
         ) from error
 
 
-def read_accepted_checks(path: str | os.PathLike[str], today: date, names: Collection[str]) -> list[Decision]:
-    """Read the ``[[accept]]`` tables with ``check``, the name of a hardening rule, from a file of accepted findings.
+def read_accepted_decisions(
+    path: str | os.PathLike[str], today: date, kind: str = "id", known: Collection[str] = ()
+) -> list[Decision]:
+    """Read the ``[[accept]]`` tables with ``id`` (of a finding) or ``check`` (a hardening rule) from a file of accepted
+    findings; entries that have expired by ``today`` are left out.
 
     Raises
     ------
     ScanFormatError
-        The file is not TOML, or an entry has another form or an unknown rule.
+        The file is not TOML, or an entry has another form or an unknown name.
     """
-    try:
-        decisions = list(_accepted(tomllib.loads(Path(path).read_text("utf-8-sig")), today, "check"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ScanFormatError(f"{path}: {error}. Expected accepted findings (TOML).") from error
-    for decision in decisions:
-        if decision.id not in names:
-            raise ScanFormatError(
-                f"{path}: {decision.id!r} is not a hardening rule. {similar_names(decision.id, names)}"
-            )
-    return decisions
 
-
-def _accepted(document: Object, today: date, key: str = "id") -> Iterator[Decision]:
-    """The ``[[accept]]`` tables with ``id`` (of a finding) or ``check`` (a hardening rule): ``reason``, and optionally path,
-    purl and expires (the last day on which the entry is valid). Tables with ``rule`` are for `imagelab.advise`."""
-    for number, entry in enumerate(_list(document, "accept"), 1):
-        if not isinstance(entry, dict) or (key not in entry and entry.keys() & {"id", "rule", "check"}):
-            continue
-        texts_only = all(isinstance(entry.get(name, ""), str) for name in (key, "reason", "path", "purl"))
-        purl, expires = parse_purl(entry.get("purl")), entry.get("expires", today)
-        unknown = entry.keys() - {key, "reason", "path", "purl", "expires"}
-        if unknown or not texts_only or not (entry.get(key) and entry.get("reason")) or type(expires) is not date:
-            raise ValueError(
-                f"accept entry {number} is {entry!r}; it needs {key} and reason; path, purl, expires may follow"
-            )
+    def decide(entry: Object) -> Iterator[Decision]:
+        purl = parse_purl(entry.get("purl"))
         if "purl" in entry and purl is None:
-            raise ValueError(f"invalid purl in accept entry {number}")
-        path = entry["path"].strip("/") if "path" in entry else None
-        paths = () if path is None else (doublestar_pattern(path), doublestar_pattern(f"{path}/**"))
-        if today <= expires:
-            name, purls = str(entry[key]), (purl,) if purl else ()
-            yield Decision(name, purls=purls, paths=paths, status="accepted", statement=entry["reason"])
+            raise ValueError("invalid purl")
+        place = entry["path"].strip("/") if "path" in entry else None
+        paths = () if place is None else (doublestar_pattern(place), doublestar_pattern(f"{place}/**"))
+        if today <= entry.get("expires", today):
+            purls = (purl,) if purl else ()
+            yield Decision(entry[kind], purls=purls, paths=paths, status="accepted", statement=entry["reason"])
+
+    return read_entries(path, kind, decide, known)
 
 
 def _trivyignore(content: str, today: date) -> Iterator[Decision]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-import tomllib
 from datetime import date
-from pathlib import Path
 
 import pandas as pd
 
+from imagelab.core.accepted import read_entries
 from imagelab.core.errors import ImagelabError, similar_names
 from imagelab.core.frames import expect_frame, make_frame
+from imagelab.core.json_fields import Object
 from imagelab.size.advice_rules import NAMES
 
 ACCEPTED_COLUMNS = {"rule": "str", "path": "string", "instruction": "string", "reason": "str", "expires": "string"}
+_RULES = ("*", *NAMES)  # * means every rule
 
 
 def read_accepted(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -45,34 +46,13 @@ def read_accepted(path: str | os.PathLike[str]) -> pd.DataFrame:
     ImagelabError
         The file is unreadable, or an entry has another form or an unknown rule; the message names the entry.
     """
-    try:
-        entries = tomllib.loads(Path(path).read_text()).get("accept", [])
-    except (OSError, ValueError, RecursionError) as error:
-        raise ImagelabError(f"{path} cannot be read as a TOML file of accepted findings: {error}") from error
-    if not isinstance(entries, list):
-        raise ImagelabError(f"{path}: 'accept' must be tables, written [[accept]].")
-    others = {"id", "check"}  # entries for il.suppress and il.check_hardening
-    entries = [item for item in entries if not (isinstance(item, dict) and "rule" not in item and others & item.keys())]
-    for number, entry in enumerate(entries, 1):
-        known = isinstance(entry, dict) and {"rule", "reason"} <= entry.keys() <= ACCEPTED_COLUMNS.keys()
-        kinds = {key: date if key == "expires" else str for key in ACCEPTED_COLUMNS}
-        if not known or not all(value and isinstance(value, kinds[key]) for key, value in entry.items()):
-            raise ImagelabError(
-                f"{path}: accept entry {number} is {entry!r}; expected rule and reason as text, and optionally path, "
-                f"instruction (text) and expires (a date such as 2027-06-30)."
-            )
-        if not entry.get("path", "/").startswith(("/", "*")):
-            raise ImagelabError(
-                f"{path}: accept entry {number} has the path {entry['path']!r}; expected a path that starts with / or *."
-            )
-        _expect_rule(entry["rule"], f"{path}: accept entry {number}")
-    rows = [entry | {"expires": str(entry["expires"]) if "expires" in entry else None} for entry in entries]
-    return make_frame(rows, ACCEPTED_COLUMNS)
+    return make_frame(read_entries(path, "rule", _rows, _RULES), ACCEPTED_COLUMNS)
 
 
-def _expect_rule(rule: str, place: str) -> None:
-    if rule != "*" and rule not in NAMES:
-        raise ImagelabError(f"{place} has the unknown rule {rule!r}. {similar_names(rule, NAMES)} * means every rule.")
+def _rows(entry: Object) -> list[Object]:
+    if not entry.get("path", "/").startswith(("/", "*")):
+        raise ValueError(f"the path {entry['path']!r} must start with / or *.")
+    return [entry | {"expires": str(entry["expires"]) if "expires" in entry else None}]
 
 
 def in_force(accepted: pd.DataFrame | str | os.PathLike[str] | None, today: date | None = None) -> pd.DataFrame:
@@ -82,7 +62,8 @@ def in_force(accepted: pd.DataFrame | str | os.PathLike[str] | None, today: date
     table = accepted if isinstance(accepted, pd.DataFrame) else read_accepted(accepted)
     expect_frame(table, ACCEPTED_COLUMNS, "il.read_accepted")
     for rule in table["rule"]:
-        _expect_rule(rule, "an accepted finding")
+        if rule not in _RULES:
+            raise ImagelabError(f"an accepted finding has the unknown rule {rule!r}. {similar_names(rule, _RULES)}")
     return table[~(table["expires"].astype("string") < str(today or date.today())).fillna(False)]
 
 

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from imagelab.build.dockerfile.syntax import parse
 from imagelab.core.errors import ImagelabError
+from imagelab.core.terms import EXACT, LIKELY
 from imagelab.improve.advice import advise_build
-from imagelab.improve.edits import Project, read_project, unified
+from imagelab.improve.edits import Edit, Project, read_project, unified
 from imagelab.improve.installers import INSTALLERS, installer_of, runs
 from imagelab.improve.rules import RULES, Walk
 from tests.improve.test_projects import PROJECTS, PROJECTS_BY_NAME
+from tests.improve.test_trial import PROVEN_RULES
 
 MANIFESTS = {"package.json": '{"workspaces": ["packages/*"]}', "package-lock.json": "{}"}
 BUILD_SYSTEM = '[build-system]\nrequires = ["setuptools"]\n'
@@ -75,6 +77,25 @@ def body(found: Project) -> list[str]:
 def test_dependencies_are_installed_before_the_sources(tmp_path, install, files, expected):
     before = project(tmp_path, f"FROM a\nWORKDIR /app\nCOPY . .\nRUN {install}\n", files)
     assert body(applied(before, "copy-before-install")) == ["WORKDIR /app", *expected]
+
+
+def test_a_rule_that_claims_nothing_is_likely(tmp_path):
+    before = project(tmp_path, "FROM a\nRUN make\n")
+    assert Edit("new-rule", "why", before.build.steps[0], ()).confidence == LIKELY
+
+
+def test_rules_without_a_manager_are_exact_only_if_a_test_builds_them(tmp_path):
+    text = (
+        "FROM a\nCOPY run.sh /app/run.sh\nRUN apt-get update\nRUN apt-get install -y jq\nRUN chmod 755 /app/run.sh\n"
+        "RUN chown -R 1:1 /app\nRUN touch /big\nRUN rm /big\n"
+    )
+    found = {edit.rule: edit.confidence for rule in RULES for edit in rule(project(tmp_path, text, {"run.sh": ""}))}
+    apt = project(tmp_path, "FROM a\nRUN apt-get update && apt-get install -y jq\n")
+    found |= {edit.rule: edit.confidence for rule in RULES for edit in rule(apt)}
+    rules = ("apt-cleanup", "apt-update-alone", "copy-chmod", "copy-chown", "delete-in-same-run")
+    assert [found[rule] for rule in rules] == [EXACT] * len(rules)
+    built = set().union(*(expected.proven for expected in PROJECTS_BY_NAME.values())) | PROVEN_RULES
+    assert {rule for rule, confidence in found.items() if confidence == EXACT} <= built
 
 
 def test_a_managers_rewrite_is_exact_only_if_a_test_project_builds_it():

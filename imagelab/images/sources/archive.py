@@ -40,9 +40,8 @@ class ArchiveSource(Source):
             return [file_key(folder, f"{image.transport}:{member}") for member in self.members]
         part = f"{image.transport}:{folder.resolve()}"
         files = [folder / member for member in self.members]
-        return [
-            file_key(file if file.exists() else folder / file.name, part) for file in files
-        ]  # skopeo's dir: is flat
+        # skopeo's dir: is flat
+        return [file_key(file if file.exists() else folder / file.name, part) for file in files]
 
     def read_layers(
         self, image: Image, wanted: Iterable[int], *, digests: bool = False

@@ -10,13 +10,10 @@ from typing import Any
 
 from imagelab.core import redact
 from imagelab.core.errors import ArchiveError
-from imagelab.core.json_fields import array_of, byte_count, labels, object_of, string
+from imagelab.core.json_fields import array_of, byte_count, labels, object_of, objects, string
 from imagelab.core.model import HistoryEntry, Image, Layer, Redaction, Source
 
-MANIFEST_TYPES = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
+MANIFEST_TYPES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 #: What an image's config is called; in a descriptor's ``artifactType`` too (OCI image-spec 1.1, descriptor.md).
 CONFIG_TYPES = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
@@ -44,19 +41,16 @@ def normal_platform(platform: str) -> str:
 
 def history_entries(config: Mapping[str, Any]) -> tuple[HistoryEntry, ...]:
     """The config's history (OCI image-spec, config.md): oldest first."""
-    entries = []
-    for entry in array_of(config.get("history"), "the config's history"):
-        entry = object_of(entry, "an entry of the config's history")
-        entries.append(
-            HistoryEntry(
-                created=string(entry.get("created")),
-                created_by=string(entry.get("created_by")) or "",
-                comment=string(entry.get("comment")) or "",
-                author=string(entry.get("author")) or "",
-                empty_layer=entry.get("empty_layer") is True,
-            )
+    return tuple(
+        HistoryEntry(
+            created=string(entry.get("created")),
+            created_by=string(entry.get("created_by")) or "",
+            comment=string(entry.get("comment")) or "",
+            author=string(entry.get("author")) or "",
+            empty_layer=entry.get("empty_layer") is True,
         )
-    return tuple(entries)
+        for entry in objects(config.get("history"), "the config's history")
+    )
 
 
 def diff_ids(config: Mapping[str, Any]) -> list[str]:
@@ -76,9 +70,7 @@ def manifest_layers(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> l
         Where both are there and their counts differ: nothing says which belong together.
     """
     ids = diff_ids(config)
-    blobs = [
-        object_of(blob, "a layer's descriptor") for blob in array_of(manifest.get("layers"), "the manifest's layers")
-    ]
+    blobs = objects(manifest.get("layers"), "the manifest's layers")
     if ids and blobs and len(ids) != len(blobs):
         raise ArchiveError(f"the config names {len(ids)} layers, its manifest {len(blobs)}: they are not of one image.")
     return [

@@ -152,9 +152,7 @@ def _inspect(engine: Client, reference: str, name: str, platform: str | None) ->
     index = facts["Id"] if "index" in kind or "list" in kind else None
     manifests = _manifests(facts)
     found = [Choice((), manifest["platform"], {"digest": manifest["digest"]}) for manifest in manifests]
-    own = platform_of(
-        {"os": facts.get("Os"), "architecture": facts.get("Architecture"), "variant": facts.get("Variant")}
-    )
+    own = platform_of(_config(facts))
     if platform and len(found) > 1:
         digest: str | None = choose(found, reference, None, platform).digest
     else:

@@ -13,12 +13,7 @@ from imagelab.images.layers.links import follow_links
 from imagelab.images.layers.tar import LayerListing, Member, list_tar, walk_members
 from imagelab.images.layers.tar_columns import TextBudget
 from imagelab.images.layers.tar_headers import clean_path, is_tar, text_of
-from imagelab.images.sources.members import (
-    JSON_LIMIT,
-    add_links,
-    incomplete_archive,
-    read_range,
-)
+from imagelab.images.sources.members import JSON_LIMIT, add_links, incomplete_archive, read_range
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash

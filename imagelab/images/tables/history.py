@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -84,14 +85,11 @@ def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
             elif layer is not None:
                 size, disk_usage = first_known(layer.size, size), first_known(layer.disk_usage, disk_usage)
             rows.append(
-                {
+                asdict(entry)
+                | command._asdict()
+                | {
                     "reference": image.reference,
                     "step": step,
-                    "instruction": command.instruction,
-                    "arguments": command.arguments,
-                    "created_by": entry.created_by,
-                    "comment": entry.comment,
-                    "builder": command.builder,
                     "created": timestamp(entry.created),
                     "empty_layer": empty if join != "mismatch" else entry.empty_layer,
                     "layer_index": None if layer is None else index,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -48,17 +49,13 @@ def layers(images: Images) -> pd.DataFrame:
             step = made.get(index)
             entry = None if step is None else image.history[step]
             rows.append(
-                {
+                asdict(layer)
+                | {
                     "reference": image.reference,
                     "layer_index": index,
-                    "diff_id": layer.diff_id,
                     "chain_id": chain_id,
-                    "digest": layer.digest,
-                    "media_type": layer.media_type,
                     "size": first_known(layer.size, entry.size if entry else None),
-                    "content_size": layer.content_size,
                     "disk_usage": first_known(layer.disk_usage, entry.disk_usage if entry else None),
-                    "entries": layer.entries,
                     "instruction": None if step is None else commands[step].instruction,
                     "created_by": entry.created_by if entry else None,
                 }

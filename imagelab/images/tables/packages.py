@@ -113,17 +113,12 @@ def _of_image(image: Image) -> tuple[list[dict[str, Any]], list[str]]:
     for owner, package in enumerate(found):
         known = package.files is not None
         rows.append(
-            {
+            vars(package)
+            | {
                 "reference": image.reference,
-                "manager": package.manager,
-                "name": package.name,
-                "version": package.version,
                 "size": int(size.get(owner, 0)) if known else None,
                 "files": int(count.get(owner, 0)) if known else None,
-                "layer_index": package.layer_index,
-                "path": package.path,
                 "record_layer_index": written[package.path],
-                "source": package.source,
                 "needed_by": needed_by.get((package.manager, package.name)),
             }
         )

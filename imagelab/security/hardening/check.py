@@ -10,7 +10,7 @@ from typing import Any, cast
 import pandas as pd
 
 from imagelab.images.tables.images import Reference, one_image
-from imagelab.security.decisions import read_accepted_checks
+from imagelab.security.decisions import read_accepted_decisions
 from imagelab.security.hardening.container_rules import CONTAINER_RULES
 from imagelab.security.hardening.containers import ContainerFacts
 from imagelab.security.hardening.files import FILE_RULES
@@ -59,7 +59,8 @@ def check_hardening(
         The file of accepted findings has another form, or names an unknown rule.
     """
     names = {rule.name for rule in (*CONFIG_RULES, *FILE_RULES, *CONTAINER_RULES)}
-    accepted = [] if ignore is None else read_accepted_checks(ignore, on or datetime.now(UTC).date(), names)
+    today = on or datetime.now(UTC).date()
+    accepted = [] if ignore is None else read_accepted_decisions(ignore, today, "check", names)
     if isinstance(subject, list) and any(isinstance(item, Mapping) for item in subject):
         subject = subject[0] if len(subject) == 1 else {}  # docker inspect prints a list
     if isinstance(subject, Mapping):

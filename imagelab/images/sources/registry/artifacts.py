@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imagelab.core.errors import ArchiveError
-from imagelab.core.json_fields import array_of, byte_count, object_of, string
+from imagelab.core.json_fields import byte_count, objects, string
 from imagelab.core.model import Image
 from imagelab.core.references import DIGEST, ImageName
 from imagelab.images.sources.assemble import MANIFEST_TYPES, digest_of
@@ -35,7 +35,7 @@ def push(registry: Registry, name: ImageName, path: Path) -> str:
 
 def load(reference: str, registry: Registry, name: ImageName, manifest: dict[str, Any]) -> Image:
     """Load the image that a pushed snapshot describes."""
-    layers = [object_of(layer, "a layer") for layer in array_of(manifest.get("layers"), "the manifest's layers")]
+    layers = objects(manifest.get("layers"), "the manifest's layers")
     stored = next((layer for layer in layers if layer.get("mediaType") == LAYER_TYPE), {})
     digest, size = string(stored.get("digest")) or "", byte_count(stored.get("size"))
     if not DIGEST.fullmatch(digest) or size is None or size > _LIMIT:

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from imagelab.core.errors import ArchiveError, ImageNotFound, similar_names
 from imagelab.core.frames import make_frame
-from imagelab.core.json_fields import array_of, byte_count, labels, object_of, parse_json, string, strings
+from imagelab.core.json_fields import array_of, byte_count, labels, object_of, objects, parse_json, string, strings
 from imagelab.core.model import Image, Layer, Source
 from imagelab.core.references import DIGEST, ImageName, parse_image_name
 from imagelab.images.layers.blobs import StreamWindow, decompressed
@@ -238,9 +238,7 @@ def list_platforms(reference: str | os.PathLike[str]) -> pd.DataFrame:
         predicates = None
         if choice.kind == "attestation":
             manifest, _, _ = _manifest(registry, name, digest)
-            layers = [
-                object_of(layer, "a layer") for layer in array_of(manifest.get("layers"), "the manifest's layers")
-            ]
+            layers = objects(manifest.get("layers"), "the manifest's layers")
             kinds = [labels(layer.get("annotations")).get("in-toto.io/predicate-type") for layer in layers]
             predicates = ", ".join(kind for kind in kinds if kind) or None
         rows.append(
@@ -290,9 +288,8 @@ def _manifest(registry: Registry, name: ImageName, target: str) -> tuple[dict[st
     digest = digest_of(data)
     promised = target if DIGEST.fullmatch(target) else answer.headers.get("Docker-Content-Digest", "").strip('"')
     where = f"{name.host}/{name.repository}: the manifest {target}"
-    if (
-        DIGEST.fullmatch(promised) and promised != digest
-    ):  # a header of another form promises nothing that can be checked
+    # a header of another form promises nothing that can be checked
+    if DIGEST.fullmatch(promised) and promised != digest:
         raise ArchiveError(f"{where} is damaged: {promised} was promised, its {len(data)} bytes have {digest}.")
     document = object_of(parse_json(data, where), where)
     kind = string(document.get("mediaType")) or answer.headers.get("Content-Type", "").partition(";")[0].strip()
