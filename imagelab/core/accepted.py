@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from imagelab.core.errors import ScanFormatError, similar_names
-from imagelab.core.json_fields import Object, T, mappings
+from imagelab.core.json_fields import Object, T
 
 #: What an entry is about (a rule of ``il.advise``, the id of a scan's finding, a hardening check) → its optional texts.
 _OPTIONAL = {"rule": ("path", "instruction"), "id": ("path", "purl"), "check": ("path",)}
@@ -41,10 +41,10 @@ def read_entries(
         entries = tomllib.loads(Path(path).read_text("utf-8-sig")).get("accept", [])
     except (OSError, ValueError, RecursionError) as error:
         raise ScanFormatError(f"{path} cannot be read as a TOML file of accepted findings: {error}") from error
-    if not isinstance(entries, list):
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ScanFormatError(f"{path}: 'accept' must be tables, written [[accept]].")
     found: list[T] = []
-    for number, entry in enumerate(mappings(entries), 1):
+    for number, entry in enumerate(entries, 1):
         kinds = [name for name in _OPTIONAL if name in entry]
         own = kinds[0] if len(kinds) == 1 else kind
         types = dict.fromkeys((own, "reason", *_OPTIONAL[own]), str) | {"expires": date}

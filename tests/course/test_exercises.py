@@ -15,7 +15,7 @@ import pytest
 import imagelab as il
 from imagelab.core.errors import ImagelabError
 from imagelab.core.resources import data_path
-from imagelab.course import answers, dockerfile_rules, exercises, image_rules
+from imagelab.course import answers, dockerfile_rules, exercises, image_rules, trial
 from imagelab.course.trial import explain
 
 TASKS = exercises.tasks()
@@ -258,17 +258,17 @@ BUILT = [
 
 @pytest.mark.engine
 @pytest.mark.parametrize(("name", "case"), BUILT)
-def test_what_was_built_is_judged(name, case, on_engine, with_python):
-    def left() -> set[str]:
-        images = with_python.docker("images", "-q", "imagelab-exercise")
-        return {*images.split(), *with_python.docker("ps", "-aq", "--filter", "label=imagelab.exercise").split()}
-
-    before = left()  # of a check that was killed
+def test_what_was_built_is_judged(name, case, on_engine, with_python, monkeypatch):
+    calls = []
+    docker = trial.docker
+    monkeypatch.setattr(trial, "docker", lambda *words, **more: calls.extend(words) or docker(*words, **more))
     checked = exercises.check(name, dockerfile=case["dockerfile"], options=on_engine)
     assert checked["passed"].all() == case.get("passes", False), checked.to_string()
     if "passes" not in case:
         assert set(checked["judged_by"]) == {exercises.NOT_JUDGED}
-    assert left() <= before
+    made = set(re.findall(r"imagelab-exercise[:-][0-9a-f]{12}[\w-]*", " ".join(calls)))
+    images = with_python.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+    assert made and made.isdisjoint([*images, *with_python.docker("ps", "-a", "--format", "{{.Names}}").split()])
 
 
 WRONG = {
