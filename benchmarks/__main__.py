@@ -1,6 +1,7 @@
 """Measure imagelab against dive, bsdtar, tarfile and plain reading, and print Markdown tables for README.md.
 
-    python -m benchmarks [FOLDER…] [--rounds 5] [--without-dive-on B C] [--only start pages engine registry images sweep]
+    python -m benchmarks [FOLDER…] [--rounds 5] [--without-dive-on B C] [--image NAME]
+        [--only start pages engine registry images sweep]
 
 A FOLDER has archives (``python benchmarks/inputs.py FOLDER`` saves some): *.tar, *.tar.gz. Whole processes are compared with
 whole processes; statements in a process that has imported everything are in a table of their own, without ratios to dive.
@@ -113,7 +114,9 @@ def whole_processes(path: Path, count: int, with_dive: bool) -> str:
             contestants["isal, inflating once (floor)"] = lambda: process(sys.executable, "-c", INFLATE, path)
         else:
             contestants["Python's tarfile"] = lambda: process(sys.executable, "-c", TARFILE, path)
-        if with_dive and (program := dive()):
+        if (
+            with_dive and path.suffix != ".gz" and (program := dive())
+        ):  # dive reads no archive that is compressed as a whole
             contestants["dive"] = lambda: process(program, "--source", "docker-archive", path)
         samples = rounds(contestants, count)
     rows = []
@@ -186,7 +189,7 @@ def main() -> None:
     parser.add_argument("--without-dive-on", nargs="*", default=[], metavar="NAME")
     parts = ["start", "pages", "engine", "registry", "images", "sweep"]
     parser.add_argument("--only", nargs="*", choices=parts, default=parts)
-    parser.add_argument("--image", default="localhost/debian:minbase", help="an image of the engine, for that table")
+    parser.add_argument("--image", help="an image of the engine, for that table")
     args = parser.parse_args()
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
     if "start" in args.only:
@@ -195,7 +198,7 @@ def main() -> None:
         print(table(("whole process", "s: median (min–max)", "peak MB"), rows))
     if "pages" in args.only:
         print(waits.pages(IMAGELAB, args.rounds))
-    if "engine" in args.only:
+    if "engine" in args.only and args.image:
         print(waits.engine(IMAGELAB, args.image, args.rounds))
     archives = [path for folder in args.folders for path in sorted(folder.glob("*.tar*"))]
     if "registry" in args.only and archives:

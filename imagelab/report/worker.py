@@ -6,6 +6,7 @@ written, or its error. A page that crashes or never ends does not stop the other
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -33,6 +34,7 @@ def make_page(job: dict[str, Any], tell: Any) -> None:
 
 
 def main() -> None:
+    gc.set_threshold(100_000)  # as `imagelab.cli.app` has it
     events = os.dup(1)
     os.dup2(2, 1)  # what programs print must not mix with the events
     os.environ["IPYTHONDIR"] = os.environ.get("IMAGELAB_SCRATCH") or tempfile.gettempdir()

@@ -109,15 +109,17 @@ def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Findings:
     # bytes that a container still sees through a hardlink belong to no rule, though their own name is gone
     left = left.loc[left["reason"].isna() & left["visible"]]
     tools, copied = _build_tools(image), _context_layers(steps)
+    left = left.assign(tool=[path in tools for path in left["path"]])
     # one pass with all patterns leaves few files for the pass of each rule
-    candidates = left[left["path"].str.contains(rules.ANY_PATH) | left["path"].isin(tools)]
+    candidates = left[left["path"].str.contains(rules.ANY_PATH) | left["tool"]]
     links = stored[stored["visible"] & (stored["kind"] == "hardlink") & stored["inode"].isin(candidates.index)]
+    links = links.assign(tool=[path in tools for path in links["path"]])
     base = steps.loc[steps["from_base"].fillna(False), "layer_index"].dropna()
     claimed = []
     for rule in rules.RULES:
         # bytes stay while another of their names does; an inode is the row of its file
-        kept = links.loc[~_fits(rule, links["path"], tools), "inode"]
-        fits = _fits(rule, candidates["path"], tools) & ~candidates.index.isin(kept)
+        kept = links.loc[~_fits(rule, links), "inode"]
+        fits = _fits(rule, candidates) & ~candidates.index.isin(kept)
         if rule.only_copy:
             fits &= candidates["layer_index"].isin(copied)
         found, candidates = candidates[fits], candidates[~fits]
@@ -132,16 +134,16 @@ def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Findings:
         yield rules.DUPLICATED, left[left["digest"].notna() & left.duplicated("digest")]
 
 
-def _fits(rule: rules.Rule, paths: pd.Series, tools: pd.Series) -> pd.Series:
-    return paths.isin(tools) if rule is rules.BUILD_TOOLS else paths.str.contains(rule.paths)
+def _fits(rule: rules.Rule, entries: pd.DataFrame) -> pd.Series:
+    return entries["tool"].astype(bool) if rule is rules.BUILD_TOOLS else entries["path"].str.contains(rule.paths)
 
 
-def _build_tools(image: Image) -> pd.Series:
+def _build_tools(image: Image) -> set[str]:
     """Paths of the packages that compile and link."""
     owned = package_files(image)
     owned = owned[owned["manager"].isin(["dpkg", "apk"])]
     names = owned["package"].str
-    return owned.loc[names.contains(rules.BUILD_PACKAGES) & ~names.contains(rules.RUNTIME_PACKAGES), "path"]
+    return set(owned.loc[names.contains(rules.BUILD_PACKAGES) & ~names.contains(rules.RUNTIME_PACKAGES), "path"])
 
 
 def _context_layers(steps: pd.DataFrame) -> pd.Series:

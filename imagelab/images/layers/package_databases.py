@@ -20,11 +20,9 @@ _RPM_FILES = (b"/Packages", b"/Packages.db", b"/rpmdb.sqlite")
 _MAX_SIZE, _MAX_RPM = 1 << 24, 1 << 28  # bytes of one database; larger ones are listed, not captured
 
 _NAMES = {b"status", b"installed", b"METADATA", b"RECORD", b"PKG-INFO", b"installed-files.txt", b"package.json"}
-#: The path of a database ends in one of these, or contains this.
-ENDINGS, WITHIN = (
-    (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-info", b".json", *_RPM_FILES),
-    b"/status.d/",
-)
+#: The path of a database ends in one of these, or contains one of those.
+ENDINGS = (*(b"/" + name for name in sorted(_NAMES)), b".list", b".egg-info", *_RPM_FILES)
+WITHIN = (b"/status.d/", b"conda-meta/")
 _STATUS_FIELDS = (
     *(b"Package:", b"Version:", b"Status:", b"Architecture:", b"Source:", b"Installed-Size:"),
     *(b"Depends:", b"Pre-Depends:", b"Provides:", b"Essential:"),
@@ -33,13 +31,11 @@ _STATUS_FIELDS = (
 
 def likely(name: bytes) -> bool:
     """Whether a name can belong to a database: a cheap test, before the name is cleaned to a path."""
-    return name.endswith(ENDINGS) or WITHIN in name or b"/." in name or name[-1:] == b"/"
+    return name.endswith(ENDINGS) or name[-1:] == b"/" or WITHIN[0] in name or WITHIN[1] in name or b"/." in name
 
 
 def wanted(path: bytes) -> bool:
     """Whether ``path`` (absolute) is a package database."""
-    if not path.endswith(ENDINGS) and WITHIN not in path:
-        return False  # true of nearly every path, and quick to see
     folder, _, name = path.rpartition(b"/")
     if name in _NAMES:
         if name == b"package.json":

@@ -57,6 +57,7 @@ _FIELDS = {
 }
 _FIRST, _STOP = _FIELDS["mode"][0], _FIELDS["checksum"][1]
 _ENDS = np.array([stop - 1 for _, stop in _FIELDS.values()])
+_USTAR = np.frombuffer(b"ustar\0", np.uint8)
 _OWNER = np.repeat(list(_FIELDS), [stop - start for start, stop in _FIELDS.values()])  # the field of every byte
 
 
@@ -97,14 +98,16 @@ class HeaderBatch:
 
     @cached_property
     def _names(self) -> pa.Array:
-        names = pa.array(self._raw[:, :100].view("S100")[:, 0], pa.binary())
-        rows = {row for row, values in self.overrides.items() if "name" in values}
-        rows |= set(np.flatnonzero(self._raw[:, 345]).tolist())  # ustar's prefix
-        if not rows:
-            return names
-        mask = np.zeros(len(names), bool)
-        mask[list(rows)] = True
-        return pc.replace_with_mask(names, pa.array(mask), pa.array(map(self.name, sorted(rows)), pa.binary()))
+        names = _texts(self._raw[:, :100])
+        prefixed = np.flatnonzero(self._raw[:, 345])
+        prefixed = prefixed[(self._raw[prefixed, 257:263] == _USTAR).all(1)]  # as `header_name` has it
+        if len(prefixed):
+            prefixes = _texts(self._raw[prefixed, 345:500])
+            names = _replaced(names, prefixed, pc.binary_join_element_wise(prefixes, names.take(prefixed), b"/"))
+        named = sorted(row for row, values in self.overrides.items() if "name" in values)
+        if named:
+            names = _replaced(names, named, pa.array([self.overrides[row]["name"] for row in named], pa.binary()))
+        return names
 
     @cached_property
     def _paths_and_kinds(self) -> tuple[pa.Array, np.ndarray]:
@@ -114,8 +117,8 @@ class HeaderBatch:
         """Files that are probably package databases, so their contents are captured."""
         paths, kind = self._paths_and_kinds
         found = [pc.ends_with(paths, ending) for ending in package_databases.ENDINGS]
-        if package_databases.WITHIN in _text(paths)[0].tobytes():
-            found.append(pc.match_substring(paths, package_databases.WITHIN))
+        text = _text(paths)[0].tobytes()
+        found += [pc.match_substring(paths, part) for part in package_databases.WITHIN if part in text]
         return np.flatnonzero(reduce(pc.or_, found).to_numpy(zero_copy_only=False) & (kind == FILE)).tolist()
 
     def read(self) -> pa.RecordBatch:
@@ -181,6 +184,17 @@ class HeaderBatch:
                     raise BrokenTarError("an unreadable number", self.offsets[row]) from None
                 fields[name][row] = min(max(value, -(1 << 63)), (1 << 63) - 1)
         return fields
+
+
+def _texts(field: np.ndarray) -> pa.Array:
+    """A field of each header as bytes, up to the first NUL."""
+    return pa.array(np.ascontiguousarray(field).view(f"S{field.shape[1]}")[:, 0], pa.binary())
+
+
+def _replaced(names: pa.Array, rows: Any, values: pa.Array) -> pa.Array:
+    mask = np.zeros(len(names), bool)
+    mask[rows] = True
+    return pc.replace_with_mask(names, pa.array(mask), values)
 
 
 def _paths_and_kinds(names: pa.Array, flags: np.ndarray) -> tuple[pa.Array, np.ndarray]:

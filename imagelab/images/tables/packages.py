@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 
 from imagelab.core.frames import make_frame
 from imagelab.core.json_fields import mapping, string, strings
+from imagelab.core.memory import Memory
 from imagelab.core.model import Image
 from imagelab.images.layers.links import follow_links
-from imagelab.images.layers.listing import layer_listings
+from imagelab.images.layers.listing import layer_keys, layer_listings
 from imagelab.images.layers.package_databases import RPM, reduce
 from imagelab.images.tables.dependencies import apk_names, dependencies, dependents, paragraphs, source_package
 from imagelab.images.tables.files import files
@@ -94,18 +95,17 @@ def packages(images: Images) -> pd.DataFrame:
 def package_files(image: Image) -> pd.DataFrame:
     """Which package each visible file belongs to: ``path``, ``manager``, ``package`` (a file of two is listed
     twice)."""
-    found, _, _ = _recorded(image)
-    owned = _owned(found, files(image))
+    found, _, _, owned = _recent_or_read(image)
     owners = [found[owner] for owner in owned["owner"]]
     names = {"manager": [one.manager for one in owners], "package": [one.name for one in owners]}
     return pd.DataFrame({"path": owned["path"], **names}, dtype="str")
 
 
 def _of_image(image: Image) -> tuple[list[dict[str, Any]], list[str]]:
-    found, unread, written = _recorded(image)
+    found, unread, written, owned = _recent_or_read(image)
     seen = files(image)
     live = seen.loc[seen["visible"] & seen["inode"].notna(), ["path", "inode"]].drop_duplicates("path")
-    owned = _owned(found, seen).merge(live, on="path")
+    owned = owned.merge(live, on="path")
     count = owned.groupby("owner").size()
     owned = owned.drop_duplicates(["owner", "inode"])  # bytes count once in a package, whatever their names
     size = owned["inode"].map(seen["size"]).groupby(owned["owner"]).sum()
@@ -123,6 +123,18 @@ def _of_image(image: Image) -> tuple[list[dict[str, Any]], list[str]]:
             }
         )
     return rows, unread
+
+
+_Records = tuple[list[_Package], list[str], dict[str, int], pd.DataFrame]
+_records: Memory[_Records] = Memory(4)
+
+
+def _recent_or_read(image: Image) -> _Records:
+    """The records of an image, read once for all verbs: they depend on the layers only."""
+    key = (image.reference, *layer_keys(image))
+    found = _records.get(key) or _recorded(image)
+    _records.keep(key, found)
+    return found
 
 
 def _owned(found: list[_Package], seen: pd.DataFrame) -> pd.DataFrame:
@@ -143,8 +155,8 @@ def _stored(paths: pd.Series, seen: pd.DataFrame) -> pd.Series:
     return folders[0].map(followed) + "/" + folders[2]
 
 
-def _recorded(image: Image) -> tuple[list[_Package], list[str], dict[str, int]]:
-    """The packages, the databases that are not read, and the layer that wrote each record last."""
+def _recorded(image: Image) -> _Records:
+    """The packages, the databases that are not read, the layer that wrote each record last, and who owns which file."""
     listings = layer_listings(image)
     captured: list[dict[str, bytes]] = []  # of each layer, in order
     for index in range(len(image.layers)):
@@ -176,7 +188,7 @@ def _recorded(image: Image) -> tuple[list[_Package], list[str], dict[str, int]]:
         *_conda(final),
         *_npm(final, live),
     ]  # fmt: skip
-    return found, [f"{image.reference}: {path}" for path in unread], at
+    return found, [f"{image.reference}: {path}" for path in unread], at, _owned(found, every)
 
 
 def _brought(path: str, layer: int, captured: list[dict[str, bytes]], replaced: set[tuple[str, int]]) -> int:
@@ -214,6 +226,10 @@ def _databases(
         yield _Package(manager, name.partition(":")[0], record.version, since[name][1], path, *record[1:])
 
 
+def _lines(record: tuple[bytes, int]) -> list[str]:
+    return record[0].decode(errors="backslashreplace").splitlines()
+
+
 def _dpkg(content: bytes, final: _Final) -> dict[str, _Record]:
     found: dict[str, _Record] = {}
     for fields in paragraphs(content):
@@ -221,8 +237,7 @@ def _dpkg(content: bytes, final: _Final) -> dict[str, _Record]:
         if not name or "installed" not in fields.get("Status", "").split()[-1:]:
             continue
         lists = (f"/var/lib/dpkg/info/{name}{suffix}.list" for suffix in (f":{architecture}", ""))
-        listed = next((final[path][0] for path in lists if path in final), None)
-        lines = None if listed is None else listed.decode(errors="backslashreplace").splitlines()
+        lines = next((_lines(final[path]) for path in lists if path in final), None)
         requires = dependencies(fields.get("Pre-Depends"), fields.get("Depends"))
         provides = dependencies(fields.get("Provides"))
         found[f"{name}:{architecture}"] = _Record(
@@ -239,8 +254,7 @@ def _distroless(final: _Final) -> Iterator[_Package]:
         for fields in paragraphs(final[path][0]):
             if name := fields.get("Package"):
                 sums = final.get(f"{path}.md5sums")
-                lines = None if sums is None else sums[0].decode(errors="backslashreplace").splitlines()
-                listed = None if lines is None else ["/" + line for line in lines]
+                listed = ["/" + line for line in _lines(sums)] if sums else None
                 yield _Package(
                     "dpkg", name, fields.get("Version"), final[path][1], path, listed, source_package(fields)
                 )
@@ -249,27 +263,21 @@ def _distroless(final: _Final) -> Iterator[_Package]:
 def _apk(content: bytes, final: _Final) -> dict[str, _Record]:
     found: dict[str, _Record] = {}
     for block in content.decode(errors="replace").split("\n\n"):
-        name, version, folder, source = "", "", "", ""
-        related: dict[str, tuple[str, ...]] = {}
+        fields: dict[str, str] = {}
         listed: list[str] = []
+        folder = ""
         for line in block.splitlines():
             key, value = line[:2], line[2:]
-            if key == "P:":
-                name = value
-            elif key == "V:":
-                version = value
-            elif key == "o:":
-                source = value
-            elif key in ("D:", "p:"):  # dependencies, provisions
-                related[key] = apk_names(value)
-            elif key == "F:":
+            if key == "F:":
                 folder = "/" + value
             elif key == "R:":
                 listed.append(posixpath.join(folder or "/", value))
-        if name:
-            found[name] = _Record(
-                version, listed, f"{source or name} {version}", related.get("D:", ()), related.get("p:", ())
-            )
+            else:
+                fields[key] = value
+        if name := fields.get("P:"):
+            version = fields.get("V:", "")
+            requires, provides = (apk_names(fields.get(key, "")) for key in ("D:", "p:"))
+            found[name] = _Record(version, listed, f"{fields.get('o:') or name} {version}", requires, provides)
     return found
 
 
@@ -306,8 +314,7 @@ def _python(final: _Final) -> Iterator[_Package]:
         start = posixpath.dirname(folder) if metadata else folder
         listed = None
         if record is not None and (metadata or legacy):
-            lines = record[0].decode(errors="backslashreplace").splitlines()
-            listed = [posixpath.normpath(posixpath.join(start, line)) for line in lines if line]
+            listed = [posixpath.normpath(posixpath.join(start, line)) for line in _lines(record) if line]
         if fields.get("Name"):
             yield _Package("python", fields["Name"], fields.get("Version"), layer, path, listed)
 
