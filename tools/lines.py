@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {
-    ("core", "images"): 5_350,
+    ("core", "images"): 5_349,
     ("size",): 910,
     ("build",): 2_635,
     ("improve",): 2_500,
@@ -19,7 +19,7 @@ LIMITS = {
     ("charts", "widgets", "report"): 2_981,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
-ALL = 19_270
+ALL = 19_260
 """Lines of code that the package may have."""
 _LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from typing import NamedTuple
 
 from imagelab.core.secret_patterns import BETWEEN_ITEMS, BETWEEN_WORDS, COMMANDS, ITEM, PROGRAM, SHELL, WORD
@@ -17,6 +16,7 @@ _EDGES = "\"'\\[],"  # of a word in a shell or in a list of JSON
 class _Word(NamedTuple):
     text: str  # without quotes
     start: int
+    is_option: bool
 
 
 def password_spans(text: str) -> list[tuple[int, int]]:
@@ -44,7 +44,8 @@ def _words(text: str, program: re.Match[str]) -> list[_Word]:
         if not match:
             break
         left = match[0].lstrip(_EDGES)
-        words.append(_Word(left.rstrip(_EDGES), match.end() - len(left)))
+        is_option = (left if program["item"] else match[0]).startswith("-")  # a shell's quoted word is a value
+        words.append(_Word(left.rstrip(_EDGES), match.end() - len(left), is_option))
         start = match.end()
     return words
 
@@ -74,14 +75,14 @@ def _match(parts: list[str], words: list[_Word]) -> Iterator[tuple[int, int]]:
             yield from _span(template, words[0], len(prefix))
     elif option.startswith("-") and words[0].text.startswith(f"{option}="):
         yield from _span(parts[1], words[0], len(option) + 1)
-    elif len(words) == len(parts) and all(map(_is_word, parts[:-1], words)) and not words[-1].text.startswith("-"):
+    elif len(words) == len(parts) and all(map(_is_word, parts[:-1], words)) and not words[-1].is_option:
         yield from _span(parts[-1], words[-1], 0)
 
 
 def _is_word(part: str, word: _Word) -> bool:
     if part.startswith("/"):
-        return bool(_compiled(part[1:-1]).fullmatch(word.text))
-    return part == word.text or (part.isupper() and part.isalpha() and not word.text.startswith("-"))
+        return re.fullmatch(part[1:-1], word.text, re.S) is not None
+    return part == word.text or (part.isupper() and part.isalpha() and not word.is_option)
 
 
 def _span(template: str, word: _Word, skip: int) -> Iterator[tuple[int, int]]:
@@ -90,11 +91,8 @@ def _span(template: str, word: _Word, skip: int) -> Iterator[tuple[int, int]]:
     start = word.start + len(word.text) - len(value)
     before, after = template.split("SECRET")
     before = re.sub(r"[A-Z]{3,}(\W)", r"[^\1]{1,200}\1", before)
-    pattern = before + (f"([^{after[0]}]+){after[0]}.*" if after else "(.+)")
-    if match := _compiled(pattern).fullmatch(re.split("[\"']", value, maxsplit=1)[0]):
-        yield start + match.start(1), start + match.end(1)
-
-
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.S)
+    end = re.escape(after[:1])
+    # a quoted password ends with its quote, another with any
+    pattern = rf"{before}(?P<quote>[\"'])?(?P<secret>(?(quote)(?:(?!(?P=quote)).)|[^\"'{end}])++){end}"
+    if match := re.match(pattern, value, re.S):
+        yield start + match.start("secret"), start + match.end("secret")

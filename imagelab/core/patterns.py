@@ -62,14 +62,6 @@ def _class(token: str) -> Test:
         raise ValueError(f"{token!r} is not a character class: {error}") from None
 
 
-def _any(character: str) -> bool:
-    return True
-
-
-def _in_folder(character: str) -> bool:
-    return character != "/"
-
-
 class _Automaton:
     """States in a row. A state moves on, or stays, if a character fits; ``skips`` lead to other states without one."""
 
@@ -162,9 +154,9 @@ def _below(automaton: _Automaton) -> None:
 _WILDCARDS: dict[str, Callable[[_Automaton], None]] = {
     "/**": _below,
     "**/": _folders,
-    "**": lambda automaton: automaton.many(_any),
-    "*": lambda automaton: automaton.many(_in_folder),
-    "?": lambda automaton: automaton.single(_in_folder),
+    "**": lambda automaton: automaton.many(lambda _: True),
+    "*": lambda automaton: automaton.many("/".__ne__),
+    "?": lambda automaton: automaton.single("/".__ne__),
 }
 
 

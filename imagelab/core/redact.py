@@ -11,7 +11,7 @@ import base64
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from imagelab.core import secret_patterns as patterns
@@ -23,6 +23,7 @@ MAX_DEPTH = 100
 
 #: The kinds and the values of the secrets that were masked.
 _Found = list[tuple[str, str]]
+_Span = tuple[int, int]
 
 
 class Masked(NamedTuple):
@@ -60,18 +61,16 @@ def _mask(text: str, name: str | None, found: _Found) -> str:
 
 
 def is_secret(value: str, name: str) -> bool:
-    """Whether the value of this name is a secret."""
-    if _is_harmless(value):
+    """Whether the value of this name is a secret; a name in capitals as its own value is a placeholder."""
+    placeholder = value.strip("[]<>\"'")
+    if _is_harmless(value) or (placeholder.isupper() and name.upper().endswith(placeholder)):
         return False
-    named = _secret_name(name)
-    return bool(named) or (named is None and _looks_random(value.strip("\"'\\ ")))
+    named, value = _secret_name(name), value.strip("\"'\\ ")
+    is_key = name.lower().endswith("key") and patterns.HEX_KEY.fullmatch(value) is not None
+    return bool(named) or (named is None and (is_key or _looks_random(value)))
 
 
 # Each step masks one kind of secret in a text and appends its kind and its value to ``found``.
-
-
-def _mask_private_keys(text: str, found: _Found) -> str:
-    return patterns.PRIVATE_KEY.sub(lambda match: _masked("private-key", match[0], found), text)
 
 
 def _mask_tokens(text: str, found: _Found) -> str:
@@ -95,62 +94,69 @@ def _mask_urls(text: str, found: _Found) -> str:
     return patterns.URL.sub(replace, text)
 
 
-def _mask_pair_lists(text: str, found: _Found) -> str:
-    """Mask the values in ``ENV K=V K=V`` and ``RUN |2 K=V K=V``, up to the next name."""
-
-    def replace(match: re.Match[str]) -> str:
+def _pair_values(text: str) -> Iterator[_Span]:
+    """Find the secrets in ``ENV K=V K=V`` and ``RUN |2 K=V K=V``; a value ends before the next name."""
+    for match in patterns.PAIR_LISTS.finditer(text):
         group = "env" if match["run"] is None else "run"
-        pairs = match[group]
-        names = list(patterns.PAIR.finditer(pairs))
-        names = [name for name in names if name[0].endswith("=")] or names[:1]  # ENV NAME VALUE has one name
-        ends = [name.start() for name in names[1:]] + [len(pairs)]
-        pieces, written = [], 0
+        names = list(patterns.PAIR.finditer(text, *match.span(group)))
+        is_legacy = names and not names[0][0].endswith("=")  # ENV NAME VALUE has one name, and = in its value
+        names = names[:1] if is_legacy else [name for name in names if name[0].endswith("=")]
+        ends = [name.start() for name in names[1:]] + [match.end(group)]
         for name, end in zip(names, ends, strict=False):
-            value = pairs[name.end() : end]
+            value = text[name.end() : end].rstrip()
             if is_secret(value, name["name"]):
-                spaces = value[len(value.rstrip()) :]
-                pieces += [pairs[written : name.end()], _masked("secret-name", value.strip(), found), spaces]
-                written = end
-        before, after = text[match.start() : match.start(group)], text[match.end(group) : match.end()]
-        return "".join([before, *pieces, pairs[written:], after])
-
-    return patterns.PAIR_LISTS.sub(replace, text)
+                yield name.end(), name.end() + len(value)
 
 
-def _mask_assignments(text: str, found: _Found) -> str:
-    """Mask values that follow a name: ``NAME=value``, ``--name value``, ``"name": "value"``, ``Name: value``."""
-    pieces, written, position = [], 0, 0
+def _assigned_values(text: str) -> Iterator[_Span]:
+    """Find secrets that follow a name: ``NAME=value``, ``--name value``, ``"name": "value"``, ``Name: value``."""
+    position = 0
     while match := patterns.NAME.search(text, position):
         name, position = match["name"], match.end()
         if _secret_name(name) is False:
             continue
-        value = patterns.VALUE.match(text, position)[0]  # type: ignore[index]  # matches at least the empty string
+        found = _in_quotes(text, match) or patterns.VALUE.match(text, position)
+        value = found[0]  # type: ignore[index]  # VALUE matches at least the empty string
+        end = position + len(value)
         if is_secret(value, name) and not _is_prose(match, value):
             quote = re.match(r"\\?[\"']|", value)[0]  # type: ignore[index]
             closing_quote = quote if len(value) > len(quote) and value.endswith(quote) else ""
-            pieces += [
-                text[written:position],
-                quote,
-                _masked("secret-name", value.strip("\"'\\"), found),
-                closing_quote,
-            ]
-            written = position = position + len(value)
+            yield position + len(quote), end - len(closing_quote)
+            position = end
         elif not value.startswith(("'", '"', "\\")):  # a quoted value may contain assignments
-            position += len(value)
-    return "".join([*pieces, text[written:]])
+            position = end
 
 
-def _mask_command_passwords(text: str, found: _Found) -> str:
-    pieces, written = [], 0
-    for start, end in password_spans(text):
-        if start >= written and not _is_harmless(text[start:end]):
-            pieces += [text[written:start], _masked("command-password", text[start:end], found)]
-            written = end
-    return "".join([*pieces, text[written:]])
+def _in_quotes(text: str, name: re.Match[str]) -> re.Match[str] | None:
+    """The value up to the closing quote, where the whole assignment is one quoted word, or an item of a list in YAML."""
+    quote = text[name.start() - 1 : name.start()]
+    if quote not in ("'", '"') or "=" not in name["sep"]:
+        return None
+    is_item = re.search(r"^\s{0,40}- $", text[max(0, name.start() - 42) : name.start() - 1], re.M)
+    characters = rf"[^{quote}\\\n]" if is_item else rf"[^{quote}\\\s'\"]"
+    return re.compile(rf"{characters}++(?={quote})").match(text, name.end())
 
 
-def _mask_bearer_tokens(text: str, found: _Found) -> str:
-    return patterns.BEARER.sub(lambda match: _masked("bearer-token", match[0], found), text)
+def _command_passwords(text: str) -> Iterator[_Span]:
+    return (span for span in password_spans(text) if not _is_harmless(text[slice(*span)]))
+
+
+def _mask_spans(kind: str, find: Callable[[str], Iterator[_Span]]) -> Callable[[str, _Found], str]:
+    """Make a step that masks the spans of one kind; of two that overlap, the first."""
+
+    def mask_kind(text: str, found: _Found) -> str:
+        pieces, written = [], 0
+        for start, end in find(text):
+            if start >= written:
+                pieces += [text[written:start], _masked(kind, text[start:end], found)]
+                written = end
+        return "".join([*pieces, text[written:]])
+
+    return mask_kind
+
+
+def _matches(pattern: re.Pattern[str]) -> Callable[[str], Iterator[_Span]]:
+    return lambda text: (match.span() for match in pattern.finditer(text))
 
 
 def _mask_base64(text: str, found: _Found) -> str:
@@ -185,13 +191,13 @@ def _mask_build_arguments(text: str, found: _Found) -> str:
 
 #: The order matters: a token keeps its own kind, and pair lists are split before their values are searched.
 _STEPS: tuple[Callable[[str, _Found], str], ...] = (
-    _mask_private_keys,
+    _mask_spans("private-key", _matches(patterns.PRIVATE_KEY)),
     _mask_tokens,
     _mask_urls,
-    _mask_pair_lists,
-    _mask_assignments,
-    _mask_command_passwords,
-    _mask_bearer_tokens,
+    _mask_spans("secret-name", _pair_values),
+    _mask_spans("secret-name", _assigned_values),
+    _mask_spans("command-password", _command_passwords),
+    _mask_spans("bearer-token", _matches(patterns.BEARER)),
     _mask_base64,
     _mask_build_arguments,
 )

@@ -47,6 +47,8 @@ URL = re.compile(
 )
 CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 PATHS = re.compile(r"(?:~|\.{1,2})?/|file:|[A-Za-z]:\\")
+#: A key of 16 or 32 bytes; the fingerprints of public keys and commits have 20.
+HEX_KEY = re.compile(r"[0-9a-f]{32}(?:[0-9a-f]{32})?")
 HEX = re.compile(r"(?:0x|sha\d+:)?[0-9a-fA-F]+(?:[\s,:-]+[0-9a-fA-F]+)*")
 #: Words that may be text in base64.
 BASE64 = re.compile(r"(?<![\w+/.-])[A-Za-z0-9+/_-]{24,}+={0,2}(?![\w+/])")
@@ -56,8 +58,9 @@ BARE_WORD = re.compile(r"(?<![\w/.:@+~%=-])[A-Za-z0-9_-]{20,200}+(?![/.:@+~%=])"
 
 _QUOTED = r"\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"|'[^']*+'|\\\"[^\"\\]*+\\\"|[\"']"
 NAME = re.compile(
-    r"(?<![\w.${-])(?P<flag>--?)?(?P<name>[A-Za-z_][\w.-]{0,99}+)"
-    r"(?P<sep>=(?=[^\s=])| = (?!=)|\\?[\"'] ?: ?| ?:\s|:(?=(?:bearer|basic|token|digest)\\?\s)"
+    r"(?<![\w$-])(?<!\w\.|\.\.|\$\{|\d:)(?P<flag>--?)?(?P<name>[A-Za-z_][\w.-]{0,99}+)"
+    r"(?P<sep>=(?=[^\s=>])|\\?[\"']\] ?= ?(?!=)| = (?!=)|: ?\w{1,20} = (?=[\"'])|\\?[\"']? ?=> ?(?=\\?[\"'])|:(?=\\?[\"'])"
+    r"|\\?[\"'] ?: ?| ?:\s|:(?=(?:bearer|basic|token|digest)\\?\s)"
     r"|(?:(?<=token)|(?<=-key)|(?<=secret)|(?<=password)):(?=[^\s:/\\]{8})"
     r"|(?(flag)(?: {1,4}(?=[^\s=:-])|[\"'],? ?(?=[\"'][^-]))|(?!)))"
     r"(?:\\?[\"']?(?:bearer|basic|token|digest|negotiate)\\?\s+)?",
@@ -67,7 +70,7 @@ VALUE = re.compile(rf"(?:{_QUOTED})?[^\s\"'\\;|&<>()`]*+", re.S)
 BEARER = re.compile(r"(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{16,}")
 #: The name of a program with the end of its quoted item, the words of its command line, and what is between them.
 PROGRAM = re.compile(r"(?<![\w.-])[A-Za-z0-9][\w.-]{1,30}+(?P<item>\\?[\"'],)?(?:\\?[\"'](?=\s))?")
-WORD = re.compile(r"(?:[^\s;|&\"'\\]|\\[^\n]|\"(?:[^\"\\]|\\.)*+\"|'[^']*+'|[\"'])++", re.S)
+WORD = re.compile(r"(?:[^\s;|&\"'\\<>]|\\[^\n]|\"(?:[^\"\\]|\\.)*+\"|'[^']*+'|[\"'])++", re.S)
 ITEM = re.compile(r"\\?[\"'](?:[^\"\\]|\\[^\"])*+\\?\"")  # of a list in JSON
 BETWEEN_ITEMS = re.compile(r"[\s,]*+")
 BETWEEN_WORDS = re.compile(r"(?:[^\S\n]|\\\r?\n)*+")
