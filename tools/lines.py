@@ -16,7 +16,7 @@ LIMITS = {
     ("build",): 2_635,
     ("improve",): 2_500,
     ("security",): 3_215,
-    ("charts", "widgets", "report"): 2_981,
+    ("charts", "widgets", "report"): 2_955,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
 ALL = 19_260

@@ -11,6 +11,7 @@ import pandas as pd
 
 from imagelab.build.dockerfile.grammar import instructions
 from imagelab.build.dockerfile.syntax import Step, parse
+from imagelab.build.logs.cost import own_steps
 from imagelab.build.logs.read import LOG_COLUMNS, read_facts, steps_frame
 from imagelab.build.logs.records import Facts, merge
 from imagelab.core.errors import DockerfileError
@@ -41,7 +42,7 @@ class LoggedBuild:
         # The stage without bake's target. A build with one stage names it only sometimes, and a FROM can have the name
         # that another build, which ran at the same time, gave it.
         rows["stage"] = (rows["stage"].str.split(" ").str[-1] + " " + rows["platform"].fillna("")).str.strip()
-        if rows.loc[rows["step"].notna() & rows["instruction"].ne("FROM"), "stage"].nunique() == 1:
+        if own_steps(rows)["stage"].nunique() == 1:
             rows["stage"] = ""
         every = list(rows.itertuples())
         self.numbered = [row for row in every if not pd.isna(row.step) and row.instruction != "LINK"]

@@ -32,17 +32,7 @@ def claim_tiles(claims: pd.DataFrame) -> go.Figure:
         return theme.nothing("No claims")
     shown = claims.assign(place=claims.groupby("chapter").cumcount() + 1)
     figure = go.Figure()
-    for name, (colour, symbol) in VERDICT_MARKS.items():
-        part = shown[shown["verdict"] == name]
-        figure.add_scatter(
-            x=part["place"],
-            y=part["chapter"],
-            mode="markers",
-            name=f"{name} ({len(part)})",
-            marker={"color": colour, "symbol": symbol, "size": 15, "line": {"color": colour, "width": 2}},
-            hovertext=[_claim_hover(row) for row in part.itertuples()],
-            hoverinfo="text",
-        )
+    _add_marks(figure, shown, "place", "chapter", 15)
     judged = claims[claims["verdict"] != "not measured"]
     confirmed = int((judged["verdict"] == "confirmed").sum())
     figure.update_xaxes(tickvals=[1, 5, 10, 15, 20, 25], range=[0.3, shown["place"].max() + 0.7])
@@ -77,19 +67,7 @@ def claim_ratios(claims: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
     for least, most, opacity in ((0.5, 2, 0.10), (2 - 1.1, 1.1, 0.18)):
         figure.add_vrect(x0=least, x1=most, fillcolor=theme.INK, opacity=opacity, line_width=0)
-    for name, (colour, symbol) in VERDICT_MARKS.items():
-        part = shown[shown["verdict"] == name]
-        if part.empty:
-            continue
-        figure.add_scatter(
-            x=part["ratio"],
-            y=part["label"],
-            mode="markers",
-            name=name,
-            marker={"color": colour, "symbol": symbol, "size": 11},
-            hovertext=[_claim_hover(row) for row in part.itertuples()],
-            hoverinfo="text",
-        )
+    _add_marks(figure, shown, "ratio", "label", 11)
     ticks = {"tickvals": [0.1, 0.2, 0.5, 1, 2, 4], "ticktext": ["0.1×", "0.2×", "0.5×", "1×", "2×", "4×"]}
     figure.update_xaxes(ticks, type="log", title="measured ÷ promised")
     figure.update_yaxes(categoryorder="array", categoryarray=list(shown["label"])[::-1])
@@ -120,18 +98,11 @@ def advice_accuracy(verified: pd.DataFrame) -> go.Figure:
         ("measured_bytes", "saved by the rebuild", theme.AMOUNT_COLOURS["measured"]),
         ("predicted_bytes", "predicted by the advice", theme.AMOUNT_COLOURS["predicted"]),
     ):
-        figure.add_bar(
-            y=shown["pair"],
-            x=shown[column],
-            orientation="h",
-            name=name,
-            marker_color=colour,
-            hovertext=[
-                theme.hover(row.pair, f"{name}: {format_bytes(getattr(row, column))}", *_explanation(row))
-                for row in shown.itertuples()
-            ],
-            hoverinfo="text",
-        )
+        texts = [
+            theme.hover(row.pair, f"{name}: {format_bytes(getattr(row, column))}", *_explanation(row))
+            for row in shown.itertuples()
+        ]
+        theme.add_bars(figure, shown["pair"], shown[column], colour, texts, name=name)
     removals = shown[shown["removal"]]
     figure.update_layout(barmode="group")
     figure.update_legends(y=-0.12)
@@ -143,6 +114,18 @@ def advice_accuracy(verified: pd.DataFrame) -> go.Figure:
         bytes_axis="x",
         top=float(shown[["measured_bytes", "predicted_bytes"]].max().max()),
     )
+
+
+def _add_marks(figure: go.Figure, claims: pd.DataFrame, x: str, y: str, size: int) -> None:
+    """Add a mark for each claim at the values of two columns, by verdict."""
+    for name, (colour, symbol) in VERDICT_MARKS.items():
+        part = claims[claims["verdict"] == name]
+        marker = {"color": colour, "symbol": symbol, "size": size, "line": {"color": colour, "width": 2}}
+        texts = [_claim_hover(row) for row in part.itertuples()]
+        name = f"{name} ({len(part)})"
+        figure.add_scatter(
+            x=part[x], y=part[y], mode="markers", name=name, marker=marker, hovertext=texts, hoverinfo="text"
+        )
 
 
 def _explanation(row: Any) -> list[str]:

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from imagelab.charts import theme
 from imagelab.charts.sharing import heatmap
+from imagelab.charts.trees import Node, tree_trace
 from imagelab.core.frames import format_bytes
 from imagelab.core.text import escape
 
@@ -103,29 +104,20 @@ def base_map(sharing: pd.DataFrame) -> go.Figure:
     bases = known.groupby("base")["total"].agg(["sum", "size"]).sort_values("sum", ascending=False)
     colours = dict(zip(bases.index, theme.GROUP_COLOURS, strict=False))
     shown = known.sort_values("total", ascending=False).groupby("base").head(MOST)
-    painted = [colours.get(base, theme.REST) for base in [*bases.index, *shown["base"]]]
-    names = [*bases.index, *(name.removeprefix("docker://") for name in shown["reference"])]
-    stems = [
-        theme.hover(base.Index, f"{base.size} images, together {format_bytes(base.sum)}") for base in bases.itertuples()
-    ]
-    leaves = [
-        theme.hover(row.reference, f"{format_bytes(row.total)}, {format_bytes(row.unique)} unique to it")
-        for row in shown.itertuples()
-    ]
-    figure = go.Figure(
-        go.Treemap(
-            ids=[*(f"base {base}" for base in bases.index), *(f"image {image}" for image in shown["image"])],
-            labels=[escape(name, 40) for name in names],
-            parents=[*[""] * len(bases), *(f"base {base}" for base in shown["base"])],
-            values=[*shown.groupby("base")["total"].sum()[bases.index], *shown["total"]],
-            branchvalues="total",
-            marker={"colors": painted, "line": {"color": "rgba(255,255,255,0.65)", "width": 1}},
-            hovertext=[*stems, *leaves],
-            hoverinfo="text",
-            textfont={"color": [theme.text_on(colour) for colour in painted]},
-            tiling={"pad": 2},
+    whole = f"{len(known)} images"
+    nodes = [Node("", "", whole, int(bases["sum"].sum()), theme.hover(whole), theme.NODE_COLOURS["directory"])]
+    for base in bases.itertuples():
+        text = theme.hover(base.Index, f"{base.size} images")
+        nodes.append(
+            Node(f"base {base.Index}", "", escape(base.Index, 40), base.sum, text, colours.get(base.Index, theme.REST))
         )
-    )
+    for row in shown.itertuples():
+        name, text = row.reference.removeprefix("docker://"), f"{format_bytes(row.unique)} unique to it"
+        colour = colours.get(row.base, theme.REST)
+        nodes.append(
+            Node(f"image {row.image}", f"base {row.base}", escape(name, 40), row.total, theme.hover(name, text), colour)
+        )
+    figure = go.Figure(tree_trace(nodes, "treemap"))
     first = bases["size"].idxmax()
     finding = f"{theme.quoted([first])} is the base of {bases['size'].max()} of {len(known)} images"
     measure = f"Images by base; the area is {theme.SIZES[known['measure'].iloc[0]]}"

@@ -40,10 +40,11 @@ def show(image: Image, platform: Platform = None) -> Answer:
     efficiency, history = il.efficiency(loaded), il.history(loaded)
     total = efficiency.iloc[0]
     stored, visible, wasted = (format_bytes(total[name]) for name in ("stored", "visible", "wasted"))
-    columns = ["step", "size", "content_size", "disk_usage", "instruction", "arguments"]
+    sizes = [name for name in ("size", "content_size", "disk_usage") if history[name].fillna(0).any()]
+    named = history.assign(arguments=history["arguments"].where(history["instruction"].notna(), history["comment"]))
     return Answer(
         {"image": identity, "efficiency": efficiency, "history": history},
-        shown={"image": identity, "history": with_arguments(history[columns])},
+        shown={"image": identity, "history": with_arguments(named[["step", *sizes, "instruction", "arguments"]])},
         summary=f"{stored} stored, {visible} visible, {wasted} wasted: efficiency {total['efficiency']:.4f}",
         hint=f"imagelab advise {image}",
     )
@@ -64,13 +65,12 @@ def waste(
     ledger = il.waste(loaded, digests="copies" if digests else False).drop(columns="reference")
     groups = ledger.groupby(["reason", "instruction", "removed_instruction"], observed=True, dropna=False, sort=False)
     sums = groups["bytes"].agg(bytes="sum", files="size").reset_index().sort_values("bytes", ascending=False)
-    columns = ["bytes", "reason", "path", "layer_index", "instruction", "removed_instruction"]
     copies = "file copy" if len(ledger) == 1 else "file copies"
     return Answer(
         {"waste": ledger},
         shown={
             "by instruction": sums[["bytes", "files", "reason", "instruction", "removed_instruction"]],
-            "files": ledger[columns],
+            "files": ledger[["bytes", "reason", "layer_index", "path"]],
         },
         summary=f"{format_bytes(ledger['bytes'].sum())} wasted in {len(ledger):,} {copies} of {loaded.reference}",
         hint=f"imagelab advise {image}",
@@ -91,10 +91,9 @@ def advise(
     parts = (advice[~advice["accepted"]], advice[advice["accepted"]])
     still_open, set_apart = (f"{len(part)} ({format_bytes(part['bytes'].sum())})" for part in parts)
     columns = ["bytes", "what", "confidence", "rule", "instruction", "suggestion", "accepted_reason"]
-    what = advice["what"].str.replace(r"^.*? of ", "", regex=True)  # the bytes before "of" have a column
     return Answer(
         {"advice": advice},
-        shown={"advice": advice.assign(what=what)[columns]},
+        shown={"advice": advice[columns]},
         summary=f"findings open: {still_open}; accepted: {set_apart}",
         prose=["instruction", "suggestion", "accepted_reason"],
         hint=f"imagelab report {image} -o report.html",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,8 @@ import typer
 from imagelab.cli.app import PANELS, app
 from imagelab.cli.verb import Platform, pairs
 from imagelab.core.errors import ImagelabError
+
+_EACH = "of several images, IMAGE=VALUE or one each, in their order"
 
 
 @app.command(rich_help_panel=PANELS["reports"])
@@ -22,12 +25,11 @@ def report(
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write; for a folder, the folder.")],
-    scans: Annotated[
-        list[Path] | None, typer.Option("--scan", help="A scanner's report on the image; of several, one each.")
+    before: Annotated[
+        list[str] | None, typer.Option(help=f"An earlier build, to show what changed since then; {_EACH}.")
     ] = None,
-    logs: Annotated[
-        list[Path] | None, typer.Option("--log", help="The log of the image's build; of several, one each.")
-    ] = None,
+    scans: Annotated[list[str] | None, typer.Option("--scan", help=f"A scanner's report; {_EACH}.")] = None,
+    logs: Annotated[list[str] | None, typer.Option("--log", help=f"The log of the build; {_EACH}.")] = None,
     notebook: Annotated[str, typer.Option(help="A report notebook's name or path.")] = "image_report",
     values: Annotated[
         list[str] | None,
@@ -39,19 +41,40 @@ def report(
     """Write a report into one HTML file that opens with no network, or a folder's snapshots into a small site."""
     from imagelab.report.run import report as write
 
+    given: dict[str, Any] = dict(pairs(values)) | ({"platform": platform} if platform else {})
+    given |= {"before": earlier} if (earlier := _by_image("--before", before, references)) else {}
+    for name, option, files in (("scans", "--scan", scans), ("logs", "--log", logs)):
+        named = _by_image(option, files, references, earlier.values())
+        given |= {name: named} if named else {}
     if len(references) == 1 and any(Path(references[0]).glob("*.parquet")):
         from imagelab.report.site import report_site  # loads pandas, which one report leaves to its worker
 
+        if given:
+            raise ImagelabError(
+                "the report of a folder takes no such options; put scans and logs beside the snapshots: "
+                "app.trivy.json and app.log beside app.parquet. Builds of one image are compared without --before."
+            )
         typer.echo(report_site(references[0], output))
         return
-    given: dict[str, Any] = dict(pairs(values)) | ({"platform": platform} if platform else {})
-    for name, files in (("scans", scans), ("logs", logs)):
-        if files and len(files) != len(references):
-            raise ImagelabError(
-                f"{len(files)} {name} for {len(references)} images: give one --{name[:-1]} for each image, in their order."
-            )
-        given |= {name: dict(zip(references, map(str, files), strict=True))} if files else {}
     typer.echo(write(references, output, notebook=notebook, show_code=show_code, parameters=given))
+
+
+def _by_image(option: str, values: list[str] | None, images: list[str], others: Iterable[str] = ()) -> dict[str, str]:
+    """The values of a repeated option by image: as IMAGE=VALUE (``others`` only so), or one for each image in their order."""
+    named: dict[str, str] = {}
+    in_order = []
+    for value in values or ():
+        image = next((image for image in (*images, *others) if value.startswith(f"{image}=")), None)
+        if image is None:
+            in_order.append(value)
+        else:
+            named[image] = value.removeprefix(f"{image}=")
+    if in_order and len(in_order) != len(images):
+        raise ImagelabError(
+            f"{len(in_order)} {option} for {len(images)} images: give one for each image in their order, or "
+            f"{option} {images[0]}=VALUE for one of them."
+        )
+    return dict(zip(images, in_order, strict=False)) | named
 
 
 @app.command(rich_help_panel=PANELS["reports"])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 GAP = 2
 BAR = 6
-SHORTEST = 24
+SHORTEST = 20
 """What a text column keeps at least, before whole columns are left out; the first column, which names the row, keeps
 two fifths of the terminal."""
 STYLES = {

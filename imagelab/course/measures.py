@@ -20,6 +20,7 @@ import pandas as pd
 
 from imagelab.build.cache.plan import plan_build
 from imagelab.build.dockerfile.read import read_dockerfile
+from imagelab.build.logs.cost import own_steps
 from imagelab.build.logs.read import read_build_log
 from imagelab.core.errors import DockerfileError
 from imagelab.core.resources import data_path
@@ -69,8 +70,7 @@ def has_setting(name: str, kind: str, pattern: str) -> bool:
 
 def steps(log: str) -> pd.DataFrame:
     """Return the steps of a recorded build, base images apart."""
-    found = read_build_log(data_path(f"build/logs/{log}.rawjson.gz")).dropna(subset="step")
-    return found[found["instruction"] != "FROM"]
+    return own_steps(read_build_log(data_path(f"build/logs/{log}.rawjson.gz")))
 
 
 def cached(log: str, step: str) -> float:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,14 @@ class _Shell(InteractiveShell):
     displayhook_class = Type(_Hook)
     display_pub_class = Type(_Publisher)
 
-    def showtraceback(self, *args: Any, **more: Any) -> None:  # the error becomes that of the page
-        pass
+    failed: BaseException | None = None
 
-    showsyntaxerror = showtraceback
+    def showtraceback(self, exc_tuple: Any = None, **more: Any) -> None:
+        """Keep the error, which becomes that of the page: IPython goes on after one of a ``_repr_html_``."""
+        self.failed = (exc_tuple or sys.exc_info())[1]
+
+    def showsyntaxerror(self, *args: Any, **more: Any) -> None:  # the result of the cell has it
+        pass
 
 
 class _Printed(io.TextIOBase):
@@ -113,6 +118,7 @@ def execute(
 
 def _run(shell: _Shell, cell: dict[str, Any], name: str) -> None:
     _outputs.clear()
+    shell.failed = None
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, _stop)
         signal.alarm(CELL_SECONDS)
@@ -120,7 +126,7 @@ def _run(shell: _Shell, cell: dict[str, Any], name: str) -> None:
     result = run_cell(cell["source"], store_history=True)
     if hasattr(signal, "SIGALRM"):
         signal.alarm(0)
-    error = result.error_before_exec or result.error_in_exec
+    error = result.error_before_exec or result.error_in_exec or shell.failed
     if error is not None:
         code = "\n".join(f"    {line}" for line in cell["source"].splitlines())
         raise ImagelabError(f"{name}: a cell failed with {type(error).__name__}: {error}\n\n{code}") from error

@@ -44,7 +44,7 @@ def page_html(
         title=clean(title, 240),
         images=images,
         body=body,
-        sections=[(anchor, unescape(words)) for anchor, words in headings(body)],
+        sections=[(anchor, unescape(words)) for anchor, words, _ in headings(body)],
         home=options.get("home"),
         page=json.dumps(switched or {"images": []}).replace("<", "\\u003c"),
         plotly=_plotly() if charts and not shared else None,
@@ -56,12 +56,12 @@ def page_html(
     return html
 
 
-def headings(html: str) -> list[tuple[str, str]]:
-    """Return the anchor and the words of each section of a page."""
-    plain = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
-    return [
-        (anchor, re.sub("<[^>]+>", "", words)) for anchor, words in re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', plain)
-    ]
+def headings(html: str) -> list[tuple[str, str, str]]:
+    """Return the anchor, the heading and the text of each section of a page, without its code and outputs."""
+    texts = "".join(re.findall(r'<div class="words">(.*?)</div>', html, flags=re.DOTALL))
+    _, *parts = re.split(r'<h2 id="([^"]+)">(.*?)</h2>', texts)
+    plain = [" ".join(re.sub("<[^>]+>", "", part).split()) for part in parts]
+    return list(zip(plain[::3], plain[1::3], plain[2::3], strict=True))
 
 
 def _sections(cells: Sequence[Mapping[str, Any]], show_code: bool, heading: str, home: str | None) -> Iterator[str]:

@@ -87,7 +87,7 @@ def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) 
     earlier = {path: before for members in trends.values() for before, path in pairwise(members)}
     for path, image in images.items():
         reference, before = f"snapshot:{path}", earlier.get(path)
-        given = {"references": [reference], "previous": {reference: f"snapshot:{before}"} if before else {}}
+        given = {"references": [reference], "before": {reference: f"snapshot:{before}"} if before else {}}
         near = [other for other in (path, before) if other]
         for what, endings in (("scans", SCANS), ("logs", LOGS)):
             given[what] = {f"snapshot:{other}": str(found) for other in near if (found := beside(other, endings))}
@@ -158,19 +158,23 @@ def render_all(notebooks: Iterable[str | Path], folder: str | Path) -> Path:
 
 
 def _searched(paths: Iterable[Path], folder: Path) -> list[list[str]]:
-    """Return what a site's search finds, as [words, address, description]: sections, and the API where a page first uses it."""
+    """Return what a site's search finds, as [words, address, description, text]: sections, and the API where a page
+    first uses it."""
     sections: list[list[str]] = []
     used: dict[str, list[str]] = {}
     for path in paths:
         book = read_notebook(path)
         title, page = first_heading(book) or path.stem, f"{path.stem}.html"
         html = (folder / page).read_text(encoding="utf-8")
-        sections.append([title, page, "Lesson" if path.parent.name != "reports" else "Report"])
-        sections += [[unescape(words), f"{page}#{anchor}", title] for anchor, words in headings(html)]
+        _, _, opening = book["cells"][0]["source"].partition("\n")
+        sections.append([title, page, "Lesson" if path.parent.name != "reports" else "Report", opening.strip()])
+        sections += [
+            [unescape(words), f"{page}#{anchor}", title, unescape(text)] for anchor, words, text in headings(html)
+        ]
         for cell in book["cells"]:
             for name in re.findall(r"\bil\.(\w+)\(", cell["source"]):
                 doc = (getattr(imagelab, name, None).__doc__ or "").strip().partition("\n")[0]
-                used.setdefault(name, [f"il.{name}", page, f"{doc} ({title})"])
+                used.setdefault(name, [f"il.{name}", page, f"{doc} ({title})", ""])
     return [*sections, *(used[name] for name in sorted(used))]
 
 

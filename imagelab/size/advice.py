@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imagelab.core.frames import format_bytes, make_frame
+from imagelab.core.frames import make_frame
 from imagelab.core.model import Image
 from imagelab.core.terms import LIKELY
 from imagelab.images.tables.files import files
@@ -64,8 +64,8 @@ def advise(
     Returns
     -------
     pandas.DataFrame
-        ``ADVICE_COLUMNS``: ``bytes`` and number of ``files`` that can be left out; ``layer_index`` and ``instruction`` that
-        stored them; ``from_base``: the layer belongs to the base image, so its maintainer has to act; ``suggestion``;
+        ``ADVICE_COLUMNS``: ``what`` the files are; ``bytes`` and number of ``files`` that can be left out; ``layer_index``
+        and ``instruction`` that stored them; ``from_base``: the layer belongs to the base image, so its maintainer has to act; ``suggestion``;
         ``confidence``: ``exact`` (the ledger counts the bytes: containers cannot see them, or they are a cache), ``likely``,
         or ``possible`` (look first); ``paths``: the five largest, one a line; ``accepted`` and ``accepted_reason``.
     """
@@ -81,7 +81,7 @@ def advise(
                 {
                     "reference": image.reference,
                     "rule": rule.name,
-                    "what": f"{format_bytes(group['size'].sum())} of {rule.what}",
+                    "what": rule.what,
                     "bytes": group["size"].sum(),
                     "files": len(group),
                     "layer_index": layer_index,

@@ -120,4 +120,4 @@ def _next(image: Image) -> Answer:
     if advice.empty:
         return "nothing", "nothing removable found"
     first = advice.iloc[0]
-    return str(first["what"]), f"{first['confidence']}: {first['suggestion']}"
+    return f"{format_bytes(first['bytes'])} of {first['what']}", f"{first['confidence']}: {first['suggestion']}"

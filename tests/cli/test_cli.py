@@ -99,7 +99,11 @@ def test_the_gate_counts_findings(tmp_path):
         (["check", EXAMPLE, "--max-size", "12 parsecs"], "is not a size"),
         (["check", EXAMPLE, "--max-growth", "1MB"], "go together"),
         (["report", "example:nothing", "-o", "x.html"], "there is no example"),
-        (["report", EXAMPLE, EXAMPLE, "-o", "x.html", "--scan", "a.json"], "one --scan for each image"),
+        (
+            ["report", EXAMPLE, "example:b", "-o", "x.html", "--scan", "a.json"],
+            f"1 --scan for 2 images.*--scan {EXAMPLE}=",
+        ),
+        (["report", str(il.data_path("snapshots")), "-o", "x", "--before", "a"], "beside the snapshots"),
         (["advise", EXAMPLE, "--accepted", "absent.toml"], "absent.toml"),
         (["report", EXAMPLE, "-o", "x.html", "--set", "scans"], "'scans' is not NAME=VALUE"),
         (["snapshot", EXAMPLE, "-o", "/"], "Is a directory|resource busy"),
@@ -111,6 +115,18 @@ def test_the_gate_counts_findings(tmp_path):
 )
 def test_a_mistake_is_a_sentence_and_exit_code_2(words, said, tmp_path):
     assert re.search(said, run(*words, code=2))
+
+
+def test_a_report_takes_an_earlier_build_and_files_by_image_or_in_order(tmp_path):
+    page, scan = tmp_path / "page.html", il.data_path("scans/service-slim.facts.trivy.json")
+    log = il.data_path("build/logs/copy-cold.rawjson.gz")
+    given = ["--before", f"{EXAMPLE}=example:base-debian", "--log", f"{EXAMPLE}={log}", "--scan", str(scan)]
+    given += ["--scan", f"example:base-debian={scan}"]  # of the build before
+    run("report", EXAMPLE, *given, "-o", str(page))
+    html = page.read_text()
+    debian = format_bytes(il.layers("example:base-debian")["size"].sum())
+    assert f"<strong>was {debian}</strong>" in html and 'id="Build"' in html and "CVE-2024-6345" in html
+    assert html.count("<strong>was ") == 2  # size and waste: both have the same scan, and one has no log
 
 
 def test_builds(tmp_path):

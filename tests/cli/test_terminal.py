@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from imagelab.cli.app import PANELS, app, import_module
 from imagelab.cli.output import Answer, Form, print_answer
 from tests.cli.test_cli import BINARY, EXAMPLE, run
+from tests.support.images import docker_save, layer_tar, write_tar
 
 for panel in PANELS:
     import_module(f"imagelab.cli.{panel}")
@@ -62,6 +63,16 @@ def test_a_table_fits_and_keeps_its_suggestions_whole(width, capsys, monkeypatch
     assert FRAME["suggestion"][0] in " ".join(text.split()) and "empty" not in text
     assert ("██████" in text) == (width >= 72)
     assert "more" in text  # as a column, or among those not shown
+
+
+def test_the_instruction_has_the_space_of_sizes_that_nobody_knows(tmp_path):
+    entry = {"comment": "Imported from -", "created": "2026-01-01T00:00:00Z"}
+    archive = write_tar(tmp_path / "image.tar", docker_save([layer_tar([(b"a", "file", b"12345")])], history=[entry]))
+    for form in ([], ["--markdown"]):
+        text = run("show", archive, *form, COLUMNS="80").replace("\\", "")
+        assert "Imported from -" in text and "disk_usage" not in text
+    shown = run("waste", EXAMPLE, COLUMNS="80")
+    assert "removed_instruction" in shown.partition("\nfiles\n")[0].splitlines()[3]  # both instructions fit
 
 
 def test_piped_output_has_whole_rows_and_no_colours(capsys, monkeypatch):

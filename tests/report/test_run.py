@@ -151,6 +151,15 @@ def _broken(folder):
     return path
 
 
+@pytest.mark.parametrize("how", ["Bad()", "display(Bad())", "pd.DataFrame({'a': [Bad()]})"])
+def test_an_error_of_a_representation_ends_the_page_too(tmp_path, how):
+    bad = "import pandas as pd\nclass Bad:\n    def _repr_html_(self): raise ValueError('no picture')\n    __str__ = _repr_html_"
+    path = notebook(tmp_path, "# T", "references = []", bad, how, "1 + 1")
+    with pytest.raises(ImagelabError, match=r"(?s)trial.ipynb: a cell failed with ValueError: no picture.*Bad\(\)"):
+        reports.render(path, {}, tmp_path / "x.html", progress=False)
+    assert not (tmp_path / "x.html").exists()
+
+
 def test_code_is_shown_only_when_asked(tmp_path):
     path = notebook(tmp_path, "# T", "references = []", "print(40 + 2)  # a remark")
     html = reports.render(path, {}, tmp_path / "x.html", show_code=True, progress=False).read_text()

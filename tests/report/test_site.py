@@ -102,7 +102,7 @@ def test_render_all_makes_an_index(tmp_path):
         text = f"# Lesson {path.stem}\n\nIn this notebook, we will *learn* [more](x.html)."
         cells = [
             v4.new_markdown_cell(text),
-            v4.new_markdown_cell("## <b>Where</b>"),
+            v4.new_markdown_cell("## <b>Where</b>\n\nEvery *example* is <small>."),
             v4.new_code_cell("import imagelab as il\nil.examples()"),
         ]
         nbformat.write(v4.new_notebook(cells=cells), path)
@@ -116,7 +116,8 @@ def test_render_all_makes_an_index(tmp_path):
     entries = json.loads(re.search(r'kind="search"><script type="application/json">(.*?)</script>', index)[1])[
         "entries"
     ]
-    assert ["Where", "02_two.html#Where", "Lesson 02_two"] in entries
+    assert ["Where", "02_two.html#Where", "Lesson 02_two", "Every example is <small>."] in entries
+    assert "we will *learn*" in next(entry for entry in entries if entry[1] == "02_two.html")[3]
     (function,) = [entry for entry in entries if entry[0] == "il.examples"]
     assert function[1] == "01_one.html" and il.examples.__doc__.strip().split("\n")[0] in function[2]
     assert index.count("<svg") == 2

@@ -33,7 +33,8 @@ def test_every_answer_comes_from_its_verb():
     for severity, count in scan["severity"].value_counts().items():
         assert (f"{count} {severity}" in told["detail"]["how bad"]) == bool(count)
     assert f"{scan['fixed_version'].notna().sum()} have a fix" in told["detail"]["how bad"]
-    assert told["answer"]["what next"] == il.advise(image)["what"].iloc[0]
+    first = il.advise(image).iloc[0]
+    assert told["answer"]["what next"] == f"{format_bytes(first['bytes'])} of {first['what']}"
 
 
 def test_what_is_not_given_is_said_and_how_to_give_it():

@@ -49,7 +49,13 @@ def page(data, tmp_path_factory):
             "Findings": show(data["scan"][["reference", "severity", "id", "layer_index", "url"]], "Findings").to_html(),
             "Files": FileTree(data["files"])._repr_html_(),
             "Search": view.view_html(
-                "search", {"entries": [["Layers", "#Layers", "Lesson"], ["il.waste", "#Size", "<b>Bytes"]]}
+                "search",
+                {
+                    "entries": [
+                        ["Layers", "#Layers", "Lesson", "A layer keeps <i>hidden</i> bytes."],
+                        ["il.waste", "#Size", "<b>Bytes", ""],
+                    ]
+                },
             ),
             "Colours": view.ChartChoice(
                 "Colour", {f"by {what}": charts.file_tree(data["files"], by=what) for what in ("layer", "waste")}
@@ -224,6 +230,10 @@ def test_the_search_finds_sections_and_functions_by_all_words(tab):
     search.get_by_role("searchbox").fill("WASTE bytes")
     expect(search.get_by_role("link")).to_have_text(["il.waste"])
     expect(search.locator("li")).to_contain_text("<b>Bytes")
+    search.get_by_role("searchbox").fill("hidden layers")  # in the text of a section
+    expect(search.locator("li")).to_have_text(["Layers Lesson: A layer keeps <i>hidden</i> bytes.…"])
+    search.get_by_role("searchbox").fill("bytes")
+    expect(search.get_by_role("link")).to_have_text(["il.waste", "Layers"])  # names and descriptions come first
     search.get_by_role("searchbox").fill("waste nowhere")
     expect(search.locator("li")).to_have_text(["Nothing found"])
 
@@ -232,6 +242,13 @@ def test_print_shows_every_row(tab, data):
     tab.emulate_media(media="print")
     rows = data["history"]["reference"].eq(FULL).sum()
     expect(table(tab, "Steps").locator("tbody tr")).to_have_count(int(rows))
+    headings = table(tab, "Steps").locator("th button")  # each word in one line
+    lines = headings.evaluate_all("""all => all.flatMap(one => [...one.childNodes]).filter(one => one.data).map(part => {
+        const range = document.createRange();
+        range.selectNodeContents(part);
+        return range.getClientRects().length;
+    })""")
+    assert len(lines) == 5 and set(lines) == {1}  # "step", "layer_" and "index" …
     tab.emulate_media(media="screen")
     expect(table(tab, "Steps").locator("tbody tr")).to_have_count(10)
 
@@ -243,6 +260,7 @@ def test_nothing_is_wider_than_the_page(tab, width):
     tab.wait_for_selector("[role=treeitem]")
     tab.wait_for_timeout(500)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert max(tab.locator(".il-scroll").evaluate_all("all => all.map(one => one.scrollWidth - one.clientWidth)")) <= 1
     captions = tab.locator("figcaption").all()
     assert captions and all(
         caption.bounding_box()["x"] + caption.bounding_box()["width"] <= width

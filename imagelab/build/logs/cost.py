@@ -24,10 +24,15 @@ def step_seconds(
         return {}
     frame = log if isinstance(log, pd.DataFrame) else read_build_log(log)
     expect_frame(frame, LOG_COLUMNS, "il.read_build_log")
-    ran = frame[frame["step"].notna() & (frame["status"] == "done") & ~frame["instruction"].isin(["LINK", "FROM"])]
+    ran = own_steps(frame).query("status == 'done'")
     if len(stages) == 1:
         ran = ran.fillna({"stage": next(iter(stages))})
     return dict(ran.groupby([ran["stage"].str.split(" ").str[-1], "step"])["duration"].max().dropna())
+
+
+def own_steps(log: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `read_build_log`'s frame that are steps of the Dockerfile: no FROM, no merge of a ``COPY --link``."""
+    return log[log["step"].notna() & ~log["instruction"].isin(["FROM", "LINK"])]
 
 
 def build_cost(log: pd.DataFrame) -> pd.Series:
@@ -42,8 +47,7 @@ def build_cost(log: pd.DataFrame) -> pd.Series:
         log has no seconds.
     """
     expect_frame(log, LOG_COLUMNS, "il.read_build_log")
-    steps = log[log["step"].notna() & ~log["instruction"].isin(["FROM", "LINK"])]
-    rows = timed_rows(log)
+    steps, rows = own_steps(log), timed_rows(log)
     counts = {"steps": len(steps), "cached": steps["status"].eq("cached").sum()}
     spans = (rows["completed"] - rows["started"]).dt.total_seconds().astype("Float64").fillna(rows["duration"])
     values = counts | {"seconds": rows["duration"].sum(min_count=1), "elapsed": (rows["start"] + spans).max()}

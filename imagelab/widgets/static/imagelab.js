@@ -25,7 +25,7 @@ html.dark :is(imagelab-view, .il-view), [data-jp-theme-light="false"] :is(imagel
 .il-view table, imagelab-view table { border-collapse: collapse; width: 100%; margin: 0; font-size: .88em; table-layout: auto; }
 .il-view :is(th, td), imagelab-view :is(th, td) { padding: .28em .6em; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--il-line); overflow-wrap: anywhere; white-space: pre-line; max-width: 34em; }
-.il-view th, imagelab-view th { white-space: nowrap; }
+.il-view th, imagelab-view th { white-space: nowrap; } .il-view th wbr, imagelab-view th wbr { display: none; }
 .il-view th button, imagelab-view th button { border: 0; padding: 0; font-weight: 600; }
 .il-view th[aria-sort=ascending] button::after, imagelab-view th[aria-sort=ascending] button::after { content: " ▲" / ""; }
 .il-view th[aria-sort=descending] button::after, imagelab-view th[aria-sort=descending] button::after { content: " ▼" / ""; }
@@ -65,7 +65,8 @@ imagelab-view figure { margin: 0; min-width: 0; } imagelab-view figcaption { ove
 imagelab-view figcaption strong { display: block; font-size: 1.06em; } imagelab-view figcaption span { font-size: .88em; opacity: .85; }
 imagelab-view .js-plotly-plot { width: 100%; }
 @media (max-width: 40em) { .il-step { grid-template-columns: 1fr 4.6em; } .il-step .il-name { grid-column: 1 / 3; white-space: normal; } .il-axis > span:first-child { display: none; }
-  .il-cause { grid-column: 1 / 3; } .il-node .il-gauge, .il-node .il-layer { display: none; } }
+  :is(.il-view, imagelab-view) :is(th, td) { padding: .28em .4em; }
+  :is(.il-view, imagelab-view) td.il-long { min-width: 8em; } .il-cause { grid-column: 1 / 3; } .il-node .il-gauge, .il-node .il-layer { display: none; } }
 @media print {
   div.il-bar { display: none !important; }
   .il-scroll, .il-tree { overflow: visible !important; max-height: none !important; }
@@ -73,7 +74,10 @@ imagelab-view .js-plotly-plot { width: 100%; }
     overflow-wrap: anywhere !important; }
   :is(.il-view, imagelab-view) td.il-right { overflow-wrap: normal !important; white-space: nowrap !important; }
   tr { break-inside: avoid; }
-}`;
+  :is(.il-view, imagelab-view) td.il-short { overflow-wrap: break-word !important; }
+}
+@media print, (max-width: 40em) { :is(.il-view, imagelab-view) th { white-space: normal; overflow-wrap: break-word !important; }
+  :is(.il-view, imagelab-view) th wbr { display: inline; } }`;
 
 /** Create an element; children are elements or text. */
 const make = (tag, properties = {}, ...children) => {
@@ -185,10 +189,11 @@ function table(element, spec, pick) {
     const left_out = boxes.filter((box, place) => !box.checked && place !== url).length;
     chooser.firstChild.textContent = left_out ? `Columns ${columns.length - left_out}/${columns.length}` : "Columns";
     head.replaceChildren(make("tr", {}, ...places.map((place) => {
-      const th = make("th", { scope: "col", className: `il-${columns[place].style}` }, button(columns[place].name, () => {
+      const th = make("th", { scope: "col", className: `il-${columns[place].style}` }, button("", () => {
         [view.down, view.sort, view.from] = [view.sort === place && !view.down, place, 0];
         draw();
       }));
+      th.firstChild.append(...columns[place].name.split(/(?<=_)/).flatMap((part) => [part, make("wbr")])); // a narrow heading breaks between words
       if (view.sort === place) th.setAttribute("aria-sort", view.down ? "descending" : "ascending");
       return th;
     })));
@@ -237,12 +242,12 @@ function table(element, spec, pick) {
     return box;
   });
   const chooser = make("details", {}, make("summary"), make("div", {}, ...columns.map((column, place) => make("label", {}, boxes[place], ` ${column.name}`))));
-  // The last columns of a table that is too wide are left to the chooser, until the user has chosen; four always stand.
+  // The last columns of a table that is too wide are left to the chooser, until the user has chosen; two always stand.
   const fit = () => {
     if (!scroll.clientWidth || view.asked || paper.matches) return;
     view.tight.clear();
     draw();
-    for (let places = visible(); scroll.scrollWidth > scroll.clientWidth + 1 && places.length > 4; places = visible()) {
+    for (let places = visible(); scroll.scrollWidth > scroll.clientWidth + 1 && places.length > 2; places = visible()) {
       view.tight.add(places.at(-1));
       draw();
     }
@@ -528,15 +533,22 @@ function diffs(element, { pieces }) {
 }
 
 // ------------------------------------------------------------------------------------------------ search
-/** The sections and functions of a site, as [words, address, description]; every word of the query has to be in one. */
+/** The sections and functions of a site, as [words, address, description, text]; every word of the query has to be in one,
+ *  and those that have them in their name or description come first. Of a text, the part around the first word is shown. */
 function search(element, spec) {
   const input = make("input", { type: "search", placeholder: "Search lessons and functions", ariaLabel: "Search lessons and functions", className: "il-wide" });
   const found = make("ul", { className: "il-found", role: "status" });
   input.oninput = () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const hits = spec.entries.filter(([name, , about]) => words.every((word) => `${name} ${about}`.toLowerCase().includes(word)));
+    const has = (...parts) => words.every((word) => parts.join(" ").toLowerCase().includes(word));
+    const named = spec.entries.filter(([name, , about]) => has(name, about)).map((entry) => [...entry.slice(0, 3), ""]);
+    const hits = [...named, ...spec.entries.filter(([name, , about, body]) => !has(name, about) && has(name, about, body))];
+    const part = (body) => {
+      const at = Math.max(body.toLowerCase().indexOf(words.find((word) => body.toLowerCase().includes(word))) - 40, 0);
+      return body && `: ${at ? "…" : ""}${body.slice(at, at + 120)}…`;
+    };
     const shown_hits = words.length ? hits.slice(0, 12) : [];
-    found.replaceChildren(...shown_hits.map(([name, address, about]) => make("li", {}, make("a", { href: encodeURI(address), textContent: name }), ` ${about}`)),
+    found.replaceChildren(...shown_hits.map(([name, address, about, body]) => make("li", {}, make("a", { href: encodeURI(address), textContent: name }), ` ${about}${part(body)}`)),
       ...(words.length && !hits.length ? [make("li", { textContent: "Nothing found" })] : []));
   };
   element.replaceChildren(make("div", { className: "il-bar" }, input), found);
