@@ -65,7 +65,8 @@ def advise(
     -------
     pandas.DataFrame
         ``ADVICE_COLUMNS``: ``what`` the files are; ``bytes`` and number of ``files`` that can be left out; ``layer_index``
-        and ``instruction`` that stored them; ``from_base``: the layer belongs to the base image, so its maintainer has to act; ``suggestion``;
+        and ``instruction`` that stored them; ``from_base``: the layer belongs to the base image, so its maintainer has to
+        act; ``suggestion``;
         ``confidence``: ``exact`` (the ledger counts the bytes: containers cannot see them, or they are a cache), ``likely``,
         or ``possible`` (look first); ``paths``: the five largest, one a line; ``accepted`` and ``accepted_reason``.
     """

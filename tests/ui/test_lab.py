@@ -240,16 +240,20 @@ def test_the_fleet_explorer_is_used(open_notebook, tmp_path):
     tab.shoot("lab-fleet")
 
 
-TABLES = """() => [...document.querySelectorAll('.jp-OutputArea-output imagelab-view[kind=table]')].map(view => {
-    const rows = [...view.querySelectorAll('tbody tr')].filter(row => row.getBoundingClientRect().height > 5);
-    return [rows.length, Boolean(view.querySelector('.il-scroll'))];
+VIEWS = """() => [...document.querySelectorAll('.jp-OutputArea-output imagelab-view')].map(view => {
+    const rows = [...view.querySelectorAll('tbody tr, [role=treeitem]')].filter(row => row.getBoundingClientRect().height > 5);
+    return [rows.length, Boolean(view.querySelector('.il-scroll, .il-tree'))];
 })"""
 
 
-def test_tables_stay_in_any_order_of_running_saving_and_reloading(open_notebook):
+def test_tables_and_trees_stay_in_any_order_of_running_saving_and_reloading(open_notebook):
     cells = [IMPORTS, f"show(il.files({BEFORE!r}), 'one')", f"show(il.layers({BEFORE!r}), 'two')"]
+    cells += [f"from imagelab.widgets.tree import FileTree\nFileTree(il.files({BEFORE!r}))"]
     tab = open_notebook(cells, "tables.ipynb")
-    page, live = tab.page, [[10, True], [3, True]]
+    first = (
+        il.files(BEFORE).query("change != 'removed' and kind != 'directory'")["path"].str.split("/").str[1].nunique()
+    )
+    page, live = tab.page, [[10, True], [3, True], [first + 1, True]]
 
     def menu(name, entry):
         page.get_by_role("menuitem", name=name, exact=True).click()
@@ -263,27 +267,27 @@ def test_tables_stay_in_any_order_of_running_saving_and_reloading(open_notebook)
         tab.settle()
 
     tab.run_all()
-    assert page.evaluate(TABLES) == live
+    assert page.evaluate(VIEWS) == live
     tab.run_all()
-    assert page.evaluate(TABLES) == live, "run twice"
+    assert page.evaluate(VIEWS) == live, "run twice"
     reload()
-    assert page.evaluate(TABLES) == live, "saved and reloaded"
+    assert page.evaluate(VIEWS) == live, "saved and reloaded"
     page.locator(".jp-CodeCell").nth(1).click()
     menu("Edit", "Clear Cell Output")
     reload()
-    assert page.evaluate(TABLES) == live[1:], "the first table cleared, saved and reloaded"
+    assert page.evaluate(VIEWS) == live[1:], "the first table cleared, saved and reloaded"
     menu("Kernel", "Restart Kernel…")
     page.locator(".jp-Dialog .jp-mod-accept").click()
     tab.settle()
-    assert page.evaluate(TABLES) == live[1:], "kernel restarted"
+    assert page.evaluate(VIEWS) == live[1:], "kernel restarted"
     tab.run_all()
-    assert page.evaluate(TABLES) == live, "run again"
+    assert page.evaluate(VIEWS) == live, "run again"
     reload()
     other = tab.context.new_page()
     other.goto(page.url)
     other.wait_for_selector(".jp-OutputArea-output .il-scroll", timeout=120_000)
     other.wait_for_timeout(2000)
-    assert other.evaluate(TABLES) == live, "a second tab"
+    assert other.evaluate(VIEWS) == live, "a second tab"
     # JupyterLab's own message about a kernel that restarts
     assert [text for text in tab.errors() if "debugger state" not in text] == []
 
