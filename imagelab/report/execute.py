@@ -66,7 +66,7 @@ class _Shell(InteractiveShell):
 
     failed: BaseException | None = None
 
-    def showtraceback(self, exc_tuple: Any = None, **more: Any) -> None:
+    def showtraceback(self, exc_tuple: Any = None, *args: Any, **more: Any) -> None:
         """Keep the error, which becomes that of the page: IPython goes on after one of a ``_repr_html_``."""
         self.failed = (exc_tuple or sys.exc_info())[1]
 
