@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Any
 
@@ -13,10 +14,13 @@ import pandas as pd
 
 from imagelab.core.resources import data_path
 
-_UNITS = {"b": 1, "byte": 1, "bytes": 1}
-_UNITS |= {f"{prefix}b": 1000**power for power, prefix in enumerate("kmg", 1)}
-_UNITS |= {f"{prefix}ib": 1024**power for power, prefix in enumerate("kmg", 1)}
-_FILLERS = {"step", "steps", "layer", "layers", "rule", "and", "the", "answer", "is", "paths", "packages", "images"}
+_NUMBER = r"(?<![\w.])-?\d+(?:\.\d+)?(?:e\+?\d+)?"
+_AMOUNT = re.compile(rf"({_NUMBER})\s*((?:([kmgt])(?:ilo|ega|iga|era)?(i?))?(?:b|bytes?)?\b)")
+#: Words around an answer that say nothing about it.
+_FILLERS = frozenset(
+    "a about an and answer are at change copy findings first in index is it its just layer layers only option package paths "
+    "pkg pypi python rule same step steps the to update upgrade".split()
+)
 
 
 @cache
@@ -45,9 +49,10 @@ def compute(code: str) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Turn numpy's and pandas' scalars and arrays into Python's own."""
+    """Turn numpy's and pandas' scalars and arrays, and other collections, into Python's own values and lists."""
     value = value.tolist() if hasattr(value, "tolist") else value
-    return [plain(part) for part in value] if isinstance(value, list | tuple | set) else value
+    value = value.values() if isinstance(value, dict) else value
+    return [plain(part) for part in value] if isinstance(value, Collection) and not isinstance(value, str) else value
 
 
 def judge(exercise: dict[str, Any], answer: Any) -> str:
@@ -56,33 +61,36 @@ def judge(exercise: dict[str, Any], answer: Any) -> str:
     if answer is None or (isinstance(answer, str) and not answer.strip()):
         return "Not answered yet."
     if exercise.get("form") == "bytes":
-        return _judge_bytes(exercise, answer, right)
+        return _judge_bytes(exercise, _text(answer), right)
     options = exercise.get("options", {})
-    words = _words(answer, options)
-    if words == _words(right, options):
+    if _same(answer, right, options):
         return ""
-    return _mistake(exercise, lambda wrong: words == _words(wrong, options))
+    return _mistake(exercise, lambda wrong: _same(answer, wrong, options))
 
 
-def _judge_bytes(exercise: dict[str, Any], answer: Any, right: int) -> str:
-    amount = _amount(answer)
-    if amount is None:
+def _judge_bytes(exercise: dict[str, Any], text: str, right: int) -> str:
+    text = re.sub(r"\b\d{1,3}(?:\.\d{3}){2,}\b", lambda found: found[0].replace(".", ""), text)  # 12.600.000
+    amounts = _AMOUNT.findall(re.sub(r"(?<=\d),(?=\d{1,2}(?!\d))", ".", text))  # 12,6 MB
+    if len(amounts) != 1:
         return "Give a number of bytes, or a number with a unit, such as 1.5 MB."
-    value, step, has_unit = amount
+    number, has_unit, prefix, binary = amounts[0]
+    unit = (1024 if binary else 1000) ** " kmgt".index(prefix or " ")
+    # The last digit that was given decides how near is near enough.
+    value, step = float(number) * unit, unit * 10 ** -len(number.partition(".")[2]) if has_unit else 0
 
-    def near(number: float) -> bool:
-        return abs(number - value) <= step / 2
+    def near(wanted: float) -> bool:
+        return abs(wanted - value) <= step / 2
 
     if near(right):
         return ""
     if has_unit and near(right / 2**20 * 10**6):
         return "You divided by 1,048,576: that is MiB. 1 MB is 1,000,000 bytes."
-    if not has_unit and abs(right / 10**6 - value) <= 0.5:
-        return f"{answer} of what? Add the unit."
+    if not has_unit and value < 10_000:
+        return f"{number} of what? Add the unit."
     return _mistake(exercise, near)
 
 
-def _mistake(exercise: dict[str, Any], fits: Any) -> str:
+def _mistake(exercise: dict[str, Any], fits: Callable[[Any], bool]) -> str:
     """Find the typical mistake that an answer shows."""
     for mistake in exercise.get("mistakes", ()):
         if fits(compute(mistake["answer"])):
@@ -90,24 +98,36 @@ def _mistake(exercise: dict[str, Any], fits: Any) -> str:
     return "Not yet. Ask for a hint."
 
 
-def _amount(answer: Any) -> tuple[float, float, bool] | None:
-    """Return bytes, the step of the last digit that was given, and whether a unit was given."""
-    found = re.fullmatch(r"~?(\d[\d,_ ]*(?:\.\d+)?)\s*([kmg]?i?b|bytes?)?\.?", str(answer).strip().casefold())
-    if not found or isinstance(answer, bool):
-        return None
-    number, unit = re.sub(r"[,_ ]", "", found[1]), _UNITS[found[2] or "b"]
-    return float(number) * unit, unit * 10 ** -len(number.partition(".")[2]) if found[2] else 0, bool(found[2])
+def _text(answer: Any) -> str:
+    """Return an answer as one text in lower case, without separators of thousands."""
+    text = "; ".join(map(str, answer if isinstance(answer, list) else [answer])).casefold()
+    return re.sub(r"(?<=\d)[,_' \u00a0\u202f](?=\d{3}(?!\d))", "", text)
 
 
-def _words(answer: Any, options: dict[str, str]) -> list[str]:
-    """Split an answer into words in lower case, without fillers and versions; a letter or a unique part stands for its option."""
-    parts = answer if isinstance(answer, list) else [answer]
-    text = " ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts).casefold()
-    words = [word.strip(".:") for word in re.findall(r"[^\s,;()\[\]{}'\"`]+", text)]
-    kept = [word for word in words if word not in _FILLERS]
-    if options and len(kept) == 1:
-        named = [value for value in options.values() if kept[0] == value.casefold()]
-        meant = named or [value for key, value in options.items() if kept[0] == key.casefold()]
-        meant = meant or [value for value in options.values() if kept[0] in re.split(r"[:\-]", value.casefold())]
-        return meant if len(meant) == 1 else kept
-    return [re.split(r"==|@", word)[0] for word in kept if not re.fullmatch(r"v?\d+(\.\d+)+\S*", word)]
+def _same(answer: Any, wanted: Any, options: dict[str, str]) -> bool:
+    """Whether two answers name the same options, or have the words and the numbers of the wanted one."""
+    given, asked = _text(answer), _text(wanted)
+    if options:
+        return _chosen(given, options) == _chosen(asked, options)
+    numbers, words = _numbers(asked), _words(asked)
+    # A version beside a package, or a unit beside a number, is neither right nor wrong.
+    return (not words or _words(given) == words) and (bool(words and not numbers) or _numbers(given) == numbers)
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(number) for number in re.findall(_NUMBER, re.sub(r"\bof (?:the )?\d+", "", text))]
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.findall(r"[a-z][a-z0-9+]*", text) if word not in _FILLERS]
+
+
+def _chosen(text: str, options: dict[str, str]) -> set[str]:
+    """Return the options that a text names: by letter, by a part that no other option has, or as a whole."""
+    words = [word.strip(".") for word in re.findall(r"[\w.]+", text)]
+    parts = {value: set(re.split(r"[:\-]", value.casefold())) for value in options.values()}
+    count = Counter(part for found in parts.values() for part in found)
+    named = {value for value, found in parts.items() if any(count[part] == 1 for part in found.intersection(words))}
+    # Within a sentence, "a" is no letter.
+    named |= {value for key, value in options.items() if key.casefold() in (words[:1] if key == "A" else words)}
+    return named or set(parts).intersection(text.split())
