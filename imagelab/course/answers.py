@@ -16,11 +16,6 @@ from imagelab.core.resources import data_path
 
 _NUMBER = r"(?<![\w.])-?\d+(?:\.\d+)?(?:e\+?\d+)?"
 _AMOUNT = re.compile(rf"({_NUMBER})\s*((?:([kmgt])(?:ilo|ega|iga|era)?(i?))?(?:b|bytes?)?\b)")
-#: Words around an answer that say nothing about it.
-_FILLERS = frozenset(
-    "a about an and answer are at change copy findings first in index is it its just layer layers only option package paths "
-    "pkg pypi python rule same step steps the to update upgrade".split()
-)
 
 
 @cache
@@ -74,7 +69,7 @@ def _judge_bytes(exercise: dict[str, Any], text: str, right: int) -> str:
     if len(amounts) != 1:
         return "Give a number of bytes, or a number with a unit, such as 1.5 MB."
     number, has_unit, prefix, binary = amounts[0]
-    unit = (1024 if binary else 1000) ** " kmgt".index(prefix or " ")
+    unit = float(1024 if binary else 1000) ** " kmgt".index(prefix or " ")
     # The last digit that was given decides how near is near enough.
     value, step = float(number) * unit, unit * 10 ** -len(number.partition(".")[2]) if has_unit else 0
 
@@ -119,7 +114,7 @@ def _numbers(text: str) -> list[float]:
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in re.findall(r"[a-z][a-z0-9+]*", text) if word not in _FILLERS]
+    return [word for word in re.findall(r"[a-z][a-z0-9+]*", text) if word not in data()["fillers"]]
 
 
 def _chosen(text: str, options: dict[str, str]) -> set[str]:

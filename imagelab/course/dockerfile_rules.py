@@ -11,26 +11,20 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
 from imagelab.build.cache.plan import plan_build
 from imagelab.build.dockerfile.read import Dockerfile
+from imagelab.course import answers
 from imagelab.improve.advice import advise_build
 from imagelab.security.hardening.rules import is_root
 from imagelab.security.origin import final_stages
 
 UNSEEN = "No fault is visible, but only a build can confirm it."
-_SMALL = r"slim|alpine|distroless|busybox|scratch|chainguard|wolfi|minimal|micro"
-_COMPILER = (
-    r"\b(?:apt-get|apt|apk)\b[^&;]*\b(?:install|add)\b[^&;]*\s(?:gcc|g\+\+|build-essential|build-base|clang|make)\b"
+_PROGRAM = r"[\w./~${}-]*"
+#: A command of pip or uv that downloads: how it is called (with its environment), and the rest of it.
+_INSTALL = re.compile(
+    rf"((?:\w+=\S+\s+)*(?:{_PROGRAM}python[\d.]*\s+-m\s+)?{_PROGRAM}\b(?:uv|pip[\d.]*))\s([^&;|\n]*\b(?:install|sync|wheel|download)\b[^&;|\n]*)"
 )
-_INSTALL = r"\bpip3?\b.*\binstall\b"
-# pip run by root does not use a cache that another user owns.
-_PROBE = (
-    'mkdir -p "$d/http" "$d/http-v2"; u=; k=; [ -w "$d" ] && { [ -O "$d" ] || [ "$(id -u)" != 0 ]; } && u=usable; '
-    '[ -e "$d/http/$MARK" ] && [ -e "$d/http-v2/$MARK" ] && k=kept; touch "$d/http/$MARK" "$d/http-v2/$MARK"; '
-    'echo "imagelab-cache|$d|$u|$k|"'
-)
+_NO_CACHE = r"--no-cache|NO_CACHE|--no-index"
 
 
 class Answer(NamedTuple):
@@ -43,47 +37,55 @@ class Answer(NamedTuple):
     def base(self) -> str:
         return str(self.read.stages["base"].iloc[final_stages(self.read.stages)[-1]])
 
-    def final(self, instruction: str) -> list[str]:
-        """Return the final image's instructions of one kind, with flags and here-documents, ARG and ENV expanded."""
-        stages = self.read.stages["stage"].iloc[final_stages(self.read.stages)]
+    def lines(self, instruction: str, final: bool = True) -> list[str]:
+        """Return the instructions of one kind, with flags and here-documents, ARG and ENV expanded; of the final image or all."""
         steps = self.read.instructions
-        steps = steps[steps["stage"].isin(stages) & (steps["instruction"] == instruction)]
-        return list(_text(steps))
+        steps = steps[steps["instruction"] == instruction]
+        if final:
+            steps = steps[steps["stage"].isin(self.read.stages["stage"].iloc[final_stages(self.read.stages)])]
+        return list(
+            (steps["flags"].fillna("") + " " + steps["expanded"] + " " + steps["heredocs"].fillna("")).str.strip()
+        )
+
+    def caching(self, final: bool = True) -> list[str]:
+        """Return the RUNs where pip or uv keeps what it downloads."""
+        off = re.search(_NO_CACHE, " ".join(self.lines("ENV", final)))
+        commands = ((line, found[0]) for line in self.lines("RUN", final) for found in _INSTALL.finditer(line))
+        return [line for line, command in commands if not (off or re.search(_NO_CACHE, command))]
 
 
 def with_cache_probe(answer: Answer) -> str:
-    """Return the Dockerfile with a RUN after each installation that looks for a mark in pip's (or uv's) cache and leaves one.
+    """Return the Dockerfile with RUNs around each installation that leave marks in pip's (or uv's) cache and look for them.
 
-    The build argument ``MARK`` names the mark; another ``ROUND`` runs the probe again. The
-    printed line is ``imagelab-cache|FOLDER|usable|kept|``. The mark is a file among pip's own, so that whatever empties
-    the cache removes it.
+    The build argument ``MARK`` names the marks; another ``ROUND`` runs the probes again. After each installation a line
+    ``imagelab-cache|FOLDER|usable|kept|`` is printed: ``kept`` is a mark of the round before. A file ``MARK-kept`` in the image
+    means that the layers keep the cache. Marks are files among pip's own, so that whatever empties the cache removes them.
     """
-    lines = (answer.context / "Dockerfile").read_text(encoding="utf-8").split("\n")
-    steps = answer.read.instructions.query("instruction == 'RUN'")
-    commands = steps["expanded"] + " " + steps["heredocs"].fillna("")
-    for flags, text, end in list(zip(steps["flags"].fillna(""), commands, steps["end_line"], strict=True))[::-1]:
-        if tool := re.search(r"((?:\w+=\S+\s+)*\S*(?:\buv|\bpip3?))\s[^&;|\n]*\b(?:install|sync)\b", text):
-            settings = " ".join(re.findall(r"--no-cache(?:-dir)?\b|--cache-dir[= ]\S+", text))
-            exports = "".join(f"{line}; " for line in re.findall(r"\bexport [^&;\n]+", text[: tool.start()]))
-            find = f"{exports}d=$({tool[1]} {settings} cache dir)"
-            lines.insert(int(end), f"ARG MARK ROUND\nRUN {flags} {find}; {_PROBE}")
+    lines, shell = (answer.context / "Dockerfile").read_text(encoding="utf-8").split("\n"), answers.data()["shell"]
+    steps = answer.read.instructions.query("instruction == 'RUN'").fillna({"flags": "", "heredocs": ""})
+    steps["text"] = steps["expanded"] + " " + steps["heredocs"]
+    if not steps["text"].map(_INSTALL.search).any():  # a script installs: it is probed where a cache is mounted
+        steps.loc[steps["flags"].str.contains("type=cache"), "text"] = "pip install"
+    for step in list(steps.itertuples())[::-1]:
+        for found in list(_INSTALL.finditer(step.text))[::-1]:
+            tool, settings = found[1], " ".join(re.findall(r"--no-cache(?:-dir)?\b|--cache-dir[= ]\S+", found[2]))
+            exports = "".join(f"{line}; " for line in re.findall(r"\bexport [^&;\n]+", step.text[: found.start()]))
+            # Where the installation itself brings the tool, pip knows the folder before it.
+            find = f"set +e; {exports}d=$({tool} {settings} cache dir || pip {settings} cache dir)"
+            lines.insert(int(step.end_line), f"RUN {step.flags} {find}; {shell['report']}\nRUN {find}; {shell['kept']}")
+            lines.insert(int(step.line) - 1, f"ARG MARK ROUND\nRUN {step.flags} {find}; {shell['mark']}")
     return "\n".join(lines)
 
 
-def _text(steps: pd.DataFrame) -> pd.Series:
-    return (steps["flags"].fillna("") + " " + steps["expanded"] + " " + steps["heredocs"].fillna("")).str.strip()
-
-
 def small_base(answer: Answer) -> str:
-    if re.search(_SMALL, answer.base()):
+    if re.search(answers.data()["small"], answer.base()):
         return ""
     return UNSEEN if "@" in answer.base() else f"It starts from {answer.base()}. Is there a smaller variant?"
 
 
 def no_compiler(answer: Answer) -> str:
-    found = [
-        line for line in answer.final("RUN") if re.search(_COMPILER, line) and not re.search(r"\b(?:purge|del)\b", line)
-    ]
+    compiler, removed = answers.data()["compiler"], r"\b(?:purge|del)\b"
+    found = [line for line in answer.lines("RUN") if re.search(compiler, line) and not re.search(removed, line)]
     return f"The final image keeps what `{found[0][:80]}` installs." if found else UNSEEN
 
 
@@ -93,26 +95,26 @@ def no_lists(answer: Answer) -> str:
 
 
 def no_pip_cache(answer: Answer) -> str:
-    off, settings = r"--no-cache|--mount=\S*type=cache|\brm\b|PIP_NO_CACHE_DIR", " ".join(answer.final("ENV"))
-    kept = [line for line in answer.final("RUN") if re.search(_INSTALL, line) and not re.search(off, line + settings)]
+    removed = r"--mount=\S*type=cache|\brm\b|\bcache (?:purge|clean|prune)\b"
+    kept = [line for line in answer.caching() if not re.search(removed, line)]
     return f"`{kept[0][:80]}` keeps pip's downloads in the layer." if kept else UNSEEN
 
 
 def installed(answer: Answer) -> str:
-    if not answer.final("RUN") and not any("--from=" in line for line in answer.final("COPY")):
+    if not answer.lines("RUN") and not any("--from=" in line for line in answer.lines("COPY")):
         return "Nothing is installed in the final image, or copied into it from a stage."
     return UNSEEN
 
 
 def commands(answer: Answer) -> str:
-    copies = " ".join(line for line in answer.final("COPY") if "--from=" in line)
+    copies = " ".join(line for line in answer.lines("COPY") if "--from=" in line)
     alone = "-packages" in copies and not re.search(r"/bin\b", copies)
     return "Only site-packages is copied: the commands in bin are lost." if alone else UNSEEN
 
 
 def install_stays_cached(answer: Answer) -> str:
     plan = plan_build(answer.context, answer.edits)
-    installs = plan[plan["arguments"].str.contains(_INSTALL)]
+    installs = plan[plan["arguments"].map(_INSTALL.search).astype(bool)]
     reruns = installs[~installs["hit"]]
     if len(reruns):
         return f"Line {reruns['line'].iloc[0]} runs again: {reruns['reason'].iloc[0]}"
@@ -120,14 +122,15 @@ def install_stays_cached(answer: Answer) -> str:
 
 
 def cache_mount(answer: Answer) -> str:
-    lines = [line for line in answer.final("RUN") if re.search(_INSTALL, line)]
-    if not all("type=cache" in line for line in lines):
+    lines = [line for line in answer.lines("RUN", final=False) if _INSTALL.search(line)]
+    if lines and not any("type=cache" in line for line in lines):
         return "An installation has no cache mount: RUN --mount=type=cache,target=…"
-    return "--no-cache-dir leaves the mount empty." if "--no-cache-dir" in " ".join(lines) else UNSEEN
+    caching = any("type=cache" in line for line in answer.caching(final=False))
+    return UNSEEN if caching or not lines else "--no-cache-dir or PIP_NO_CACHE_DIR leaves the mount empty."
 
 
 def other_user(answer: Answer) -> str:
-    return "It runs as root." if is_root((answer.final("USER") or [""])[-1]) else UNSEEN
+    return "It runs as root." if is_root((answer.lines("USER") or [""])[-1]) else UNSEEN
 
 
 def unseen(answer: Answer) -> str:

@@ -194,7 +194,7 @@ def _dockerfile(
         if read.stages.empty:
             raise DockerfileError("It has no FROM. Begin with the lines of the start.")
     except DockerfileError as error:
-        return [_row("It is a Dockerfile.", str(error), "model")]
+        return [_row("It is a Dockerfile.", answers.known_error(str(error)) or str(error), "model")]
     with tempfile.TemporaryDirectory() as folder:
         context, begin = (
             Path(shutil.copytree(data_path(exercise["context"]), Path(folder) / part)) for part in ("context", "start")
@@ -225,8 +225,8 @@ def _plain(text: str) -> str:
         raise DockerfileError(
             "Leave out the Markdown fence (the lines with ```): the Dockerfile is what stands between them."
         )
-    if "\n" not in text.strip() and re.search(r"\S\s+(?:RUN|COPY|WORKDIR|CMD|USER)\s", text):
-        raise DockerfileError("All of it is on one line. Put each instruction on a line of its own.")
+    if joined := re.search(answers.data()["joined"], text, re.MULTILINE):
+        raise DockerfileError(f"A line break is missing before {joined[1]}: each instruction begins a new line.")
     return text if text.endswith("\n") else text + "\n"
 
 

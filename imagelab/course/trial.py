@@ -18,38 +18,17 @@ from tqdm.auto import tqdm
 
 from imagelab.core.errors import ImagelabError
 from imagelab.core.model import Image
+from imagelab.core.resources import data_path
 from imagelab.course import answers
 from imagelab.course.dockerfile_rules import Answer, with_cache_probe
 from imagelab.images.load import load_image
 
 LABEL = "imagelab.exercise"
 PORT = 8000
-_BOUNDS = ("--memory=1g", "--pids-limit=256", "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--label={LABEL}")
-_PROBE = f"""
-import sys, time, urllib.error, urllib.request
-for _ in range(160):
-    try:
-        page = urllib.request.urlopen("http://127.0.0.1:{PORT}" + sys.argv[1], timeout=5)
-        print(page.status, page.read(100_000))
-        break
-    except urllib.error.HTTPError as error:
-        print(error.code)
-        break
-    except OSError:
-        time.sleep(0.25)
-"""
-# What builders print if a base image cannot be pulled: no fault of the Dockerfile.
-_NO_BASE = (
-    "failed to resolve",
-    "pull access denied",
-    "no such host",
-    "i/o timeout",
-    "connection refused",
-    "TLS handshake",
+_BOUNDS = (
+    *("--memory=1g", "--pids-limit=256", "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--label={LABEL}"),
+    *("--log-driver=json-file", "--log-opt=max-size=1m"),  # a program may print without end
 )
-
-
-_SYNTAX = re.compile(r"\s*#\s*syntax\s*=.*\n", re.IGNORECASE)
 
 
 class NotBuilt(ImagelabError):
@@ -71,12 +50,13 @@ class Run(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """The start and an answer as built: images, the answer after an edit of src, the runs, what the cache probes printed."""
+    """The start and an answer as built, the answer after an edit of src and with marks in its caches, and what they printed."""
 
     base: Image | None
     begun: Image
     image: Image
     edited: Image
+    probed: Image  # with the marks of `with_cache_probe`; the answer itself where pip keeps nothing
     start: Run
     run: Run
     requirements: dict[str, str]  # name → pinned version, or ""
@@ -115,9 +95,10 @@ def build(context: Path, tag: str, options: list[str], limit: float) -> str:
     dockerfile = context / "Dockerfile"
     text = dockerfile.read_text(encoding="utf-8")
     pulled = re.findall(r"(?:metadata for|config for|FROM) (?:docker\.io/(?:library/)?)?(\S+?):\s", done.stderr)
-    if not any(sign in done.stderr for sign in _NO_BASE):
+    if not re.search(answers.data()["no_base"], done.stderr):
         raise NotBuilt(explain(done.stderr, [path.name for path in context.iterdir()], text))
-    if pulled and pulled[-1].startswith("docker/dockerfile") and (syntax := _SYNTAX.match(text)):
+    syntax = re.match(r"(?i)\s*#\s*syntax\s*=.*\n", text)
+    if syntax and pulled and pulled[-1].startswith("docker/dockerfile"):
         # The frontend of a syntax line cannot be pulled: the engine's own one builds most Dockerfiles too.
         dockerfile.write_text(text[syntax.end() :], encoding="utf-8")
         return build(context, tag, options, limit)
@@ -156,8 +137,8 @@ def container(image: str, command: list[str], *options: str) -> Iterator[tuple[s
         docker("rm", "-f", "-v", name)
 
 
-def run(image: str, command: list[str], path: str, prober: str) -> Run:
-    """Run an image (with its own command if none is given) and ask it for a path on `PORT`.
+def run(image: str, command: list[str], paths: str, prober: str) -> Run:
+    """Run an image (with its own command if none is given) and ask it for paths on `PORT`.
 
     The question comes from a container of the image ``prober`` in the same network: the answer's own programs cannot fake it.
     """
@@ -165,7 +146,8 @@ def run(image: str, command: list[str], path: str, prober: str) -> Run:
         if refusal:
             return Run("", refusal)
         network = f"--network=container:{name}"
-        words = ("--rm", network, *_BOUNDS, "--entrypoint=python3", prober, "-c", _PROBE, path)
+        ask = ("-c", data_path("exercises/ask.py").read_text(encoding="utf-8"), str(PORT), *paths.split())
+        words = ("--rm", network, *_BOUNDS, "--entrypoint=python3", prober, *ask)
         status, _, page = docker("run", *words, limit=120).stdout.strip().partition(" ")
         processes = docker("top", name, "-eo", "pid,user").stdout.split("\n")[1:]
         users = frozenset(line.split()[-1] for line in processes if line)
@@ -191,15 +173,18 @@ def tried(answer: Answer, begin: Path, exercise: dict[str, Any], options: list[s
         build(context, tags["edited"], options, limit)
         _next(bar, "look into the cache mounts")
         marked = [*options, f"--build-arg=MARK={mark}"]
-        printed = _probe_caches(answer, tags["probed"], marked, limit) if "cache_mount" in exercise["checks"] else ""
+        twice = "cache_mount" in exercise["checks"]
+        probed = twice or answer.caching(final=False)
+        printed = _probe_caches(answer, tags["probed"], marked, limit, twice) if probed else ""
         _next(bar, "run containers")
-        command = [] if answer.final("CMD") or answer.final("ENTRYPOINT") else _command(tags["start"])
+        command = [] if answer.lines("CMD") or answer.lines("ENTRYPOINT") else _command(tags["start"])
         started = run(tags["start"], [], exercise["probe"], tags["start"])
         ran = run(tags["answer"], command, exercise["probe"], tags["start"])
         if not exercise.get("same_page", True):
             ran = ran._replace(body=started.body)
         begun, image, edited = (load_image(f"docker-daemon:{tags[part]}") for part in ("start", "answer", "edited"))
-        yield Trial(_base(answer), begun, image, edited, started, ran, requirements, sources, printed)
+        marks = image if not probed else load_image(f"docker-daemon:{tags['probed']}")
+        yield Trial(_base(answer), begun, image, edited, marks, started, ran, requirements, sources, printed)
     finally:
         bar.close()
         docker("image", "rm", "-f", *tags.values())
@@ -237,12 +222,14 @@ def _append(folder: Path, comment: str, pattern: str = "*.py") -> None:
         path.write_text(f"{path.read_text(encoding='utf-8')}\n# {comment}\n", encoding="utf-8")
 
 
-def _probe_caches(answer: Answer, tag: str, options: list[str], limit: float) -> str:
-    """Leave marks in the caches, install again after an edit of requirements.txt, and return what the second build printed."""
+def _probe_caches(answer: Answer, tag: str, options: list[str], limit: float, twice: bool) -> str:
+    """Build with marks in the caches, ``twice`` with an edit of requirements.txt between; return what the last build printed."""
     (answer.context / "Dockerfile").write_text(with_cache_probe(answer), encoding="utf-8")
-    build(answer.context, tag, [*options, "--build-arg=ROUND=1"], limit)
-    _append(answer.context, tag, "requirements.txt")
-    return build(answer.context, tag, [*options, "--build-arg=ROUND=2"], limit)
+    printed = ""
+    for number in range(1 + twice):
+        printed = build(answer.context, tag, [*options, f"--build-arg=ROUND={number}"], limit)
+        _append(answer.context, tag, "requirements.txt")
+    return printed
 
 
 def _next(bar: tqdm, what: str) -> None:
