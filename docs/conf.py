@@ -1,4 +1,4 @@
-"""The documentation site: `make docs`. The pages in docs/reference are written here, from the code."""
+"""The documentation site: `make docs`. What is in docs/reference is written here, from the code and the data."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ sys.path.insert(0, str(HERE.parent))
 
 import imagelab as il  # noqa: E402
 from imagelab.cli.app import PANELS, app  # noqa: E402
+from imagelab.report.run import report  # noqa: E402
 
 project = "imagelab"
 author = "The imagelab maintainers"
 release = il.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "reference/pages"]
 html_theme = "furo"
 html_title = "imagelab"
 html_static_path: list[str] = []
+html_extra_path = ["reference/pages"]
 html_show_sourcelink = False
 html_copy_source = False
 autodoc_typehints = "none"
@@ -105,3 +107,5 @@ def command_line() -> str:
 REFERENCE.mkdir(exist_ok=True)
 for page, text in {"api": api(), "columns": columns(), "cli": command_line()}.items():
     (REFERENCE / f"{page}.md").write_text(text, encoding="utf-8")
+(REFERENCE / "pages").mkdir(exist_ok=True)
+report(["example:imagelab"], REFERENCE / "pages/imagelab.html")

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.support.registries import Registry
 
 BEFORE, AFTER = "example:whiteout-before", "example:whiteout-after"
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -32,12 +33,40 @@ def action():
 )
 def test_the_github_action_checks_and_compares(action, image, limits, code, tmp_path):
     script = next(step["run"] for step in action["runs"]["steps"] if step.get("id") == "check")
-    done = run(script, tmp_path, IMAGE=image, LIMITS=limits, BASELINE=BEFORE, REPORT="")
+    done = run(script, tmp_path, IMAGE=image, LIMITS=limits, BASELINE=BEFORE, REPORT="", PUSH="")
     assert done.returncode == code, done.stderr
     output = (tmp_path / "output").read_text()
     assert f"passed={'true' if code == 0 else 'false'}" in output
     summary = (tmp_path / "summary").read_text()
     assert ("### by instruction" in summary) == (code < 2) and ("FAIL" in summary) == (code == 1)
+
+
+@pytest.mark.registry
+def test_a_passed_build_is_the_baseline_of_the_next(action, tmp_path):
+    script = next(step["run"] for step in action["runs"]["steps"] if step.get("id") == "check")
+    _, job = yaml.safe_load_all((ROOT / "templates/check.yml").read_text())
+    gitlab = "\n".join(line for line in job["imagelab"]["script"] if "report" not in line)
+    server = Registry(tmp_path)
+    try:
+        main = f"docker://{server.host}/snapshots/app:main"
+        given = {"LIMITS": "--max-wasted 1MB", "BASELINE": "", "REPORT": "", "PUSH": main}
+        refused = run(script, tmp_path, IMAGE=BEFORE, **given)
+        assert refused.returncode == 1 and run(gitlab, tmp_path, IMAGE=BEFORE, **given).returncode == 1
+        assert run(
+            script, tmp_path, IMAGE=AFTER, **given | {"BASELINE": main, "PUSH": ""}
+        ).returncode  # nothing was stored
+        for recipe in (script, gitlab):
+            stored = run(recipe, tmp_path, IMAGE=AFTER, **given)
+            assert stored.returncode == 0, stored.stderr
+            compared = run(
+                recipe,
+                tmp_path,
+                IMAGE=AFTER,
+                **given | {"BASELINE": main, "LIMITS": "--max-growth 0MB --against " + main},
+            )
+            assert compared.returncode == 0, compared.stderr
+    finally:
+        server.stop()
 
 
 def test_the_github_action_passes_what_it_declares(action):

@@ -43,9 +43,11 @@ def test_every_public_name_has_a_docstring():
 def site(tmp_path_factory):
     """A copy of docs/, since the site's reference is written beside its pages."""
     folder = tmp_path_factory.mktemp("docs")
-    shutil.copytree(
-        ROOT, folder / "src", ignore=shutil.ignore_patterns(".*", "tests", "data", "notebooks", "reports", "reference")
-    )
+    for part in ("docs", "imagelab", "notebooks", "data"):
+        shutil.copytree(ROOT / part, folder / "src" / part, ignore=shutil.ignore_patterns("reference", "__pycache__"))
+    for path in ROOT.glob("*.*"):
+        if path.is_file():
+            shutil.copy(path, folder / "src")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", folder / "src/docs", folder / "site"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     if "No module named sphinx" in done.stderr:
@@ -69,6 +71,14 @@ def test_the_site_asks_nothing_of_a_network_and_its_links_lead_somewhere(site):
         assert not re.findall(r'<(?:script|img|link)[^>]+(?:src|href)="(?:https?:)?//', text), page.name
         for link in re.findall(r'<a [^>]*href="([^"#:]+)[^":]*"', text):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_page_on_the_own_image_has_the_sizes_of_its_snapshot():
+    page = (ROOT / "docs/howto/image.md").read_text()
+    sizes = il.layers("example:imagelab")["size"]
+    assert (il.history("example:imagelab")["instruction"] == "COPY").sum() == 1
+    whole, base, own = re.findall(r"\b(\d+) MB\b", page)
+    assert [int(whole), int(base), int(own)] == [round(size / 1e6) for size in (sizes.sum(), sizes[:2].sum(), sizes[2])]
 
 
 def test_every_make_target_is_explained():

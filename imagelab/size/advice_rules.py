@@ -65,7 +65,7 @@ RULES = (
     Rule("copied-node-modules", r"/node_modules/.", "node_modules of the build context",
          "node_modules in .dockerignore; npm ci --omit=dev in the image", LIKELY, True),
     Rule("bytecode", r"/__pycache__/|\.py[co]$", "Python bytecode (.pyc), recreated at start",
-         "PYTHONDONTWRITEBYTECODE=1, pip install --no-compile (the first start is slower)", POSSIBLE),
+         "PYTHONDONTWRITEBYTECODE=1, pip install --no-compile (then every new container starts slower)", POSSIBLE),
     BUILD_TOOLS,
     Rule("static-libraries", _BUILT + r".*\.(?:a|la)$", "static libraries, for linking only", "build in a separate stage"),
     Rule("headers", r"^/(?:usr|usr/local|opt/[^/]+)/include/", "header files, for compiling only", "build in a separate stage"),
