@@ -63,9 +63,10 @@ class IgnoreFile:
         return decide(self._patterns, path, parent)
 
 
-def read_ignore_file(directory: Path, dockerfile: Path) -> IgnoreFile:
+def read_ignore_file(directory: Path, dockerfile: Path | None) -> IgnoreFile:
     """Read ``NAME.dockerignore`` next to the Dockerfile if it exists, else the context's ``.dockerignore``."""
-    for path in (dockerfile.with_name(dockerfile.name + ".dockerignore"), directory / ".dockerignore"):
+    own = [dockerfile.with_name(dockerfile.name + ".dockerignore")] if dockerfile else []
+    for path in (*own, directory / ".dockerignore"):
         try:
             text = path.read_bytes().decode("utf-8", "replace")
         except (FileNotFoundError, NotADirectoryError):
@@ -116,9 +117,7 @@ def _kind(mode: int) -> str:
 
 
 def build_context(
-    directory: str | os.PathLike[str],
-    dockerfile: str | os.PathLike[str] | None = None,
-    service: str | None = None,
+    directory: str | os.PathLike[str], dockerfile: str | os.PathLike[str] | None = None, service: str | None = None
 ) -> pd.DataFrame:
     """List every path of a build context, and the .dockerignore rule that excludes it.
 

@@ -9,6 +9,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from imagelab.core.text import clean
 
 _WORD = r"(?:[^{}]|\{[^{}]*\})*"  # of ${NAME:-word}, which can contain variables
 _VARIABLE = re.compile(rf"\$(?:\$|(\w+)|\{{(\w+)(?:(:?[-+?])((?:[^{{}}]|\{{{_WORD}\}})*))?\}})")
+
+#: The first engine with a frontend 1.N → N (the release notes of the engine and of BuildKit).
+_FRONTENDS = {(0, 0): 2, (23, 0): 4, (25, 0): 6, (27, 0): 8, (28, 0): 14, (28, 3): 17, (28, 5): 19, (29, 1): 20}
 
 
 @dataclass(frozen=True)
@@ -79,14 +83,14 @@ def read_target(
             raise DockerfileError(f"{path.name} {what}. {similar_names(name or '', builds)}")
         found = builds[name]
         root = path.parent / (context := string(found.get("context")) or ".")
-    if re.match(r"\w+://|git@", context):
+    if re.match(r"\w+://|git@|github\.com/", context):
         raise DockerfileError(f"The build context {clean(context, 200)} is not local; clone it and give the directory.")
     inline, named = string(found.get("dockerfile-inline")), string(found.get("dockerfile"))
     root, file = find_dockerfile(root, dockerfile or (root / named if named and not inline else None))
     given = [*_pairs(found, "contexts"), *_pairs(found, "additional-contexts")]  # of a bake file, of a Compose file
     contexts = {key: str(path.parent / value) if _is_path(value) else value for key, value in given}
-    target = BuildTarget(root, file, None if dockerfile else inline, dict(_pairs(found, "args")), contexts=contexts)
     no_cache = "" if found.get("no-cache") is True else ",".join(strings(found.get("no-cache-filter"))) or None
+    target = BuildTarget(root, file, None if dockerfile else inline, dict(_pairs(found, "args")), contexts=contexts)
     network = string(found.get("network"))
     target = replace(target, target=string(found.get("target")), network=network, no_cache=no_cache)
     for key in ("args", "contexts"):
@@ -130,39 +134,45 @@ def _pairs(build: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
     if isinstance(value, list):
         pairs = (pair.partition("=") for pair in strings(value))
         value = {name: text if equals else None for name, equals, text in pairs}
-    given = {name: os.environ.get(name) if text is None else str(text) for name, text in mapping(value).items()}
+    texts = {name: str(text).lower() if isinstance(text, bool) else text for name, text in mapping(value).items()}
+    given = {name: os.environ.get(name) if text is None else str(text) for name, text in texts.items()}
     return list(labels(given).items())
 
 
-def _run(command: list[str], path: Path, *escaped: str) -> tuple[dict[str, Any] | None, str]:
-    """The JSON that a Docker command prints (None if the command is missing or fails), and the end of its errors.
-
-    The commands print files that they can read again: where a literal is ``escaped``, its first character stands twice.
-    """
+def _run(command: list[str], path: Path | None = None) -> tuple[str | None, str]:
+    """What a Docker command prints (None if the command is missing or fails), and the end of its errors."""
     try:
-        done = subprocess.run(["docker", *command], cwd=path.parent, capture_output=True, timeout=60)
-        printed, errors = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
-        why = clean(errors.strip().split("\n")[-1], 300)
-        return _document(printed, *escaped) if done.returncode == 0 else None, why
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        done = subprocess.run(["docker", *command], cwd=path and path.parent, capture_output=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
         return None, str(error)
+    printed, errors = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
+    return None if done.returncode else printed, clean(errors.strip().split("\n")[-1], 300)
 
 
-def _document(printed: str, *escaped: str) -> dict[str, Any]:
+def _document(printed: str | None, *escaped: str) -> dict[str, Any] | None:
+    """Printed JSON. The commands print files that they can read again: the first character of a literal stands twice."""
     for literal in escaped:
-        printed = printed.replace(literal[0] + literal, literal)
-    return mapping(json.loads(printed))
+        printed = printed and printed.replace(literal[0] + literal, literal)
+    with contextlib.suppress(ValueError):
+        return mapping(json.loads(printed or ""))
+    return None
+
+
+@cache
+def engine_frontend(host: str | None) -> str:
+    """The version of the Dockerfile frontend in the engine (``host`` is $DOCKER_HOST); Engine 28.5's if none answers."""
+    engine = re.match(r"(\d+)\.(\d+)", _run(["version", "--format={{.Server.Version}}"])[0] or "") or ("", 28, 5)
+    return f"1.{max(n for since, n in _FRONTENDS.items() if since <= (int(engine[1]), int(engine[2])))}"
 
 
 def _bake(path: Path, target: str | None) -> dict[str, dict[str, Any]]:
     """The targets of a bake file, resolved by ``docker buildx bake --print``."""
-    command = ["buildx", "bake", "--print", "-f", path.name, *([target] if target else [])]
-    printed, why = _run(command, path, "${", "%{")
-    if printed is None and path.suffix == ".json":  # it may be the saved output of --print
+    text, why = _run(["buildx", "bake", "--print", "-f", path.name, *([target] if target else [])], path)
+    if text is None and path.suffix == ".json":  # it may be the saved output of --print
         text = read_text(path)
-        is_open = re.search(r"(?<![$%])[$%]\{|\"(?:inherits|variable|function|matrix)\"\s*:", text)
-        with contextlib.suppress(ValueError):
-            printed = None if is_open else _document(text, "${", "%{")
+        if re.search(r"(?<![$%])[$%]\{|\"(?:inherits|variable|function|matrix)\"\s*:", text):
+            text = None
+    printed = _document(text, "${", "%{")
     if printed is None:
         raise DockerfileError(
             f"{path.name} cannot be resolved by buildx ({why}). Where buildx is, run `docker buildx bake --print -f "
@@ -175,7 +185,7 @@ def _compose(path: Path, service: str | None) -> dict[str, dict[str, Any]]:
     """The services of a Compose file that have a build: by ``docker compose config`` if that works, else read here."""
     import yaml
 
-    document, _ = _run(["compose", "--profile=*", "-f", path.name, "config", "--format", "json"], path, "$")
+    document = _document(_run(["compose", "--profile=*", "-f", path.name, "config", "--format", "json"], path)[0], "$")
     if document is None:
         try:
             document = yaml.safe_load(_interpolated(read_text(path), path))

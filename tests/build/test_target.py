@@ -174,9 +174,36 @@ def test_no_cache_makes_steps_run_again(project):
     assert plan_build(project / "bake.json")["hit"].tolist() == [True, False, False]
 
 
-def test_a_git_context_is_cloned_first(capsys):
+@pytest.mark.parametrize("context", ["https://example.org/a.git", "github.com/example/a"])
+def test_a_git_context_is_cloned_first(context):
     with pytest.raises(DockerfileError, match="is not local; clone it and give the directory"):
-        plan_build("https://example.org/a.git")
+        plan_build(context)
+
+
+def test_a_boolean_argument_is_written_as_compose_writes_it(project):
+    (project / "compose.yaml").write_text("services: {web: {build: {context: ., args: {A: true, B: 1, FROM_ENV: }}}}")
+    assert read_target(project / "compose.yaml").args == {"A": "true", "B": "1", "FROM_ENV": "yes"}
+
+
+def test_the_engine_decides_about_flags_without_a_syntax_line(tmp_path, monkeypatch):
+    (tmp_path / "f").write_text("x")
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text("FROM busybox\nCOPY --parents f /\n")
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    for version, why in (("20.10.24+dfsg1", "not 1.2"), ("28.5.2", "not 1.19"), (None, "not 1.19"), ("29.1.0", None)):
+        module.engine_frontend.cache_clear()
+        monkeypatch.setattr(
+            module, "_run", lambda command, version=version: (version, "") if "version" in command else 1
+        )
+        with (
+            pytest.raises(DockerfileError, match=f"--parents needs .* 1.20, {why}") if why else contextlib.nullcontext()
+        ):
+            plan_build(tmp_path)
+    module.engine_frontend.cache_clear()
+    assert plan_build(tmp_path, frontend="1.20")["hit"].all()
+    dockerfile.write_text("FROM busybox\nCOPY f /\n")
+    monkeypatch.setattr(module, "_run", None)  # an engine is asked only about a flag that some versions do not have
+    assert plan_build(tmp_path)["hit"].all()
 
 
 def test_the_next_command_keeps_the_service(project, capsys, monkeypatch):

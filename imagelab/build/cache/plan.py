@@ -12,10 +12,10 @@ import pandas as pd
 from imagelab.build.cache.keys import Assumptions, ContextFiles, KeyedStep, Keys, context_files
 from imagelab.build.cache.reasons import explain
 from imagelab.build.context import compare_contexts, read_ignore_file, walk
-from imagelab.build.dockerfile.refusals import BUILT_IN_FRONTEND, unsupported_flag
+from imagelab.build.dockerfile.refusals import unsupported_flag
 from imagelab.build.dockerfile.syntax import Stage, parse
 from imagelab.build.logs.cost import longest_chain, step_seconds
-from imagelab.build.target import BuildTarget, read_target, without_cache
+from imagelab.build.target import BuildTarget, engine_frontend, read_target, without_cache
 from imagelab.core.errors import DockerfileError, similar_names
 from imagelab.core.frames import expect_frame, make_frame
 from imagelab.core.redact import mask
@@ -49,7 +49,7 @@ def plan_build(
     contexts_after: Mapping[str, str] | None = None,
     network: str | None = None,
     network_after: str | None = None,
-    frontend: str = BUILT_IN_FRONTEND,
+    frontend: str | None = None,
     log: str | os.PathLike[str] | pd.DataFrame | None = None,
     same_results: bool | Collection[str] = False,
 ) -> pd.DataFrame:
@@ -77,8 +77,9 @@ def plan_build(
         Named contexts, as in ``--build-context``: name to directory or image (``docker-image://…``).
     network, network_after : str, optional
         The network mode of the whole build, as in ``--network``.
-    frontend : str
-        The version of the Dockerfile frontend in the engine, which is used if the Dockerfile has no ``# syntax=``.
+    frontend : str, optional
+        The version of the Dockerfile frontend (``1.19``) that builds a Dockerfile without ``# syntax=``. Default: the
+        engine's own, which the ``docker`` command tells; Engine 28's if no engine answers.
     log : path or DataFrame, optional
         A log of a build that ran the steps (`read_build_log`); it fills ``seconds``.
     same_results : bool or collection of stage names
@@ -171,15 +172,14 @@ def plan_cost(plan: pd.DataFrame) -> pd.Series:
 class _Side:
     """One of the two builds: its stages, and what its contexts contain."""
 
-    def __init__(self, target: BuildTarget, frontend: str) -> None:
+    def __init__(self, target: BuildTarget, frontend: str | None) -> None:
         self.target = target
         self.stages = _stages(target, frontend)
         #: Name of a context ("" for the build's own) → its directory and entries.
         self.walks = {"": (target.context, walk(target.context, read_ignore_file(target.context, target.dockerfile)))}
         for name, place in target.contexts.items():
             if "://" not in place and not place.startswith(("target:", "service:")):
-                root = Path(place)
-                self.walks[name] = root, walk(root, read_ignore_file(root, root / "Dockerfile"))
+                self.walks[name] = Path(place), walk(Path(place), read_ignore_file(Path(place), None))
 
     def keys(
         self, assume: Assumptions, edited: Collection[tuple[str, str]] = (), lines: Mapping[int, str] | None = None
@@ -190,8 +190,8 @@ class _Side:
         return Keys(self.stages, contexts, self.target.network, assume, lines or {})
 
 
-def _stages(target: BuildTarget, frontend: str) -> list[Stage]:
-    file = target.dockerfile.name
+def _stages(target: BuildTarget, frontend: str | None) -> list[Stage]:
+    file, built_in = target.dockerfile.name, lambda: frontend or engine_frontend(os.environ.get("DOCKER_HOST"))
     build = parse(target.text, target.args, target.contexts)
     names = [stage.name for stage in build.stages]
     for stage in build.stages:
@@ -199,7 +199,7 @@ def _stages(target: BuildTarget, frontend: str) -> list[Stage]:
             raise DockerfileError(f"{file}: several stages are named {stage.name!r}; give each its own name.")
     stages = build.needed(target.target)
     for step in (*build.before, *(step for stage in stages for step in stage.steps)):
-        if error := step.error or unsupported_flag(step.flags, build.directives.get("syntax", ""), frontend):
+        if error := step.error or unsupported_flag(step.flags, build.directives.get("syntax", ""), built_in):
             raise DockerfileError(f"{file} line {step.line}: {error}.")
     return stages
 

@@ -7,7 +7,7 @@ The rules are those of BuildKit's ``frontend/dockerfile/instructions`` and ``doc
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from e2b_dockerfile_utils import DockerfileInstruction
 
@@ -21,9 +21,8 @@ _FLAGS = {
     "ADD": "chown chmod link? keep-git-dir? checksum unpack? exclude*",
     "HEALTHCHECK": "interval timeout start-period start-interval retries",
 }
-#: The first stable frontend version with a flag (BuildKit's frontend/dockerfile/docs/reference.md).
-_SINCE = {"exclude": (1, 19), "parents": (1, 20), "security": (1, 20)}
-BUILT_IN_FRONTEND = "1.19"  # Engine 28's, BuildKit 0.25
+#: N of the first stable frontend 1.N with a flag (BuildKit's frontend/dockerfile/docs/reference.md).
+_SINCE = {"link": 4, "checksum": 6, "unpack": 17, "exclude": 19, "parents": 20, "security": 20}
 _UNREAD = ("ARG", "STOPSIGNAL")  # BuildKit ignores their flags
 _CHOICES = {"network": ("default", "none", "host"), "security": ("sandbox", "insecure")}
 _BOOLEANS = ("", "1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False")
@@ -66,16 +65,15 @@ def refusal(node: DockerfileInstruction, words: Sequence[str], flags: Sequence[t
     )
 
 
-def unsupported_flag(flags: Sequence[tuple[str, str]], syntax: str, built_in: str) -> str:
-    """Why the frontend that ``# syntax=`` names, else the engine's built-in version, does not know a flag of COPY or RUN."""
+def unsupported_flag(flags: Sequence[tuple[str, str]], syntax: str, built_in: Callable[[], str]) -> str:
+    """Why the frontend that ``# syntax=`` names, else the engine's ``built_in`` version, does not know a flag of a step."""
     image = re.fullmatch(r"(?:docker\.io/)?docker/dockerfile(?::([\w.-]+))?(?:@.*)?", syntax.strip())
     if syntax and (not image or "labs" in (image[1] or "") or not re.fullmatch(r"\d+\.\d.*", image[1] or "")):
         return ""  # the newest version, an experimental one, or another frontend
-    version = image[1] if image and image[1] else built_in
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    for name, value in flags:
-        if value != "false" and numbers < _SINCE.get(name, (0,)):
-            needed = ".".join(map(str, _SINCE[name]))
+    for name in (name for name, value in flags if value != "false" and name in _SINCE):
+        version = image[1] if image and image[1] else built_in()
+        if [int(part) for part in re.findall(r"\d+", version)[:2]] < [1, _SINCE[name]]:
+            needed = f"1.{_SINCE[name]}"
             return (
                 f"--{name} needs Dockerfile frontend {needed}, not {version}: write # syntax=docker/dockerfile:{needed}"
             )

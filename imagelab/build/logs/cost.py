@@ -49,7 +49,8 @@ def build_cost(log: pd.DataFrame) -> pd.Series:
     expect_frame(log, LOG_COLUMNS, "il.read_build_log")
     steps, rows = own_steps(log), timed_rows(log)
     counts = {"steps": len(steps), "cached": steps["status"].eq("cached").sum()}
-    spans = (rows["completed"] - rows["started"]).dt.total_seconds().astype("Float64").fillna(rows["duration"])
+    spans = (rows["completed"] - rows["started"]).dt.total_seconds().astype("Float64")
+    spans = spans.mask(rows["status"].eq("cached")).fillna(rows["duration"])
     values = counts | {"seconds": rows["duration"].sum(min_count=1), "elapsed": (rows["start"] + spans).max()}
     return pd.Series(values, dtype="Float64", name="build")
 
@@ -69,7 +70,9 @@ def timed_rows(log: pd.DataFrame) -> pd.DataFrame:
     """
     rows = log[log["duration"].notna() & log["instruction"].fillna("").ne("FROM")]
     if rows["started"].notna().all():
-        return rows.assign(start=(rows["started"] - rows["started"].min()).dt.total_seconds().astype("Float64"))
+        # older versions of BuildKit give a cached step the times of the build that ran it
+        first = rows["started"].where(rows["status"].ne("cached"), rows["started"].max()).min()
+        return rows.assign(start=(rows["started"] - first).dt.total_seconds().clip(lower=0).astype("Float64"))
     ends = finish_times(*_edges(log))
     return rows.assign(start=rows["vertex"].map(ends).astype("Float64") - rows["duration"])
 
@@ -100,9 +103,11 @@ def _edges(log: pd.DataFrame) -> tuple[dict[str, list[str]], dict[str, float]]:
     for row in rows.itertuples():
         target, _, _ = row.stage.rpartition(" ")  # of a bake
         wants[row.vertex] = [vertex for vertex in (*inputs[row.vertex], f"{row.vertex}/pull") if vertex in inputs]
+        # kaniko pulls and unpacks between its steps; BuildKit's tasks belong to a vertex
+        is_between = row.instruction in ("pull", "unpack") and "/" not in row.vertex
         if row.instruction == "export":
             wants[row.vertex] = _finished(rows, row)
-        elif pd.notna(row.step) and not by_inputs:
+        elif not by_inputs and (is_between or pd.notna(row.step)):
             named = re.findall(r"\bfrom=([\w.-]+)", row.arguments)
             before = (row.stage, *(f"{target} {name}".strip() for name in named))
             wants[row.vertex] += [last[name] for name in before if name in last]

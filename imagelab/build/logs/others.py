@@ -5,12 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from imagelab.build.logs.text import Vertex
+import pandas as pd
 
-PODMAN_STEP = re.compile(r"^(?:\[(\d{1,9})/\d+\] )?STEP (\d{1,9})(?:/\d+)?: (.+)$", re.M)
-KANIKO_LINE = re.compile(r"^INFO\[(\d{4,})\] (.*)$", re.M)
+from imagelab.build.logs.text import Vertex, append_vertex
+
+PODMAN_STEP = re.compile(r"^(?:\[(\d{1,9})/\d+\] )?STEP (\d{1,9})(?:/(\d{1,9}))?: (.+)$", re.M)
+_COMMIT = re.compile(r"(?:\[\d+/\d+\] |STEP \d+: )?COMMIT\b ?(.*)")
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+#: A line in each of kaniko's formats: color, text and json, with seconds since its start or a time.
+KANIKO_LINE = re.compile(
+    rf'^(?:INFO\[([\dTZ:.+-]{{4,40}})\] (.*)|time="?([^" ]+)"? level=info msg=({_TEXT}|\S+)'
+    rf'|\{{"level":"info","msg":({_TEXT}),"time":"([^"]+)"\}})$',
+    re.M,
+)
 _KANIKO_STEP = re.compile(r"(RUN|COPY|ADD|WORKDIR|ENV|ARG|LABEL|USER|CMD|ENTRYPOINT|EXPOSE|VOLUME|SHELL|STOPSIGNAL) .+")
+_KANIKO_TASK = re.compile(r"(Retrieving image|Unpacking|Pushing image to) (?:manifest )?(\S+)")
+_TASKS = {"Retrieving image": "[pull]", "Unpacking": "[unpack]", "Pushing image to": "exporting to"}
 _STAGE = re.compile(r"Building stage '.*?' \[idx: '(\d{1,9})'")
+_EPOCH = pd.Timestamp(0, tz="UTC")
 _CACHED = "Using caching version of cmd: "
 
 
@@ -19,63 +31,79 @@ def read_podman(lines: Sequence[str]) -> list[Vertex]:
     vertices: list[Vertex] = []
     names: dict[str, str] = {}  # number of the stage → its name
     current: dict[str, Vertex] = {}  # number of the stage → its last step, the newest at the end
-    is_first, build = False, 1  # line of the step's output
+    is_first, is_last, build = False, False, 1  # is_first: line of the step's output
     for line in lines:
-        match, was_first = PODMAN_STEP.match(line), is_first
+        commit = _COMMIT.match(line) if is_last else None  # a command can print it too, or "STEP 9/9: …"
+        match, was_first = None if commit else PODMAN_STEP.match(line), is_first
         stage = match[1] or "1" if match else ""
         before = current.get(stage)
-        # a command can print "STEP 9/9: …" too
         is_first = match is not None and int(match[2]) in (1, before.step + 1 if before and before.step else 1)
         if match and is_first:
+            is_last = match[2] == (match[3] or match[2])
             if before and before.status == "unfinished":
                 before.end("done")
             if before and int(match[2]) == 1:
                 current, build = {}, build + 1
-            if base := re.match(r"FROM\s+\S.*?(?:\s+AS\s+(\S+))?\s*$", match[3], re.I):
+            if base := re.match(r"FROM\s+\S.*?(?:\s+AS\s+(\S+))?\s*$", match[4], re.I):
                 names[stage] = (base[1] or f"stage-{int(stage) - 1}").lower()
-            vertices.append(
-                Vertex(str(len(vertices) + 1), match[3], stage=names.get(stage), step=int(match[2]), build=build)
-            )
             current.pop(stage, None)
-            current[stage] = vertices[-1]
+            current[stage] = append_vertex(vertices, match[4], stage=names.get(stage), step=int(match[2]), build=build)
             continue
+        if pull := re.match(r"Trying to pull (\S+?)(?:\.\.\.|$)", line):
+            append_vertex(vertices, f"[pull] {pull[1]}", build=build).end("done")
         running = [vertex for vertex in current.values() if vertex.status == "unfinished"]  # several with --jobs
-        last = running[-1] if running else vertices[-1] if vertices else None
+        last = next(reversed(running or current.values()), None)
         if last is None or last.status not in ("unfinished", "done"):
             continue
         if line.startswith("--> Using cache") and was_first:
             last.end("cached")
-        elif line.startswith(("--> ", "COMMIT ")) or re.match(r"\[\d+/\d+\] COMMIT ", line):
+        elif line.startswith("--> ") or commit:
             last.end("done")
         elif error := re.match(r"Error: (?:building at STEP \".*?\": )?(.*)", line):
             last.end("error")
             last.error = error[1]
+        if commit:
+            append_vertex(vertices, f"exporting to {commit[1] or 'image'}", build=build).end("done")
     return vertices
 
 
 def read_kaniko(lines: Sequence[str]) -> list[Vertex]:
-    """Read kaniko's output; ``duration`` is the difference of the whole seconds that it prints."""
+    """Read kaniko's output; ``duration`` is the difference of the times that it prints, mostly whole seconds."""
     vertices: list[Vertex] = []
     stage, step, cached = "stage-0", 0, set[str]()
-    open_since: tuple[Vertex, int] | None = None
+    start = 0.0  # of the last vertex
     for line in lines:
-        if not (match := KANIKO_LINE.match(line)):
+        if not (match := KANIKO_LINE.match(line.rstrip())):
+            if vertices and (failed := re.match(r"error building image: (.*)", line)):
+                vertices[-1].end("error")
+                vertices[-1].error = failed[1]
             continue
-        seconds, text = int(match[1]), match[2]
-        if found := _STAGE.match(text):
+        seconds, text = _kaniko(match)
+        task, found = _KANIKO_TASK.match(text), _STAGE.match(text)
+        name = f"{_TASKS[task[1]]} {task[2]}" if task else text.removeprefix(_CACHED)
+        last = vertices[-1] if vertices and vertices[-1].status == "unfinished" else None
+        is_step = _KANIKO_STEP.fullmatch(name) and not (stage + name in cached and name == text)
+        is_same = task and last and last.name == name  # the image, after its manifest
+        if last and not is_same and (is_step or task or found or last.step is None):
+            last.end("done", round(seconds - start, 6))
+        if found:
             stage, step = f"stage-{found[1]}", 0
-        name = text.removeprefix(_CACHED)
-        if not _KANIKO_STEP.fullmatch(name) or (stage + name in cached and name == text):
-            continue
-        if open_since:
-            open_since[0].end("done", float(seconds - open_since[1]))
-        step += 1
-        vertices.append(Vertex(str(len(vertices) + 1), name, stage=stage, step=step))
-        open_since = vertices[-1], seconds
-        if name != text:  # the line of the step itself follows when kaniko uses its layer
-            cached.add(stage + name)
-            vertices[-1].end("cached", 0.0)
-            open_since = None
-    if open_since:
-        open_since[0].end("done")
+        elif is_step or (task and not is_same):
+            start, step = seconds, step + (not task)
+            vertex = append_vertex(vertices, name, stage=stage, step=None if task else step)
+            if is_step and name != text:  # the line of the step itself follows when kaniko uses its layer
+                cached.add(stage + name)
+                vertex.end("cached", 0.0)
+    if vertices and vertices[-1].status == "unfinished":
+        vertices[-1].end("done")
     return vertices
+
+
+def _kaniko(match: re.Match[str]) -> tuple[float, str]:
+    """The time and the message of a line."""
+    time, text = match[1] or match[3] or match[6], match[2] or match[4] or match[5] or ""
+    if text.startswith('"') and match[2] is None:
+        text = re.sub(r"\\(.)", r"\1", text[1:-1])
+    if time.isdecimal():
+        return float(time), text.strip()
+    return (pd.to_datetime(time, errors="coerce", utc=True) - _EPOCH).total_seconds(), text.strip()

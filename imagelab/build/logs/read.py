@@ -44,12 +44,13 @@ LOG_COLUMNS = {
 MAX_LOG = 512_000_000
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
-_STAMP = re.compile(  # CI services print it before each line, or before each chunk of output
-    r"^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?(?: |$)", re.M
+#: CI services print it before each line or chunk of output; GitLab adds the stream, "00O " or "01E+".
+_STAMP = re.compile(
+    r"(?m)^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z [\da-f]{2}[OE](?:[ +]|$)|(?:Z|[+-]\d\d:?\d\d)?\]?:?(?: |$))"
 )
 _FIRST = (
     r"(?:#\d{1,9} \[|Step [01](?:/\d+)? ?: |Sending build context to |\{\"(?:vertexes|statuses|logs)\":"
-    r"|(?:\[1/\d+\] )?STEP 1(?:/\d+)?: |INFO\[\d{4,}\] )"
+    r"|(?:\[1/\d+\] )?STEP 1(?:/\d+)?: |INFO\[[\dTZ:.+-]{4,40}\] |time=\S+ level=info |\{\"level\":\"info\",)"
 )
 _NAME = re.compile(
     r"\[(?P<stage>(?:[^\]]* )?)(?P<step>\d{1,9})/\d{1,9}\] "
@@ -57,7 +58,9 @@ _NAME = re.compile(
     re.S,
 )
 _PLATFORM = re.compile(r"(?:^| )((?:[a-z0-9]+/[a-z0-9_]+|\w+\([\w.]+\)/\w+)(?:/v\d+)?(?:->\S+)?)(?= |$)")
-_TASK = re.compile(r"(?:\[(?:[^\]]* )?(?:internal|auth|context \S+)\] |(?=importing cache |resolv\w+ ))(.*)", re.S)
+_TASK = re.compile(
+    r"(?s)(?:\[(?:[^\]]* )?(?:internal|auth|context \S+)\] |(?:\[[^\]]*\] )?(?=importing cache |resolv\w+ |[a-z+-]+://))(.*)"
+)
 _TERMINAL = re.compile(r"^\[\+\] (?:Building|Running) |^ => ", re.M)
 _TEXTS = (
     (PLAIN_LINE, read_plain),
@@ -81,7 +84,7 @@ def read_build_log(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a build's log into a DataFrame of steps.
 
     Supported are BuildKit's ``--progress=rawjson`` (also the older ``--trace``, and one SolveStatus as a JSON document),
-    ``--progress=plain`` in its formats since 2018, build records (``.dockerbuild``, ``docker buildx history export``),
+    ``--progress=plain`` in its formats since 2019, build records (``.dockerbuild``, ``docker buildx history export``),
     traces in JSON (BuildKit, OTLP, Jaeger), and the output of the classic builder, podman, buildah and kaniko. The file
     can be compressed with gzip, contain other text, and have a CI service's time stamp or name before each line. If it
     contains several builds, the vertices of the second are ``2.1``, ``2.2`` …
@@ -146,10 +149,9 @@ def read_facts(path: str | os.PathLike[str]) -> list[Facts]:
     text = _unwrapped(_STAMP.sub("", _ANSI.sub("", text)))
     objects = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.startswith("{")]
     document = _json(text)
-    if is_event(document):
-        return [Facts(vertices=read_events([(1, document)], name))]
-    if any(is_event(_json(line)) for _, line in objects[:20]):
-        return [Facts(vertices=read_events(_decoded(objects, name), name))]
+    events = [(1, document)] if is_event(document) else []
+    if events or any(is_event(_json(line)) for _, line in objects[:20]):
+        return [Facts(vertices=read_events(events or _decoded(objects, name), name))]
     if document is None and text.lstrip()[:1] == "{":
         document = read_stream(text)
     if document is not None and (found := read_document(document, name)):
@@ -243,11 +245,11 @@ def _parts(name: str) -> dict[str, Any]:
         return parts | {"instruction": match["instruction"], "arguments": match["arguments"]}
     if match := re.match(r"(?:Step \d+/\d+ : )?([A-Z]+) (.*)", name, re.S):
         return {"instruction": match[1], "arguments": match[2]}
+    if match := re.match(r"\[(pull|unpack)\] (?:\[([^\]]*)\] )?(?:FROM |exporting )?(.*)", name, re.S):
+        target = {"stage": match[2]} if match[1] == "unpack" and match[2] else {}  # of a bake
+        return target | {"instruction": match[1], "arguments": match[3]}
     if match := _TASK.match(name):
         return {"instruction": "internal", "arguments": match[1]}
-    if match := re.match(r"\[(pull|unpack)\] (?:\[([^\]]*)\] )?(?:FROM |exporting )?(.*)", name, re.S):
-        stage = match[2] if match[1] == "unpack" else None
-        return {"stage": stage, "instruction": match[1], "arguments": match[3]}
     if match := re.match(r"(?:\[([^\]]*)\] )?exporting (.*)", name, re.S):
         return {"stage": match[1], "instruction": "export", "arguments": match[2]}
     return {}

@@ -38,25 +38,24 @@ def read_document(document: Any, name: str) -> list[Facts]:
     if "FrontendAttrs" in top:
         return [_record(top)]
     if "BuildArgs" in top or "NumTotalSteps" in top:  # docker buildx history inspect --format json
-        arguments = {f"build-arg:{item.get('Name')}": item.get("Value") for item in mappings(top.get("BuildArgs"))}
-        network = {"force-network-mode": mapping(top, "Config").get("Network")}
+        arguments = {f"build-arg:{item.get('Name')}": item.get("Value", "") for item in mappings(top.get("BuildArgs"))}
+        config = mapping(top, "Config")
+        other = {"force-network-mode": config.get("Network"), "target": top.get("Target")}
+        if config.get("NoCache") or config.get("NoCacheFilter"):
+            other["no-cache"] = ",".join(strings(config.get("NoCacheFilter")))
         materials = [
             {"uri": item.get("URI"), "digest": {"sha256": (strings(item.get("Digests")) or [""])[0][7:]}}
             for item in mappings(top.get("Materials"))
         ]
-        return [Facts(labels(arguments | network), images_of(materials), revision=string(top.get("VCSRevision")))]
+        return [Facts(labels(arguments | other), images_of(materials), revision=string(top.get("VCSRevision")))]
     # a metadata file; of bake, by target; of imagetools inspect, by platform; an in-toto statement
-    nested = ("buildx.build.provenance", "predicate", "SLSA")
-    parts = [part for key, part in top.items() if key.startswith(nested) or _is_nested(mapping(part))]
+    own, nested = ("buildx.build.provenance", "predicate", "SLSA"), {"buildx.build.ref", "SLSA"}
+    parts = [part for key, part in top.items() if key.startswith(own) or nested & mapping(part).keys()]
     if parts := [facts for part in parts for facts in read_document(part, name)]:
         return parts
     if "invocation" in top or "buildDefinition" in top:
         return [Facts(**vars(read_provenance(top)))]
     return _trace([top]) if "data" in top or "resourceSpans" in top else []
-
-
-def _is_nested(part: Mapping[str, Any]) -> bool:
-    return "buildx.build.ref" in part or "SLSA" in part
 
 
 def read_archive(data: bytes, name: str) -> list[Facts]:
@@ -133,10 +132,8 @@ def _trace(documents: list[Any]) -> list[Facts]:
     for span in (span for document in documents for span in _spans(mapping(document))):
         pairs = mappings(span.get("Attributes") or span.get("attributes") or span.get("tags"))
         tags = {pair.get("Key") or pair.get("key"): pair.get("Value", pair.get("value")) for pair in pairs}
-        tag = tags.get("vertex")
-        value = (
-            next(iter(mapping(tag).values()), None) if "stringValue" in mapping(tag) else mapping(tag).get("Value", tag)
-        )
+        tag = mapping(tags.get("vertex"))
+        value = tag.get("stringValue") or tag.get("Value") or tags.get("vertex")
         name = span.get("Name") or span.get("name") or span.get("operationName")
         if not isinstance(value, str) or not isinstance(name, str) or name.startswith("cache request: "):
             continue

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 PLAIN_LINE = re.compile(r"^#(\d{1,9})(?: (.*)|)$", re.M)
@@ -18,10 +17,6 @@ _UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**
 _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?) ?([kKMGT]?B)\b")
 _TRANSFER = re.compile(r"(transferring [^\d]{0,80}?:|sha256:[0-9a-f]{12,64}) (?=\d)")
 _OUTPUT = re.compile(r"\d+\.\d+(?: |$)")  # seconds since the step's start, then what the command printed
-_DETAIL = re.compile(r"\s+(digest|name|started|completed|duration|cached|error): (.*)")
-_TIME = re.compile(r"(\d{4}-[01]\d-[0-3]\d) ([0-2]\d:[0-5]\d:[0-5]\d(?:\.\d{1,6})?)\d* ([+-]\d{4})")
-_PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|µs|us|ns|h|m|s)")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
 _STEP = re.compile(r"\d+/\d+\] ")
 _FAILED = re.compile(  # Compose names the service first
     r"(?:Error response from daemon: |(?:ERROR: )?Service '[^']*' failed to build ?: )?"
@@ -110,16 +105,21 @@ def covered_seconds(intervals: list[tuple[datetime, datetime]]) -> float:
     return total
 
 
+def append_vertex(vertices: list[Vertex], name: str, **fields: Any) -> Vertex:
+    """Append a vertex whose ID is its number."""
+    vertices.append(Vertex(str(len(vertices) + 1), name, **fields))
+    return vertices[-1]
+
+
 def read_plain(lines: Sequence[str]) -> list[Vertex]:
     """Read ``--progress=plain``: interleaved blocks of ``#n …`` lines, each starting with the vertex's name.
 
     A job's log can contain several builds, each numbered from 1.
     """
-    vertices: dict[str, Vertex] = {}
-    builds: list[Vertex] = []
-    number_of_build, before, failing = 1, "", ""
+    builds: list[dict[str, Vertex]] = [{}]
+    before = failing = ""
     for line in lines:
-        match = PLAIN_LINE.match(line)
+        vertices, match = builds[-1], PLAIN_LINE.match(line)
         if not match:
             # a failure's summary repeats the last lines of the failing vertex after " > NAME:"
             failing = line[3:].rstrip(":") if line.startswith(" > ") else failing if line else ""
@@ -127,20 +127,15 @@ def read_plain(lines: Sequence[str]) -> list[Vertex]:
             continue
         number, body = match[1], match[2] or ""
         if vertices and _is_next(vertices, number, body):
-            builds += _in_order(vertices)
-            vertices, number_of_build = {}, number_of_build + 1
+            builds.append(vertices := {})
         if number == "0":  # the name of the builder
             continue
-        vertex = vertices.setdefault(number, Vertex(number, build=number_of_build))
+        vertex = vertices.setdefault(number, Vertex(number, build=len(builds)))
         if failing and not vertex.name:
             vertex.name = failing
         is_new, before = before != number, number
         _read_line(vertex, body, is_new)
-    return builds + _in_order(vertices)
-
-
-def _in_order(vertices: dict[str, Vertex]) -> list[Vertex]:
-    return [vertices[number] for number in sorted(vertices, key=int)]
+    return [vertices[number] for vertices in builds for number in sorted(vertices, key=int)]
 
 
 def _is_next(vertices: dict[str, Vertex], number: str, body: str) -> bool:
@@ -171,8 +166,6 @@ def _read_line(vertex: Vertex, body: str, is_new: bool) -> None:
         vertex.printed.append(body[printed.end() :][-LONGEST_OUTPUT:] + "\n")
     elif re.fullmatch(r"\.\.\.|sha256:[0-9a-f]{64}", body):  # Engine 20.10 prints the vertex's digest
         return
-    elif detail := _DETAIL.match(body):
-        _read_detail(vertex, detail[1], detail[2])
     elif task := task_name(body):
         parts = vertex.tasks.setdefault(task, {})
         if seconds := re.search(r" (\d+(?:\.\d+)?)s done$", body):
@@ -191,35 +184,11 @@ def _read_size(vertex: Vertex, body: str) -> None:
         vertex.transfer(transfer[1], _bytes(size))
 
 
-def _read_detail(vertex: Vertex, key: str, text: str) -> None:
-    """Read a detail line of the format of 2018: times and a duration for each interval, below the name."""
-    if key == "name":  # complete, unlike the line above
-        vertex.name = text.strip('"').replace('\\"', '"')
-    elif key == "duration":
-        vertex.end("cached" if vertex.cached else "done", (vertex.duration or 0.0) + _seconds(text))
-    elif key == "cached":
-        vertex.end("cached", 0.0)
-    elif key == "error":
-        vertex.end("error", vertex.duration)
-        vertex.error = text.strip('"')
-    elif time := _TIME.match(text):
-        with contextlib.suppress(ValueError, OverflowError):  # an invalid date
-            moment = datetime.fromisoformat(f"{time[1]}T{time[2]}{time[3]}").astimezone(UTC)
-            if key == "started":
-                vertex.started = min(moment, vertex.started or moment)
-            elif key == "completed":
-                vertex.completed = max(moment, vertex.completed or moment)
-
-
 def read_classic(lines: Sequence[str]) -> list[Vertex]:
     """Read the classic builder's output; it runs one step at a time and prints no times."""
     vertices: list[Vertex] = []
     stages, build = -1, 1
     stage: str | None = None
-
-    def add(name: str, stage: str | None = None, step: int | None = None) -> Vertex:
-        vertices.append(Vertex(str(len(vertices) + 1), name, stage=stage, step=step, build=build))
-        return vertices[-1]
 
     for line in lines:
         last = vertices[-1] if vertices else None
@@ -233,13 +202,13 @@ def read_classic(lines: Sequence[str]) -> list[Vertex]:
             # the steps of ONBUILD triggers have their own numbers
             is_first = re.match(r"FROM\s", match[2], re.I) and last and int(match[1]) <= (last.step or -1)
             build += bool(is_first)
-            add(match[2], stage, int(match[1]))
+            append_vertex(vertices, match[2], stage=stage, step=int(match[1]), build=build)
         elif line.startswith("Sending build context"):
             if last and last.error:
                 last.end("error")
             if last is None or last.step is not None or last.error:  # the line is repeated while the bytes grow
                 build += last is not None
-                last = add("[internal] load build context")
+                last = append_vertex(vertices, "[internal] load build context", build=build)
                 last.end("done")
                 stages, stage = -1, None
             if size := _SIZE.search(line):
@@ -264,7 +233,3 @@ def read_classic(lines: Sequence[str]) -> list[Vertex]:
 
 def _bytes(size: re.Match[str]) -> int:
     return round(float(size[1]) * _UNITS[size[2]])
-
-
-def _seconds(text: str) -> float:
-    return sum(float(number) * _SECONDS[unit] for number, unit in _PARTS.findall(text))

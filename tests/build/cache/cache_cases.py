@@ -312,6 +312,12 @@ CASES += [
         for edit in ("f", "g")
     ),
     Case(
+        "named context with an ignore file of its own Dockerfile",
+        BASE + "COPY --from=assets . /d/\nRUN echo\n",
+        edit={"assets/f": "2 FRESH"},
+        **CONTEXT | {"files": {**ASSETS, "assets/Dockerfile.dockerignore": "f\n"}},
+    ),
+    Case(
         "named context with a stage's name",
         BUILDER.replace("builder", "assets") + FINAL + "COPY --from=assets /f /d/\nRUN echo\n",
         edit={"assets/f": "2 FRESH"},

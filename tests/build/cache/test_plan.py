@@ -217,6 +217,21 @@ def test_only_a_name_that_matches_nothing_makes_the_build_fail(project, copy, fa
     assert plan_build(project)["reason"].str.contains("the build fails here")[0] == fails
 
 
+def test_a_named_context_has_only_its_own_dockerignore(tmp_path):
+    for folder, text in (("before", "1"), ("after", "2")):
+        root = tmp_path / folder
+        (root / "lib").mkdir(parents=True)
+        (root / "Dockerfile").write_text("FROM busybox\nCOPY --from=lib f /f\nCOPY --from=lib . /d/\n")
+        for name, words in ("f", text), ("log", text), (".dockerignore", "log\n"), ("Dockerfile.dockerignore", "f\n"):
+            (root / "lib" / name).write_text(words)
+    contexts = {
+        name: {"lib": str(tmp_path / folder / "lib")}
+        for name, folder in (("contexts", "before"), ("contexts_after", "after"))
+    }
+    reasons = plan_build(tmp_path / "before", after=tmp_path / "after", **contexts)["reason"].tolist()
+    assert reasons == ["lib:f changed", "lib:f changed"]
+
+
 def test_an_unknown_name_in_from_may_be_a_named_context(project):
     (project / "Dockerfile").write_text("FROM a\nCOPY --from=assets f /d/\nRUN x\nCOPY --from=alpine:3 /f /d/\n")
     plan = plan_build(project)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import tarfile
 
 import pandas as pd
@@ -137,7 +138,8 @@ def test_traces(tmp_path, kind):
 
 def test_podman_and_buildah(tmp_path):
     frame = read_build_log(DATA / "podman.log")
-    assert frame["stage"].tolist() == ["build"] * 4 + ["stage-1"] * 3 and frame["step"].tolist() == [
+    steps = frame[frame["step"].notna()]
+    assert steps["stage"].tolist() == ["build"] * 4 + ["stage-1"] * 3 and steps["step"].tolist() == [
         1,
         2,
         3,
@@ -146,7 +148,10 @@ def test_podman_and_buildah(tmp_path):
         2,
         3,
     ]
-    assert frame["cached"].tolist() == [False, True, True, True, False, False, False]
+    assert steps["cached"].tolist() == [False, True, True, True, False, False, False]
+    assert frame.loc[frame["step"].isna(), ["instruction", "arguments"]].to_numpy().tolist() == [
+        ["export", "to fb-pod"]
+    ]
     assert frame["duration"].isna().all(), "podman prints no seconds"
     text = 'STEP 1/2: FROM a\nSTEP 2/2: RUN false\nError: building at STEP "RUN false": while running runtime: exit status 1\n'
     failed = read_build_log(write(tmp_path, text))
@@ -163,6 +168,18 @@ def test_what_a_command_prints_is_no_step_of_podman(tmp_path):
     )
     frame = read_build_log(write(tmp_path, text))
     assert frame["step"].tolist() == [1, 2, 1, 2] and frame["cached"].tolist() == [False, False, False, True]
+
+
+def test_podman_pulls_and_commits(tmp_path):
+    text = (
+        "STEP 1/3: FROM alpine\nTrying to pull docker.io/library/alpine:latest...\nCopying blob 1f3e46996e29 done\n"
+        "STEP 2/3: RUN psql -f x\nCOMMIT\n--> 4bcff63ee3a1\nSTEP 3/3: CMD sh\nCOMMIT x\n--> abc\nSuccessfully tagged x\n"
+    )
+    frame = read_build_log(write(tmp_path, text))
+    assert frame["instruction"].tolist() == ["FROM", "pull", "RUN", "CMD", "export"], "a command can print COMMIT"
+    assert frame["arguments"].tolist()[1] == "docker.io/library/alpine:latest" and set(frame["status"]) == {"done"}
+    old = read_build_log(write(tmp_path, "STEP 1: FROM a\nSTEP 2: RUN x\n--> 1\nSTEP 3: COMMIT localhost/x\n--> 2\n"))
+    assert old["instruction"].tolist() == ["FROM", "RUN", "export"]
 
 
 def test_podman_runs_stages_side_by_side(tmp_path):
@@ -201,8 +218,9 @@ def test_builders_without_a_dockerfile_are_named(tmp_path, builder, text):
 
 def test_kaniko(tmp_path):
     frame = read_build_log(DATA / "kaniko.log")
-    assert frame["instruction"].tolist() == ["RUN", "COPY", "RUN"] and frame["cached"].tolist() == [False, False, True]
-    assert frame["duration"].tolist() == [4.0, 1.0, 0.0]
+    assert frame["instruction"].tolist() == ["pull", "unpack", "RUN", "COPY", "RUN"]
+    assert frame["cached"].tolist() == [False] * 4 + [True] and frame["duration"].tolist() == [0.0, 4.0, 4.0, 1.0, 0.0]
+    assert timed_rows(frame)["start"].tolist() == [0.0, 0.0, 4.0, 8.0, 9.0] and build_cost(frame)["elapsed"] == 9.0
     text = (
         "INFO[0000] Building stage 'a' [idx: '1', base-idx: '-1']\nINFO[0001] Using caching version of cmd: RUN x\n"
         "INFO[0002] RUN x\nINFO[0002] Found cached layer, extracting to filesystem\nINFO[0003] RUN y\n"
@@ -210,6 +228,54 @@ def test_kaniko(tmp_path):
     frame = read_build_log(write(tmp_path, text))
     assert frame["stage"].tolist() == ["stage-1"] * 2 and frame["cached"].tolist() == [True, False]
     assert frame["duration"].tolist() == [0.0, pd.NA], "the last step's end is not printed"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "\x1b[36mINFO\x1b[0m[{0:04}] {1}   ",
+        "INFO[2024-05-15T08:46:{0:02}Z] {1}",
+        'time="2024-05-15T08:46:{0:02}+02:00" level=info msg="{1}"',
+        '{{"level":"info","msg":"{1}","time":"2024-05-15T08:46:{0:02}Z"}}',
+    ],
+)
+def test_each_log_format_of_kaniko(tmp_path, line):
+    lines = re.findall(r"INFO\[(\d+)\] (.*)", (DATA / "kaniko.log").read_text())
+    lines += [("12", "Pushing image to h/x:1"), ("15", "Pushed h/x@sha256:0")]
+    text = "".join(line.format(int(seconds), words) + "\n" for seconds, words in lines)
+    frame = read_build_log(write(tmp_path, text))
+    expected = read_build_log(DATA / "kaniko.log")
+    pd.testing.assert_frame_equal(frame[:-1], expected)
+    assert frame.iloc[-1][["instruction", "arguments", "duration"]].tolist() == ["export", "to h/x:1", 3.0]
+    failed = read_build_log(write(tmp_path, text + "error building image: failed to push\n"))
+    assert failed.iloc[-1][["status", "error"]].tolist() == ["error", "failed to push"]
+
+
+def test_a_wrong_time_of_kaniko_leaves_the_seconds_unknown(tmp_path):
+    line = 'time="2024-13-15T08:46:01Z" level=info msg="RUN \\"a\\""\n'
+    frame = read_build_log(write(tmp_path, line + line))
+    assert frame["arguments"].tolist() == ['"a"', '"a"'] and frame["duration"].isna().all()
+
+
+def test_the_two_streams_of_gitlab(tmp_path):
+    """GitLab's runner names the stream of each line; buildah prints the results of its steps on the other one."""
+    lines = (DATA / "podman.log").read_text().rstrip("\n").split("\n")
+    stamped = [
+        f"2024-05-15T08:46:10.205853Z {'01E ' if line.startswith('-->') else '00O+' if n % 3 else '00O '}{line}"
+        for n, line in enumerate(lines)
+    ]
+    pd.testing.assert_frame_equal(
+        read_build_log(write(tmp_path, "\n".join(stamped))), read_build_log(DATA / "podman.log")
+    )
+
+
+def test_inspect_tells_arguments_and_no_cache(tmp_path):
+    """``docker buildx history inspect --format json`` leaves out empty values."""
+    shown = {"NumTotalSteps": 3, "BuildArgs": [{"Name": "A", "Value": "1"}, {"Name": "B"}], "Target": "web"}
+    for config, no_cache in (({"NoCache": True}, ""), ({"NoCacheFilter": ["a", "b"]}, "a,b"), ({}, None)):
+        (facts,) = read_facts(write(tmp_path, shown | {"Config": config}))
+        assert facts.build_args == {"A": "1", "B": ""} and facts.attributes.get("no-cache") == no_cache
+        assert facts.attributes["target"] == "web"
 
 
 @pytest.mark.parametrize("name", ["podman.log", "kaniko.log", "bake.plain"])
