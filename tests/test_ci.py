@@ -69,6 +69,18 @@ def test_a_passed_build_is_the_baseline_of_the_next(action, tmp_path):
         server.stop()
 
 
+def test_the_report_of_both_recipes_shows_what_changed(action, tmp_path):
+    script = next(step["run"] for step in action["runs"]["steps"] if step.get("id") == "check")
+    given = {"IMAGE": AFTER, "BASELINE": BEFORE, "LIMITS": "--max-size 1GB", "PUSH": "", "REPORT": "imagelab.html"}
+    done = run(script, tmp_path, **given)
+    assert done.returncode == 0 and "<strong>was 10.4 MB" in (tmp_path / "imagelab.html").read_text(), done.stderr
+    _, job = yaml.safe_load_all((ROOT / "templates/check.yml").read_text())
+    written = next(line for line in job["imagelab"]["script"] if "report" in line)
+    (tmp_path / "imagelab.html").unlink()
+    done = run(written, tmp_path, **given)
+    assert done.returncode == 0 and "<strong>was 10.4 MB" in (tmp_path / "imagelab.html").read_text(), done.stderr
+
+
 def test_the_github_action_passes_what_it_declares(action):
     steps = action["runs"]["steps"]
     used = set(re.findall(r"inputs\.([a-z]+)", (ROOT / "action.yml").read_text()))
