@@ -49,7 +49,7 @@ def trend(builds: pd.DataFrame) -> go.Figure:
         bar = {"color": theme.SEVERITY_COLOURS[name], "line": {"color": theme.OUTLINE, "width": 1}}
         texts = _hovers(builds, name, lambda count: f"{count:,.0f}")
         counts = builds[name].astype("float64")
-        figure.add_bar(x=_places(builds), y=counts, name=name, marker=bar, hovertext=texts, hoverinfo="text",
+        figure.add_bar(x=list(range(len(builds))), y=counts, name=name, marker=bar, hovertext=texts, hoverinfo="text",
                        row=panels, col=1)  # fmt: skip
     first, last = (builds[size].dropna().iloc[at] for at in (0, -1))
     change = signed(last - first) + (f" ({100 * (last - first) / first:+.0f}%)".replace("-", "−") if first else "")
@@ -58,7 +58,7 @@ def trend(builds: pd.DataFrame) -> go.Figure:
     legend = {"y": 0, "yanchor": "bottom", "yref": "container"}
     figure.update_layout(barmode="stack", bargap=0.6, showlegend=bool(severities), legend=legend)
     figure.update_annotations(x=0, xanchor="left", font_size=13)
-    ticks = {"tickvals": _places(builds), "ticktext": [escape(name, 30) for name in builds["reference"]]}
+    ticks = {"tickvals": list(range(len(builds))), "ticktext": [escape(name, 30) for name in builds["reference"]]}
     figure.update_xaxes(ticks | {"range": [-0.5, len(builds) - 0.5], "showgrid": False})
     if severities:
         figure.update_yaxes(row=panels, col=1, rangemode="tozero")
@@ -69,7 +69,7 @@ def _line(figure: go.Figure, row: int, builds: pd.DataFrame, name: str, colour: 
     values = builds[name].astype("float64")
     words = format_bytes if BYTE_COLUMN.search(name) else lambda value: f"{value:,.0f}"
     figure.add_scatter(
-        x=_places(builds),
+        x=list(range(len(builds))),
         y=values,
         mode="lines+markers+text" if len(builds) <= LABELLED else "lines+markers",
         line={"color": colour, "width": 2.5},
@@ -88,10 +88,6 @@ def _line(figure: go.Figure, row: int, builds: pd.DataFrame, name: str, colour: 
     if BYTE_COLUMN.search(name):  # a panel is low: every other tick
         ticks = {key: values[::2] for key, values in theme.bytes_ticks(top).items()}
     figure.update_yaxes(ticks | {"range": [0, top * 1.35]}, row=row, col=1)
-
-
-def _places(builds: pd.DataFrame) -> list[int]:
-    return list(range(len(builds)))
 
 
 def _hovers(builds: pd.DataFrame, name: str, words: Callable[[float], str]) -> list[str]:

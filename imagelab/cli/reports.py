@@ -41,11 +41,11 @@ def report(
     """Write a report into one HTML file that opens with no network, or a folder's snapshots into a small site."""
     from imagelab.report.run import report as write
 
-    given: dict[str, Any] = dict(pairs(values)) | ({"platform": platform} if platform else {})
-    given |= {"before": earlier} if (earlier := _by_image("--before", before, references)) else {}
-    for name, option, files in (("scans", "--scan", scans), ("logs", "--log", logs)):
-        named = _by_image(option, files, references, earlier.values())
-        given |= {name: named} if named else {}
+    by_image: dict[str, dict[str, str]] = {}
+    for name, option, each in (("before", "--before", before), ("scans", "--scan", scans), ("logs", "--log", logs)):
+        named = _by_image(option, each, references, by_image.get("before", {}).values())
+        by_image |= {name: named} if named else {}
+    given: dict[str, Any] = {**by_image, **pairs(values)} | ({"platform": platform} if platform else {})
     if len(references) == 1 and any(Path(references[0]).glob("*.parquet")):
         from imagelab.report.site import report_site  # loads pandas, which one report leaves to its worker
 
@@ -61,14 +61,9 @@ def report(
 
 def _by_image(option: str, values: list[str] | None, images: list[str], others: Iterable[str] = ()) -> dict[str, str]:
     """The values of a repeated option by image: as IMAGE=VALUE (``others`` only so), or one for each image in their order."""
-    named: dict[str, str] = {}
-    in_order = []
-    for value in values or ():
-        image = next((image for image in (*images, *others) if value.startswith(f"{image}=")), None)
-        if image is None:
-            in_order.append(value)
-        else:
-            named[image] = value.removeprefix(f"{image}=")
+    known, given = [*images, *others], values or ()
+    named = {image: value[len(image) + 1 :] for image in known for value in given if value.startswith(f"{image}=")}
+    in_order = [value for value in given if not value.startswith(tuple(f"{image}=" for image in known))]
     if in_order and len(in_order) != len(images):
         raise ImagelabError(
             f"{len(in_order)} {option} for {len(images)} images: give one for each image in their order, or "

@@ -36,9 +36,9 @@ def scan(
     platform: Platform = None,
 ) -> Answer:
     """Read scanners' reports; with the image, list the changes to make and what introduced each finding."""
-    findings = il.read_scan(files)
-    if ignore:
-        findings = il.suppress(findings, *ignore)
+    from imagelab.security.scans.findings import is_counted
+
+    findings = il.suppress(il.read_scan(files), *(ignore or ()))
     first: dict[str, pd.DataFrame] = {}
     if image is not None:
         loaded = il.load_image(image, platform=platform)
@@ -46,9 +46,11 @@ def scan(
         first = {"changes": il.remediation(findings, loaded, dockerfile=dockerfile)}
     findings = findings.sort_values("severity", ascending=False, kind="stable")
     suppressed, findings = il.suppressed(findings), findings[findings["suppressed"].isna()]
-    counts = findings.groupby(["finding", "severity"], observed=True).size().rename("count").reset_index()
+    counts = findings.groupby(["finding", "severity"], observed=True).size().rename("count").iloc[::-1].reset_index()
     columns = ["severity", "id", "package", "version", "fixed_version"]
     columns += [*(["instruction", "remedy"] if image is not None else []), "title"]
+    shown = findings.assign(instruction=findings["created_by"]) if image is not None else findings  # the whole command
+    counted = findings[is_counted(findings)]
     more = {"suppressed": suppressed} if len(suppressed) else {}
     hidden = {name: frame[["severity", "id", "package", "suppressed", "suppressed_by"]] for name, frame in more.items()}
     return Answer(
@@ -56,9 +58,11 @@ def scan(
         shown={
             **{name: frame[_CHANGES] for name, frame in first.items()},
             "counts": counts,
-            "findings": findings[columns],
+            "findings": shown[columns],
             **hidden,
         },
+        summary=f"{len(counted)} findings; {counted['fixed_version'].notna().sum()} have a fix",
+        hint=f"imagelab {f'remediate {image}' if image else 'scan --image IMAGE'} {' '.join(map(str, files))}",
     )
 
 

@@ -195,6 +195,14 @@ def test_a_scan_that_cannot_answer_is_exit_code_2(field_security, tmp_path):
 def test_remediation_comes_first():
     scan, image = il.data_path("scans/service-slim.facts.trivy.json"), "example:service-slim"
     shown = run("scan", scan, "--image", image, COLUMNS="80")
-    assert shown.startswith("changes") and shown.index("rebuild on a newer base image") < shown.index("counts")
+    found = il.read_scan(scan)
+    fixed = found["fixed_version"].notna().sum()
+    assert shown.startswith(f"{len(found)} findings; {fixed} have a fix\n\nchanges\n")
+    counts = shown.index("\ncounts\n")
+    assert shown.index("rebuild on a newer base image") < counts and shown.index("high ", counts) < shown.index(
+        "low ", counts
+    )
+    assert "next: imagelab remediate" in shown
+    assert "RUN apt-get update" in run("scan", scan, "--image", image)  # the command that introduced a finding
     changes = json.loads(run("remediate", image, scan, "--json"))["changes"]
     assert sum(row["findings"] for row in changes) == len(il.read_scan(scan)) and changes[-1]["change"] == "no fix yet"

@@ -102,7 +102,7 @@ def test_render_all_makes_an_index(tmp_path):
         text = f"# Lesson {path.stem}\n\nIn this notebook, we will *learn* [more](x.html)."
         cells = [
             v4.new_markdown_cell(text),
-            v4.new_markdown_cell("## <b>Where</b>\n\nEvery *example* is <small>."),
+            v4.new_markdown_cell("## <b>Where</b>\n\nEvery *example* is `<small>`."),
             v4.new_code_cell("import imagelab as il\nil.examples()"),
         ]
         nbformat.write(v4.new_notebook(cells=cells), path)
