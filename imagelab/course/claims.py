@@ -71,7 +71,7 @@ def claims() -> pd.DataFrame:
         measures it elsewhere. ``promised`` and ``found`` are the same as text. ``method`` says what is measured,
         ``code`` is the expression that measures it (see `imagelab.course.measures`), and ``basis`` where it was recorded,
         or by which published source or whose numbers it is judged. ``verdict`` is that of `verdict`, and not measured
-        if the spread includes "no effect"; ``explanation`` gives the reason.
+        if the spread includes "no effect" and the promise does not; ``explanation`` gives the reason.
     """
     entries = tomllib.loads(data_path("claims.toml").read_text(encoding="utf-8"))["claim"]
     frame = make_frame([_row(entry) for entry in entries], CLAIMS_COLUMNS)
@@ -89,8 +89,8 @@ def _row(entry: dict[str, Any]) -> dict[str, Any]:
     value = entry.get("value") if code is None else evaluate(code, vars(measures) | {"re": re})
     runs = pd.Series([] if value is None else value, dtype=float)
     measured = None if runs.empty else float(runs.median())
-    least, most = runs.min(), runs.max()
-    no_effect = len(runs) > 1 and UNITS[unit] is not None and least <= UNITS[unit] <= most
+    least, most, none = runs.min(), runs.max(), UNITS[unit]
+    no_effect = len(runs) > 1 and none is not None and least <= none <= most and not low <= none <= high
     return {
         key: entry.get(key) for key in ("chapter", "section", "statement", "basis", "explanation", "method", "command")
     } | {

@@ -64,7 +64,7 @@ def with_cache_probe(answer: Answer) -> str:
     lines, shell = (answer.context / "Dockerfile").read_text(encoding="utf-8").split("\n"), answers.data()["shell"]
     steps = answer.read.instructions.query("instruction == 'RUN'").fillna({"flags": "", "heredocs": ""})
     steps["text"] = steps["expanded"] + " " + steps["heredocs"]
-    if not steps["text"].map(_INSTALL.search).any():  # a script installs: it is probed where a cache is mounted
+    if not any(map(_INSTALL.search, steps["text"])):  # a script installs: it is probed where a cache is mounted
         steps.loc[steps["flags"].str.contains("type=cache"), "text"] = "pip install"
     for step in list(steps.itertuples())[::-1]:
         for found in list(_INSTALL.finditer(step.text))[::-1]:
@@ -114,7 +114,7 @@ def commands(answer: Answer) -> str:
 
 def install_stays_cached(answer: Answer) -> str:
     plan = plan_build(answer.context, answer.edits)
-    installs = plan[plan["arguments"].map(_INSTALL.search).astype(bool)]
+    installs = plan[[bool(_INSTALL.search(line)) for line in plan["arguments"]]]
     reruns = installs[~installs["hit"]]
     if len(reruns):
         return f"Line {reruns['line'].iloc[0]} runs again: {reruns['reason'].iloc[0]}"

@@ -25,7 +25,7 @@ from imagelab.build.logs.read import read_build_log
 from imagelab.core.errors import DockerfileError
 from imagelab.core.resources import data_path
 from imagelab.images.load import load_image
-from imagelab.images.tables.files import squash
+from imagelab.images.tables.files import files
 from imagelab.images.tables.history import history
 from imagelab.images.tables.settings import settings
 from imagelab.size.advice import advise
@@ -56,10 +56,10 @@ def advised(rule: str, name: str) -> int:
 
 
 def brings(pattern: str, name: str) -> bool:
-    """Whether the image shows a file with such a path above its base."""
-    visible, steps = squash(load_image(f"example:{name}")), history(f"example:{name}")
+    """Whether a layer above the base has a file with such a path, hidden or not."""
+    found, steps = files(f"example:{name}").query("kind == 'file'"), history(f"example:{name}")
     base = steps.query("from_base == True")["layer_index"]
-    return bool((visible["path"].str.contains(pattern) & ~visible["layer_index"].isin(base)).any())
+    return bool((found["path"].str.contains(pattern) & ~found["layer_index"].isin(base)).any())
 
 
 def has_setting(name: str, kind: str, pattern: str) -> bool:

@@ -79,6 +79,25 @@ def test_a_spread_that_includes_no_effect_is_not_measured(monkeypatch):
     assert judged("[0.9, 2.9, 3.1]") == "not measured"
     assert judged("[2.9, 3.0, 3.1]") == "confirmed"
     assert judged("[7.0, 9.0, 8.0]") == "not confirmed"
+    assert judged("None") == "not measured"
+    entry["promised"] = 1  # no effect is what is promised
+    assert judged("[0.99, 1.0, 1.02]") == "confirmed"
+
+
+def test_what_promises_nothing_has_a_control(monkeypatch):
+    """A number near zero confirms a claim only if the measure shows the effect in the other variant."""
+    zero = [
+        entry
+        for entry in WRITTEN
+        if entry["promised"] == 0 and re.search(r"advised|brings|blobs|could", entry.get("code", ""))
+    ]
+    assert len(zero) >= 9
+    monkeypatch.setattr(measures, "advised", lambda rule, name: 0)
+    monkeypatch.setattr(measures, "brings", lambda pattern, name: False)
+    monkeypatch.setattr(measures, "blobs_with_token", lambda path: 0)
+    monkeypatch.setattr(measures, "could", lambda options, act: False)
+    found = {entry["id"]: claims_module._row(entry)["verdict"] for entry in zero}
+    assert {name for name, word in found.items() if word != "not measured"} == {"chown-free"}
 
 
 def test_every_measure_is_used():
