@@ -131,7 +131,8 @@ class Improvement:
         proven = int((self.edits["result"] == "proven").sum())
         sizes = f"{format_bytes(self.before.size)} → {format_bytes(self.after.size)}"
         text = f"{sizes} with {proven} proven edit{'s' * (proven != 1)} of {count}"
-        if self.before.rebuild_seconds is not None and self.after.rebuild_seconds is not None:
+        is_faster = (self.edits["measured_rebuild_seconds"] > 0)[self.edits["result"] == "proven"].any()
+        if is_faster and self.before.rebuild_seconds is not None and self.after.rebuild_seconds is not None:
             text += f"; rebuild {self.before.rebuild_seconds:.1f} s → {self.after.rebuild_seconds:.1f} s"
         return text
 
@@ -156,11 +157,16 @@ class Improvement:
     def to_text(self) -> str:
         """The result in one line, the table and the patch, for a terminal."""
         shown = self.edits[_SHOWN].assign(why=self.edits["why"].map(lambda why: clean(why, 70)))
-        table = shown.to_string(index=False, na_rep="–", justify="left") if len(shown) else ""
+        texts = {name: _to_the_left(shown[name]) for name in ("rule", "path", "result", "why")}
+        table = shown.assign(**texts).to_string(index=False, na_rep="–", justify="left") if len(shown) else ""
         return "\n\n".join(part for part in (self.headline, table, self.patch.rstrip("\n")) if part)
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(self.headline)}</p>{self.edits[_SHOWN].to_html(index=False, escape=True, na_rep='–')}"
+
+
+def _to_the_left(texts: pd.Series) -> pd.Series:
+    return texts.str.ljust(int(texts.str.len().max() or 0)) if len(texts) else texts
 
 
 def _measured(before: Measures, after: Measures) -> str:

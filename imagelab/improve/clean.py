@@ -15,9 +15,11 @@ from imagelab.improve.installers import (
     DNF_INSTALL,
     INSTALLERS,
     NEXT,
+    SYSTEM,
     Installer,
     caches_of,
     copies_sources,
+    installer_of,
     is_cached,
     is_root,
     runs,
@@ -27,6 +29,7 @@ from imagelab.improve.installers import (
 _APT_FILES = (r"^/var/lib/apt/lists(?:/|$)", r"^/var/cache/apt(?:/|$)")
 #: What the commands of a deletion say besides the names of what they delete.
 _COMMAND_WORD = re.compile(r"-.*|&&|rm|apt|apt-get|apk|del|purge|remove|autoremove|clean|")
+_INSTALLS = re.compile("|".join(pattern.pattern for pattern in SYSTEM))
 _DELETES = re.compile(
     r"(?:rm\s|apt(?:-get)?\s+(?:-\S+\s+)*(?:purge|remove|autoremove|clean)\b|apk\s+(?:--\S+\s+)*del\b)"
 )
@@ -47,16 +50,19 @@ def apt_lists(project: Project) -> Iterator[Edit]:
             updates, installs = APT_UPDATE.search(commands), APT_INSTALL.search(commands)
             if not (updates or installs) or any(is_cached(step, "/var/" + name) for name in ("lib/apt", "cache/apt")):
                 continue
-            if updates and not installs:
-                if alone is None and re.fullmatch(r"\s*apt(?:-get)?\s+(-\S+\s+)*update(\s+-\S+)*\s*", commands):
-                    alone = step
-                    changes.append(project.change(step))
+            if updates and re.fullmatch(r"\s*apt(?:-get)?\s+(-\S+\s+)*update(\s+-\S+)*\s*", commands):
+                alone = alone or step
+                changes.append(project.change(step))
                 continue
             raw: list[str] | None = project.raw(step)
-            if not updates and raw and (alone or changes):
+            if not updates and raw and changes:
                 raw = _insert_before(raw, APT_INSTALL, "apt-get update && ")
             if "/var/lib/apt/lists" not in commands and raw:
                 raw = with_command(raw, step, "apt-get clean && rm -rf /var/lib/apt/lists/*")
+            elif (
+                raw and not re.search(r"\bapt(?:-get)?\s+clean\b", commands) and project.stores(step, "/var/cache/apt")
+            ):
+                raw = with_command(raw, step, "apt-get clean")
             if raw is None:
                 break
             if raw != project.raw(step):
@@ -116,7 +122,7 @@ def downloads(project: Project) -> Iterator[Edit]:
     for step, commands in runs(project, project.build.needed(project.target)):
         for installer in (*INSTALLERS, *((NEXT,) if _has_next(project) else ())):
             caches = caches_of(project, step, installer)
-            if not installer.command.search(commands) or not caches or not is_root(step):
+            if not installer.command.search(commands) or not caches:
                 continue
             if _keeps_none(step, commands, installer, caches):
                 continue
@@ -132,7 +138,8 @@ def downloads(project: Project) -> Iterator[Edit]:
             sure = EXACT if "cache-mount" in installer.built else LIKELY
             above = [s for s in project.build.steps if s.stage == step.stage and s.line < step.line]
             warm = any(copies_sources(project, s, installer) for s in above)
-            yield Edit("cache-mount", again, step, (mounted,), touches, warm=warm, confidence=sure)
+            if is_root(step):  # a mount belongs to root
+                yield Edit("cache-mount", again, step, (mounted,), touches, warm=warm, confidence=sure)
             if lines := _without_downloads(project.raw(step), step, installer):
                 yield Edit("no-download-cache", what, step, (project.change(step, *lines),), touches, confidence=LIKELY)
 
@@ -180,19 +187,33 @@ def deleted_later(project: Project) -> Iterator[Edit]:
             if step.instruction != "RUN":
                 above = above if step.instruction in ("LABEL", "EXPOSE", "CMD", "ENTRYPOINT") else []
                 continue
-            commands = script(step).strip()
-            if above and _DELETES.match(commands):
-                names = {word.rstrip("*/") for word in commands.split() if not _COMMAND_WORD.fullmatch(word)}
-                makers = [n for n, s in enumerate(above) if any(name in script(s).split() for name in names)]
-                merged = [*above[makers[0] if makers else -1 :], step]
-                if lines := _as_one(project, merged):
+            commands = commands_of(script(step).strip()) or []
+            if above and (makers := _makers(project, step, commands, above)):
+                merged = [*above[makers[0] :], step]
+                if lines := as_one(project, merged):
                     what = "deletes files that a layer before it still stores"
                     changes = (project.change(merged[0], *lines), *map(project.change, merged[1:]))
                     yield Edit("delete-in-same-run", what, step, changes, confidence=EXACT)
             above.append(step)
 
 
-def _as_one(project: Project, steps: Sequence[Step]) -> list[str] | None:
+def _makers(project: Project, step: Step, commands: Sequence[str], above: Sequence[Step]) -> list[int]:
+    """Which RUNs above made what a RUN deletes: by the image's layers, else by the names in their commands."""
+    deletions = [command for command in commands if _DELETES.match(command)]
+    if not deletions or (
+        deletions[0] != commands[0] and (_INSTALLS.search(script(step)) or installer_of(script(step)))
+    ):
+        return []
+    if project.layers is not None:
+        gone = project.layers[project.layers["reason"].eq("deleted") & project.layers["kind"].eq("file")]
+        layers = set(gone.loc[gone["removed_layer_index"] == project.layer(step), "layer_index"])
+        return [n for n, s in enumerate(above) if project.layer(s) in layers]
+    names = {word.rstrip("*/") for text in deletions for word in text.split() if not _COMMAND_WORD.fullmatch(word)}
+    makers = [n for n, s in enumerate(above) if any(name in script(s).split() for name in names)]
+    return makers or ([len(above) - 1] if deletions[0] == commands[0] else [])
+
+
+def as_one(project: Project, steps: Sequence[Step]) -> list[str] | None:
     """The lines of one RUN with the commands of several, which must be plain chains; None for other forms."""
     lines: list[str] | None = project.raw(steps[0])
     for step in steps[1:]:

@@ -19,7 +19,7 @@ from imagelab.build.dockerfile.syntax import Build, Stage, Step, parse
 from imagelab.build.target import read_target
 from imagelab.core.terms import LIKELY
 
-_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|\$\{\w+\}")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
@@ -103,6 +103,7 @@ class Project:
     contexts: Mapping[str, str] = field(default_factory=dict)
     network: str | None = None
     layers: pd.DataFrame | None = field(default=None, compare=False)  # the files of an image built of it
+    depth: int = field(default=0, compare=False)  # that image's number of layers; empty ones have no files
 
     @cached_property
     def build(self) -> Build:
@@ -146,6 +147,19 @@ class Project:
         """The stage's steps that stand in this text."""
         return [step for step in stage.steps if not step.onbuild]
 
+    def layer(self, step: Step) -> int | None:
+        """The index of the step's layer in the image that was built of this project: the last steps made the last."""
+        steps = [s for stage in self.final for s in stage.steps if s.step is not None and s.instruction != "FROM"]
+        return self.depth - 1 - sum(s.line > step.line for s in steps) if self.depth and step in steps else None
+
+    def stores(self, step: Step, *folders: str) -> bool | None:
+        """Whether the step's layer has files in one of the folders; None where no image tells."""
+        if self.layers is None or (layer := self.layer(step)) is None:
+            return None
+        is_own = self.layers["layer_index"].eq(layer) & ~self.layers["kind"].isin(["whiteout", "opaque_whiteout"])
+        paths = self.layers.loc[is_own, "path"]
+        return any(bool(paths.str.startswith(folder.rstrip("/") + "/").any()) for folder in folders)
+
     def raw(self, step: Step) -> list[str]:
         """The step's own lines."""
         return self.lines[step.line - 1 : step.node.end_line]
@@ -177,8 +191,7 @@ def read_project(
     root, path = found.context, found.dockerfile
     own = path.with_name(path.name + ".dockerignore")
     ignore = own if own.is_file() else root / ".dockerignore"
-    inside = path.resolve().is_relative_to(root.resolve())
-    name = path.resolve().relative_to(root.resolve()).as_posix() if inside else path.name
+    name = Path(os.path.relpath(path.resolve(), root.resolve())).as_posix()  # it can lie outside the context
     folder = name.rpartition("/")[0]
     ignore_name = f"{folder}/{own.name}".lstrip("/") if ignore == own else ".dockerignore"
     ignore_text = _read(ignore) if ignore.is_file() else None
@@ -206,10 +219,13 @@ def edited(text: str, changes: Sequence[Change]) -> str:
 
 
 def unified(before: Project, after: Project) -> str:
-    """The difference as ``patch -p1`` and ``git apply`` take it."""
-    return _diff(before.dockerfile, before.text, after.text) + _diff(
-        before.ignore, before.ignore_text, after.ignore_text
-    )
+    """The difference as ``patch -p1`` and ``git apply`` take it, in the context or the nearest folder above with both."""
+    names = [before.dockerfile, before.ignore]
+    if before.root is not None and any(name.startswith("../") for name in names):
+        paths = [os.path.normpath(before.root.resolve() / name) for name in names]
+        above = os.path.commonpath([before.root.resolve(), *map(os.path.dirname, paths)])
+        names = [Path(os.path.relpath(path, above)).as_posix() for path in paths]
+    return _diff(names[0], before.text, after.text) + _diff(names[1], before.ignore_text, after.ignore_text)
 
 
 def _diff(name: str, before: str | None, after: str | None) -> str:

@@ -111,9 +111,9 @@ class Trial:
     def _write(self, project: Project) -> Path:
         """The project's two texts in the trial's copy of the context, and outside it as they are built."""
         dockerfile = self.folder / "Dockerfile"
-        texts: dict[Path, str | None] = {self.context / project.dockerfile: project.text}
+        own = {project.dockerfile: project.text, project.ignore: project.ignore_text}
+        texts = {self.context / name: text for name, text in own.items() if not name.startswith("../")}
         texts[dockerfile] = _own_mounts(project.text, f"{self.run}-{self.mounts}")
-        texts[self.context / project.ignore] = project.ignore_text
         texts[self.folder / "Dockerfile.dockerignore"] = project.ignore_text
         for path, text in texts.items():
             path.unlink(missing_ok=True)  # a hard link to the user's file, or an edit's

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import IO
 
@@ -78,7 +79,8 @@ def improve(
     Returns
     -------
     Improvement
-        ``edits`` (a DataFrame, `IMPROVE_COLUMNS`), ``before`` and ``after`` (`Measures`), ``patch`` (a unified diff).
+        ``edits`` (a DataFrame, `IMPROVE_COLUMNS`), ``before`` and ``after`` (`Measures`), ``patch`` (a unified diff, relative to
+        the context; where the Dockerfile lies outside it, to the nearest folder with both).
 
     Raises
     ------
@@ -95,7 +97,9 @@ def improve(
         )
     search = Search(project, only, without, tries, check, check_network)
     if image is not None:
-        search.stored = files(load_image(image) if isinstance(image, str) else image)
+        loaded = load_image(image) if isinstance(image, str) else image
+        search.stored = files(loaded)
+        search.walk.project = replace(project, depth=len(loaded.layers))
     search.seconds = step_seconds(log, {stage.name for stage in project.build.stages})
     why = "build=False" if not build else ""
     if build:

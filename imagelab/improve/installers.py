@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagelab.build.dockerfile.grammar import written
@@ -28,6 +28,7 @@ class Installer:
     off: str = ""
     before_sources: str = ""
     built: tuple[str, ...] = ()
+    needs_all: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def _read_installers() -> Iterator[Installer]:
@@ -90,7 +91,8 @@ def caches_of(project: Project, step: Step, installer: Installer) -> list[str]:
     image = re.split("[:@]", stage.base.rpartition("/")[2])[0]
     env = {**_IMAGE_ENV.get(image, {}), **step.state.env}
     folders = [re.sub(r"\{(\w+):(.*?)\}", lambda found: env.get(found[1], found[2]), name) for name in installer.caches]
-    return [posixpath.join(step.state.workdir, folder) for folder in folders]
+    home = env.get("HOME") or ("/root" if is_root(step) else "/home/" + step.state.user.partition(":")[0])
+    return [posixpath.join(step.state.workdir, folder.replace("~", home, 1)) for folder in folders]
 
 
 def cache_traces(project: Project, step: Step, installer: Installer) -> tuple[str, ...]:

@@ -51,12 +51,11 @@ def predicted_bytes(edit: Edit, project: Project, files: pd.DataFrame | None) ->
     if edit.step.stage not in {stage.name for stage in project.final}:
         return 0  # another stage's files are not in the image
     made = sum(step.step is not None for stage in project.final for step in stage.steps if step.instruction != "FROM")
-    stored = files[(files["kind"] == "file") & (files["layer_index"] > files["layer_index"].max() - made)]
+    depth = project.depth or int(files["layer_index"].max()) + 1
+    stored = files[(files["kind"] == "file") & (files["layer_index"] >= depth - made)]
     if edit.packages or edit.cached:
         return None
     if edit.touches:
         return int(stored.loc[stored["path"].str.contains("|".join(edit.touches)), "size"].sum())
-    command = re.sub(r"\s+", " ", " ".join(edit.step.words))[:80]
-    by_layer = files.drop_duplicates("layer_index").set_index("layer_index")["instruction"].astype("str")
-    own = by_layer.index[by_layer.str.replace(r"\s+", " ", regex=True).str.contains(command, regex=False)]
-    return int(stored.loc[stored["removed_layer_index"].isin(own), "size"].sum()) if len(own) else 0
+    layer = project.layer(edit.step)
+    return 0 if layer is None else int(stored.loc[stored["removed_layer_index"] == layer, "size"].sum())

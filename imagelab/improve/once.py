@@ -4,70 +4,109 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from string import Template
 
 from imagelab.build.dockerfile.select import context_path, copied
 from imagelab.build.dockerfile.syntax import Step
 from imagelab.core.terms import EXACT
-from imagelab.improve.edits import Change, Edit, Project, with_command, with_flags
+from imagelab.improve.edits import Change, Edit, Project, commands_of, with_command, with_flags
 from imagelab.improve.installers import SYSTEM, script
 
-_CHOWN = re.compile(
-    r"(?:^|&&)\s*chown\s+(?:-R|--recursive)\s+(?P<owner>[\w.-]+(?::[\w.-]*)?)\s+(?P<paths>/?[\w./ -]+?)\s*$"
-)
-_CHMOD = re.compile(r"^\s*chmod\s+(?P<mode>[0-7]{3,4}|a?\+x)\s+(?P<path>[\w./-]+)\s*$")
-_ACCOUNTS = re.compile(r"^\s*(?:user|group)add\b|^\s*add(?:user|group)\b")
+_CHMOD = re.compile(r"^\s*chmod\s+(?P<mode>(?:-R\s+)?[0-7]{3,4}|a?\+x)\s+(?P<path>[\w./-]+)\s*$")
+_ACCOUNT = re.compile(r"(?:user|group)(?:add|mod)\b|add(?:user|group)\b")
+
+
+@dataclass(frozen=True)
+class _Chown:
+    """A ``chown -R`` in a chain of commands: the commands before it and after it, and its words as written."""
+
+    before: list[str]
+    owner: str
+    paths: list[str]
+    after: list[str]
+
+    @property
+    def give(self) -> str:
+        """The command that changes only what has another owner."""
+        return f"find {' '.join(self.paths)} ! -user {self.owner.partition(':')[0]} -exec chown {self.owner} {{}} +"
 
 
 def copy_with_owner(project: Project) -> Iterator[Edit]:
     """``chown -R`` of what a COPY brought stores every file again: ``COPY --chown`` stores it once.
 
-    RUNs in between give their new files to the owner themselves; the directory keeps its owner, too. A user that the
-    chown's own RUN adds is added above the first COPY. Docker's reference of COPY --chown and the OCI layer
-    specification (a changed owner stores the file again). Keeps every path, owner and mode.
+    RUNs in between give their new files to the owner themselves; the directory keeps its owner, too. A user that is
+    added below the first COPY is added above it. Docker's reference of COPY --chown and the OCI layer specification (a
+    changed owner stores the file again). Keeps every path, owner and mode.
     """
     for stage in project.final:
         steps = project.steps(stage)
         for index, step in enumerate(steps):
-            found = _CHOWN.search(script(step))
-            if not found or step.heredocs or step.node.json or step.flags:
+            found = _chown(step)
+            if not found:
                 continue
-            paths = [posixpath.normpath(posixpath.join(step.state.workdir, path)) for path in found["paths"].split()]
-            head = script(step)[: found.start()].strip()
+            paths = [posixpath.normpath(posixpath.join(step.state.workdir, _expanded(step, p))) for p in found.paths]
             copies = [s for s in steps[:index] if _into(s, paths) and s.flag("chown") is None]
-            if not copies or (head and not all(map(_ACCOUNTS.match, head.split("&&")))):
-                continue
-            changes = _owned(project, steps[:index], step, copies, found, head)
+            changes = _owned(project, steps[:index], step, copies, found, paths) if copies else None
             if changes:
-                what = f"chown -R stores again what the COPY in line {copies[0].line} stored"
+                what = f"chown -R stores again what the {copies[0].instruction} in line {copies[0].line} stored"
                 yield Edit("copy-chown", what, step, tuple(changes), confidence=EXACT)
 
 
+def _chown(step: Step) -> _Chown | None:
+    """The first recursive chown of a RUN that is a plain chain of commands."""
+    commands = commands_of(script(step)) if step.instruction == "RUN" else None
+    if not commands or step.heredocs or step.node.json or step.flags:
+        return None
+    for n, command in enumerate(commands):
+        words = command.split()
+        names = [word for word in words[1:] if not word.startswith("-")]
+        flags = "".join(word for word in words[1:] if word.startswith("-"))
+        if words[:1] == ["chown"] and re.search(r"^-\w*R|--recursive", flags) and "=" not in flags and len(names) > 1:
+            return _Chown(commands[:n], names[0], names[1:], commands[n + 1 :])
+    return None
+
+
+def _expanded(step: Step, word: str) -> str:
+    return Template("".join(shlex.split(word))).safe_substitute(step.state.env)
+
+
 def _owned(
-    project: Project, above: Sequence[Step], step: Step, copies: Sequence[Step], found: re.Match[str], head: str
+    project: Project, above: Sequence[Step], step: Step, copies: Sequence[Step], found: _Chown, paths: Sequence[str]
 ) -> list[Change] | None:
-    owner, paths = found["owner"], found["paths"]
-    user, _, group = owner.partition(":")
-    flag = f"--chown={user}:{group or user}" if owner.endswith(":") else f"--chown={owner}"
-    if ":" not in owner:  # COPY gives the group of the same number, chown keeps the old one
-        flag = f"--chown={owner}:0"
-    give = f"find {paths} ! -user {user} -exec chown {owner} {{}} +"
+    user, _, group = found.owner.partition(":")
+    # COPY gives the group of the same number, chown keeps the old one
+    flag = f"--chown={user}:{group or (user if ':' in found.owner else 0)}"
     changes = [project.change(copy, *with_flags(project.raw(copy), [flag])) for copy in copies]
     between = [s for s in above if s.instruction == "RUN" and s.line > copies[0].line]
-    if head:
-        at = copies[0].line - 1
-        changes.append(Change(at, at, (f"RUN {head}",)))
-    given = False
+    accounts = [s for s in between if all(map(_ACCOUNT.match, commands_of(script(s)) or [""]))]
+    moved = [line for s in accounts for line in project.raw(s)]
+    changes += [project.change(s) for s in accounts]
+    between = [s for s in between if s not in accounts and _makes(project, s, paths)]
     for run in between:
-        if any(pattern.search(script(run)) for pattern in SYSTEM):
-            continue  # packages of the system lie elsewhere
-        lines = with_command(project.raw(run), run, give)
+        lines = with_command(project.raw(run), run, found.give)
         if lines is None:
             return None
         changes.append(project.change(run, *lines))
-        given = True
-    rest = [] if given else [f"RUN chown {owner} {paths}"]
-    return [*changes, project.change(step, *rest)]
+    own = [command for command in found.before if _ACCOUNT.match(command)]
+    rest = [command for command in found.before if command not in own]
+    if rest or found.after:
+        rest += [found.give, *found.after]
+    elif not between:
+        rest = [f"chown {found.owner} {' '.join(found.paths)}"]
+    moved += [f"RUN {' && '.join(own)}"] if own else []
+    if moved:
+        at = copies[0].line - 1
+        changes.append(Change(at, at, tuple(moved)))
+    return [*changes, project.change(step, *([f"RUN {' && '.join(rest)}"] if rest else []))]
+
+
+def _makes(project: Project, run: Step, paths: Sequence[str]) -> bool:
+    """Whether a RUN stores something in the folders; where no image tells, packages of the system lie elsewhere."""
+    stores = project.stores(run, *paths)
+    return not any(pattern.search(script(run)) for pattern in SYSTEM) if stores is None else stores
 
 
 def _into(step: Step, paths: Sequence[str]) -> bool:
@@ -78,7 +117,7 @@ def _into(step: Step, paths: Sequence[str]) -> bool:
 
 
 def copy_with_mode(project: Project) -> Iterator[Edit]:
-    """``chmod`` of one copied file stores it again: ``COPY --chmod`` stores it once (Docker's reference of COPY)."""
+    """``chmod`` of what one COPY brought stores it again: ``COPY --chmod`` stores it once (Docker's reference of COPY)."""
     for stage in project.final:
         steps = project.steps(stage)
         for index, step in enumerate(steps):
@@ -86,24 +125,25 @@ def copy_with_mode(project: Project) -> Iterator[Edit]:
             if not found or step.flags:
                 continue
             path = posixpath.normpath(posixpath.join(step.state.workdir, found["path"]))
+            *flags, mode = found["mode"].split()
             for copy in steps[:index]:
-                source = _copied_to(copy, path)
-                entry = project.sent.get(source or "")
-                if not entry or entry.kind != "file" or copy.flag("chmod") is not None:
+                source, place = _only_source(project, copy)
+                kind, entry = "directory" if flags else "file", project.sent.get(source)
+                if place != path or not entry or entry.kind != kind or copy.flag("chmod") is not None:
                     continue
-                mode = entry.mode & 0o7777 | 0o111 if "x" in found["mode"] else int(found["mode"], 8)
-                lines = with_flags(project.raw(copy), [f"--chmod={mode:o}"])
+                number = entry.mode & 0o7777 | 0o111 if "x" in mode else int(mode, 8)
+                lines = with_flags(project.raw(copy), [f"--chmod={number:o}"])
                 what = f"chmod stores again what the COPY in line {copy.line} stored"
                 both = (project.change(copy, *lines), project.change(step))
                 yield Edit("copy-chmod", what, step, both, confidence=EXACT)
 
 
-def _copied_to(step: Step, path: str) -> str | None:
-    """The context's path of the only file of a COPY, where it lands at ``path``."""
+def _only_source(project: Project, step: Step) -> tuple[str, str]:
+    """The context's path of the only source of a COPY, and the path in the image at which it lands."""
     sources = copied(step)
     if step.instruction != "COPY" or step.flag("from") is not None or len(sources) != 1:
-        return None
+        return "", ""
     source, to = context_path(sources[0]), posixpath.join(step.state.workdir, step.words[-1])
     into = step.words[-1].endswith("/") or step.words[-1] == "."
-    place = posixpath.normpath(posixpath.join(to, posixpath.basename(source)) if into else to)
-    return source if place == path else None
+    is_file = source in project.sent and project.sent[source].kind == "file"
+    return source, posixpath.normpath(posixpath.join(to, posixpath.basename(source)) if into and is_file else to)

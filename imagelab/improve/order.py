@@ -16,13 +16,6 @@ from imagelab.improve.installers import SYSTEM, Installer, cache_traces, copies_
 
 _REQUIREMENTS = re.compile(r"(?:(?:^|\s)(?:-r|--requirements?|-c|--constraints?)[\s=]+|\bpip-sync\s+)([^-\s]\S*)")
 _LOCAL = re.compile(r"^\s*(?:-e\b|--editable|\.{1,2}(?:[/\[]|\s*$)|file:|.+@\s*file:)", re.M)
-#: Lines of a manifest that needs other files of the project to install.
-_NEEDS_ALL = {
-    "Gemfile": re.compile(r"^\s*gemspec|\bpath:", re.M),
-    "Cargo.toml": re.compile(r"^\s*\[workspace|^\s*(?:build|path)\s*=|\bpath\s*=", re.M),
-    "pom.xml": re.compile(r"<modules>"),
-    "go.mod": re.compile(r"^\s*replace\b.*=>\s*\.", re.M),
-}
 _SETUP = re.compile(
     r"^\s*(?:(?:user|group)(?:add|mod)|add(?:user|group)|mkdir|rm|set|echo|true|corepack|apt-get|apk|(?:npm|yarn|pip3?|poetry|pnpm)"
     r"\s+(?:config|cache|set)|python3? -m venv|uv venv|conda clean)\b"
@@ -91,8 +84,7 @@ def _needs_all(project: Project, installer: Installer) -> bool:
     has_sources = project.root is None or {"src/main.rs", "src/lib.rs"} & project.sent.keys()
     if installer.name == "cargo" and not has_sources:
         return True
-    read = [name for name in _NEEDS_ALL if name in installer.manifests]
-    return any(_NEEDS_ALL[name].search(project.read(name)) for name in read)
+    return any(re.search(pattern, project.read(name), re.M) for name, pattern in installer.needs_all.items())
 
 
 def _installs(step: Step, installer: Installer | None) -> bool:

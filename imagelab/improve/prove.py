@@ -7,7 +7,7 @@ import re
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from imagelab.improve.edits import Edit, Project
 from imagelab.improve.engine import Trial
 from imagelab.improve.guard import LABEL
 
+#: Logs of package managers: they record when and how often each was called.
+_LOGS = r"^/var/log/(?:apt/|dpkg\.log|alternatives\.log)"
 #: What a package manager records of the packages; it changes where some are no longer installed.
 _PACKAGE_STATE = (
     r"^/(?:var/(?:lib/(?:dpkg|apt|systemd|ucf|pam)|log|cache/(?:debconf|ldconfig|man))"
@@ -51,6 +53,11 @@ class Built:
     def files(self) -> pd.DataFrame:
         return files(self.image, digests=True)
 
+    @property
+    def listed(self) -> Project:
+        """The project with the files of its image."""
+        return replace(self.project, layers=self.files, depth=len(self.image.layers))
+
     @cached_property
     def paths(self) -> pd.Series:
         """Each path of the final filesystem, and everything about it that a change would show in."""
@@ -59,15 +66,12 @@ class Built:
         kind = seen["kind"].astype("str").replace("hardlink", "file")
         target = seen["link_target"].where(kind == "symlink", "")
         parts = [
-            kind,
             seen["mode"],
             seen["uid"],
             seen["gid"],
-            target.fillna(""),
-            seen["xattrs"].fillna(""),
-            digest.fillna(""),
+            *(part.fillna("") for part in (target, seen["xattrs"], digest)),
         ]
-        text = parts[0].astype("str").str.cat([part.astype("str") for part in parts[1:]], sep="|")
+        text = kind.str.cat([part.astype("str") for part in parts], sep="|")
         return text.set_axis(seen["path"]).loc[lambda s: ~s.index.duplicated(keep="last")]
 
     @cached_property
@@ -84,11 +88,7 @@ class Built:
         """The configuration without the trial's label."""
         config = dict(self.image.config.get("config") or {})
         labels = {k: v for k, v in (config.pop("Labels", None) or {}).items() if k != LABEL}
-        kept = {
-            key: value
-            for key, value in config.items()
-            if value not in (None, "", [], {}) and key not in ("Image", "Hostname")
-        }
+        kept = {k: v for k, v in config.items() if v not in (None, "", [], {}) and k not in ("Image", "Hostname")}
         return kept | {"Labels": labels, "platform": self.image.platform}
 
 
@@ -120,7 +120,7 @@ def changes(before: Built, after: Built, edits: Sequence[Edit], noise: Noise) ->
     """What differs between two images beyond what the edits announce and the noise: paths and settings."""
     touches = [pattern for edit in edits for pattern in edit.touches]
     packages = any(edit.packages for edit in edits)
-    announced = re.compile("|".join([*touches, *([_PACKAGE_STATE] if packages else [])]) or r"(?!)")
+    announced = re.compile("|".join([_LOGS, *touches, *([_PACKAGE_STATE] if packages else [])]))
     changed, gone, new = compare(before.paths, after.paths)
     owned = _removed_package_files(before, after) if packages else set()
     old, new_text = _digests(before.project), _digests(after.project)
@@ -158,17 +158,10 @@ def _removed_package_files(before: Built, after: Built) -> set[str]:
     gone = set(system["package"]) - set(new["package"])
     kept = set(system.loc[~system["package"].isin(gone), "path"])
     owned = set(system.loc[system["package"].isin(gone), "path"]) - kept
-    # links and bytecode that a package's scripts make
-    lost = set(before.paths.index) - set(after.paths.index)
-    made = {
-        p
-        for p in lost
-        if "/__pycache__/" in p or (before.paths[p].startswith("symlink") and p.startswith(("/usr/", "/etc/")))
-    }
-    folders = {
-        p for p in lost if before.paths[p].startswith("directory") and p.startswith(("/usr/", "/etc/", "/var/lib/"))
-    }
-    return owned | made | folders
+    # bytecode, links and folders that a package's scripts make
+    lost = before.paths[~before.paths.index.isin(after.paths.index)]
+    is_made = lost.str.match("symlink|directory") & lost.index.str.match("/usr/|/etc/|/var/lib/")
+    return owned | set(lost.index[is_made | lost.index.str.contains("/__pycache__/")])
 
 
 @dataclass(frozen=True)
@@ -211,10 +204,8 @@ class Check:
         status, output = self.trial.docker("run", "-d", *options, built.tag, timeout=120)
         try:
             if status:
-                return (
-                    "does not start: "
-                    + re.sub(r".*?(exec|executable|permission|no such).*", r"\1", output, flags=re.S)[:40]
-                )
+                why = re.sub(r".*?(exec|executable|permission|no such).*", r"\1", output, flags=re.S)
+                return f"does not start: {why[:40]}"
             test = (built.settings.get("Healthcheck") or {}).get("Test") or []
             for _ in range(15 if test[:1] in (["CMD"], ["CMD-SHELL"]) else 0):
                 words = test[1:] if test[0] == "CMD" else ["/bin/sh", "-c", test[1]]

@@ -11,34 +11,21 @@ from imagelab.improve import clean, once, order, send, toolchain
 from imagelab.improve.edits import Change, Edit, Project
 
 Rule = Callable[[Project], Iterator[Edit]]
-#: Each sees the texts that the edits before it left.
-RULES: tuple[Rule, ...] = (
-    send.ignore_clutter,
-    order.install_before_sources,
-    clean.apt_lists,
-    clean.apk_index,
-    clean.dnf_cache,
-    clean.downloads,
-    clean.deleted_later,
-    toolchain.build_stage,
-    once.copy_with_owner,
-    once.copy_with_mode,
-)
-NAMES = (
-    "wide-copy",
-    "wide-copy-built",
-    "copy-before-install",
-    "apt-cleanup",
-    "apt-update-alone",
-    "apk-cleanup",
-    "dnf-cleanup",
-    "cache-mount",
-    "no-download-cache",
-    "delete-in-same-run",
-    "build-stage",
-    "copy-chown",
-    "copy-chmod",
-)
+#: The rules, each with the names of its edits. A rule sees the texts that the edits before it left.
+RULES: dict[Rule, tuple[str, ...]] = {
+    send.ignore_clutter: ("wide-copy", "wide-copy-built"),
+    order.install_before_sources: ("copy-before-install",),
+    clean.apt_lists: ("apt-cleanup", "apt-update-alone"),
+    clean.apk_index: ("apk-cleanup",),
+    clean.dnf_cache: ("dnf-cleanup",),
+    clean.downloads: ("cache-mount", "no-download-cache"),
+    clean.deleted_later: ("delete-in-same-run",),
+    toolchain.build_stage: ("build-stage",),
+    toolchain.purge: ("purge-compilers",),
+    once.copy_with_owner: ("copy-chown",),
+    once.copy_with_mode: ("copy-chmod",),
+}
+NAMES = tuple(name for names in RULES.values() for name in names)
 
 
 @dataclass

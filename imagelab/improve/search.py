@@ -84,7 +84,7 @@ class Search:
             raise DockerfileError(f"The unchanged Dockerfile does not build: {error}") from error
         self.expected = self.checked(first, self.check.result)
         self.first, self.current, self.stored = first, second, first.files
-        self.walk.project = replace(self.original, layers=first.files)
+        self.walk.project = first.listed
         self.noise = Noise()
         self.noise.add(first, second)
         if self.command is not None and self.expected != "exit code 0":
@@ -131,7 +131,7 @@ class Search:
             return replace(outcome, result="no gain", why=f"the image grows by {format_bytes(-size)}")
         if outcome.measured_seconds is not None and self.rebuild is not None:
             self.rebuild -= outcome.measured_seconds
-        self.walk.project, self.current, self.stored = replace(candidate, layers=built.files), built, built.files
+        self.walk.project, self.current, self.stored = built.listed, built, built.files
         return replace(outcome, result="proven", why=edit.what)
 
     def checked(self, built: Built, check: Callable[[Built], str]) -> str:

@@ -30,7 +30,7 @@ _BUILT = {"target": ("cargo", "maven"), "dist": (*_NODE, "poetry", "uv"), ".next
 
 
 def ignore_clutter(project: Project) -> Iterator[Edit]:
-    """``COPY .`` of a context with version control, caches and installed packages: any change there is a miss.
+    """A COPY of a directory with version control, caches or installed packages: any change there is a miss.
 
     The lines stand at the top of .dockerignore, so that every ``!`` below keeps its meaning (the last rule that matches
     decides, Docker's documentation of .dockerignore). Removes those paths from the image where they were copied.
@@ -38,42 +38,38 @@ def ignore_clutter(project: Project) -> Iterator[Edit]:
     calls = [(step, installer_of(text)) for step, text in runs(project, project.build.needed(project.target))]
     managers = {installer.name for _, installer in calls if installer}
     traces = [trace for step, installer in calls if installer for trace in cache_traces(project, step, installer)]
-    wide = [
-        step
+    named = {context_path(source) for step in project.build.steps for source in context_sources(step)}
+    sources = [
+        (step, context_path(source))
         for stage in project.build.needed(project.target)
         for step in project.steps(stage)
-        if any(context_path(source) == "." for source in context_sources(step))
-    ]
-    named = {
-        context_path(source)
-        for stage in project.build.stages
-        for step in stage.steps
         for source in context_sources(step)
-    }
-    if not wide:
-        return
+    ]
     present = {pattern for pattern, _ in parse_ignore(project.ignore_text or "")}
     clutter = [path for path in project.copied if _CLUTTER.search(path) or _is(path, _INSTALLED, managers)]
     built = [path for path in project.copied if _is(path, _BUILT, managers)]
     for rule, matched, announced in (("wide-copy", clutter, True), ("wide-copy-built", built, False)):
         tops = [path for path in matched if not any(path.startswith(f"{other}/") for other in matched)]
         tops = sorted(path for path in tops if not any(name == path or name.startswith(path + "/") for name in named))
+        wide = [(step, source, top) for step, source in sources for top in tops if _below(top, source)]
         patterns = tuple(dict.fromkeys(f"**/{posixpath.basename(p)}" if "/" in p else p for p in tops))
         patterns = tuple(pattern for pattern in patterns if pattern not in present)
-        if not patterns:
+        if not patterns or not wide:
             continue
-        size = sum(
-            e.size for p, e in project.copied.items() if any(p == top or p.startswith(f"{top}/") for top in tops)
-        )
-        what = f"{wide[0].instruction} . copies {listed(tops)} ({format_bytes(size)}): any change there is a miss"
+        size = sum(e.size for p, e in project.copied.items() if any(_below(p, top) for top in tops))
+        what = f"{wide[0][0].instruction} {wide[0][1]} copies {listed(tops)} ({format_bytes(size)})"
         touches = [
-            f"^{re.escape(posixpath.normpath(posixpath.join(step.state.workdir, step.words[-1], top)))}(?:/|$)"
-            for step in wide
-            if copied(step)
-            for top in tops
+            f"^{re.escape(posixpath.normpath(posixpath.join(step.state.workdir, step.words[-1], inside)))}(?:/|$)"
+            for step, source, top in wide
+            if copied(step) and (inside := posixpath.relpath(top, source))
         ]
         announces, sure = (tuple(touches + traces), EXACT) if announced else (tuple(traces), LIKELY)
-        yield Edit(rule, what, wide[0], (Change(0, 0, patterns),), announces, ignore=True, size=size, confidence=sure)
+        lines, what = (Change(0, 0, patterns),), f"{what}: any change there is a miss"
+        yield Edit(rule, what, wide[0][0], lines, announces, ignore=True, size=size, confidence=sure)
+
+
+def _below(path: str, folder: str) -> bool:
+    return folder in (".", path) or path.startswith(f"{folder}/")
 
 
 def _is(path: str, names: Mapping[str, tuple[str, ...]], managers: set[str]) -> bool:

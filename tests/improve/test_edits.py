@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from imagelab.build.dockerfile.syntax import parse
 from imagelab.core.errors import ImagelabError
 from imagelab.core.terms import EXACT, LIKELY
+from imagelab.improve import toolchain
 from imagelab.improve.advice import advise_build
 from imagelab.improve.edits import Edit, Project, read_project, unified
 from imagelab.improve.installers import INSTALLERS, installer_of, runs
@@ -289,6 +292,82 @@ def test_one_copied_file_gets_its_mode_from_the_copy(tmp_path):
     before = project(tmp_path, "FROM a\nCOPY run.sh /run.sh\nRUN chmod +x /run.sh\n", {"run.sh": "1"})
     (tmp_path / "run.sh").chmod(0o640)
     assert body(applied(before, "copy-chmod")) == ["COPY --chmod=751 run.sh /run.sh"]
+
+
+def test_a_copied_directory_gets_its_mode_from_the_copy(tmp_path):
+    before = project(tmp_path, "FROM a\nWORKDIR /app\nCOPY bin bin\nRUN chmod -R 755 bin\n", {"bin/run": "1"})
+    assert body(applied(before, "copy-chmod")) == ["WORKDIR /app", "COPY --chmod=755 bin bin"]
+
+
+def test_an_account_is_made_above_the_copy_that_gives_files_to_it(tmp_path):
+    text = (
+        "FROM a\nENV DIR=/app\nCOPY . /app\nRUN ./setup\nRUN adduser -D u\nRUN mkdir /x && chown -R u: ${DIR} && ls\n"
+    )
+    assert body(applied(project(tmp_path, text, {"m": "1"}), "copy-chown"))[1:] == [
+        "RUN adduser -D u",
+        "COPY --chown=u:u . /app",
+        "RUN ./setup && find ${DIR} ! -user u -exec chown u: {} +",
+        "RUN mkdir /x && find ${DIR} ! -user u -exec chown u: {} + && ls",
+    ]
+
+
+def test_an_upgrade_keeps_no_lists_and_a_later_install_fetches_them(tmp_path):
+    text = "FROM a\nRUN apt-get update && apt-get -y upgrade\nRUN apt-get install -y jq\n"
+    clean = " && apt-get clean && rm -rf /var/lib/apt/lists/*"
+    assert body(applied(project(tmp_path, text), "apt-cleanup")) == [
+        f"RUN apt-get update && apt-get -y upgrade{clean}",
+        f"RUN apt-get update && apt-get install -y jq{clean}",
+    ]
+
+
+def test_clutter_of_a_copied_directory_is_not_sent(tmp_path):
+    files = {"api/m.py": "1", "api/__pycache__/m.pyc": "1", "web/__pycache__/n.pyc": "1"}
+    before = project(tmp_path, "FROM a\nCOPY api /srv/api\n", files)
+    (edit,) = (edit for rule in RULES for edit in rule(before) if edit.rule == "wide-copy")
+    assert edit.lines == ("**/__pycache__",) and edit.touches == (r"^/srv/api/__pycache__(?:/|$)",) and edit.size == 1
+
+
+def test_compilers_move_to_a_stage_of_their_own_and_the_other_packages_stay(tmp_path):
+    text = (
+        "FROM a AS base\nENV A=1\nRUN apt-get update \\\n    # to compile\n    && apt-get install -y gcc curl \\\n      make\n"
+        "COPY . /src\nRUN adduser -D u\nRUN make -C /src install\nCOPY etc /etc/x\nUSER u\n"
+    )
+    before = project(tmp_path, text, {"etc/x": "1"})
+    rows = [
+        (0, "/usr"),
+        (1, "/usr/bin/gcc"),
+        (2, "/src/a.c"),
+        (3, "/etc/passwd"),
+        (4, "/opt/tool/bin"),
+        (5, "/etc/x/x"),
+    ]
+    made = pd.DataFrame(rows, columns=["layer_index", "path"]).assign(kind="file", visible=True)
+    (edit,) = toolchain.build_stage(replace(before, layers=made, depth=6))
+    assert edit.packages and edit.made == ("/opt", "/src")
+    assert before.apply(edit).text == (
+        "FROM a AS base-image\nENV A=1\nFROM base-image AS build\n"
+        + text.partition("ENV A=1\n")[2].partition("COPY etc")[0]
+        + "\nFROM base-image AS base\nRUN apt-get update \\\n    # to compile\n    && apt-get install -y curl\nRUN adduser -D u\n"
+        "COPY --from=build /opt /opt\nCOPY --from=build /src /src\nCOPY etc /etc/x\nUSER u\n"
+    )
+
+
+def test_compilers_of_a_run_that_also_builds_are_purged_there(tmp_path):
+    text = "FROM a\nCOPY . /src\nRUN apt-get update && apt-get install -y gcc libz1 && make -C /src\n"
+    assert body(applied(project(tmp_path, text), "purge-compilers"))[1].endswith(
+        " && make -C /src && apt-get purge -y --auto-remove gcc"
+    )
+
+
+def test_a_dockerfile_outside_the_context_is_patched_where_it_lies(tmp_path):
+    (tmp_path / "app").mkdir()
+    project(tmp_path / "docker", "FROM a\nCOPY . /app\nRUN apt-get update && apt-get install -y jq\n")
+    (tmp_path / "app" / ".tox").mkdir()
+    before = read_project(tmp_path / "app", tmp_path / "docker" / "Dockerfile")
+    after = applied(before)
+    subprocess.run(["git", "apply"], input=unified(before, after).encode(), cwd=tmp_path, check=True)
+    assert (tmp_path / "docker" / "Dockerfile").read_text() == after.text != before.text
+    assert (tmp_path / "app" / ".dockerignore").read_text() == ".tox\n"
 
 
 def test_a_project_that_is_already_good_gets_no_proposal(tmp_path):

@@ -36,16 +36,24 @@ class Project:
 PROJECTS_BY_NAME = {
     "python-pip": Project(
         "python",
-        {"wide-copy", "copy-before-install", "copy-chown"},
+        {"wide-copy", "copy-before-install", "cache-mount", "copy-chown"},
         "python3 -c 'import click, service'",
         on_classic=True,
     ),
     "python-uv": Project("uv", {"wide-copy", "copy-before-install", "cache-mount"}, "service", "uv lock"),
     "python-poetry": Project("poetry", {"wide-copy", "copy-before-install"}, "python3 -m service", "poetry lock"),
     "python-extension": Project(
-        "python", {"apt-update-alone", "build-stage"}, "python3 -c 'import fast; assert fast.add(1, 2) == 3'"
+        "python",
+        {"apt-update-alone", "build-stage"},
+        "python3 -c 'import fast; assert fast.add(1, 2) == 3'",
+        on_classic=True,
     ),
-    "node-npm": Project("node", {"wide-copy", "copy-before-install"}, 'node -e \'require("ms"); require("is-odd")\''),
+    "node-npm": Project(
+        "node",
+        {"wide-copy", "copy-before-install", "cache-mount"},
+        'node -e \'require("ms"); require("is-odd")\'',
+        on_classic=True,
+    ),
     "node-workspaces": Project("node", {"wide-copy", "copy-before-install"}, "node packages/a/index.js"),
     "node-next": Project(
         "node", {"wide-copy", "copy-before-install"}, "test -f public/robots.txt && node -e 'require(\"ms\")'"
