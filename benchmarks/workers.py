@@ -43,9 +43,9 @@ def main() -> None:
             show("no Dask, one thread", indexed(paths, executor), args.copies, 1)
         for workers in args.workers:
             forget()
-            with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster:
-                with Client(cluster) as client:
-                    show(str(workers), indexed(paths, client.get_executor()), args.copies, workers)
+            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+            with cluster, Client(cluster) as client:
+                show(str(workers), indexed(paths, client.get_executor()), args.copies, workers)
 
 
 def show(name: str, seconds: float, images: int, workers: int) -> None:
