@@ -162,7 +162,9 @@ class ScanReport:
         self.add("error", id, title=problem, severity="unknown")
 
     def objects(self, values: Any, what: str) -> Iterator[Object]:
-        """Yield the objects of a list; anything else in it is an error row."""
+        """Yield the objects of a list; anything else in it, or in its place, is an error row."""
+        if not isinstance(values, list | None):
+            self.error("not-read", f"{what} is {type(values).__name__}, not a list of objects")
         for value in sequence(values):
             if isinstance(value, dict):
                 yield value

@@ -37,8 +37,9 @@ def read_gitlab(document: Object) -> ScanReport:
     name = scanner.get("id") or scanner.get("name") or mapping(_first_vulnerability(document), "scanner").get("id")
     report = ScanReport((text(name) or "gitlab").lower(), "GitLab container scanning JSON")
     report.attrs = {"scanner_version": text(scanner.get("version")), "scanned": text(scan.get("end_time"))}
-    if scan.get("status") == "failure":
-        report.error("scan-failed", "the scan's status is failure; there may be more to find")
+    fatal = any(message.get("level") == "fatal" for message in mappings(scan.get("messages")))
+    if scan.get("status") == "failure" or fatal or "vulnerabilities" not in document:
+        report.error("scan-failed", "the report is of a scan that failed; there may be more to find")
     for item in report.objects(document.get("vulnerabilities"), "vulnerabilities"):
         row = columns("gitlab", item)
         # Trivy's template writes "Unknown" for an absent value

@@ -71,8 +71,10 @@ def read_sarif(document: Object) -> ScanReport:
         by_id = {rule["id"]: rule for rule in reversed(rules) if isinstance(rule.get("id"), str)}
         if run.get("results") is None:  # section 3.14.23
             report.error("no-results", f"{name} wrote no results: it did not scan, or they are in another file")
-        if any(entry.get("executionSuccessful") is False for entry in mappings(run.get("invocations"))):
-            report.error("scan-failed", f"{name} reports that it failed; there may be more to find")
+        for entry in mappings(run.get("invocations")):
+            notes = mappings(entry.get("toolExecutionNotifications"))
+            if entry.get("executionSuccessful") is False or any(note.get("level") == "error" for note in notes):
+                report.error("scan-failed", f"{name} reports that it failed; there may be more to find")
         for result in report.objects(run.get("results"), "results"):
             _result(report, run, result, _rule(result, rules, by_id), suppressible=not name.startswith("Anchore"))
     report.scanner, report.kind = " + ".join(dict.fromkeys(scanners)) or "unknown", "scan" if scanners else "unknown"

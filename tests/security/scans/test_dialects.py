@@ -7,6 +7,7 @@ import json
 import pytest
 
 from imagelab.core.errors import ScanFormatError
+from imagelab.security.gate import count_findings
 from imagelab.security.suppress import suppressed
 
 VECTOR = "AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"
@@ -306,3 +307,25 @@ def test_a_scan_that_failed_is_not_silently_clean(scan_of):
     document = gitlab()
     document["scan"]["status"], document["vulnerabilities"] = "failure", []
     assert list(scan_of(document)["id"]) == ["scan-failed"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"SchemaVersion": 2, "ArtifactName": "a", "Results": "none"},
+        {"SchemaVersion": 2, "ArtifactName": "a", "Results": [{"Target": "a", "Vulnerabilities": {"CVE-1": {}}}]},
+        {
+            "version": "2.1.0",
+            "runs": [
+                sarif("a", {"id": "r"})["runs"][0]
+                | {"invocations": [{"toolExecutionNotifications": [{"level": "error"}]}]}
+            ],
+        },
+        gitlab() | {"scan": {"type": "container_scanning", "status": "success", "messages": [{"level": "fatal"}]}},
+        {key: value for key, value in gitlab().items() if key != "vulnerabilities"},
+    ],
+    ids=["text for a list", "object for a list", "error while scanning", "fatal message", "no vulnerabilities"],
+)
+def test_a_scan_that_is_not_complete_passes_no_gate(scan_of, document):
+    with pytest.raises(ScanFormatError, match="not complete"):
+        count_findings(scan_of(document))
