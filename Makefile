@@ -18,6 +18,7 @@ test: .venv/installed-test ## all tests that this machine can run; says what it 
 
 docs: .venv/installed-test ## the documentation site: reports/docs/index.html
 	$(BIN)/python -m sphinx -q -W -b html docs reports/docs
+	$(BIN)/imagelab notebooks -o reports/docs/lessons
 
 lab: .venv/installed ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

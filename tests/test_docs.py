@@ -66,6 +66,9 @@ def test_the_site_has_every_name_and_verb(site):
 def test_the_site_asks_nothing_of_a_network_and_its_links_lead_somewhere(site):
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 12
+    assert "imagelab notebooks -o reports/docs/lessons" in (ROOT / "Makefile").read_text()
+    (site / "lessons").mkdir()
+    (site / "lessons/index.html").touch()  # `make docs` writes it; tests/report make the pages
     for page in pages:
         text = page.read_text()
         assert not re.findall(r'<(?:script|img|link)[^>]+(?:src|href)="(?:https?:)?//', text), page.name
