@@ -60,3 +60,15 @@ def test_code_cells_are_python_without_functions():
                 tree = ast.parse("".join(cell["source"]))
                 defined = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
                 assert not defined and not cell["outputs"], f"{path.name}: {cell['id']}"
+
+
+def test_each_lesson_has_a_goal_a_guess_and_a_picture():
+    for path in LESSONS:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text = {cell["id"]: "".join(cell["source"]) for cell in cells}
+        assert "In this notebook, we will" in next(iter(text.values())), path.name
+        code = " ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        assert re.search(r"\bcharts\.|\bpx\.|_chart|claim_tiles|BuildSteps", code), f"{path.name} has no picture"
+        if path.stem != "11_exercises":
+            assert text["guess"].startswith("guess = None") and "Your guess" in text["guess-check"], path.name
+            assert any("**Guess first.**" in words for words in text.values()), path.name
