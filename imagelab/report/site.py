@@ -28,16 +28,16 @@ from imagelab.widgets.view import module_html, view_html
 # Files beside a snapshot NAME.parquet: a scanner's report NAME.trivy.json, NAME.sarif; a build log NAME.log.
 SCANS = (".json", ".json.gz", ".sarif")
 LOGS = (".log", ".log.gz", ".rawjson", ".rawjson.gz")
-#: Name, kind and style of the columns of a folder's index.
+#: Name, kind and style of the columns of a folder's index; a narrow page has room for the first ones.
 COLUMNS = (
     ("image", "link", "long"),
-    ("snapshot", "text", "short"),
-    ("layers", "number", "right"),
     ("size", "bytes", "right"),
-    ("wasted", "bytes", "right"),
     ("change", "change", "right"),
-    ("builds", "spark", "short"),
     ("limits", "text", "short"),
+    ("wasted", "bytes", "right"),
+    ("builds", "spark", "short"),
+    ("layers", "number", "right"),
+    ("snapshot", "text", "short"),
 )
 
 
@@ -112,21 +112,20 @@ def _table(images: Mapping[Path, Image], trends: Mapping[str, list[Path]], limit
     series = {path: members[: place + 1] for members in trends.values() for place, path in enumerate(members)}
     rows: list[list[Any]] = []
     marks: dict[str, list[str]] = {}
-    for path, image in images.items():
-        listed = not layers(image)["size"].isna().any()
-        measured = efficiency(image).iloc[0] if listed else None
-        before = series.get(path, [path])
-        history = [sizes[build] for build in before]
+    for path in dict.fromkeys([*series, *images]):  # builds of one image in their order
+        image = images[path]
+        measured = efficiency(image).iloc[0] if image.listed else None
+        history = [sizes[build] for build in series.get(path, [path])]
         known = [size for size in history[-2:] if size is not None]
         change = known[1] - known[0] if len(known) == 2 else None
-        checked = check_limits(image, dive_ci=limits) if listed and limits.is_file() else None
-        exceeded = "" if checked is None else ", ".join(checked.loc[~checked["passed"], "rule"])
+        checked = check_limits(image, dive_ci=limits) if image.listed and limits.is_file() else None
+        exceeded = None if checked is None else ", ".join(checked.loc[~checked["passed"], "rule"])
         marks |= {exceeded: ["#a3161b", "#ffffff"]} if exceeded else {}
-        rows.append([[recorded_name(image), _page(path)], path.stem, len(image.layers), sizes[path],
-                     int(measured["wasted"]) if measured is not None else None, change,
-                     [size or 0 for size in history] if len(history) > 1 else None, exceeded])  # fmt: skip
+        rows.append([[recorded_name(image), _page(path)], sizes[path], change, exceeded,
+                     int(measured["wasted"]) if measured is not None else None,
+                     [size or 0 for size in history] if len(history) > 1 else None, len(image.layers), path.stem])  # fmt: skip
     described: list[dict[str, Any]] = [{"name": name, "kind": kind, "style": style} for name, kind, style in COLUMNS]
-    described[-1]["marks"] = marks
+    described[3]["marks"] = marks
     data = {"caption": "", "page": 50, "columns": described, "rows": rows}
     return view_html("table", data).removesuffix(module_html())  # the page has the module
 

@@ -12,7 +12,16 @@ from nbformat import v4
 import imagelab as il
 from imagelab.core.errors import ImagelabError
 from imagelab.images.sources.snapshot import write_snapshot
-from imagelab.report.site import LOGS, SCANS, beside, builds_of_one_image, recorded_name, render_all, report_site
+from imagelab.report.site import (
+    LOGS,
+    SCANS,
+    _table,
+    beside,
+    builds_of_one_image,
+    recorded_name,
+    render_all,
+    report_site,
+)
 from imagelab.report.thumbnail import thumbnail
 
 
@@ -39,6 +48,12 @@ def test_a_folder_becomes_a_site(folder, tmp_path):
     ]
     html = index.read_text()
     assert all(f'"{page}"' in html for page in pages if page != "index.html")
+    data = json.loads(re.search(r'kind="table"[^>]*><script type="application/json">(.*?)</script>', html)[1])
+    names, rows = [column["name"] for column in data["columns"]], data["rows"]
+    sizes = [il.layers(f"snapshot:{folder / row[names.index('snapshot')]}.parquet")["size"].sum() for row in rows]
+    assert [row[names.index("size")] for row in rows] == sizes
+    assert [row[names.index("change")] for row in rows] == [None, sizes[1] - sizes[0]]  # in the order of the builds
+    assert {row[names.index("limits")] for row in rows} == {None}  # the folder sets none: the column is left out
     assert "recipe/chmod-in-layer over time" in html and (tmp_path / "site/assets").is_dir()
     with_both, without = ((tmp_path / "site" / page).read_text() for page in pages[:2])
     assert "CVE-2024-6345" in with_both and 'id="Findings"' in with_both and 'id="Build"' in with_both
@@ -46,6 +61,16 @@ def test_a_folder_becomes_a_site(folder, tmp_path):
     assert "<strong>was " in without and "<strong>was " not in with_both  # against the build before
     trend = (tmp_path / "site" / pages[3]).read_text()
     assert 'href="../index.html"' in trend and "in 2 builds" in trend and "CVE-2024-6345" in trend
+
+
+def test_the_index_marks_exceeded_limits(folder):
+    images = {path: il.load_image(f"snapshot:{path}") for path in sorted(folder.glob("*.parquet"))}
+    (folder / ".dive-ci").write_text("rules:\n  lowestEfficiency: 0.9\n")
+    html = _table(images, builds_of_one_image(images), folder / ".dive-ci")
+    data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])
+    place = [column["name"] for column in data["columns"]].index("limits")
+    after, before = (row[place] for row in data["rows"])
+    assert after == "" and before and list(data["columns"][place]["marks"]) == [before]
 
 
 def test_builds_of_one_image_are_found_and_ordered(tmp_path):
