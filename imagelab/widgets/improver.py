@@ -21,7 +21,7 @@ SHOWN = ["rule", "path", "line", "predicted_bytes", "measured_bytes", "measured_
 
 
 class Diffs:
-    """Each edit of an answer as a diff in colours with a button that copies it, and the whole patch.
+    """The answer in one line, each edit as a diff in colours with a button that copies it, and the whole patch.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ class Diffs:
         self.found = found
 
     def _repr_html_(self) -> str:
-        data = diffs_data(self.found.edits, self.found.patch)
-        return view_html("diffs", data, "".join(map(_plain, data["pieces"])))
+        data, line = diffs_data(self.found.edits, self.found.patch), escape(self.found.headline, 200)
+        return f"<p><strong>{line}</strong></p>" + view_html("diffs", data, "".join(map(_plain, data["pieces"])))
 
 
 def diffs_data(edits: pd.DataFrame, patch: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import imagelab as il
 from imagelab import charts, widgets
-from imagelab.cli import builds  # noqa: F401  # registers the verb
+from imagelab.cli import builds, reports  # noqa: F401  # registers the verbs
 from imagelab.cli.app import app
 from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import make_frame
@@ -115,6 +115,13 @@ def test_a_page_has_the_table_the_chart_and_diffs_to_copy(folder):
     assert run.exit_code == 0, run.output
     text = page.read_text()
     assert 'kind="diffs"' in text and "+COPY r.txt ./" in text and "not built, predictions only" in text
+
+
+def test_the_report_of_an_image_has_a_recorded_run(tmp_path):
+    page, run = tmp_path / "page.html", il.data_path("improve/node.json")
+    words = ["report", "example:base-busybox", "-o", str(page), "--set", f"improved={run}"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert read_improvement(run).headline in page.read_text() and 'kind="diffs"' in page.read_text()
 
 
 def test_the_widget_follows_the_choice_and_its_static_sibling_shows_the_run():
