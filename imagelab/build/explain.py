@@ -87,8 +87,8 @@ def explain_build(before: Build, after: Build, repository: str | os.PathLike[str
     any_lost = any(cause == _LOST for cause, _ in findings.values())
     critical = dict(zip(new.frame["vertex"], critical_steps(new.frame), strict=True))
     rows = []
-    stages = list(dict.fromkeys(step.stage for step in new.steps))
-    for step in sorted(new.steps, key=lambda step: (stages.index(step.stage), step.step)):
+    stages = list(dict.fromkeys((step.target, step.stage) for step in new.steps))
+    for step in sorted(new.steps, key=lambda step: (stages.index((step.target, step.stage)), step.step)):
         cause, detail = _resolved(findings[step.vertex], any_hit, any_lost) if step.vertex in findings else (None, None)
         if cause == "context files" and repository and (files := _changed_files(repository, old.facts, new.facts)):
             detail = f"{detail}; changed in Git: {files}"

@@ -41,6 +41,7 @@ class LoggedBuild:
         rows = self.frame.fillna({"stage": "", "arguments": "", "inputs": "", "instruction": "", "name": ""})
         # The stage without bake's target. A build with one stage names it only sometimes, and a FROM can have the name
         # that another build, which ran at the same time, gave it.
+        rows["target"] = rows["stage"].str.rpartition(" ")[0]
         rows["stage"] = (rows["stage"].str.split(" ").str[-1] + " " + rows["platform"].fillna("")).str.strip()
         if own_steps(rows)["stage"].nunique() == 1:
             rows["stage"] = ""
@@ -59,7 +60,8 @@ class LoggedBuild:
         self.has_inputs = any(step.inputs for step in self.steps)
         #: Vertex → definition, from the provenance.
         self.definitions = {vertex: llb_definition(found) for vertex, found in self.facts.operations.items()}
-        if self.facts.dockerfile and not any(step.vertex in self.definitions for step in self.steps):
+        is_single = own_steps(rows)["target"].nunique() == 1  # of several targets, a Dockerfile does not name its own
+        if self.facts.dockerfile and is_single and not any(row.vertex in self.definitions for row in self.steps):
             self._read_dockerfile(self.facts.dockerfile)
 
     def _read_dockerfile(self, text: str) -> None:
@@ -83,7 +85,7 @@ class LoggedBuild:
         if step.step == 1 and (base := self.base_stages.get(step.stage.split(" ")[0])):
             return next((row for row in reversed(self.steps) if row.stage.split(" ")[0] == base), None)
         before = [row for row in self.numbered if row.stage == step.stage and row.step == step.step - 1]
-        return None if not before or "--link" in step.arguments else before[0]
+        return None if not before or "--link" in step.arguments else _of_target(before, step)[0]
 
     def sources(self, step: Any) -> list[Any]:
         """The steps of other stages that a step copies or mounts from."""
@@ -91,7 +93,7 @@ class LoggedBuild:
             rows = [self.by_vertex[vertex] for vertex in step.inputs.split() if vertex in self.by_vertex]
             return [row for row in rows if row in self.steps and row is not self.previous(step)]
         names = re.findall(r"\bfrom=([\w.-]+)", step.arguments)
-        ends = [[row for row in self.steps if row.stage.split(" ")[0] == name] for name in names]
+        ends = [_of_target([row for row in self.steps if row.stage.split(" ")[0] == name], step) for name in names]
         return [rows[-1] for rows in ends if rows]
 
     def reads_files(self, step: Any) -> bool:
@@ -110,10 +112,9 @@ class LoggedBuild:
 
     def counterpart(self, step: Any) -> Any | None:
         """The step of this build that ``step`` of the other one replaces."""
-        near = [row for row in self.steps if row.stage == step.stage and row.instruction == step.instruction]
-        same = [row for row in near if row.arguments == step.arguments]
-        if not same and not near:
-            same = [row for row in self.steps if (row.instruction, row.arguments) == (step.instruction, step.arguments)]
+        kind = [row for row in self.steps if row.instruction == step.instruction]
+        near = _of_target([row for row in kind if row.stage == step.stage], step)
+        same = [row for row in near or kind if row.arguments == step.arguments]
         return next(iter(same or [row for row in near if row.step == step.step]), None)
 
     def written(self, step: Any) -> str | None:
@@ -128,6 +129,11 @@ class LoggedBuild:
         """The names of ARG in the Dockerfile."""
         nodes = instructions(self.facts.dockerfile)[0] if self.facts.dockerfile else []
         return {word.partition("=")[0] for node in nodes if node.name == "ARG" for word in node.args}
+
+
+def _of_target(rows: list[Any], step: Any) -> list[Any]:
+    """The rows of a step's own target; targets of bake share equal steps, which have the name of one of them."""
+    return [row for row in rows if row.target == step.target] or rows
 
 
 def llb_definition(operation: Mapping[str, Any]) -> dict[str, Any]:

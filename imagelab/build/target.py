@@ -175,8 +175,8 @@ def _bake(path: Path, target: str | None) -> dict[str, dict[str, Any]]:
     printed = _document(text, "${", "%{")
     if printed is None:
         raise DockerfileError(
-            f"{path.name} cannot be resolved by buildx ({why}). Where buildx is, run `docker buildx bake --print -f "
-            f"{path.name} > bake.json`, and give that file."
+            f"{path.name} cannot be resolved by buildx ({why}). Name one of its targets (service); or, where buildx is, run "
+            f"`docker buildx bake --print -f {path.name} > bake.json`, and give that file."
         )
     return {name: mapping(build) for name, build in mapping(printed, "target").items()}
 

@@ -244,3 +244,42 @@ def test_no_cache_can_be_for_some_stages(tmp_path):
         (tmp_path / "p.json").write_text(json.dumps(document))
         frame = explain_build([log, provenance], [log_after, tmp_path / "p.json"])
         assert first_misses(frame)["builder:3"] == cause, stages
+
+
+BAKE = """#1 [worker base 1/2] FROM a
+#1 CACHED
+
+#2 [web base 2/2] RUN make web
+#2 {0}
+
+#3 [worker base 2/2] RUN make worker
+#3 {1}
+
+#4 [worker last 1/3] FROM a
+#4 CACHED
+
+#5 [worker last 2/3] COPY f /f
+#5 CACHED
+
+#6 [web last 2/3] COPY f /f
+#6 {0}
+
+#7 [worker last 3/3] COPY --from=base /x /x
+#7 CACHED
+
+#8 [web last 3/3] COPY --from=base /x /x
+#8 {0}
+"""
+
+
+def test_the_targets_of_a_bake_are_not_mixed_up(tmp_path):
+    """Two targets with stages of the same names: a step is compared with its own target's, and follows its own target's."""
+    (tmp_path / "a").write_text(BAKE.format("DONE 1.0s", "DONE 1.0s"))
+    (tmp_path / "b").write_text(BAKE.format("DONE 1.0s", "CACHED"))
+    frame = explain_build(tmp_path / "a", tmp_path / "b").set_index(["stage", "step"])
+    assert frame.loc["web last", "cause"].tolist() == ["context files", "parent"]
+    assert frame.loc["worker last", "hit"].all()
+    (tmp_path / "b").write_text(BAKE.format("CACHED", "DONE 1.0s").replace("make worker", "make all"))
+    frame = explain_build(tmp_path / "a", tmp_path / "b").set_index(["stage", "step"])
+    assert frame["cause"].dropna().tolist() == ["not known"]
+    assert "the command, or a variable in it, changed" in frame.loc[("worker base", 2), "detail"]

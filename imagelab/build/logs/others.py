@@ -101,9 +101,8 @@ def read_kaniko(lines: Sequence[str]) -> list[Vertex]:
 
 def _kaniko(match: re.Match[str]) -> tuple[float, str]:
     """The time and the message of a line."""
-    time, text = match[1] or match[3] or match[6], match[2] or match[4] or match[5] or ""
-    if text.startswith('"') and match[2] is None:
-        text = re.sub(r"\\(.)", r"\1", text[1:-1])
+    time = match[1] or match[3] or match[6]
+    text = match[2] or re.sub(r'^"|"$|\\(.)', r"\1", match[4] or match[5] or "")
     if time.isdecimal():
         return float(time), text.strip()
     return (pd.to_datetime(time, errors="coerce", utc=True) - _EPOCH).total_seconds(), text.strip()

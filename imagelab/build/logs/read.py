@@ -211,8 +211,7 @@ def _other_kind(text: str, document: Any, objects: list[tuple[int, str]]) -> str
     if isinstance(document, dict) and document.keys() & {"layers", "config", "rootfs", "manifests"}:
         return "an image's manifest or config"
     if objects:
-        first = _json(objects[0][1])
-        found = ", ".join(map(str, first))[:80] if first else "no keys"
+        found = ", ".join(map(str, _json(objects[0][1]) or ["no keys"]))[:80]
         return f"JSON lines without BuildKit's vertexes or statuses (they have {found})"
     if _TERMINAL.search(text):
         return "terminal progress, which is redrawn in place and cut to the terminal's width"

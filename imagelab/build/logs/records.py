@@ -66,8 +66,7 @@ def read_archive(data: bytes, name: str) -> list[Facts]:
             for member in archive:
                 if member.isfile() and (file := archive.extractfile(member)):
                     blobs[member.name.rpartition("/")[2]] = file.read()
-        manifests = list(_manifests(json.loads(blobs["index.json"]), blobs, 0))
-        return [_build(manifest, blobs, name) for manifest in manifests]
+        return [_build(found, blobs, name) for found in _manifests(json.loads(blobs["index.json"]), blobs, 0)]
     except (tarfile.TarError, KeyError, ValueError, RecursionError) as error:
         raise DockerfileError(f"{name} is a damaged build record: {str(error)[:200]}.") from error
 
