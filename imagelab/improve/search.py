@@ -10,7 +10,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from imagelab.build.logs.cost import step_seconds
-from imagelab.core.errors import DaemonUnavailable, DockerfileError, ImagelabError
+from imagelab.core.errors import DockerfileError, ImagelabError
 from imagelab.core.frames import format_bytes, make_frame
 from imagelab.core.text import listed
 from imagelab.improve.answer import IMPROVE_COLUMNS, Improvement, Measures, Outcome
@@ -79,8 +79,6 @@ class Search:
             first = self.build(self.original, "unchanged, first fresh build", fresh=True)
             second = self.build(self.original, "unchanged, second fresh build", fresh=True)
         except BuildFailed as error:
-            if "Cannot connect" in str(error) or "daemon running" in str(error):
-                raise DaemonUnavailable(f"no engine answers: {error}") from error
             raise DockerfileError(f"The unchanged Dockerfile does not build: {error}") from error
         self.expected = self.checked(first, self.check.result)
         self.first, self.current, self.stored = first, second, first.files
