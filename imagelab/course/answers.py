@@ -78,8 +78,8 @@ def _judge_bytes(exercise: dict[str, Any], text: str, right: int) -> str:
 
     if near(right):
         return ""
-    if has_unit and near(right / 2**20 * 10**6):
-        return "You divided by 1,048,576: that is MiB. 1 MB is 1,000,000 bytes."
+    if has_unit and (near(right / 2**20 * 10**6) or near(right / 10**6 * 2**20)):
+        return "You divided by 1,048,576, or wrote the unit of it: that is MiB. 1 MB is 1,000,000 bytes."
     if not has_unit and value < 10_000:
         return f"{number} of what? Add the unit."
     return _mistake(exercise, near)

@@ -97,7 +97,7 @@ def test_a_typical_mistake_gets_words_of_its_own(name):
         ("find-waste", ["12,6 MB", "12.600.000", "12\u00a0600\u00a0000", "12600 kB", "12.6 M"], "Right."),
         ("find-waste", ["≈ 12.6 megabytes", ["12.6 MB"]], "Right."),
         ("find-waste", ["12.6", 12.6, "25.2"], "Add the unit"),
-        ("find-waste", ["12.02 MB", "12.0 MB"], "that is MiB"),
+        ("find-waste", ["12.02 MB", "12.0 MB", "12.6 MiB"], "that is MiB"),
         ("find-waste", ["25.2 MB", 25_200_000], "dive's number"),
         ("find-waste", ["much", True, [1, 2], "12 or 13 MB"], "Give a number of bytes"),
         ("find-waste", ["12.6 kB", "-12.6 MB", "126 MB"], "Not yet"),
