@@ -127,7 +127,7 @@ def cache_mount(trial: Trial) -> str:
     probes = re.findall(r"imagelab-cache\|(/[^|\n]*)\|(usable)?\|(kept)?\|", trial.printed)
     for folder, usable, kept in probes:
         if not usable:
-            return f"The user who installs must own {folder} and write to it, or pip keeps nothing: uid= in the mount, no readonly."
+            return f"The user who installs must own {folder} and write to it: uid= in the mount, not readonly."
         if not kept:
             return f"pip keeps its downloads in {folder}, but nothing there is left for a later build. Is a cache mount there?"
     return (
