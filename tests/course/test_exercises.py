@@ -165,6 +165,30 @@ def test_a_mount_that_is_left_empty_or_missing_is_a_fault():
     assert "cache_mount" in faults("cache-mount", good.replace("type=cache", "type=tmpfs"))
 
 
+@pytest.mark.parametrize(
+    ("command", "tool"),
+    [
+        ('["pip", "install", "flask"]', "pip "),
+        ("(pip3 install flask)", "pip3 "),
+        ('bash -c "/opt/venv/bin/pip install flask"', "/opt/venv/bin/pip "),
+        ("python3.11 -m pip install --cache-dir=/d flask", "python3.11 -m pip --cache-dir=/d"),
+        ("PIP_CACHE_DIR=/d pip wheel flask", "PIP_CACHE_DIR=/d pip "),
+        ("pip install --no-cache-dir uv && uv pip install flask", "uv "),
+        ("sh install.sh", "pip "),
+    ],
+)
+def test_a_probe_asks_the_tool_that_installs(command, tool, tmp_path):
+    text = f"FROM x\nRUN --mount=type=cache,target=/d {command}\nUSER 1000\n"
+    (tmp_path / "Dockerfile").write_text(text)
+    probed = dockerfile_rules.with_cache_probe(dockerfile_rules.Answer(il.read_dockerfile(text), tmp_path, []))
+    assert f"d=$({tool}" in probed
+    runs = [line for line in probed.splitlines() if "cache dir" in line]
+    assert runs and all(
+        line.startswith("RUN ") and line.count("$(") == line.count("cache dir ||") + line.count("$(id") for line in runs
+    )
+    il.read_dockerfile(probed)
+
+
 @pytest.mark.parametrize(("user", "found"), [("1000", set()), ("${U}", {"other_user"}), ("0:0", {"other_user"})])
 def test_users(user, found):
     text = f"FROM python:3.10-slim\nARG U=root\nCOPY --chown=1000 src /app\nUSER {user}\n"
