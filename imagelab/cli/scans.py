@@ -112,6 +112,7 @@ def harden(
     shown = rules if passed else rules[rules["result"] != "passed"]
     return Answer(
         {"counts": counts, "rules": rules},
-        shown={"counts": counts, "rules": shown[["result", "severity", "rule", "evidence", "advice"]]},
+        shown={"rules": shown[["result", "severity", "rule", "evidence", "advice"]]},
+        summary="rules: " + ", ".join(f"{count} {result}" for result, count in counts.itertuples(index=False)),
         prose=["evidence", "advice"],
     )

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import imagelab as il
 from imagelab.cli.app import PANELS, app, import_module
 from imagelab.cli.output import Answer, Form, print_answer
 from tests.cli.test_cli import BINARY, EXAMPLE, run
@@ -73,6 +74,12 @@ def test_the_instruction_has_the_space_of_sizes_that_nobody_knows(tmp_path):
         assert "Imported from -" in text and "disk_usage" not in text
     shown = run("waste", EXAMPLE, COLUMNS="80")
     assert "removed_instruction" in shown.partition("\nfiles\n")[0].splitlines()[3]  # both instructions fit
+
+
+def test_harden_begins_with_the_number_of_rules():
+    rules = il.check_hardening(EXAMPLE).drop_duplicates("rule")["result"].value_counts()
+    first = run("harden", EXAMPLE).splitlines()[0]
+    assert first == "rules: " + ", ".join(f"{count} {result}" for result, count in rules.items())
 
 
 def test_piped_output_has_whole_rows_and_no_colours(capsys, monkeypatch):
