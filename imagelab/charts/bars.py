@@ -95,13 +95,9 @@ def _lettered(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     key = next((name for name in IDENTITIES if rows[name].notna().all()), IDENTITIES[0])
     images = rows[key].map(rows.groupby(key)["reference"].nunique()).fillna(1).astype("int64")
     names = rows.loc[images.gt(1) & rows["bytes"].gt(0), key].drop_duplicates()
-    letters = {name: _letter(place) for place, name in enumerate(names)}
+    letters = {name: ascii_uppercase[place % 26] + str(place // 26 or "") for place, name in enumerate(names)}
     letter = [letters.get(name, "") for name in rows[key]]
     return rows.assign(images=images, shared=images.gt(1), letter=letter), key
-
-
-def _letter(place: int) -> str:
-    return ascii_uppercase[place % 26] + (str(place // 26) if place >= 26 else "")
 
 
 def _layer_hover(row: dict[Any, Any], key: str, measure: str) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from imagelab.charts import theme
-from imagelab.core.errors import ImagelabError
+from imagelab.core.frames import expect_frame
 from imagelab.core.text import escape
 
 HEALTH_COLOURS = {
@@ -28,9 +28,8 @@ def health_timeline(states: pd.DataFrame, checks: pd.DataFrame) -> go.Figure:
     checks : pandas.DataFrame
         A row per check: ``image``, ``seconds`` since its start, ``exit_code`` and ``output``.
     """
-    for frame, columns in ((states, STATES), (checks, CHECKS)):
-        if lacking := [name for name in columns if name not in frame]:
-            raise ImagelabError(f"expected the columns {', '.join(columns)}; {', '.join(lacking)} are missing.")
+    expect_frame(states, STATES, "data/runs/states.csv")
+    expect_frame(checks, CHECKS, "data/runs/checks.csv")
     if states.empty:
         return theme.nothing("No container was observed")
     names = {image: escape(image, 44) for image in dict.fromkeys(states["image"])}

@@ -11,8 +11,7 @@ from plotly.subplots import make_subplots
 
 from imagelab.charts import theme
 from imagelab.charts.waterfalls import signed
-from imagelab.core.errors import ImagelabError
-from imagelab.core.frames import format_bytes
+from imagelab.core.frames import expect_frame, format_bytes
 from imagelab.core.text import BYTE_COLUMN, escape
 
 PANEL = 165  # pixels
@@ -29,8 +28,7 @@ def trend(builds: pd.DataFrame) -> go.Figure:
         drawn), and any of ``wasted``, ``layers``, ``rules_failed``, and a count of findings under each severity's
         name. An unknown value leaves a gap.
     """
-    if "reference" not in builds:
-        raise ImagelabError(f"expected a frame with a column 'reference', got {', '.join(map(str, builds.columns))}")
+    expect_frame(builds, ("reference",), "il.layers or il.efficiency")
     size, measure = theme.known_size(builds)
     if builds[size].notna().sum() < 2:
         return theme.nothing("A trend needs two builds with a known size")

@@ -30,5 +30,5 @@ def test_text_is_safe_and_nothing_is_said(recorded):
     assert "<script" not in hostile.to_json() and "<img" not in hostile.to_json()
     assert charts.health_timeline(states[:0], checks[:0]).layout.title.text
     assert charts.health_timeline(states[states["program"] == "answers"], checks[:0]).data
-    with pytest.raises(ImagelabError, match="health are missing"):
+    with pytest.raises(ImagelabError, match="this one has no column health"):
         charts.health_timeline(states.drop(columns="health"), checks)
