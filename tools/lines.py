@@ -16,10 +16,10 @@ LIMITS = {
     ("build",): 2_635,
     ("improve",): 2_500,
     ("security",): 3_215,
-    ("charts", "widgets", "report"): 2_954,
+    ("charts", "widgets", "report"): 2_949,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
-ALL = 19_253
+ALL = 19_252
 """Lines of code that the package may have."""
 _LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
