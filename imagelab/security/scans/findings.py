@@ -173,8 +173,9 @@ class ScanReport:
 
 
 def _digest(row: dict[str, Any]) -> str:
-    facts = {column: value for column, value in row.items() if isinstance(value, str)}
-    return hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr(sorted(cell for cell in row.items() if isinstance(cell[1], str))).encode()).hexdigest()[
+        :12
+    ]
 
 
 def is_counted(scan: pd.DataFrame) -> pd.Series:
