@@ -282,6 +282,13 @@ def test_downloads_lie_where_the_environment_says(tmp_path):
     assert "target=/c pip" in found and "target=/go/pkg/mod" in found
 
 
+def test_tools_that_npm_installs_globally_keep_no_downloads(tmp_path):
+    text = "FROM a\nRUN npm i -g pnpm@9\nWORKDIR /app\nCOPY . .\nUSER node\nRUN pip install --user x\n"
+    found = body(applied(project(tmp_path, text, {"m.js": "1"})))
+    assert found[0] == "RUN --mount=type=cache,target=/root/.npm npm i -g pnpm@9"
+    assert found[-1] == "RUN pip install --no-cache-dir --user x"  # a mount would belong to root
+
+
 def test_next_keeps_its_cache(tmp_path):
     files = {"package.json": '{"dependencies": {"next": "15"}}', "pages/a.js": "1"}
     before = project(tmp_path, "FROM a\nWORKDIR /app\nCOPY . .\nRUN npm run build\n", files)
