@@ -22,6 +22,8 @@ _SETUP = re.compile(
     r"\s*(?:(?:apt-get|apt|apk|dnf|yum|rm|set|echo|true|(?:user|group)(?:add|mod)|add(?:user|group))\b.*)?$"
 )
 _NOT_MADE = re.compile(r"^/(?:root/\.|tmp/|var/(?:log|cache|lib/(?:apt|dpkg))/|run/|proc/|sys/|dev/)")
+#: Folders of installed packages: copied whole, as their names and number change with the next version.
+_LIBRARY = re.compile(r".*?/(?:site-packages|dist-packages|node_modules)(?=/)")
 _MOST = 12  # COPY lines; more are collapsed to the folders above
 
 
@@ -52,9 +54,8 @@ def purge(project: Project) -> Iterator[Edit]:
     one that installs them to the last that can need them become one.
     """
     runs, used = _from_tools(project.steps(project.final[-1]))
-    if not used or (project.layers is None and used[0] is not runs[0]):
-        return
-    if re.search(r"\b(?:purge|remove|apk\s+del)\b", "".join(map(script, runs))):
+    is_purged = re.search(r"\b(?:purge|remove|apk\s+del)\b", "".join(map(script, runs)))
+    if is_purged or not used or (project.layers is None and used[0] is not runs[0]):
         return
     tools, merged = runs[0], [s for s in runs if s.line <= used[-1].line]
     command = "apk del" if APK_ADD.search(script(tools)) else "apt-get purge -y --auto-remove"
@@ -106,6 +107,8 @@ def _made(project: Project, tools: Step, last: Step, again: Sequence[Step]) -> l
 
 
 def _root(path: str, before: set[str]) -> str:
+    if library := _LIBRARY.match(path):
+        return library[0]
     while (folder := posixpath.dirname(path)) not in before and folder != "/":
         path = folder
     return path

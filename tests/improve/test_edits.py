@@ -359,6 +359,22 @@ def test_compilers_move_to_a_stage_of_their_own_and_the_other_packages_stay(tmp_
     )
 
 
+def test_a_folder_of_installed_packages_is_copied_whole(tmp_path):
+    before = project(tmp_path, "FROM a\nRUN apk add --no-cache gcc\nRUN pip install a b\n")
+    folder = "/usr/lib/python3/site-packages"
+    rows = [
+        (0, folder),
+        (0, "/usr/bin"),
+        (1, "/usr/bin/gcc"),
+        (2, f"{folder}/a-1.0/x"),
+        (2, f"{folder}/b/y"),
+        (2, "/usr/bin/b"),
+    ]
+    made = pd.DataFrame(rows, columns=["layer_index", "path"]).assign(kind="file", visible=True)
+    (edit,) = toolchain.build_stage(replace(before, layers=made, depth=3))
+    assert edit.made == ("/usr/bin/b", folder)
+
+
 def test_compilers_of_a_run_that_also_builds_are_purged_there(tmp_path):
     text = "FROM a\nCOPY . /src\nRUN apt-get update && apt-get install -y gcc libz1 && make -C /src\n"
     assert body(applied(project(tmp_path, text), "purge-compilers"))[1].endswith(
