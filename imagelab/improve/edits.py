@@ -156,8 +156,7 @@ class Project:
         """Whether the step's layer has files in one of the folders; None where no image tells."""
         if self.layers is None or (layer := self.layer(step)) is None:
             return None
-        is_own = self.layers["layer_index"].eq(layer) & ~self.layers["kind"].isin(["whiteout", "opaque_whiteout"])
-        paths = self.layers.loc[is_own, "path"]
+        paths = self.layers.loc[self.layers["layer_index"].eq(layer) & self.layers["kind"].ne("whiteout"), "path"]
         return any(bool(paths.str.startswith(folder.rstrip("/") + "/").any()) for folder in folders)
 
     def raw(self, step: Step) -> list[str]:

@@ -24,6 +24,7 @@ _SETUP = re.compile(
 _NOT_MADE = re.compile(r"^/(?:root/\.|tmp/|var/(?:log|cache|lib/(?:apt|dpkg))/|run/|proc/|sys/|dev/)")
 #: Folders of installed packages: copied whole, as their names and number change with the next version.
 _LIBRARY = re.compile(r".*?/(?:site-packages|dist-packages|node_modules)(?=/)")
+_WHY = "the compilers are needed to build, not to run"
 _MOST = 12  # COPY lines; more are collapsed to the folders above
 
 
@@ -43,8 +44,7 @@ def build_stage(project: Project) -> Iterator[Edit]:
     roots = _made(project, tools, last, again)
     if roots and not any(s.error for s in steps):
         edit = _split(project, steps, tools, last, again, roots)
-        what = f"the compilers of line {tools.line} are needed to build, not to run"
-        yield Edit("build-stage", what, tools, edit, packages=True, made=tuple(roots), confidence=LIKELY)
+        yield Edit("build-stage", _WHY, tools, edit, packages=True, made=tuple(roots), confidence=LIKELY)
 
 
 def purge(project: Project) -> Iterator[Edit]:
@@ -62,10 +62,9 @@ def purge(project: Project) -> Iterator[Edit]:
     lines = as_one(project, merged)
     lines = lines and with_command(lines, tools, f"{command} {' '.join(_compilers(tools))}")
     if lines and all(s.state.user == tools.state.user for s in merged):
-        what = f"the compilers of line {tools.line} are needed to build, not to run"
         changes = (*map(project.change, merged[:-1]), project.change(used[-1], *lines))
         made = tuple({"/usr/local", "/opt", used[-1].state.workdir} - {"/"})
-        yield Edit("purge-compilers", what, tools, changes, packages=True, made=made, confidence=LIKELY)
+        yield Edit("purge-compilers", _WHY, tools, changes, packages=True, made=made, confidence=LIKELY)
 
 
 def _from_tools(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
