@@ -173,9 +173,7 @@ class ScanReport:
 
 
 def _digest(row: dict[str, Any]) -> str:
-    return hashlib.sha256(repr(sorted(cell for cell in row.items() if isinstance(cell[1], str))).encode()).hexdigest()[
-        :12
-    ]
+    return hashlib.sha256(repr(sorted(one for one in row.items() if isinstance(one[1], str))).encode()).hexdigest()[:12]
 
 
 def is_counted(scan: pd.DataFrame) -> pd.Series:
