@@ -16,6 +16,7 @@ from pathlib import Path
 
 import imagelab as il
 from imagelab.security.compare import package_key
+from imagelab.security.prove import apply_diff
 
 HERE = Path(__file__).resolve().parent
 VERSION = "facts.csv of imagelab: public facts, not a scan"
@@ -60,6 +61,17 @@ BINARIES = {
 }
 TRIVY = ["trivy", "image", "--quiet", "--format", "json", "--scanners", "secret,license", "--offline-scan"]
 TRIVY += ["--image-config-scanners", "misconfig,secret", "--skip-check-update", "--skip-db-update"]
+
+
+#: A service with packages of 2020 and 2021, and what it needs to build without a network.
+PINNED = """FROM localhost/python:slim
+RUN --mount=type=bind,source=wheels,target=/wheels pip install --no-index --find-links=/wheels \\
+    requests==2.25.0 \\
+    urllib3==1.26.4
+COPY app.py /app/app.py
+CMD ["python3", "/app/app.py"]
+"""
+APP = "import requests\nimport urllib3\n\nprint(requests.__version__, urllib3.__version__)\n"
 
 
 def facts() -> list[dict]:
@@ -249,6 +261,73 @@ def real() -> None:
         write("service-distroless.syft.cdx.json.gz", run(*syft, "docker-archive:image.tar", folder=folder))
 
 
+def matched(sbom: dict, advisories: list[dict]) -> dict:
+    """Syft's SBOM with the advisories that are about its packages, as CycloneDX vulnerabilities."""
+    from packaging.version import Version
+
+    found = []
+    for component in sbom["components"]:
+        for advisory in advisories if str(component.get("purl")).startswith("pkg:pypi/") else ():
+            (affected_package,) = advisory["affected"]
+            events = affected_package["ranges"][0]["events"]
+            fixes = [
+                end["fixed"]
+                for start, end in zip(events[::2], events[1::2], strict=True)
+                if Version(start["introduced"]) <= Version(component["version"]) < Version(end["fixed"])
+            ]
+            if fixes and package_key(None, component["name"]) == affected_package["package"]["name"]:
+                rating = {
+                    "source": {"name": "PyPA"},
+                    "method": "CVSSv31",
+                    "vector": advisory.get("severity", [{}])[0].get("score"),
+                }
+                found.append(
+                    {
+                        "id": advisory["aliases"][0],
+                        "source": {"name": "PyPA", "url": advisory["references"][0]["url"]},
+                        "references": [{"id": name} for name in [advisory["id"], *advisory["aliases"][1:]]],
+                        "ratings": [rating] if rating["vector"] else [],
+                        "description": advisory["summary"],
+                        "recommendation": f"Upgrade {component['name']} to version {fixes[0]}",
+                        "published": advisory["published"],
+                        "affects": [{"ref": component["bom-ref"]}],
+                    }
+                )
+    sbom["metadata"]["tools"]["components"][0]["name"] = "syft + PyPA advisories"
+    kept = {item["affects"][0]["ref"] for item in found}
+    sbom["components"] = [item for item in sbom["components"] if item["bom-ref"] in kept]
+    return {key: value for key, value in sbom.items() if key != "dependencies"} | {"vulnerabilities": found}
+
+
+def fix() -> None:
+    """Build a service with old packages, scan it, apply the diffs of `il.remediation`, build and scan again."""
+    advisories = json.loads((HERE / "advisories.osv.json").read_text())
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, wheels = Path(scratch), ("requests==2.25.0", "requests==2.31.0", "urllib3==1.26.4", "urllib3==1.26.18")
+        for name in (*wheels, "chardet==3.0.4", "idna==2.10", "certifi", "charset-normalizer==3.3.2"):
+            options = "--no-deps", "--only-binary=:all:", "--python-version=3.11", "--dest=wheels"
+            run("pip", "download", "--quiet", *options, name, folder=folder)
+        (folder / "app.py").write_text(APP)
+        text = PINNED
+        for when in ("before", "after"):
+            (folder / "Dockerfile").write_text(text)
+            write(f"pinned-{when}.Dockerfile", text.encode())
+            tag = f"imagelab-scans:{when}"
+            run("docker", "build", "--quiet", "--network=none", f"--tag={tag}", ".", folder=folder)
+            run("docker", "run", "--rm", "--network=none", tag, folder=folder)
+            run("docker", "save", tag, "-o", "image.tar", folder=folder)
+            syft = ("syft", "scan", "-q", "-o", "cyclonedx-json", "--source-name", f"pinned:{when}")
+            sbom = json.loads(run(*syft, "docker-archive:image.tar", folder=folder))
+            write(f"pinned-{when}.cdx.json", matched(sbom, advisories))
+            if when == "before":
+                image = il.load_image(f"docker-archive:{folder / 'image.tar'}")
+                il.save_snapshot(image, HERE / "pinned-before.parquet")
+                scan = il.read_scan(HERE / "pinned-before.cdx.json")
+                while len(diffs := il.remediation(scan, image, dockerfile=text)["diff"].dropna()):
+                    text = apply_diff(text, diffs.iloc[0])
+            run("docker", "image", "rm", "--force", tag, folder=folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--facts", action="store_true", help="the reports of facts alone")
@@ -258,6 +337,7 @@ def main() -> None:
     write("service-slim.openvex.json", openvex("service-slim"))
     if not parser.parse_args().facts:
         real()
+        fix()
 
 
 if __name__ == "__main__":

@@ -198,7 +198,8 @@ def _describe(change: _Change, members: list[Any], source: str | None, line: int
         own = [row for row in members if row.package == name]
         version, target = upgrades[name] = (own[0].version, _target(own))
         if version and target:
-            pin = rf"(?<![\w.-])({re.escape(name)}\s*(?:===?|~=|@|=))\s*{re.escape(version)}(?![\w.])"
+            spelled = re.sub(r"\\?[-_.]", "[-_.]", re.escape(name))  # as pip compares names
+            pin = rf"(?<![\w.-])((?i:{spelled})\s*(?:===?|~=|@|=))\s*{re.escape(version)}(?![\w.])"
             pins[pin] = r"\g<1>" + target.replace("\\", r"\\")
     diff = _diff(source, line, pins)
     if change.kind == "system":
@@ -224,10 +225,8 @@ def _version_key(version: str) -> list[tuple[int, int, str]]:
 
 
 def _source(dockerfile: Any, file: str | None) -> str | None:
-    if file is not None:
-        with open(file, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
-    return dockerfile if isinstance(dockerfile, str) else None
+    text = dockerfile if isinstance(dockerfile, str) else None
+    return text if file is None else Path(file).read_text("utf-8", "replace")
 
 
 def _diff(source: str | None, line: int | None, edits: dict[str, str]) -> str | None:

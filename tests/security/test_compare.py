@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -213,3 +215,16 @@ def test_only_like_with_like_is_compared(corpus):
 def test_suppressed_findings_are_not_compared():
     before = scan("trivy", {"id": "CVE-1", "package": "zlib", "severity": "high", "suppressed": "accepted"})
     assert compare_scans(before, scan("trivy", {"id": "CVE-2", "package": "zlib"}))["change"].tolist() == ["new"]
+
+
+def test_the_recorded_fix_removes_the_findings_of_the_edited_lines():
+    """The files of ``data/scans/make.py``: a build, Syft and advisories, the diffs, and all of it again."""
+    first, second = (il.read_scan(il.data_path(f"scans/pinned-{when}.cdx.json")) for when in ("before", "after"))
+    image = il.load_image(f"snapshot:{il.data_path('scans/pinned-before.parquet')}")
+    dockerfile = il.data_path("scans/pinned-before.Dockerfile")
+    changes = il.remediation(first, image, dockerfile=dockerfile).set_index("kind")
+    after = il.data_path("scans/pinned-after.Dockerfile").read_text()
+    added = re.findall(r"^\+ (.*)$", "".join(changes.loc["package", "diff"]), re.M)
+    assert len(added) == 2 and all(line.strip(" \\") in after for line in added)
+    found = il.compare_scans(first, second).groupby("change", observed=True).size()
+    assert found.to_dict() == {"persisting": 1, "fixed": changes.loc["package", "findings"].sum()}

@@ -63,6 +63,15 @@ def test_changes_are_ranked_and_count_each_finding_once():
     assert "+    requests==2.31.0" in changes["diff"].iloc[0] and changes["diff"].iloc[1:].isna().all()
 
 
+def test_a_pin_is_found_as_pip_compares_names():
+    report = ScanReport("trivy", "x")
+    report.add("vulnerability", "CVE-1", package="jinja2", version="2.11.2", fixed_version="2.11.3")
+    report.add("vulnerability", "CVE-2", package="typing-extensions", version="4.0", fixed_version="4.1")
+    scan = make_scan([("x", report)]).assign(change_line=2)
+    changes = remediation(scan, dockerfile="FROM a\nRUN pip install Jinja2==2.11.2 typing_extensions==4.0\n")
+    assert "Jinja2==2.11.3" in changes["diff"][0] and "typing_extensions==4.1" in changes["diff"][1]
+
+
 def test_two_scanners_count_a_finding_once():
     scan = blamed()
     both = pd.concat([scan, blamed("grype")], ignore_index=True)

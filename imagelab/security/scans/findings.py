@@ -141,7 +141,10 @@ class ScanReport:
     attrs: dict[str, Any] = field(default_factory=dict)
 
     def add(self, finding: str, id: Any, **row: Any) -> None:
-        """Add one finding. Without an id, its title (what the tool says) or a digest of the row names it."""
+        """Add one finding; ``suppressed`` is the reason if the report itself does not count it.
+
+        Without an id, its title (what the tool says) or a digest of the row names it.
+        """
         aliases = row.pop("aliases", ())
         fixed, written = text(row.get("fixed_version")), (text(row.get("status")) or "").lower()
         status = WORDS["status"].get(written, written) or ("fixed" if fixed else None)
@@ -152,10 +155,6 @@ class ScanReport:
         row |= {"scanner": self.scanner, "finding": finding, "id": name, "fixed_version": fixed, "status": status}
         row["aliases"] = ", ".join(dict.fromkeys(alias for alias in aliases if alias and alias != name)) or None
         self.rows.append(row)
-
-    def suppress(self, reason: str, finding: str, id: Any, **row: Any) -> None:
-        """Add one finding that the report itself does not count, with the reason."""
-        self.add(finding, id, suppressed=reason, **row)
 
     def error(self, id: str, problem: str) -> None:
         """Add a row for what the tool did not do or the reader could not read; gates refuse such a scan."""

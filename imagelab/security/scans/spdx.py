@@ -36,7 +36,7 @@ def read_spdx(document: Object) -> ScanReport:
                 "digests": texts([first_match(r"^RepoDigest: (\S+)$", *notes)]),
                 "tags": texts([first_match(r"^RepoTag: (\S+)$", *notes)]),
             }
-            report.suppress(_ROOT, "package", item.get("name"))
+            report.add("package", item.get("name"), suppressed=_ROOT)
             continue
         references = mappings(item.get("externalRefs"))
         purl = first(

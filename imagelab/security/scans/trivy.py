@@ -59,7 +59,7 @@ def read_results(report: ScanReport, results: Any) -> None:
             reason = ", ".join(texts([modified.get(key) for key in ("Status", "Statement", "Source")]))
             finding = str(modified.get("Type"))
             row = _common(result, item) | kinds.get(finding, _vulnerability)(result, item)
-            report.suppress(f"suppressed by Trivy: {reason}", finding, **row)
+            report.add(finding, **row, suppressed=f"suppressed by Trivy: {reason}")
 
 
 def _common(result: Object, item: Object) -> Object:
@@ -102,13 +102,9 @@ def _secret(result: Object, item: Object) -> Object:
     return {"id": item.get("RuleID"), "path": path, "type": item.get("Category")}
 
 
-def _license(result: Object, item: Object) -> Object:
-    return columns("trivy-license", item)
-
-
 _LISTS = {
     "Vulnerabilities": ("vulnerability", _vulnerability),
     "Misconfigurations": ("misconfiguration", _misconfiguration),
     "Secrets": ("secret", _secret),
-    "Licenses": ("license", _license),
+    "Licenses": ("license", lambda _, item: columns("trivy-license", item)),
 }
