@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -154,8 +155,9 @@ def read_facts(path: str | os.PathLike[str]) -> list[Facts]:
         return [Facts(vertices=read_events(events or _decoded(objects, name), name))]
     if document is None and text.lstrip()[:1] == "{":
         document = read_stream(text)
-    if document is not None and (found := read_document(document, name)):
-        return found
+    with contextlib.suppress(ValueError, RecursionError):  # a damaged document inside
+        if document is not None and (found := read_document(document, name)):
+            return found
     starts = [(match.start(), read) for pattern, read in _TEXTS if (match := pattern.search(text))]
     if not starts:
         raise _refusal(name, _kind(text, document, objects))

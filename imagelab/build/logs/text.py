@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+
+import pandas as pd
 
 PLAIN_LINE = re.compile(r"^#(\d{1,9})(?: (.*)|)$", re.M)
 CLASSIC_START = re.compile(r"^(?:Step \d{1,9}(?:/\d+)? ?: .|Sending build context to Docker daemon)", re.M)
@@ -17,6 +20,7 @@ _UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**
 _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?) ?([kKMGT]?B)\b")
 _TRANSFER = re.compile(r"(transferring [^\d]{0,80}?:|sha256:[0-9a-f]{12,64}) (?=\d)")
 _OUTPUT = re.compile(r"\d+\.\d+(?: |$)")  # seconds since the step's start, then what the command printed
+_DETAIL = re.compile(r"\s+(name|started|completed|cached|error): (.*)")  # of Docker 18.09
 _STEP = re.compile(r"\d+/\d+\] ")
 _FAILED = re.compile(  # Compose names the service first
     r"(?:Error response from daemon: |(?:ERROR: )?Service '[^']*' failed to build ?: )?"
@@ -166,6 +170,9 @@ def _read_line(vertex: Vertex, body: str, is_new: bool) -> None:
         vertex.printed.append(body[printed.end() :][-LONGEST_OUTPUT:] + "\n")
     elif re.fullmatch(r"\.\.\.|sha256:[0-9a-f]{64}", body):  # Engine 20.10 prints the vertex's digest
         return
+    elif detail := _DETAIL.match(body):
+        with contextlib.suppress(ValueError, OverflowError):  # an invalid date
+            _read_detail(vertex, detail[1], detail[2])
     elif task := task_name(body):
         parts = vertex.tasks.setdefault(task, {})
         if seconds := re.search(r" (\d+(?:\.\d+)?)s done$", body):
@@ -182,6 +189,22 @@ def _read_size(vertex: Vertex, body: str) -> None:
     transfer = _TRANSFER.match(body)
     if transfer and (size := _SIZE.match(body, transfer.end())):
         vertex.transfer(transfer[1], _bytes(size))
+
+
+def _read_detail(vertex: Vertex, key: str, text: str) -> None:
+    """Read a detail line of Docker 18.09, below the name: an interval's start or end, or the result."""
+    if key == "name":  # complete, unlike the line above
+        vertex.name = text.strip('"').replace('\\"', '"')
+    elif key == "cached":
+        vertex.end("cached", 0.0)
+    elif key == "error":
+        vertex.end("error", vertex.duration)
+        vertex.error = text.strip('"')
+    else:
+        moment = pd.Timestamp(" ".join(text.split()[:3])).tz_convert(UTC).to_pydatetime(warn=False)
+        start = moment if key == "started" else next(reversed(vertex.intervals), moment)
+        vertex.intervals[start] = None if key == "started" else moment
+        vertex.finish()
 
 
 def read_classic(lines: Sequence[str]) -> list[Vertex]:

@@ -137,6 +137,29 @@ def test_a_target_and_a_platform_before_the_stage(tmp_path):
     assert frame["instruction"].tolist() == ["internal", "RUN", "RUN"]
 
 
+@pytest.mark.parametrize("payload", ["!!!", "e30=", "eyI=", "bnVsbA=="])
+def test_an_envelope_with_a_damaged_payload_is_refused(tmp_path, payload):
+    with pytest.raises(DockerfileError, match="is not a supported build log"):
+        read_build_log(write(tmp_path, json.dumps({"payloadType": "application/vnd.in-toto+json", "payload": payload})))
+
+
+def test_the_form_of_2018(tmp_path):
+    text = (
+        '#1 [internal] load .dockerignore\n#1       digest: sha256:aa\n#1         name: "[internal] load .dockerignore"\n'
+        "#1      started: 2019-02-01 12:00:00.123456789 +0000 UTC\n#1    completed: 2019-02-01 12:00:01 +0000 UTC\n"
+        "#1     duration: 876.543ms\n#1      started: 2019-02-01 14:00:02 +0200 EET\n"
+        "#1    completed: 2019-02-01 14:00:03.2 +0200 EET\n#1     duration: 1.2s\n#1 transferring context: 2B done\n\n\n"
+        '#2 [2/2] RUN echo \\"a\\"...\n#2       digest: sha256:bb\n#2         name: "[2/2] RUN echo \\"a\\" and more"\n'
+        "#2       cached: true\n\n\n#3 [3/3] COPY a b\n#3      started: 2019-02-30 12:00:00 +0000 UTC\n"
+    )
+    frame = read_build_log(write(tmp_path, text))
+    assert frame["duration"].tolist() == [pytest.approx(2.076543), 0.0, pd.NA]
+    assert frame["cached"].tolist() == [False, True, pd.NA]
+    assert frame["started"][0] == pd.Timestamp("2019-02-01 12:00:00.123456Z")
+    assert frame["completed"][0] == pd.Timestamp("2019-02-01 12:00:03.2Z")
+    assert frame["arguments"][1] == 'echo "a" and more'
+
+
 def test_classic_text(logs, tmp_path):
     frame = read_build_log(logs / "legacy/mlop8-legacy-builder.log")
     assert frame["instruction"].tolist() == ["internal", "FROM", "COPY", "RUN", "WORKDIR", "CMD"]
