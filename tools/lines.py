@@ -12,14 +12,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {
     ("core", "images"): 5_349,
-    ("size",): 864,
-    ("build",): 2_657,
+    ("size",): 859,
+    ("build",): 2_656,
     ("improve",): 2_500,
-    ("security",): 3_211,
+    ("security",): 3_210,
     ("charts", "widgets", "report"): 2_949,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
-ALL = 19_251
+ALL = 19_267
 """Lines of code that the package may have."""
 _LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from imagelab.core.errors import ImagelabError
 from imagelab.core.terms import POSSIBLE
-from imagelab.improve import clean, once, order, send, toolchain
+from imagelab.improve import cleanup, once, order, send, toolchain
 from imagelab.improve.edits import Change, Edit, Project
 
 Rule = Callable[[Project], Iterator[Edit]]
@@ -15,11 +15,11 @@ Rule = Callable[[Project], Iterator[Edit]]
 RULES: dict[Rule, tuple[str, ...]] = {
     send.ignore_clutter: ("wide-copy", "wide-copy-built"),
     order.install_before_sources: ("copy-before-install",),
-    clean.apt_lists: ("apt-cleanup", "apt-update-alone"),
-    clean.apk_index: ("apk-cleanup",),
-    clean.dnf_cache: ("dnf-cleanup",),
-    clean.downloads: ("cache-mount", "no-download-cache"),
-    clean.deleted_later: ("delete-in-same-run",),
+    cleanup.apt_lists: ("apt-cleanup", "apt-update-alone"),
+    cleanup.apk_index: ("apk-cleanup",),
+    cleanup.dnf_cache: ("dnf-cleanup",),
+    cleanup.downloads: ("cache-mount", "no-download-cache"),
+    cleanup.deleted_later: ("delete-in-same-run",),
     toolchain.build_stage: ("build-stage",),
     toolchain.purge: ("purge-compilers",),
     once.copy_with_owner: ("copy-chown",),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from imagelab.build.dockerfile.syntax import Step
 from imagelab.core.terms import LIKELY
-from imagelab.improve.clean import as_one
+from imagelab.improve.cleanup import as_one
 from imagelab.improve.edits import Change, Edit, Project, with_command
 from imagelab.improve.installers import APK_ADD, APT_INSTALL, script
 
