@@ -37,7 +37,8 @@ STYLES = {
 def print_text(answer: Answer, rows: int | None, *, full: bool) -> None:
     """Print an answer as text: ``rows`` of each table, or everything if ``full``."""
     console = Console(highlight=False, markup=False, emoji=False)
-    fitted = not full and (console.is_terminal or "COLUMNS" in os.environ)
+    # FORCE_COLOR, as CI services set it, asks for colours and makes no pipe a terminal
+    fitted = not full and (console.file.isatty() or "COLUMNS" in os.environ)
     width = (console.width or None) if fitted else None  # COLUMNS=0 means unknown
 
     def write(lines: Iterable[Text | str]) -> None:

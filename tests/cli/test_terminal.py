@@ -89,6 +89,12 @@ def test_piped_output_has_whole_rows_and_no_colours(capsys, monkeypatch):
     assert len(text.splitlines()) == 7  # heading, names, two rows with a suggestion each, an empty line
 
 
+@pytest.mark.parametrize("name", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_a_pipe_with_colours_has_whole_rows_too(name):
+    shown = run("show", EXAMPLE, **{name: "1"})
+    assert shown and "Not shown" not in shown and re.sub(r"\x1b\[[\d;]*m", "", shown) == run("show", EXAMPLE)
+
+
 def test_full_prints_every_row_and_column(capsys, monkeypatch):
     answer = Answer({"waste": FRAME}, shown={"waste": FRAME[["path"]]})
     text = shown(answer, 60, capsys, monkeypatch, rows=1, form=Form.FULL)

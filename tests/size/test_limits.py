@@ -87,7 +87,7 @@ SCANS = il.data_path("scans")
 def test_a_gate_refuses_a_scan_that_cannot_answer(tmp_path, field_security):
     cases = {
         field_security / "sarif-failed-run.sarif": "reports that it failed",
-        field_security / "gitlab-scan-failure.json": "status is failure",
+        field_security / "gitlab-scan-failure.json": "the scan failed .status failure",
         SCANS / "service-distroless.syft.cdx.json.gz": "an SBOM",
     }
     grype = '{"matches": [1], "descriptor": {"name": "grype"}}'

@@ -39,7 +39,7 @@ def read_gitlab(document: Object) -> ScanReport:
     report.attrs = {"scanner_version": text(scanner.get("version")), "scanned": text(scan.get("end_time"))}
     fatal = any(message.get("level") == "fatal" for message in mappings(scan.get("messages")))
     if scan.get("status") == "failure" or fatal or "vulnerabilities" not in document:
-        report.error("scan-failed", "the report is of a scan that failed; there may be more to find")
+        report.error("scan-failed", f"the scan failed (status {text(scan.get('status'))}); there may be more to find")
     for item in report.objects(document.get("vulnerabilities"), "vulnerabilities"):
         row = columns("gitlab", item)
         # Trivy's template writes "Unknown" for an absent value
