@@ -20,8 +20,9 @@ EXAMPLE = "example:whiteout-before"
 
 
 def run(*words, code=0, **env):
+    inherited = {key: value for key, value in os.environ.items() if key != "COLUMNS"}  # pytest-xdist sets it
     done = subprocess.run(
-        [BINARY, *words], capture_output=True, text=True, env=os.environ | {"DOCKER_HOST": "unix:///none"} | env
+        [BINARY, *words], capture_output=True, text=True, env=inherited | {"DOCKER_HOST": "unix:///none"} | env
     )
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr or "--debug" in words
