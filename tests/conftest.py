@@ -4,6 +4,7 @@ under CI they fail."""
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,13 @@ settings.load_profile("patient")
 def missing(reason: str) -> None:
     """Skip, or fail where CI promises the part."""
     (pytest.fail if CI else pytest.skip)(reason)
+
+
+def needs(*programs: str) -> None:
+    """Call `missing` for a program that is not installed."""
+    for program in programs:
+        if not shutil.which(program):
+            missing(f"{program} is not installed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,7 +15,7 @@ LIMITS = {
     ("size",): 859,
     ("build",): 2_656,
     ("improve",): 2_500,
-    ("security",): 3_210,
+    ("security",): 3_211,
     ("charts", "widgets", "report"): 2_949,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""

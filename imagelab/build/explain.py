@@ -65,7 +65,8 @@ def explain_build(before: Build, after: Build, repository: str | os.PathLike[str
     Notes
     -----
     Reads files only; ``repository`` runs ``git diff``. A log alone cannot tell an edited command from a changed argument,
-    because BuildKit writes the names of steps with their variables expanded.
+    because BuildKit writes the names of steps with their variables expanded; and it shows a stage that was built with
+    ``--no-cache-filter`` and begins with a COPY as ``context files``.
     """
     old, new = LoggedBuild(before), LoggedBuild(after)
     findings: dict[str, Cause] = {}

@@ -123,6 +123,6 @@ def _chosen(text: str, options: dict[str, str]) -> set[str]:
     parts = {value: set(re.split(r"[:\-]", value.casefold())) for value in options.values()}
     count = Counter(part for found in parts.values() for part in found)
     named = {value for value, found in parts.items() if any(count[part] == 1 for part in found.intersection(words))}
-    # Within a sentence, "a" is no letter.
+    # Within a sentence, "a" is an article, not the letter of an option.
     named |= {value for key, value in options.items() if key.casefold() in (words[:1] if key == "A" else words)}
     return named or set(parts).intersection(text.split())

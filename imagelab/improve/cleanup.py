@@ -30,6 +30,7 @@ _APT_FILES = (r"^/var/lib/apt/lists(?:/|$)", r"^/var/cache/apt(?:/|$)")
 #: What the commands of a deletion say besides the names of what they delete.
 _COMMAND_WORD = re.compile(r"-.*|&&|rm|apt|apt-get|apk|del|purge|remove|autoremove|clean|")
 _INSTALLS = re.compile("|".join(pattern.pattern for pattern in SYSTEM))
+_APT_CLEAN = re.compile(r"\bapt(?:-get)?\s+clean\b")
 _DELETES = re.compile(
     r"(?:rm\s|apt(?:-get)?\s+(?:-\S+\s+)*(?:purge|remove|autoremove|clean)\b|apk\s+(?:--\S+\s+)*del\b)"
 )
@@ -59,9 +60,7 @@ def apt_lists(project: Project) -> Iterator[Edit]:
                 raw = _insert_before(raw, APT_INSTALL, "apt-get update && ")
             if "/var/lib/apt/lists" not in commands and raw:
                 raw = with_command(raw, step, "apt-get clean && rm -rf /var/lib/apt/lists/*")
-            elif (
-                raw and not re.search(r"\bapt(?:-get)?\s+clean\b", commands) and project.stores(step, "/var/cache/apt")
-            ):
+            elif raw and not _APT_CLEAN.search(commands) and project.stores(step, "/var/cache/apt"):
                 raw = with_command(raw, step, "apt-get clean")
             if raw is None:
                 break
@@ -200,9 +199,8 @@ def deleted_later(project: Project) -> Iterator[Edit]:
 def _makers(project: Project, step: Step, commands: Sequence[str], above: Sequence[Step]) -> list[int]:
     """Which RUNs above made what a RUN deletes: by the image's layers, else by the names in their commands."""
     deletions = [command for command in commands if _DELETES.match(command)]
-    if not deletions or (
-        deletions[0] != commands[0] and (_INSTALLS.search(script(step)) or installer_of(script(step)))
-    ):
+    installs = _INSTALLS.search(script(step)) or installer_of(script(step))
+    if not deletions or (deletions[0] != commands[0] and installs):
         return []
     if project.layers is not None:
         gone = project.layers[project.layers["reason"].eq("deleted") & project.layers["kind"].eq("file")]

@@ -136,9 +136,7 @@ def trial(project: Project) -> Iterator[Trial]:
     """A trial in its own copy of the project's context, cleaned up at the end by a process of its own."""
     if shutil.which("docker") is None:
         raise DaemonUnavailable("the docker command is not installed; without it the edits cannot be built.")
-    asked = subprocess.run(
-        ["docker", "version", "--format", "{{.Server}}"], stdin=subprocess.DEVNULL, capture_output=True
-    )
+    asked = subprocess.run(["docker", "version"], stdin=subprocess.DEVNULL, capture_output=True)
     if asked.returncode:
         raise DaemonUnavailable(f"no engine answers: {clean(asked.stderr.decode(errors='replace').strip(), 500)}")
     run = uuid.uuid4().hex[:12]

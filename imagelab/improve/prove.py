@@ -21,8 +21,9 @@ from imagelab.images.tables.packages import package_files
 from imagelab.improve.edits import Edit, Project
 from imagelab.improve.engine import Trial
 from imagelab.improve.guard import LABEL
+from imagelab.improve.installers import SYSTEM
 
-#: Logs of package managers: they record when and how often each was called.
+#: Logs of the system's package managers, which record how each was called.
 _LOGS = r"^/var/log/(?:apt/|dpkg\.log|alternatives\.log)"
 #: What a package manager records of the packages; it changes where some are no longer installed.
 _PACKAGE_STATE = (
@@ -120,7 +121,9 @@ def changes(before: Built, after: Built, edits: Sequence[Edit], noise: Noise) ->
     """What differs between two images beyond what the edits announce and the noise: paths and settings."""
     touches = [pattern for edit in edits for pattern in edit.touches]
     packages = any(edit.packages for edit in edits)
-    announced = re.compile("|".join([_LOGS, *touches, *([_PACKAGE_STATE] if packages else [])]))
+    calls = any(pattern.search(line) for pattern in SYSTEM for edit in edits for line in edit.lines)
+    touches += [_LOGS] * calls + [_PACKAGE_STATE] * packages
+    announced = re.compile("|".join(touches) or r"(?!)")
     changed, gone, new = compare(before.paths, after.paths)
     owned = _removed_package_files(before, after) if packages else set()
     old, new_text = _digests(before.project), _digests(after.project)

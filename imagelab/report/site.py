@@ -125,7 +125,7 @@ def _table(images: Mapping[Path, Image], trends: Mapping[str, list[Path]], limit
                      int(measured["wasted"]) if measured is not None else None,
                      [size or 0 for size in history] if len(history) > 1 else None, len(image.layers), path.stem])  # fmt: skip
     described: list[dict[str, Any]] = [{"name": name, "kind": kind, "style": style} for name, kind, style in COLUMNS]
-    described[3]["marks"] = marks
+    next(column for column in described if column["name"] == "limits")["marks"] = marks
     data = {"caption": "", "page": 50, "columns": described, "rows": rows}
     return view_html("table", data).removesuffix(module_html())  # the page has the module
 

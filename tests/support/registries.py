@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import threading
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.conftest import missing
+from tests.conftest import needs
 
 USER, PASSWORD = "someone", "open sesame"
 HTPASSWD = "someone:$2b$04$n.eTB1EU7VogN219SkrmDeSTzQiX/gbeIhIGPVhqPrG7nej.3lHq.\n"
@@ -32,8 +31,7 @@ class Registry:
     """docker-registry, serving a folder; with ``auth`` only to `USER`, with ``tls`` (certificate, key) over TLS."""
 
     def __init__(self, folder: Path, *, auth: bool = False, tls: tuple[Path, Path] | None = None) -> None:
-        if not shutil.which("docker-registry"):
-            missing("docker-registry (Debian's package) is not installed")
+        needs("docker-registry")
         self.host = f"localhost:{free_port()}"
         config: dict = {
             "version": 0.1,
@@ -60,8 +58,7 @@ class Registry:
 
     def copy(self, source: str, name: str, *options: str) -> None:
         """Fill it with skopeo."""
-        if not shutil.which("skopeo"):
-            missing("skopeo (Debian's package) is not installed")
+        needs("skopeo")
         command = ["skopeo", "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", *options]
         subprocess.run([*command, source, f"docker://{self.host}/{name}"], check=True, capture_output=True)
 

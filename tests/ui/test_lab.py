@@ -1,6 +1,7 @@
 """Notebooks and widgets used in a real JupyterLab: what the page shows is what Python computes."""
 
 import pytest
+from playwright.sync_api import expect
 
 import imagelab as il
 from imagelab.core.frames import format_bytes
@@ -9,7 +10,6 @@ from imagelab.fleet.index import index_images
 from imagelab.fleet.questions import QUESTIONS
 from tests.ui.conftest import serious
 
-expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
 BEFORE, AFTER = "example:chmod-in-layer-before", "example:chmod-in-layer-after"
 IMPORTS = "import imagelab as il\nfrom imagelab import charts, widgets\nfrom imagelab.widgets.tables import show"

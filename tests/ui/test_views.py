@@ -5,6 +5,7 @@ import io
 import json
 
 import pytest
+from playwright.sync_api import expect
 
 import imagelab as il
 from imagelab import charts
@@ -17,7 +18,6 @@ from imagelab.widgets.tables import cards, show
 from imagelab.widgets.tree import FileTree
 from tests.ui.conftest import serious
 
-expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser
 FULL, SLIM = "service-full", "service-slim"
 LOGS = {name: il.data_path(f"build/logs/{name}-cold.rawjson.gz") for name in (FULL, SLIM)}

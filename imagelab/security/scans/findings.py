@@ -172,7 +172,8 @@ class ScanReport:
 
 
 def _digest(row: dict[str, Any]) -> str:
-    return hashlib.sha256(repr(sorted(one for one in row.items() if isinstance(one[1], str))).encode()).hexdigest()[:12]
+    facts = sorted((column, value) for column, value in row.items() if isinstance(value, str))
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
 
 def is_counted(scan: pd.DataFrame) -> pd.Series:

@@ -8,7 +8,6 @@ import io
 import json
 import lzma
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ import imagelab as il
 from imagelab.cli.app import PANELS, app
 from imagelab.core.errors import ArchiveError, ImageNotFound
 from imagelab.images.sources import spool
+from tests.conftest import needs
 from tests.support.images import OCI, Layout, config_of, docker_save, layer_tar, sha256, tar_of, write_folder, write_tar
 
 for panel in PANELS:  # registers the verbs
@@ -203,8 +203,8 @@ def test_skopeos_folders(tmp_path):
     assert sizes(f"dir:{path}", platform="linux/arm64") == [200]
 
 
-@pytest.mark.skipif(not shutil.which("skopeo"), reason="needs skopeo")
 def test_a_folder_that_skopeo_wrote(tmp_path):
+    needs("skopeo")
     layout = write_folder(tmp_path / "layout", two_platforms())
     subprocess.run(["skopeo", "copy", "-q", "--all", f"oci:{layout}", f"dir:{tmp_path}/dir"], check=True)
     assert sizes(f"dir:{tmp_path}/dir", platform="linux/arm64") == [200]
@@ -254,8 +254,8 @@ def test_containers_storage_needs_a_tool(monkeypatch):
 
 
 @pytest.mark.engine
-@pytest.mark.skipif(not shutil.which("podman"), reason="needs podman")
 def test_containers_storage_of_podman(tmp_path):
+    needs("podman")
     name = "localhost/sources-test:storage"
     path = write_tar(tmp_path / "x.tar", docker_save(TARS, tags=[name]))
     subprocess.run(["podman", "load", "-q", "-i", path], check=True, capture_output=True)

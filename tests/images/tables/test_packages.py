@@ -18,7 +18,7 @@ import pytest
 import imagelab as il
 from imagelab.images.layers.blobs import LIMITS
 from imagelab.images.layers.rpm_database import rpm_packages
-from tests.conftest import missing
+from tests.conftest import missing, needs
 from tests.support.images import docker_save, layer_tar, write_tar
 
 SYFT = shutil.which("syft") or shutil.which("syft", path=str(Path(sys.executable).parent))
@@ -194,8 +194,8 @@ def test_rpms_ndb(tmp_path):
     assert len(damaged) == 0 and "Packages.db" in damaged.attrs["unread"][0]
 
 
-@pytest.mark.skipif(not shutil.which("rpm") or not shutil.which("db_load"), reason="needs rpm and db_load")
 def test_rpms_berkeley_db_through_rpm(tmp_path, monkeypatch):
+    needs("rpm", "db_load")
     content = berkeley_database(tmp_path, rpm_header(DEMO | {1003: [4]}))
     path = rpm_image(tmp_path, b"var/lib/rpm/Packages", content)
     assert il.packages(path)[["manager", "name", "version", "size"]].values.tolist() == [["rpm", "demo", "4:1.2-3", 5]]
