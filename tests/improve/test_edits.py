@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -18,6 +19,7 @@ from imagelab.improve import toolchain
 from imagelab.improve.advice import advise_build
 from imagelab.improve.edits import Edit, Project, read_project, unified
 from imagelab.improve.installers import INSTALLERS, installer_of, runs
+from imagelab.improve.prove import Noise, changes
 from imagelab.improve.rules import RULES, Walk
 from tests.improve.test_projects import PROJECTS, PROJECTS_BY_NAME
 from tests.improve.test_trial import PROVEN_RULES
@@ -123,6 +125,17 @@ def test_uv_pip_is_one_rule_and_needs_its_requirements(tmp_path):
 def test_requirements_of_our_own_sources_stay_below_them(tmp_path, line):
     before = project(tmp_path, "FROM a\nWORKDIR /app\nCOPY . .\nRUN pip install -r r.txt\n", {"r.txt": f"{line}\n"})
     assert applied(before, "copy-before-install") == before
+
+
+def test_a_package_managers_log_may_change_only_where_an_edit_calls_it(tmp_path):
+    before = project(tmp_path, "FROM a\nCOPY . /x\nRUN apt-get update && apt-get install -y curl\n", {".git/HEAD": "x"})
+    edits = {edit.rule: edit for edit in Walk(before)}
+    log = "/var/log/apt/history.log"
+    built = [
+        SimpleNamespace(project=before, settings={}, paths=pd.Series({log: text})) for text in ("file|1", "file|2")
+    ]
+    assert changes(*built, [edits["apt-cleanup"]], Noise()) == []
+    assert changes(*built, [edits["wide-copy"]], Noise()) == [f"changed {log}"]
 
 
 def test_apt_lists_are_updated_in_every_run_that_installs(tmp_path):
