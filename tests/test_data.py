@@ -54,7 +54,7 @@ def test_the_readme_names_every_folder_and_recipe():
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: "/".join(path.parts[-3:-1]))
-def test_a_recipe_says_what_it_shows_and_leaves_the_base_open(path):
+def test_a_recipe_has_a_purpose_and_an_open_base(path):
     lines = path.read_text().splitlines()
     assert lines[0].startswith("# what this shows: ")
     assert any(line.startswith("# engine: ") for line in lines)
@@ -94,7 +94,7 @@ def test_a_snapshot_loads(path):
     assert layers["content_size"].notna().all()
 
 
-def test_generated_contexts_are_the_same_everywhere(make, tmp_path):
+def test_generated_contexts_are_reproducible(make, tmp_path):
     dockerfile = DATA / "recipes" / "dockerignore" / "before" / "Dockerfile"
     for name in "ab":
         make.make_context(dockerfile, tmp_path / name)

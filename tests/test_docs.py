@@ -24,7 +24,7 @@ def blocks(path, language):
 
 
 @pytest.mark.parametrize("path", HOW_TO, ids=lambda path: path.stem)
-def test_the_code_of_a_page_runs(path, tmp_path):
+def test_the_code_examples_of_a_page_run(path, tmp_path):
     (tmp_path / "data").symlink_to(ROOT / "data")
     env = os.environ | {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     for script in blocks(path, "sh"):
@@ -63,7 +63,7 @@ def test_the_site_has_every_name_and_verb(site):
     assert not [words for words in verbs(get_command(app)) if " ".join(words) not in command_line]
 
 
-def test_the_site_asks_nothing_of_a_network_and_its_links_lead_somewhere(site):
+def test_the_site_loads_nothing_and_its_links_resolve(site):
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 12
     assert "imagelab notebooks -o reports/docs/lessons" in (ROOT / "Makefile").read_text()

@@ -29,7 +29,7 @@ def test_conda_and_pip_install_the_same():
     assert {CONDA_NAMES.get(name, name): version for name, version in listed.items()} == requirements()
 
 
-def test_every_dependency_says_where_it_is_used():
+def test_every_dependency_names_its_use():
     for file in ("pyproject.toml", "environment.yml"):
         text = (ROOT / file).read_text()
         for name in [*requirements(), *CONDA_NAMES] if file == "environment.yml" else requirements():
@@ -37,7 +37,7 @@ def test_every_dependency_says_where_it_is_used():
             assert found is None or re.search(r"#.*\w", found[0]), f"{file}: {name} has no comment"
 
 
-def test_what_is_declared_is_imported_somewhere():
+def test_declared_dependencies_are_imported():
     import_names = {"e2b-dockerfile-utils": "e2b_dockerfile_utils", "packageurl-python": "packageurl", "pyyaml": "yaml"}
     import_names |= {"lazy-loader": "lazy_loader", "ipython": "IPython"}
     not_imported = {"jupyterlab", "dask[distributed]"}  # a program; users pass its executor

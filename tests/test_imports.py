@@ -93,7 +93,7 @@ def test_libraries_stay_in_their_folders(library):
             assert within(place(path), LIBRARIES[library]), f"{place(path)} imports {library}"
 
 
-def test_some_are_imported_where_they_are_used():
+def test_lazy_imports_stand_in_functions():
     for path in FILES:
         loading = {module.split(".")[0] for module, loading in imports(path) if loading}
         assert not loading & {"duckdb", "dask"}, f"{path.name} imports {loading & {'duckdb', 'dask'}} as it loads"
@@ -102,7 +102,7 @@ def test_some_are_imported_where_they_are_used():
 @pytest.mark.parametrize(
     "verb", ["import imagelab", "import imagelab as il; il.history('example:' + il.examples()[0])"]
 )
-def test_the_package_loads_without_what_draws(verb):
+def test_the_package_loads_without_plotting_libraries(verb):
     heavy = "plotly", "ipywidgets", "docker", "duckdb", "dask", "IPython", "matplotlib"
     code = f"{verb}\nimport sys\nprint([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
@@ -116,14 +116,14 @@ def test_files_stay_short():
     assert not long
 
 
-def test_importing_the_package_loads_none_of_its_rooms():
+def test_importing_the_package_loads_no_subpackage():
     code = "import imagelab, sys\nprint([name for name in sys.modules if name.partition('.')[0] in %r])"
     rooms = ("imagelab", "pandas", "numpy", "pyarrow", "yaml", "requests")
     done = subprocess.run([sys.executable, "-c", code % (rooms,)], capture_output=True, text=True, cwd=PACKAGE.parent)
     assert done.stdout.strip() == "['imagelab']", done.stderr
 
 
-def test_every_name_of_the_shop_window_is_there():
+def test_every_public_name_exists():
     import imagelab
 
     assert imagelab.__all__ == sorted(imagelab.__all__) == dir(imagelab)
@@ -132,7 +132,7 @@ def test_every_name_of_the_shop_window_is_there():
         imagelab.nonsense  # noqa: B018
 
 
-def test_type_checkers_see_what_python_sees():
+def test_type_checkers_and_python_see_the_same_names():
     import imagelab
 
     stub = ast.parse((PACKAGE / "__init__.pyi").read_text())

@@ -70,7 +70,7 @@ def test_a_command_of_the_readme_runs(line, project):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_what_runs_elsewhere_has_a_test():
+def test_snippets_that_run_elsewhere_have_a_test():
     assert not [part for part, test in ELSEWHERE.items() if not (ROOT / test).exists()]
     assert not [part for part in ELSEWHERE if not any(part in line for line in LINES)]
 

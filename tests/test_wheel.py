@@ -125,7 +125,7 @@ def test_the_small_install_runs_the_command_line(small, words, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_what_the_small_install_lacks_is_named(small, tmp_path):
+def test_missing_extras_are_named(small, tmp_path):
     report = run(small, "imagelab", "report", EXAMPLE, "-o", "x.html", cwd=tmp_path)
     assert report.returncode == 2 and "pip install 'imagelab[notebook]'" in report.stderr
     assert run(small, "imagelab", "index", EXAMPLE, "-o", "fleet", cwd=tmp_path).returncode == 0

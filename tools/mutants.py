@@ -31,7 +31,7 @@ TAR_TESTS = [LAYERS + "test_tar.py"]
 TESTS = {
     "imagelab/size/waste.py": ["tests/size/test_waste.py"],
     "imagelab/images/tables/files.py": ["tests/size/test_waste.py", LAYERS + "test_overlay.py", LAYERS + "test_cache.py"],
-    "imagelab/images/layers/overlay.py": [LAYERS + "test_overlay.py"],
+    "imagelab/images/layers/overlay.py": [LAYERS + "test_overlay.py", "tests/size/test_waste.py"],
     "imagelab/images/layers/tar.py": TAR_TESTS,
     "imagelab/images/layers/tar_columns.py": TAR_TESTS,
     "imagelab/images/layers/tar_headers.py": TAR_TESTS,

@@ -59,7 +59,7 @@ class Layer:
     content_size : int or None
         Bytes of the blob as stored or sent.
     disk_usage : int or None
-        Bytes that the engine's snapshot of it occupies, block-rounded.
+        Bytes that it occupies unpacked in the engine's store, block-rounded.
     entries : int or None
         Entries in the tar.
     annotations : dict

@@ -131,7 +131,7 @@ def _is_product(product: str, package: PackageURL | None, image: ImageNames) -> 
 
 def _split(image: str) -> tuple[str, str | None]:
     """The repository as Docker shows it, and the tag, of an image's name."""
-    name = parse_image_name(image.partition("@")[0])
+    name = parse_image_name(image)
     return (name.familiar, name.tag) if name else (image, None)
 
 

@@ -63,7 +63,7 @@ def ledger(files: pd.DataFrame) -> pd.DataFrame:
     lost = files[["path", "reason", "removed_layer_index"]].take(rows)
     image, remover = reference.codes.to_numpy()[rows], lost["removed_layer_index"].to_numpy("int64")
     # the instruction of each layer, from any of its entries: a remover has at least a whiteout or a replacement
-    of_layer = np.full((len(reference.categories) + 1, max(layer.max(initial=0), remover.max(initial=0)) + 1), -1)
+    of_layer = np.full((len(reference.categories), max(layer.max(initial=0), remover.max(initial=0)) + 1), -1)
     of_layer[reference.codes, layer] = instruction.codes
 
     def decode(categorical: Any, codes: np.ndarray, dtype: str) -> Any:

@@ -66,12 +66,12 @@ def test_an_entry_of_another_form_is_named_whoever_reads_the_file(tmp_path, kind
 
 
 @pytest.mark.parametrize("text", ["accept = 3", "not toml [", "accept = [3]"])
-def test_another_file_is_refused(tmp_path, text):
+def test_a_file_of_another_format_is_refused(tmp_path, text):
     with pytest.raises(ScanFormatError, match=r"accepted\.toml.*accept"):
         read(tmp_path, text)
 
 
-def test_an_unknown_name_is_refused_where_it_is_asked_for(tmp_path):
+def test_an_unknown_name_is_refused_by_its_reader(tmp_path):
     assert read(tmp_path, GOOD, "id", known=["CVE-1"])
     with pytest.raises(ScanFormatError, match=r"entry 3 .*unknown check 'health check'\. Known names: a\."):
         read(tmp_path, GOOD, "check", known=["a"])

@@ -135,7 +135,7 @@ def test_lone_surrogates_reach_every_table_as_text(tmp_path):
     assert il.load_image(tmp_path / "x.parquet").history == image.history
 
 
-def test_paths_that_are_nothing(tmp_path, monkeypatch):
+def test_paths_without_an_image_are_errors(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "text.tar").write_text("not a tar, but long enough to be read as one\n" * 100)
@@ -166,7 +166,7 @@ def test_paths_that_are_nothing(tmp_path, monkeypatch):
             il.history(wrong)
 
 
-def test_a_folder_that_is_no_layout_is_not_walked(tmp_path, monkeypatch):
+def test_a_folder_without_a_layout_is_not_searched(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "walk", lambda *args: pytest.fail("walked a folder that may be a whole disk"))
     (tmp_path / "x").mkdir()
     with pytest.raises(il.ArchiveError, match="is a folder, but not an image"):
@@ -183,7 +183,7 @@ def test_no_engine(monkeypatch):
         il.load_image("busybox")
 
 
-def test_a_context_that_is_not_there(tmp_path, monkeypatch):
+def test_a_missing_context_is_an_error(tmp_path, monkeypatch):
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.setenv("DOCKER_CONTEXT", "no-such")
@@ -191,7 +191,7 @@ def test_a_context_that_is_not_there(tmp_path, monkeypatch):
         il.load_image("busybox")
 
 
-def test_the_command_line_says_it_in_a_line(tmp_path):
+def test_the_command_line_prints_one_line(tmp_path):
     done = subprocess.run(["imagelab", "show", str(tmp_path / "missing.tar")], capture_output=True, text=True,
                           env=os.environ | {"PATH": os.path.dirname(os.sys.executable) + ":" + os.environ["PATH"]})  # fmt: skip
     assert done.returncode == 2 and "Traceback" not in done.stderr and "missing.tar" in done.stderr

@@ -18,7 +18,7 @@ from imagelab.core.json_fields import (
 )
 
 
-def test_a_value_of_the_wrong_type_is_absent():
+def test_a_value_of_the_wrong_type_counts_as_absent():
     assert mapping({"a": {"b": 1}}, "a") == {"b": 1} and mapping({"a": [1]}, "a", "b") == {}
     assert strings(["a", 1, None]) == ["a"] and strings("abc") == []
     assert labels({"a": "b", "c": 1}) == {"a": "b"} and labels(["a"]) == {}
@@ -31,7 +31,7 @@ def test_text_is_one_displayable_line():
     assert text("x" * 10_001) == "x" * 10_000 + "…" and text(True) is None and text("") is None
 
 
-def test_strict_readers_say_what_they_expected():
+def test_strict_readers_name_the_expected_type():
     assert object_of(None, "the config") == {} and array_of(None, "layers") == []
     with pytest.raises(ArchiveError, match="the config is a list, not a JSON object"):
         object_of([], "the config")
@@ -39,13 +39,13 @@ def test_strict_readers_say_what_they_expected():
         array_of({}, "layers")
 
 
-def test_half_a_character_in_json_is_replaced():
+def test_lone_surrogates_in_json_are_replaced():
     assert parse_json(b'{"a": "\\ud800x"}', "config") == {"a": "?x"}
     with pytest.raises(ArchiveError, match="config is not JSON"):
         parse_json(b"{", "config")
 
 
 @pytest.mark.parametrize("data", [rb'["\ud800a"]', rb'["\uDFFFa"]', b'["\xed\xa0\x80a"]'])
-def test_half_a_character_is_a_question_mark(data):
+def test_a_lone_surrogate_becomes_a_question_mark(data):
     (text,) = parse_json(data, "it")
     assert text.encode() in (b"?a", b"???a")

@@ -66,7 +66,7 @@ def test_a_malformed_class_is_a_value_error():
 
 @pytest.mark.parametrize("make", [docker_pattern, doublestar_pattern])
 @pytest.mark.parametrize("pattern", ["*a" * 12 + "b", "**/" * 12 + "b", "**a" * 12 + "b"])
-def test_steps_grow_with_the_name_not_with_its_power(make, pattern, monkeypatch):
+def test_steps_grow_linearly_with_the_name(make, pattern, monkeypatch):
     """Every character follows each state at most once; a regular expression backtracks for minutes."""
     steps = []
     follow = patterns._Automaton._follow

@@ -232,7 +232,7 @@ def test_official_image_histories_stay(corpus):
     assert not changed, changed[:5]
 
 
-def test_private_keys_go_whole():
+def test_private_keys_are_masked_whole():
     key = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIEowIBAAKCAQEA7bq98q9w\nabc/def+ghi==\n-----END RSA PRIVATE KEY-----"
     assert mask(f"RUN echo '{key}' > k") == (f"RUN echo '{MASK}' > k", ("private-key",))
     assert "7bq98q9w" not in mask("KEY=" + key[:70]).text  # cut off, as history does
@@ -318,7 +318,7 @@ def test_deep_documents_are_refused():
         "[1/2] ",
     ],
 )
-def test_a_long_text_is_masked_as_its_beginning_is(piece):
+def test_a_long_text_is_masked_like_its_beginning(piece):
     """A pattern that went back over it would not end in the time that a test run has."""
     for start in ("", "RUN |1 ", "ENV "):
         text = start + piece * (100_000 // len(piece))

@@ -31,7 +31,7 @@ def test_names_are_read_as_docker_reads_them(written, parts):
 @pytest.mark.parametrize(
     "written", ["", "UPPER", "a:b:c", "h.io/a/../b", "h.io//a", "a?x=1", "h.io:99x/a", "a\n", DIGEST]
 )
-def test_what_is_not_a_name(written):
+def test_invalid_names_are_none(written):
     assert parse_image_name(written) is None
 
 
@@ -45,7 +45,7 @@ def test_what_is_not_a_name(written):
         "index.docker.io/library/busybox:latest",
     ],
 )
-def test_docker_hub_names_in_every_spelling_are_one(written):
+def test_every_spelling_of_a_docker_hub_name_is_equal(written):
     name = parse_image_name(written)
     assert (name.familiar, name.target) == ("busybox", "latest")
 
@@ -67,11 +67,11 @@ def test_docker_hub_names_in_every_spelling_are_one(written):
         ("-", (None, "-", None)),
     ],
 )
-def test_references_in_their_parts(reference, parts):
+def test_references_are_split_into_parts(reference, parts):
     assert parse_reference(reference) == parts
 
 
-def test_the_longest_beginning_that_exists_is_the_path(tmp_path, monkeypatch):
+def test_the_longest_existing_prefix_is_the_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a:b.tar").touch()
     (tmp_path / "folder").mkdir()

@@ -168,7 +168,7 @@ def shown(text, planted):
     return [secret for secret in planted.secrets if secret in text]
 
 
-def test_each_is_noted(image, planted, archive):
+def test_each_secret_is_recorded(image, planted, archive):
     assert len(image.redactions) >= len(planted.secrets)
     whole = il.load_image(f"docker-archive:{archive}", redact=False)
     everything = json.dumps(whole.config) + repr(whole.history)
@@ -176,19 +176,19 @@ def test_each_is_noted(image, planted, archive):
     assert whole.image_id == image.image_id
 
 
-def test_not_in_the_image_nor_its_pickle(image, planted):
+def test_no_secret_in_the_image_or_its_pickle(image, planted):
     assert not shown(repr(image) + json.dumps(image.config) + repr(image.history) + repr(image.redactions), planted)
     assert not shown(pickle.dumps(image).decode("latin-1"), planted)
 
 
 @pytest.mark.parametrize("verb", ["history", "layers", "settings", "files", "squash", "packages"])
-def test_not_in_any_table(image, planted, verb):
+def test_no_secret_in_any_table(image, planted, verb):
     frame = getattr(il, verb)(image)
     assert not shown(frame.to_csv() + repr(frame) + frame.to_json(date_format="iso"), planted)
 
 
 @pytest.mark.parametrize("verb", ["waste", "efficiency", "dive_efficiency", "advise"])
-def test_not_in_any_analysis(image, planted, verb):
+def test_no_secret_in_any_analysis(image, planted, verb):
     made = getattr(il, verb)(image)
     assert not shown(made.to_csv() if isinstance(made, pd.DataFrame | pd.Series) else repr(made), planted)
 
@@ -200,7 +200,7 @@ def test_hardening_names_the_places_not_the_values(image, planted):
     assert not shown(frame.to_csv(), planted)
 
 
-def test_not_in_a_snapshot(image, planted, tmp_path):
+def test_no_secret_in_a_snapshot(image, planted, tmp_path):
     path = il.save_snapshot(image, tmp_path / "planted.parquet")
     table = pq.read_table(path)
     metadata = b"".join(key + value for key, value in (table.schema.metadata or {}).items()).decode("utf-8", "replace")
@@ -208,7 +208,7 @@ def test_not_in_a_snapshot(image, planted, tmp_path):
     assert not shown(repr(history(il.load_image(f"snapshot:{path}")).to_csv()), planted)
 
 
-def test_not_in_a_report(image, planted, archive, tmp_path):
+def test_no_secret_in_a_report(image, planted, archive, tmp_path):
     path = report([f"docker-archive:{archive}"], tmp_path / "report.html")
     assert not shown(path.read_text("utf-8"), planted)
 
@@ -216,7 +216,7 @@ def test_not_in_a_report(image, planted, archive, tmp_path):
 @pytest.mark.parametrize(
     "arguments", [["show"], ["waste"], ["advise"], ["check"], ["harden"], ["harden", "--json"], ["show", "--json"]]
 )
-def test_not_in_what_the_command_line_prints(planted, archive, arguments):
+def test_no_secret_in_the_output_of_the_command_line(planted, archive, arguments):
     verb, *options = arguments
     command = [
         sys.executable,
@@ -231,7 +231,7 @@ def test_not_in_what_the_command_line_prints(planted, archive, arguments):
     assert not shown(done.stdout + done.stderr, planted)
 
 
-def test_not_in_a_build_log(planted, tmp_path):
+def test_no_secret_in_a_build_log(planted, tmp_path):
     log = ["#1 [internal] load build definition from Dockerfile", "#1 DONE 0.0s"]
     for n, line in enumerate(BUILDKIT[2:13], 2):
         command = planted(re.sub(r"^RUN /bin/sh -c (.*) # buildkit$", r"RUN \1", line))
@@ -243,13 +243,13 @@ def test_not_in_a_build_log(planted, tmp_path):
     assert not shown(frame.to_csv() + repr(frame.attrs), planted)
 
 
-def test_not_in_a_dockerfile(planted, tmp_path):
+def test_no_secret_in_a_dockerfile(planted, tmp_path):
     lines = ["FROM scratch", *(planted(re.sub(r" # buildkit$|/bin/sh -c ", "", line)) for line in BUILDKIT[2:17])]
     read = read_dockerfile("\n".join(lines) + "\n")
     assert not shown(read.instructions.to_csv() + read.stages.to_csv() + read.graph.to_csv(), planted)
 
 
-def test_not_in_a_scan(planted, tmp_path):
+def test_no_secret_in_a_scan(planted, tmp_path):
     secrets = [
         {"RuleID": f"r{n}", "Severity": "HIGH", "Title": planted(line), "Match": planted("{}")}
         for n, line in enumerate(BUILDKIT[2:17])

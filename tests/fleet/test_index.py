@@ -54,7 +54,7 @@ def references(host, count=12):
 EXAMPLES = ["example:service-slim", "example:service-distroless"]
 
 
-def test_it_goes_on_past_failures_and_does_nothing_twice(tmp_path):
+def test_indexing_continues_after_failures_and_skips_known_images(tmp_path):
     frame = index_images(
         [EXAMPLES[0], "example:no-such", "docker://localhost:1/a:b/c", EXAMPLES[1], EXAMPLES[0]], tmp_path
     )
@@ -71,7 +71,7 @@ def test_it_goes_on_past_failures_and_does_nothing_twice(tmp_path):
     assert il.efficiency(loaded)["stored"].tolist() == il.efficiency(EXAMPLES[0])["stored"].tolist()
 
 
-def test_it_takes_up_where_it_was_stopped(tmp_path):
+def test_indexing_resumes_after_a_stop(tmp_path):
     index_images(EXAMPLES, tmp_path)
     snapshot = next(path for path in tmp_path.glob("*.parquet") if "slim" in path.name)
     (tmp_path / "index" / snapshot.name).unlink()  # stopped between the two
@@ -84,13 +84,13 @@ def test_nothing_to_index(tmp_path):
     assert index_images([], tmp_path).dtypes.astype(str).to_dict() == INDEX_COLUMNS
 
 
-def test_any_executor_serves(tmp_path):
+def test_any_executor_works(tmp_path):
     for number, executor in enumerate((ThreadPoolExecutor(1), ProcessPoolExecutor(1))):
         with executor:
             assert list(index_images(EXAMPLES, tmp_path / str(number), executor)["state"]) == ["indexed"] * 2
 
 
-def test_names_are_readable_and_apart():
+def test_names_are_readable_and_distinct():
     image = il.load_image(EXAMPLES[0])
     odd = replace(image, reference="docker://h:5000/team/../a b:v1")
     assert snapshot_name(odd).startswith("h_5000_team_.._a_b_v1-")
@@ -118,7 +118,7 @@ def test_patterns_of_instructions(command, pattern):
 
 
 @pytest.mark.registry
-def test_a_moved_tag_is_written_beside_the_old(tmp_path, registry):
+def test_a_moved_tag_gets_a_snapshot_of_its_own(tmp_path, registry):
     name = "fleet/moving:v1"
     reference = f"docker://{registry.host}/{name}"
     for number, state in ((0, "indexed"), (0, "known"), (1, "indexed")):
@@ -188,7 +188,7 @@ def test_a_dask_cluster_whose_workers_are_killed(tmp_path, registry, monkeypatch
     proxy.stop()
 
 
-def test_the_verbs(tmp_path):
+def test_the_commands(tmp_path):
     import imagelab.cli.fleet  # noqa: F401  # it registers its verbs
     from imagelab.cli.app import app
 
@@ -228,7 +228,7 @@ def test_an_image_without_history_and_times_has_its_facts(tmp_path):
     assert {layer["instruction"] for layer in facts["layers"]} == {"(unknown)"}
 
 
-def test_what_cannot_be_indexed_is_said_at_once(tmp_path):
+def test_invalid_targets_are_refused_before_the_work(tmp_path):
     for wrong in (None, [il.load_image(EXAMPLES[0])]):
         with pytest.raises(ImagelabError, match="needs references"):
             index_images(wrong, tmp_path)

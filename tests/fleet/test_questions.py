@@ -48,7 +48,7 @@ def test_answers_keep_their_contract_also_when_empty(question, folder):
         assert none.empty and none.dtypes.astype(str).to_dict() == columns
 
 
-def test_storage_is_what_distinct_layers_sum_to(members, folder):
+def test_storage_is_the_sum_of_distinct_layers(members, folder):
     layers = {name: sum(files.values()) for member in members for name, files in member.layers}
     answer = query_fleet(folder, "storage").iloc[0]
     total = sum(layers[name] for member in members for name in {name for name, _ in member.layers})
@@ -65,7 +65,7 @@ def test_sharing_splits_each_image_into_shared_and_its_own(folder):
     assert answer.loc["h.io/app:v1", "base"] == "h.io/debian:12"
 
 
-def test_likeness_is_symmetric_and_a_share_of_the_union(folder):
+def test_similarity_is_symmetric_and_a_share_of_the_union(folder):
     answer = query_fleet(folder, "similarity")
     table = answer.pivot(index="reference", columns="other", values="similarity").fillna(0).astype(float)
     assert np.allclose(table, table.T) and table.to_numpy().max() <= 1
@@ -90,7 +90,7 @@ def test_where_is_log4j(folder):
     assert list(query_fleet(folder, "packages", "open*")["images"]) == [1, 1]
 
 
-def test_bases_by_prefix_label_and_shape_with_what_one_for_all_saves(folder):
+def test_bases_by_prefix_label_and_shape_and_the_saving_of_one_base(folder):
     answer = query_fleet(folder, "bases").set_index("base")
     assert answer.loc["h.io/debian:12", "images"] == 2 and answer.loc["h.io/debian:12", "base_rule"] == "prefix"
     assert answer.loc["docker.io/debian:11", "base_rule"] == "label"
@@ -100,7 +100,7 @@ def test_bases_by_prefix_label_and_shape_with_what_one_for_all_saves(folder):
     assert answer["age_days"].dropna().ge(0).all()
 
 
-def test_of_bases_that_are_the_same_image_one_name_is_always_taken(tmp_path):
+def test_equal_bases_get_one_stable_name(tmp_path):
     base, own = [("debian-0", {"/etc/os": 100})], [("one", {"/srv/a": 10})]
     names = [f"h.io/debian:{tag}" for tag in "dbeca"]
     write_fleet([*(Member(name, base) for name in names), Member("h.io/app:v1", base + own)], tmp_path / "fleet")
@@ -153,7 +153,7 @@ def test_findings_by_base(folder, tmp_path):
     assert query_fleet(folder, "findings").empty
 
 
-def test_what_cannot_be_asked_says_so(folder, tmp_path):
+def test_questions_without_data_are_refused(folder, tmp_path):
     with pytest.raises(ImagelabError, match=r"unknown question 'sise'; expected one of storage"):
         query_fleet(folder, "sise")
     with pytest.raises(ImagelabError, match="takes no pattern"):
@@ -168,7 +168,7 @@ def test_what_cannot_be_asked_says_so(folder, tmp_path):
         query_fleet(tmp_path, "storage")
 
 
-def test_names_that_are_no_plain_text(tmp_path):
+def test_names_with_special_characters(tmp_path):
     names = {"/ä'%_.so": 5, "/a\\b*$1": 6, "/[x](.so": 7}
     member = Member("h.io/a:v1", [("l", names)], raw={b"/\xff\xfe": 9})
     folder = write_fleet([member, Member("h.io/it's:v1", [("m", names)])], tmp_path / "it's a fleet")
@@ -208,7 +208,7 @@ def test_embedded_examples_make_a_fleet(tmp_path):
     assert wasted == il.waste(images)["bytes"].sum()
 
 
-def test_what_a_question_does_not_take_is_refused(folder):
+def test_unsupported_arguments_of_a_question_are_refused(folder):
     for question, more, match in (
         ("findings", {"pattern": "x"}, "no pattern"),
         ("packages", {"version": "1"}, "no version"),
@@ -218,7 +218,7 @@ def test_what_a_question_does_not_take_is_refused(folder):
             query_fleet(folder, question, **more)
 
 
-def test_images_of_which_only_what_is_published_is_known(tmp_path, members):
+def test_images_with_published_facts_only(tmp_path, members):
     published = ["example:published-ubuntu-22.04-2023", "example:published-python-3.10-slim-2023"]
     index_images(published, tmp_path / "alone")
     bases = query_fleet(tmp_path / "alone", "bases")

@@ -43,7 +43,7 @@ def test_unknown_values_stay_unknown():
 
 
 @pytest.mark.parametrize("query", ["SELECT nothing FROM layers", "SELECT * FROM nowhere", "SELEC 1"])
-def test_a_query_that_does_not_work_is_an_error_of_ours(query):
+def test_a_failing_query_is_an_imagelab_error(query):
     with pytest.raises(ImagelabError):
         il.sql(query, IMAGES)
 

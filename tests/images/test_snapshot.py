@@ -64,7 +64,7 @@ def test_any_parquet_reader_opens_it(tmp_path, image):
     assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "ZSTD"
 
 
-def test_without_contents_or_digests_says_so(tmp_path, image):
+def test_a_snapshot_without_contents_or_digests_raises_an_error(tmp_path, image):
     again = il.load_image(il.save_snapshot(image, tmp_path / "x.parquet"))
     with pytest.raises(il.ArchiveError, match="snapshot"):
         il.read_file(again, "/a2")
@@ -72,7 +72,7 @@ def test_without_contents_or_digests_says_so(tmp_path, image):
         il.files(again, digests=True)
 
 
-def test_a_source_without_a_listing_keeps_its_facts(tmp_path):
+def test_a_source_without_a_listing_keeps_config_and_history(tmp_path):
     facts = il.Image("published", "docker", (il.load_image(write_tar(tmp_path / "x.tar", docker_save(TARS))).layers))
     again = il.load_image(il.save_snapshot(facts, tmp_path / "facts.parquet"))
     assert [layer.diff_id for layer in again.layers] == [layer.diff_id for layer in facts.layers]
@@ -92,7 +92,7 @@ def test_secrets_stay_masked(tmp_path):
     assert "ghp_aaaa" in str(pq.read_schema(plain).metadata)
 
 
-def test_is_whole_or_not_there(tmp_path, image, monkeypatch):
+def test_a_snapshot_is_complete_or_absent(tmp_path, image, monkeypatch):
     path = il.save_snapshot(image, tmp_path / "deep" / "x.parquet")
     before = path.read_bytes()
 
@@ -106,7 +106,7 @@ def test_is_whole_or_not_there(tmp_path, image, monkeypatch):
     assert path.read_bytes() == before and os.listdir(path.parent) == ["x.parquet"]
 
 
-def test_damage_is_noticed(tmp_path, image):
+def test_damage_is_detected(tmp_path, image):
     whole = il.save_snapshot(image, tmp_path / "x.parquet").read_bytes()
     bad = tmp_path / "bad.parquet"
     for cut in (0, 3, 50, len(whole) // 2, len(whole) - 1):
@@ -161,7 +161,7 @@ def test_any_node_of_its_metadata_of_any_type(tmp_path, data):
             verb(image)
 
 
-def test_a_later_format_asks_for_an_upgrade(tmp_path, image):
+def test_a_newer_format_asks_for_an_upgrade(tmp_path, image):
     path = il.save_snapshot(image, tmp_path / "x.parquet")
     rewritten(path, lambda document: document | {"format": 99})
     with pytest.raises(il.ArchiveError, match=r"format 99.*Upgrade"):
@@ -171,7 +171,7 @@ def test_a_later_format_asks_for_an_upgrade(tmp_path, image):
 @pytest.mark.parametrize(("column", "value"), [("kind", 200), ("layer_index", 7), ("path", None), ("size", None),
                                                ("path", b"no slash"),
                                                ("size", -5), ("layer_index", None), ("mode", None)])  # fmt: skip
-def test_rows_that_no_layer_has(tmp_path, image, column, value):
+def test_rows_of_a_missing_layer_are_refused(tmp_path, image, column, value):
     path = il.save_snapshot(image, tmp_path / "x.parquet")
     table = pq.read_table(path)
     values = table[column].to_pylist()
@@ -184,7 +184,7 @@ def test_rows_that_no_layer_has(tmp_path, image, column, value):
         il.files(f"snapshot:{path}")
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_an_unwritable_path_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path, tmp_path / "file" / "x.parquet"):
         with pytest.raises(ImagelabError, match="cannot be written"):

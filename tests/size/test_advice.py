@@ -51,7 +51,7 @@ BY_PATH = [rule.name for rule in RULES if rule.paths]  # of build tools, the pac
 
 
 @pytest.mark.parametrize("rule", BY_PATH)
-def test_each_rule_finds_its_file_and_no_other(rule):
+def test_each_rule_matches_its_own_file_only(rule):
     entries = [
         (path.encode(), "file", b"x" * 100)
         for path in (PATHS[rule], "/usr/bin/python3.11", "/app/main.py", "/etc/passwd")
@@ -71,12 +71,12 @@ RUNS = "libc6 libgcc-s1 libstdc++6 gcc-12-base python3 perl-base libssl3 curl"
 
 
 @pytest.mark.parametrize("name", BUILDS.split())
-def test_what_builds_is_a_build_tool(name):
+def test_build_tools_are_recognised(name):
     assert re.search(BUILD_PACKAGES, name) and not re.search(RUNTIME_PACKAGES, name)
 
 
 @pytest.mark.parametrize("name", RUNS.split())
-def test_what_runs_is_none(name):
+def test_runtime_packages_are_not_build_tools(name):
     assert not re.search(BUILD_PACKAGES, name) or re.search(RUNTIME_PACKAGES, name)
 
 
@@ -100,7 +100,7 @@ def test_no_byte_is_counted_twice(layers, digests):
 
 @settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 3000), min_size=1), st.data())
-def test_what_is_predicted_is_what_a_rebuild_saves(sizes, data):
+def test_the_prediction_equals_the_saving_of_a_rebuild(sizes, data):
     """Random files, some deleted later; the rebuild never writes those."""
     doomed = data.draw(st.sets(st.sampled_from(sorted(sizes))))
     written = [(f"srv/{name}".encode(), "file", name.encode() * size) for name, size in sizes.items()]
@@ -179,7 +179,7 @@ def test_a_path_accepts_the_files_at_or_below_it_and_no_other(tmp_path):
     assert split("/usr/share/ma") == {False: everything} and split("/") == {True: everything}
 
 
-def test_a_part_of_the_compilers_of_an_image_is_accepted(tmp_path):
+def test_some_compilers_of_an_image_are_accepted(tmp_path):
     """Its files are not among the largest, which ``paths`` shows."""
     file = tmp_path / "accepted.toml"
     file.write_text('[[accept]]\nrule = "build-tools"\npath = "/usr/bin/*-gcc*"\nreason = "r"\n')
@@ -192,7 +192,7 @@ def test_a_part_of_the_compilers_of_an_image_is_accepted(tmp_path):
     assert rest["bytes"].sum() + compilers["size"].sum() == whole["bytes"] and rest["accepted_reason"].isna().all()
 
 
-def test_an_unknown_rule_is_refused_with_those_near_it(tmp_path):
+def test_an_unknown_rule_is_refused_with_similar_names(tmp_path):
     file = tmp_path / "accepted.toml"
     file.write_text('[[accept]]\nrule = "logs"\nreason = "r"\n[[accept]]\nrule = "documentatoin"\nreason = "r"\n')
     with pytest.raises(ImagelabError, match=r"accept entry 2.*'documentatoin'.*documentation"):
@@ -202,7 +202,7 @@ def test_an_unknown_rule_is_refused_with_those_near_it(tmp_path):
         il.advise("example:base-busybox", accepted=made)
 
 
-def test_what_apt_is_said_to_leave_is_what_its_advice_removes():
+def test_the_files_that_apt_leaves_are_those_the_advice_removes():
     debconf = ("config.dat", "config.dat-old", "templates.dat", "templates.dat-old")
     kept = [(f"var/cache/debconf/{name}".encode(), "file", b"x" * 5) for name in debconf]
     found = il.advise(built([[*kept, (b"var/cache/apt/archives/a.deb", "file", b"x" * 9)]], ["RUN apt-get # buildkit"]))
@@ -235,7 +235,7 @@ def test_a_base_among_the_images_is_known_as_in_the_history():
         ("RUN /bin/sh -c make COPY # buildkit", "bytecode"),
     ],
 )
-def test_what_a_stage_made_is_no_leftover_of_the_context(command, rule):
+def test_files_of_a_stage_are_not_leftovers_of_the_context(command, rule):
     made = image_of([layer_tar([(b"opt/venv/lib/x/__pycache__/x.pyc", "file", b"x")])])
     made = replace(made, history=(HistoryEntry(None, command, empty_layer=False),))
     assert il.advise(made)["rule"].tolist() == [rule]
@@ -246,7 +246,7 @@ def test_accepted_findings_are_a_frame_of_their_own():
         il.advise("example:base-busybox", accepted=pd.DataFrame({"rule": ["x"]}))
 
 
-def test_bytes_that_a_name_elsewhere_keeps_do_not_go():
+def test_bytes_kept_by_another_hardlink_are_not_saved():
     cached = (b"opt/conda/pkgs/x/share/a", "file", b"x" * 300)
     inside = (b"opt/conda/pkgs/x/share/b", "hardlink", cached[0])
     outside = (b"opt/conda/share/a", "hardlink", cached[0])

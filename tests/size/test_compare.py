@@ -56,7 +56,7 @@ def test_sums_by_group(images):
     assert il.size_by(files, "directory")["share"].sum() == pytest.approx(1)
 
 
-def test_size_by_says_what_it_knows(images):
+def test_size_by_reports_what_is_unknown(images):
     with pytest.raises(ImagelabError, match="directory, extension, package"):
         il.size_by(images[0], "colour")
     with pytest.raises(ImagelabError, match="images or references"):
@@ -138,7 +138,7 @@ def test_duplicates(images):
     assert found["paths"].splitlines() == ["/usr/lib/a.so", "/usr/lib/b.so"]
 
 
-def test_copies_alone_tell_what_all_digests_tell(tmp_path):
+def test_digests_of_copies_give_the_same_duplicates_as_all_digests(tmp_path):
     first = [(b"app/same", "file", b"a" * 700), (b"app/other", "file", b"b" * 700), (b"app/grown", "file", b"c")]
     second = [(b"app/same", "file", b"a" * 700), (b"app/other", "file", b"x" * 700), (b"app/grown", "file", b"cc")]
     members = docker_save([layer_tar(first), layer_tar(second)])
@@ -151,7 +151,7 @@ def test_copies_alone_tell_what_all_digests_tell(tmp_path):
         }  # fmt: skip
 
 
-def test_a_hardlink_that_changes_sides_is_no_other_content():
+def test_a_hardlink_with_swapped_names_has_the_same_content():
     one = image_of([layer_tar([(b"a", "file", b"12345"), (b"b", "hardlink", b"a")])], "one")
     two = image_of([layer_tar([(b"b", "file", b"12345"), (b"a", "hardlink", b"b")])], "two")
     for digests in (False, True):
@@ -159,13 +159,13 @@ def test_a_hardlink_that_changes_sides_is_no_other_content():
         assert changes[["path", "why", "delta"]].values.tolist() == [["/a", "link", -5], ["/b", "link", 5]]
 
 
-def test_bytes_that_only_a_hardlink_names_are_summed():
+def test_bytes_kept_by_a_hardlink_alone_are_summed():
     image = image_of([layer_tar([(b"a", "file", b"12345"), (b"x/b", "hardlink", b"a")]),
                       layer_tar([(b".wh.a", "file", b"")])])  # fmt: skip
     assert grouped(il.size_by(il.squash(image), "directory")) == {"/x": 5}
 
 
-def test_sizes_by_package_of_whatever_holds_images(images):
+def test_sizes_by_package_of_every_form_of_images(images):
     by_package = il.size_by((image for image in images), "package")
     assert set(by_package["reference"]) == {"below", "above"} and set(by_package["group"]) == {"(none)"}
     assert il.size_by([], "package").empty
@@ -175,7 +175,7 @@ def test_sizes_by_package_of_whatever_holds_images(images):
         il.size_by(images, "directory", depth=-1)
 
 
-def test_unknown_sizes_are_shared_unknown():
+def test_unknown_sizes_give_unknown_shared_sizes():
     layers = Layer("sha256:a", content_size=7), Layer("sha256:b")
     pairs = il.compare_layers(
         [replace(image_of([], name), layers=own, source=None) for name, own in (("one", layers), ("two", layers[:1]))]
@@ -191,14 +191,14 @@ def test_unknown_sizes_are_shared_unknown():
     assert len(il.compare_layers(published, identity="digest")) == 1
 
 
-def test_many_duplicates_in_no_time():
+def test_many_duplicates_are_found_in_linear_time():
     names = [(f"d/{number}".encode(), "file", b"%d" % (number // 12)) for number in range(24)]
     first, second = il.duplicates(image_of([layer_tar(names[:18]), layer_tar(names[18:])])).to_dict("records")
     assert (first["copies"], first["extra_bytes"], first["layers"]) == (12, 11, "0")
     assert second["layers"] == "0, 1" and second["paths"].splitlines() == [f"/d/{number}" for number in range(12, 22)]
 
 
-def test_what_is_one_image_and_what_is_a_comparison(images):
+def test_one_image_or_a_comparison(images):
     for wrong in ([], list(images)):
         with pytest.raises(ImagelabError, match=f"was given {len(wrong)}"):
             il.compare_files(wrong, images[0])

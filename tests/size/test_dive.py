@@ -81,7 +81,7 @@ def test_corpus(corpus, tmp_path, name):
     same(str(corpus / "archives" / name), tmp_path)
 
 
-def test_its_own_published_export(corpus):
+def test_the_published_export_of_dive(corpus):
     """dive's snapshot of what it says of its own test image."""
     text = (corpus / "history" / "dive-export_test.snap").read_text()
     score = float(re.search(r'"efficiencyScore": ([\d.]+)', text)[1])
@@ -89,7 +89,7 @@ def test_its_own_published_export(corpus):
     assert (ours.efficiency, ours.wasted_bytes) == (score, 32025)
 
 
-def test_differs_from_the_ledger_as_explained(tmp_path):
+def test_differences_from_the_ledger_are_the_documented_ones(tmp_path):
     """A deleted directory is no waste to dive; a kept copy is."""
     layers = [layer_tar([(b"d/a", "file", b"x" * 1000), (b"b", "file", b"y")]), layer_tar([(b".wh.d", "file", b"")])]
     image = il.load_image(write_tar(tmp_path / "x.tar", docker_save(layers)))

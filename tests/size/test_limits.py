@@ -84,7 +84,7 @@ def test_values_equal_after_rounding_are_shown_in_full():
 SCANS = il.data_path("scans")
 
 
-def test_a_gate_refuses_a_scan_that_cannot_answer(tmp_path, field_security):
+def test_a_limit_refuses_a_scan_without_the_facts(tmp_path, field_security):
     cases = {
         field_security / "sarif-failed-run.sarif": "reports that it failed",
         field_security / "gitlab-scan-failure.json": "the scan failed .status failure",

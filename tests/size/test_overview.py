@@ -16,7 +16,7 @@ def answers(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.set_index("question")[["answer", "detail"]]
 
 
-def test_every_answer_comes_from_its_verb():
+def test_every_card_equals_its_function():
     image, log, scan = il.load_image(f"example:{SLIM}"), il.read_build_log(LOG), il.read_scan(SCAN)
     frame = il.overview(image, logs={SLIM: log}, scans={SLIM: scan})
     assert frame.dtypes.astype(str).to_dict() == OVERVIEW_COLUMNS and list(frame["question"]) == QUESTIONS
@@ -37,7 +37,7 @@ def test_every_answer_comes_from_its_verb():
     assert told["answer"]["what next"] == f"{format_bytes(first['bytes'])} of {first['what']}"
 
 
-def test_what_is_not_given_is_said_and_how_to_give_it():
+def test_missing_inputs_are_named_with_how_to_give_them():
     told = answers(il.overview(f"example:{SLIM}"))
     assert told["detail"]["how slow"] == NO_LOG and told["detail"]["how bad"].startswith(NO_SCAN)
     assert told["answer"][["how slow", "how bad"]].isna().all()
@@ -55,7 +55,7 @@ def test_a_log_without_times_is_measured_along_its_critical_path(tmp_path):
     assert told["answer"]["how slow"] == "3.5 s" and "2 s, is RUN two" in told["detail"]["how slow"]
 
 
-def test_the_slowest_step_is_named_and_a_cached_or_internal_one_is_not(tmp_path):
+def test_the_slowest_step_is_not_a_cached_or_internal_one(tmp_path):
     path = tmp_path / "build.log"
     path.write_text(
         "#1 [internal] load build context\n#1 DONE 9.0s\n#5 [2/4] RUN short\n#5 DONE 0.5s\n"
@@ -65,7 +65,7 @@ def test_the_slowest_step_is_named_and_a_cached_or_internal_one_is_not(tmp_path)
     assert "2 s, is RUN long" in detail and "RUN short" not in detail and "RUN middle" not in detail
 
 
-def test_cards_show_all_of_it_and_no_markup():
+def test_cards_show_the_whole_text_and_no_markup():
     frame = il.overview([f"example:{SLIM}", PUBLISHED]).assign(detail="<b>no markup</b>")
     html = cards(frame)._repr_html_()
     assert [html.count(question.capitalize()) for question in QUESTIONS] == [2] * 5

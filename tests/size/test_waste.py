@@ -63,7 +63,7 @@ def test_any_layers(layers):
     check(layers)
 
 
-def test_two_images_keep_their_own():
+def test_two_images_keep_their_own_ledgers():
     one = image_of([layer_tar([(b"a", F, b"xx")]), layer_tar([(b".wh.a", F, b"")])], "one")
     two = image_of([layer_tar([(b"b", F, b"yyy"), (b"c", H, b"b")]), layer_tar([(b"b", F, b"z")])], "two")
     assert il.squash([one, two])[["reference", "path", "size"]].values.tolist() == [["two", "/c", 3], ["two", "/b", 1]]
@@ -100,7 +100,7 @@ def test_an_image_without_layers_among_others():
     assert il.read_file(some, "a", 0) == b"12345"
 
 
-def test_no_image_is_a_frame_with_all_columns():
+def test_no_images_give_an_empty_frame_with_all_columns():
     assert list(il.files([]).columns) == list(il.files(image_of([layer_tar([])])).columns)
     for verb in (il.files, il.waste, il.squash, il.efficiency, il.dive_efficiency, il.layers, il.history, il.packages):
         assert len(verb([])) == 0
@@ -124,7 +124,7 @@ def test_the_ledger_starts_with_the_most_bytes():
     assert il.waste(image)["bytes"].tolist() == [3, 2, 1]
 
 
-def test_instructions_are_unknown_where_history_is():
+def test_instructions_are_unknown_if_history_is():
     known = image_of([layer_tar([(b"a", F, b"xx")]), layer_tar([(b".wh.a", F, b"")])], "known")
     (row,) = il.waste(replace(known, history=())).itertuples()
     assert pd.isna(row.instruction) and pd.isna(row.removed_instruction)

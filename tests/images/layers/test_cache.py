@@ -84,7 +84,7 @@ def lying(tars, claims) -> dict[str, bytes]:
     return archive
 
 
-def test_an_archive_cannot_answer_for_another(tmp_path, cache):
+def test_a_listing_of_one_archive_is_not_used_for_another(tmp_path, cache):
     """Both claim the same diff_id; the first one's config is wrong."""
     honest = sha256(TARS[0])
     evil = write_tar(tmp_path / "evil.tar", lying([TARS[1]], [honest]))
@@ -97,7 +97,7 @@ def test_an_archive_cannot_answer_for_another(tmp_path, cache):
     assert layer_cache.cached(honest) is None  # nothing for an engine or a registry: nobody hashed the layers
 
 
-def test_two_layers_of_one_claimed_diff_id(tmp_path, cache):
+def test_two_layers_with_the_same_claimed_diff_id(tmp_path, cache):
     claims = [sha256(TARS[0])] * 2
     archive = write_tar(tmp_path / "twice.tar", lying(TARS, claims))
     assert il.files(archive)["path"].tolist() == ["/a", "/b"]
@@ -115,7 +115,7 @@ class HashedSource(TarsSource):
             yield index, replace(listing, diff_id=sha256(self.tars[index]))
 
 
-def test_a_hashed_layer_answers_for_every_image_and_a_wrong_one_is_refused(cache):
+def test_a_hashed_layer_is_shared_and_a_wrong_one_is_refused(cache):
     def image(tar, diff_id):
         return Image("app", "docker-daemon", (Layer(diff_id),), source=HashedSource((tar,)))
 
@@ -156,7 +156,7 @@ def test_another_format_is_not_read(cache, reads, image, monkeypatch):
     assert len(reads) == 4
 
 
-def test_a_frame_is_made_once_and_is_the_callers_own(cache, image, monkeypatch):
+def test_a_frame_is_built_once_and_callers_get_copies(cache, image, monkeypatch):
     first = il.files(image)
     monkeypatch.setattr(filesystem, "_files", None)  # not made again
     first["size"] = 0
@@ -167,7 +167,7 @@ def test_a_frame_is_made_once_and_is_the_callers_own(cache, image, monkeypatch):
         il.files(image, digests=True)  # another question
 
 
-def test_few_frames_are_kept(tmp_path, cache):
+def test_only_recent_frames_are_kept(tmp_path, cache):
     for number in range(7):
         il.files(write_tar(tmp_path / f"{number}.tar", docker_save(TARS)))
     assert len(filesystem._frames._kept) == 4
@@ -246,7 +246,7 @@ def test_the_folder_is_private(cache, image):
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
 
 
-def test_the_folder_is_bounded_and_the_oldest_use_goes_first(cache, monkeypatch):
+def test_the_folder_is_bounded_and_least_recently_used_entries_go_first(cache, monkeypatch):
     listings = [list_tar(StreamWindow([layer_tar([(os.urandom(40).hex().encode(), "file", b"")])])) for _ in range(4)]
     keys = [f"file:{number}" for number in range(4)]
     for number in range(3):
@@ -286,7 +286,7 @@ def test_tables_of_layers_have_exact_sizes_as_long_as_the_frame_of_files_is_kept
     assert il.history(image)["size"].tolist() == [3, 3]
 
 
-def test_leftovers_of_killed_writers_are_counted_and_cleared(cache, image):
+def test_temporary_files_of_killed_writers_are_counted_and_cleared(cache, image):
     il.files(image)
     old, new = (cache / f".{name}.imagelab-partial" for name in ("old", "new"))
     old.write_bytes(b"x" * 10), new.write_bytes(b"x" * 10)
@@ -297,7 +297,7 @@ def test_leftovers_of_killed_writers_are_counted_and_cleared(cache, image):
     assert layer_cache.clear_cache() == 4 and not list(cache.iterdir())
 
 
-def test_a_diff_id_is_no_path(cache, image):
+def test_a_diff_id_is_never_used_as_a_path(cache, image):
     from imagelab.core.model import Layer
 
     assert layer_cache.cached("sha256:../../etc/passwd") is None
@@ -305,7 +305,7 @@ def test_a_diff_id_is_no_path(cache, image):
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_an_archive_is_read_once_however_many_verbs_ask(tmp_path, cache, monkeypatch, pack):
+def test_an_archive_is_read_once_for_all_verbs(tmp_path, cache, monkeypatch, pack):
     """Passes over the archive, with the cache folder off."""
     monkeypatch.setenv("IMAGELAB_CACHE_DIR", "")
     passes = []

@@ -20,7 +20,7 @@ def places(pairs):
 
 
 @given(st.data())
-def test_places_are_the_same_where_their_bytes_are(data):
+def test_equal_bytes_mean_equal_regions(data):
     contents = [data.draw(st.text("ab", min_size=4, max_size=40)).encode() for _ in range(2)]
     with tempfile.TemporaryDirectory(suffix=os.fsdecode(b"\xff")) as folder:  # a name that is no text
         regions = []
@@ -48,7 +48,7 @@ def test_places_are_the_same_where_their_bytes_are(data):
 
 
 @pytest.mark.parametrize("content", [None, b""])
-def test_a_file_that_is_gone_is_an_error(tmp_path, content):
+def test_a_deleted_file_is_an_error(tmp_path, content):
     path = tmp_path / "a.tar"
     if content is not None:
         path.write_bytes(content)

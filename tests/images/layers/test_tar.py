@@ -305,7 +305,7 @@ def test_flipped_bytes_end_in_a_listing_or_an_archive_error(tmp_path, data):
 
 
 @pytest.mark.parametrize("block", [b"x" * 512, b"\xff" * 512, b"\0" * 511 + b"\1", b"PK\3\4" + bytes(508)])
-def test_what_is_no_tar_is_named_with_its_offset(tmp_path, block):
+def test_an_invalid_tar_is_reported_with_its_offset(tmp_path, block):
     with pytest.raises(ArchiveError, match=r"sha256:ab.*checksum.*offset 512"):
         by_file(tmp_path / "x", header(b"f") + block, name="sha256:ab")
 
@@ -321,7 +321,7 @@ def test_what_is_no_tar_is_named_with_its_offset(tmp_path, block):
         ("file_size", 1000, header(b"x", flag=b"S", tail=bytes(218) + b"00000007777\0")),
     ],
 )
-def test_bombs_meet_their_limit_by_name(tmp_path, monkeypatch, limit, value, data):
+def test_bombs_are_stopped_by_a_named_limit(tmp_path, monkeypatch, limit, value, data):
     by_file(tmp_path / "x", data) if limit not in ("record",) else None
     monkeypatch.setattr(LIMITS, limit, value)
     for read in (lambda: by_file(tmp_path / "x", data), lambda: by_stream(data, [512])):
@@ -460,7 +460,7 @@ def test_text_is_bounded_in_bytes(tmp_path, monkeypatch, data):
             read()
 
 
-def test_global_records_are_stored_once():
+def test_global_pax_records_are_stored_once():
     """The attributes of all entries are one object until the column is made."""
     records = ExtensionRecords()
     records.add(ord("g"), b"30 SCHILY.xattr.user.x=abcdef\n")

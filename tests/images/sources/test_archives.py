@@ -192,7 +192,7 @@ def test_platforms_are_chosen_from_and_attestations_are_none(tmp_path):
         il.load_image(path, platform="linux/s390x")
 
 
-def test_indexes_that_fan_out_end_at_once(tmp_path):
+def test_indexes_that_fan_out_are_read_in_linear_time(tmp_path):
     """A thousand references to a thousand references … of eight levels are one image."""
     layout = Layout()
     descriptor = layout.image(TARS)
@@ -215,7 +215,7 @@ def test_a_diff_id_twice_and_links_to_a_layer(tmp_path):
 @pytest.mark.parametrize("media_type", ["application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
                                         OCI + "layer.nondistributable.v1.tar+gzip",
                                         OCI + "layer.v1.tar+gzip+encrypted"])  # fmt: skip
-def test_layers_that_are_not_there_are_refused_by_name_and_history_is_read(tmp_path, media_type):
+def test_missing_layers_are_refused_by_name_and_history_is_read(tmp_path, media_type):
     layout = Layout()
     config = config_of(TARS[:1])
     blob = {"mediaType": media_type, "digest": "sha256:" + "7" * 64, "size": 9}
@@ -249,7 +249,7 @@ def test_a_streamed_archive_of_endless_json_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_a_layer_that_is_not_in_the_archive_is_named(tmp_path, pack):
+def test_a_layer_missing_from_the_archive_is_reported(tmp_path, pack):
     members = docker_save(TARS[:2])
     layer = json.loads(members["manifest.json"])[0]["Layers"][1]
     image = il.load_image(write_tar(tmp_path / "x.tar", {k: v for k, v in members.items() if k != layer}, pack))
@@ -293,13 +293,13 @@ def test_hostile_headers_of_a_streamed_archive_are_refused_at_once(tmp_path, hos
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_what_names_no_image_is_refused(monkeypatch, reference, error, said):
+def test_an_invalid_reference_is_refused(monkeypatch, reference, error, said):
     monkeypatch.setenv("DOCKER_HOST", "unix:///none")
     with pytest.raises(error, match=said):
         il.load_image(reference)
 
 
-def test_every_source_holds_the_platform_against_what_it_has():
+def test_every_source_checks_the_platform():
     assert il.load_image("example:whiteout-before", platform="linux/amd64").platform == "linux/amd64"
     with pytest.raises(il.ImageNotFound, match="is for linux/amd64, not for linux/arm64"):
         il.load_image("example:whiteout-before", platform="linux/arm64")
@@ -322,7 +322,7 @@ OBJECTS = [name for name, text in DOCUMENTS.items() if is_object(text)]
 
 
 @pytest.mark.parametrize("name", sorted(DOCUMENTS.keys() - set(OBJECTS)))
-def test_real_documents_that_are_no_object_are_refused(tmp_path, name):
+def test_documents_that_are_not_json_objects_are_refused(tmp_path, name):
     """Lists and streams of documents, as engines answer: in the place of a config and of a manifest."""
     data = DOCUMENTS[name].encode()
     for place in ("config", "manifest"):
@@ -400,13 +400,13 @@ def test_the_keys_of_manifest_json_are_read_in_any_case(tmp_path):
         il.load_image(write_tar(tmp_path / "empty.tar", members))
 
 
-def test_an_archive_whose_name_is_no_text(tmp_path):
+def test_an_archive_whose_name_is_not_utf8(tmp_path):
     image = il.load_image(write_tar(tmp_path / os.fsdecode(b"made\xff.tar"), docker_save(TARS)))
     assert image.reference.endswith("made\\xff.tar")
     assert il.files(image)["reference"].unique().tolist() == [image.reference]
 
 
-def test_a_file_that_is_not_there_has_a_hint(tmp_path):
+def test_a_missing_file_has_a_hint(tmp_path):
     hidden = [layer_tar([(b"etc/motd", "file", b"hello")]), layer_tar([(b"etc/.wh.motd", "file", b"")])]
     archive = write_tar(tmp_path / "hidden.tar", docker_save(hidden))
     with pytest.raises(il.ImageNotFound, match=r"Layer 0 stores it.*layer_index=0"):
@@ -417,7 +417,7 @@ def test_a_file_that_is_not_there_has_a_hint(tmp_path):
         il.read_file(archive, "/x/y")
 
 
-def test_a_layer_is_read_where_another_is_missing(tmp_path, monkeypatch):
+def test_a_layer_is_read_although_another_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("IMAGELAB_CACHE_DIR", str(tmp_path / "cache"))
     members = docker_save([layer_tar([(b"a", "file", b"here")]), layer_tar([(b"b", "file", b"gone")])])
     del members[json.loads(members["manifest.json"])[0]["Layers"][1]]

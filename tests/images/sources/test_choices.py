@@ -76,7 +76,7 @@ def test_the_platform_to_the_letter_comes_first(tmp_path):
         assert il.load_image(archive, platform=platform).config["created"] == f"2024-01-0{day}T00:00:00Z"
 
 
-def test_cosigns_signature_beside_an_image_is_no_second_image(tmp_path):
+def test_a_cosign_signature_is_not_an_image(tmp_path):
     layout = Layout()
     image = layout.image(TARS[:1])
     name = f"sha256-{image['digest'][7:]}.sig"
@@ -86,13 +86,13 @@ def test_cosigns_signature_beside_an_image_is_no_second_image(tmp_path):
     )
 
 
-def test_what_is_wanted_may_leave_out_the_variant(tmp_path):
+def test_the_variant_may_be_omitted(tmp_path):
     armv6 = of("arm", "v6")
     archive = many_platforms(tmp_path, (of("amd64"), {}), (armv6, {"architecture": "arm", "variant": "v6"}))
     assert il.load_image(archive, platform="linux/arm").platform == "linux/arm/v6"
 
 
-def test_the_version_tells_images_for_windows_apart(tmp_path):
+def test_the_os_version_distinguishes_windows_images(tmp_path):
     both = [of("amd64", os="windows", **{"os.version": f"10.0.{build}.1"}) for build in (17763, 20348)]
     archive = many_platforms(tmp_path, *[(one, {"os": "windows"}) for one in both])
     for platform in (None, "windows/amd64"):
@@ -102,7 +102,7 @@ def test_the_version_tells_images_for_windows_apart(tmp_path):
     assert image.config["created"] == "2024-01-02T00:00:00Z"
 
 
-def test_images_that_nothing_but_the_digest_tells_apart(tmp_path):
+def test_images_that_differ_by_digest_only(tmp_path):
     named = of("amd64") | {"annotations": {"org.opencontainers.image.ref.name": "1"}}
     archive = many_platforms(tmp_path, (named, {}), (named, {}))
     with pytest.raises(il.ImageNotFound, match="its digest") as caught:

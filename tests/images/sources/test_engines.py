@@ -80,7 +80,7 @@ NONSENSE = [None, 7, "x", [], {}, [None], [7], {"a": []}, b"", b"{", b"[" * 100_
 
 @pytest.mark.parametrize("path", [path for path in GOOD if path != "/version"])
 @pytest.mark.parametrize("answer", NONSENSE, ids=lambda value: repr(value)[:12])
-def test_nonsense_from_an_engine_is_read_or_an_error_of_ours(engine_of, path, answer):
+def test_malformed_answers_of_an_engine_are_read_or_reported(engine_of, path, answer):
     engine_of({path: answer})
     for ask in (lambda: il.history("app"), lambda: il.settings("app"), il.list_images, inspect_containers):
         try:
@@ -95,7 +95,7 @@ def test_nonsense_from_an_engine_is_read_or_an_error_of_ours(engine_of, path, an
 @pytest.mark.parametrize(
     "value", [None, 7, [7], {"Layers": 7}, "\ud800", -1, 1e300, [[{}]], 10**30], ids=lambda value: repr(value)[:12]
 )
-def test_nonsense_in_an_image(engine_of, key, value):
+def test_malformed_configs_of_an_engine(engine_of, key, value):
     path = "/images/app/json"
     engine_of({path: GOOD[path] | {key: value}, "/images/json": [GOOD["/images/json"][0] | {key: value}]})
     for ask in (lambda: il.history("app"), il.list_images):
@@ -105,14 +105,14 @@ def test_nonsense_in_an_image(engine_of, key, value):
             continue
 
 
-def test_what_is_not_an_engine(engine_of):
+def test_a_server_that_is_not_an_engine(engine_of):
     for answer in (b"<html>", {"ApiVersion": None}, {"ApiVersion": "x"}, []):
         engine_of({"/version": answer})
         with pytest.raises(DaemonUnavailable):
             il.load_image("app")
 
 
-def test_an_answer_without_end(engine_of, monkeypatch):
+def test_an_endless_answer(engine_of, monkeypatch):
     engine_of({"/images/app/json": b" " * 100_000})
     monkeypatch.setattr("imagelab.images.sources.daemon._ANSWER_LIMIT", 50_000)
     with pytest.raises(ArchiveError, match="more than 50,000 bytes"):

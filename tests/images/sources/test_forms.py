@@ -73,7 +73,7 @@ def test_every_platform_is_read_and_the_error_names_the_option(tmp_path, make, f
         il.load_image(reference)
 
 
-def test_the_tags_of_manifest_json_are_those_of_every_platform(tmp_path):
+def test_the_tags_of_manifest_json_apply_to_every_platform(tmp_path):
     path = write_tar(tmp_path / "x.tar", engine_save())
     images = [il.load_image(path, platform=f"linux/{name}") for name in ("amd64", "arm64")]
     assert [image.tags for image in images] == [("app:1",)] * 2
@@ -101,7 +101,7 @@ def test_untagged_images_are_chosen_by_position_or_digest(tmp_path):
         il.load_image(f"{path}:@2")
 
 
-def test_a_config_that_is_not_called_after_its_digest(tmp_path):
+def test_a_config_with_another_file_name(tmp_path):
     members = docker_save(TARS[:1])
     entry = json.loads(members["manifest.json"])[0]
     config = members.pop(entry["Config"])
@@ -114,7 +114,7 @@ def test_a_config_that_is_not_called_after_its_digest(tmp_path):
     "media_type",
     ["application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", OCI + "layer.nondistributable.v1.tar+gzip"],
 )
-def test_layers_that_need_not_be_distributed_are_listed_if_they_are_there(tmp_path, media_type):
+def test_non_distributable_layers_are_listed_if_present(tmp_path, media_type):
     layout = Layout()
     layers = [layout.blob(gzip.compress(TARS[0]), media_type)]
     config = layout.document(config_of(TARS[:1]), OCI + "config.v1+json")
@@ -136,7 +136,7 @@ def test_whole_archives_and_layers_of_docker_in_every_compression(tmp_path, endi
 
 
 @pytest.mark.parametrize("ending", ["bz2", "xz"])
-def test_streams_in_a_row_and_damaged_ones(tmp_path, ending):
+def test_concatenated_and_damaged_compressed_streams(tmp_path, ending):
     data = tar_of(docker_save(TARS))
     halves = PACKERS[ending](data[:5000]) + PACKERS[ending](data[5000:])
     (tmp_path / "x.tar").write_bytes(halves)
@@ -162,7 +162,7 @@ def test_an_oci_layer_in_another_compression_is_refused_by_name(tmp_path, ending
                 read(image)
 
 
-def test_dives_spelling(tmp_path):
+def test_the_spelling_of_dive(tmp_path):
     assert sizes(f"docker-archive://{write_tar(tmp_path / 'x.tar', docker_save(TARS))}") == [100, 200, 300]
 
 
@@ -194,7 +194,7 @@ def folder_of_skopeo(layout: Layout, *, every_platform: bool = False) -> dict[st
     return blobs | {"manifest.json": top, "version": b"Directory Transport Version: 1.1\n"}
 
 
-def test_skopeos_folders(tmp_path):
+def test_dir_folders_of_skopeo(tmp_path):
     layout = Layout()
     path = write_folder(tmp_path / "one", folder_of_skopeo(layout.close(layout.image(TARS))))
     for reference in (f"dir:{path}", path):
@@ -231,7 +231,7 @@ def test_links_in_a_layout(tmp_path):
         il.load_image(f"oci:{path}")
 
 
-def test_what_looks_like_a_path_is_not_looked_for_in_an_engine(tmp_path, monkeypatch):
+def test_a_path_is_never_looked_up_in_an_engine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DOCKER_HOST", "unix:///none")
     (tmp_path / "notes.txt").write_text("no image")
@@ -247,7 +247,7 @@ def test_what_looks_like_a_path_is_not_looked_for_in_an_engine(tmp_path, monkeyp
             il.load_image(reference)
 
 
-def test_containers_storage_needs_a_tool(monkeypatch):
+def test_containers_storage_needs_podman_or_skopeo(monkeypatch):
     monkeypatch.setenv("PATH", "/none")
     with pytest.raises(ImageNotFound, match="podman or skopeo: install one"):
         il.load_image("containers-storage:localhost/app")
@@ -276,9 +276,9 @@ ROWS = {
     "an OCI layout": "test_forms.py::test_every_platform_is_read_and_the_error_names_the_option",
     "a folder that `skopeo copy` wrote": "test_forms.py::test_a_folder_that_skopeo_wrote",
     "podman's or skopeo's local storage": "test_forms.py::test_containers_storage_of_podman",
-    "a registry": "test_registry.py::test_manifest_and_config_tell_all_but_the_files",
+    "a registry": "test_registry.py::test_loading_reads_manifest_and_config_only",
     "a snapshot": "test_daemon.py::test_history_is_the_same_from_every_source",
-    "none": "test_archives.py::test_what_names_no_image_is_refused",
+    "none": "test_archives.py::test_an_invalid_reference_is_refused",
 }
 
 
@@ -327,7 +327,7 @@ def test_every_verb_that_takes_an_image_takes_a_platform():
     assert with_images == platforms >= {"show", "harden", "report", "improve", "index"}
 
 
-def test_a_base_and_an_earlier_build_are_those_of_the_images_platform(tmp_path):
+def test_a_base_and_an_earlier_build_have_the_platform_of_the_image(tmp_path):
     earlier = write_tar(tmp_path / "x.tar", engine_save())
     tars = [TARS[1], TARS[2]]
     config = config_of(tars, architecture="arm64")

@@ -103,7 +103,7 @@ def login(tmp_path, host, auth="c29tZW9uZTpvcGVuIHNlc2FtZQ==", **more):
      "docker://h.io/a@sha256:12", "docker://h.io/a@md5:" + "0" * 32, "docker://h.io/a?x=1", "docker://a b/c",
      "docker://h.io:99x/a", "docker://h.io/a\n"],
 )  # fmt: skip
-def test_what_names_no_image_is_refused(reference):
+def test_an_invalid_reference_is_refused(reference):
     with pytest.raises(ImageNotFound):
         il.load_image(reference)
 
@@ -114,7 +114,7 @@ def test_a_password_in_a_name_is_not_repeated():
     assert "hunter22" not in str(caught.value)
 
 
-def test_manifest_and_config_tell_all_but_the_files(registry):
+def test_loading_reads_manifest_and_config_only(registry):
     proxy = Proxy(registry.host)
     image = il.load_image(f"docker://{proxy.host}/small:v1")
     local = il.load_image(f"oci:{registry.layout}")
@@ -157,7 +157,7 @@ def test_tags_are_listed(registry):
     assert il.load_image(frame["reference"][1]).platform == "linux/amd64"
 
 
-def test_what_is_not_there_is_named_with_what_is_near(registry):
+def test_a_missing_image_is_reported_with_similar_names(registry):
     with pytest.raises(ImageNotFound, match=r"small holds no v3.*Similar names: v[12]"):
         il.load_image(f"docker://{registry.host}/small:v3")
     with pytest.raises(ImageNotFound, match="nothing-here"):
@@ -240,7 +240,7 @@ def digest_of_tag(registry, tag):
 
 
 @pytest.mark.engine
-def test_what_an_engine_pushes_is_what_it_has(engine, registry):
+def test_an_image_pushed_by_an_engine_is_the_same_image(engine, registry):
     name = f"{registry.host}/pushed-{engine.kind}:v1"
     engine.docker(
         "build", "--network=none", "-t", name, "-", DOCKER_BUILDKIT="1",
@@ -329,7 +329,7 @@ def test_plain_http_only_where_it_is_allowed(monkeypatch):
         ({"credsStore": 3}, None),
     ],
 )
-def test_credentials_are_found_where_docker_login_leaves_them(config, expected, tmp_path, monkeypatch):
+def test_credentials_are_found_where_docker_login_stores_them(config, expected, tmp_path, monkeypatch):
     helper = tmp_path / "docker-credential-fake"
     helper.write_text('#!/bin/sh\nread server\nprintf \'{"Username":"helped","Secret":"%s"}\' "$server"\n')
     helper.chmod(0o755)
@@ -347,7 +347,7 @@ def test_credentials_are_found_where_docker_login_leaves_them(config, expected, 
         ("HOME", "home", "home/.config/containers/auth.json"),
     ],
 )
-def test_what_podman_login_left_counts_where_docker_knows_nothing(variable, value, place, tmp_path, monkeypatch):
+def test_credentials_of_podman_login_are_the_fallback(variable, value, place, tmp_path, monkeypatch):
     monkeypatch.setenv(variable, str(tmp_path / value))
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).write_text('{"auths": {"h:1": {"auth": "dTpw"}}}')
@@ -370,7 +370,7 @@ def test_several_challenges_in_one_header():
     }
 
 
-def test_a_registry_that_is_not_there():
+def test_an_unreachable_registry():
     with pytest.raises(RegistryUnavailable, match="keeps failing"):
         il.load_image("docker://localhost:1/small:v1")
     assert issubclass(RegistryUnavailable, ImagelabError) and not issubclass(RegistryUnavailable, ArchiveError)

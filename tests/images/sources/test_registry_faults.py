@@ -64,20 +64,20 @@ TEMPORARY = {
 
 
 @pytest.mark.parametrize("name", TEMPORARY)
-def test_what_passes_is_tried_again(proxy, name):
+def test_transient_errors_are_retried(proxy, name):
     proxy.fault = on(layer(proxy), TEMPORARY[name], times=2)
     assert_right(proxy)
     assert proxy.count(layer(proxy)) == 3
 
 
-def test_a_cut_layer_is_taken_up_where_it_broke(proxy):
+def test_an_interrupted_layer_is_resumed(proxy):
     proxy.fault = on(layer(proxy), Fault(cut=lambda body: body[:3000]), times=1)
     assert_right(proxy)
     first, second = (headers for path, headers in proxy.asked if layer(proxy) in path)
     assert "Range" not in first and second["Range"] == "bytes=3000-"
 
 
-def test_a_registry_without_ranges_sends_all_again(proxy):
+def test_a_registry_without_ranges_sends_the_layer_again(proxy):
     proxy.ranges = False
     proxy.fault = on(layer(proxy), Fault(cut=lambda body: body[:3000]), times=2)
     assert_right(proxy)
@@ -85,13 +85,13 @@ def test_a_registry_without_ranges_sends_all_again(proxy):
 
 @pytest.mark.parametrize("word", ["manifests/", "blobs/"])
 @pytest.mark.parametrize("name", ["500", "429", "cut in the middle"])
-def test_small_documents_too(proxy, word, name):
+def test_interrupted_manifests_are_requested_again(proxy, word, name):
     proxy.fault = on(word, TEMPORARY[name], times=2)
     assert_right(proxy)
 
 
 @pytest.mark.parametrize("name", TEMPORARY)
-def test_what_stays_is_an_error_and_nothing_is_cached(proxy, name):
+def test_a_permanent_error_is_raised_and_nothing_is_cached(proxy, name):
     proxy.fault = on(layer(proxy), TEMPORARY[name])
     image = il.load_image(proxy.reference)
     with pytest.raises((RegistryUnavailable, ArchiveError)) as caught:
@@ -102,7 +102,7 @@ def test_what_stays_is_an_error_and_nothing_is_cached(proxy, name):
     assert len(il.files(image)) == 3
 
 
-def test_a_rate_limit_says_so(proxy):
+def test_a_rate_limit_is_named(proxy):
     proxy.fault = on("manifests/", Fault(429, {"Retry-After": "3600"}))
     with pytest.raises(RegistryUnavailable, match=r"limits the rate.*wait 3600 s.*docker login"):
         il.load_image(proxy.reference)
@@ -126,7 +126,7 @@ def test_a_wrong_layer_is_an_error_and_nothing_is_cached(proxy, spoil, digests):
     assert cached(image.layers[0].diff_id) is None
 
 
-def test_a_layer_under_anothers_diff_id_is_an_error(proxy, registry):  # noqa: F811
+def test_a_layer_with_the_diff_id_of_another_is_an_error(proxy, registry):  # noqa: F811
     """Else an image could put its own listing into the cache under a well-known layer's name."""
     kind = "application/vnd.oci.image.manifest.v1+json"
     data, _ = registry_client.connect(registry.host).read("small", "manifests/v1", [kind])
@@ -166,14 +166,14 @@ def test_wrong_documents_are_errors(proxy, word):
      b'{"config": {"digest": "x"}}', b'{"schemaVersion": 1, "fsLayers": []}', b"\xff\xfe", b'{"manifests": []}',
      b"{" + b" " * (1 << 24)],
 )  # fmt: skip
-def test_what_is_no_manifest_is_an_error(proxy, body):
+def test_an_invalid_manifest_is_an_error(proxy, body):
     fault = Fault(200, {"Content-Type": "application/vnd.oci.image.manifest.v1+json"}, body=lambda _: body)
     proxy.fault = on("manifests/", fault)
     with pytest.raises((ArchiveError, ImageNotFound)):
         il.load_image(proxy.reference)
 
 
-def test_slow_answers_come_in_the_end_or_are_an_error(proxy, monkeypatch):
+def test_slow_answers_are_read_until_the_limit(proxy, monkeypatch):
     monkeypatch.setattr(registry_client, "TIMEOUT", (1, 0.4))
     proxy.fault = on(layer(proxy), Fault(wait=0.8), times=1)
     assert_right(proxy)
@@ -182,7 +182,7 @@ def test_slow_answers_come_in_the_end_or_are_an_error(proxy, monkeypatch):
         il.load_image(proxy.reference)
 
 
-def test_other_layers_are_kept_where_one_fails(proxy):
+def test_other_layers_are_cached_when_one_fails(proxy):
     proxy.fault = on(layer(proxy, 0), Fault(body=lambda body: bytes(len(body))))
     image = il.load_image(proxy.reference)
     with pytest.raises(ArchiveError):
@@ -249,7 +249,7 @@ def test_anonymous_tokens(proxy):
     tokens.server.stop()
 
 
-def test_tokens_with_credentials_and_renewed_when_they_expire(proxy, tmp_path):
+def test_tokens_use_credentials_and_are_renewed(proxy, tmp_path):
     login(tmp_path, proxy.host)
     tokens = Tokens(proxy, lifetime=2)
     assert_right(proxy)
@@ -269,7 +269,7 @@ def test_tokens_with_credentials_and_renewed_when_they_expire(proxy, tmp_path):
         (Fault(200, body=lambda _: b'{"token": "a\\nb"}'), "401"),
     ],
 )
-def test_token_servers_that_fail(proxy, fault, error):
+def test_failing_token_servers(proxy, fault, error):
     tokens = Tokens(proxy)
     tokens.server.fault = lambda path, times: fault
     with pytest.raises((RegistryUnavailable, ArchiveError), match=error):
@@ -310,7 +310,7 @@ def test_pages_of_tags_stay_on_their_host(proxy, registry):  # noqa: F811
 
 
 @pytest.mark.parametrize("promised", ["", "sha512:" + "0" * 128, "md5:1", '"{own}"', "{own}"])
-def test_a_digest_header_in_another_form_promises_nothing(proxy, promised):
+def test_a_digest_header_in_another_form_is_ignored(proxy, promised):
     headers = {"Docker-Content-Digest": promised.format(own=proxy.true.manifest_digest)}
     proxy.fault = on("manifests/", Fault(headers=headers))
     assert_right(proxy)
@@ -318,7 +318,7 @@ def test_a_digest_header_in_another_form_promises_nothing(proxy, promised):
     assert pinned.manifest_digest == proxy.true.manifest_digest
 
 
-def test_what_was_asked_by_digest_is_verified_whatever_the_header_promises(proxy):
+def test_a_manifest_by_digest_is_verified_whatever_the_header(proxy):
     def spoil(body: bytes) -> bytes:
         return body.replace(b'"schemaVersion"', b' "schemaVersion"')
 
@@ -337,14 +337,14 @@ def test_a_manifest_under_content_encoding(proxy):
 
 
 @pytest.mark.parametrize("realm", ["https://[::1", "http://a b", "//", "\\\\x", "https://[::1]:port/"])
-def test_a_realm_that_is_no_address(proxy, realm):
+def test_an_invalid_realm(proxy, realm):
     proxy.fault = on("", Fault(401, {"WWW-Authenticate": f'Bearer realm="{realm}",service="s"'}))
     with pytest.raises(RegistryUnavailable):
         il.load_image(proxy.reference)
 
 
 @pytest.mark.parametrize("location", ["https://[::1", "http://h:port/"])
-def test_a_redirect_to_what_is_no_address(proxy, location):
+def test_a_redirect_to_an_invalid_address(proxy, location):
     proxy.fault = on("manifests/", Fault(307, {"Location": location}))
     with pytest.raises(RegistryUnavailable):
         il.load_image(proxy.reference)

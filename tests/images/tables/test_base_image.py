@@ -43,7 +43,7 @@ WINDOWS = [step("Apply image 1809-RTM-amd64"), step("Install update 1809-amd64")
         "Nix": ([step(None, comment="store paths: a"), step(None, comment="store paths: b")], None),
     }.values(),
 )
-def test_the_shape_of_what_is_no_dockerfile(tmp_path, history, own):
+def test_histories_without_a_dockerfile(tmp_path, history, own):
     found = il.history(load(tmp_path, history))
     if own is None:
         assert found["from_base"].isna().all() and set(found["base_rule"]) == {"unknown"}
@@ -51,14 +51,14 @@ def test_the_shape_of_what_is_no_dockerfile(tmp_path, history, own):
         assert found["from_base"].tolist() == [number < own for number in range(len(history))]
 
 
-def test_fewer_steps_than_layers_tell_no_base(tmp_path):
+def test_a_history_shorter_than_the_layers_gives_no_base(tmp_path):
     config = config_of(TARS, history=[step("bazel build ...")])
     layout = Layout()
     image = il.load_image(write_tar(tmp_path / "x.tar", layout.close(layout.image(TARS, config=config))))
     assert il.history(image)[["from_base", "layer_index"]].isna().all(axis=None)
 
 
-def test_buildpacks_label_tells_the_last_layer_of_the_run_image(tmp_path):
+def test_the_buildpacks_label_names_the_last_layer_of_the_run_image(tmp_path):
     def label(told) -> dict:
         return {"io.buildpacks.lifecycle.metadata": told if isinstance(told, str) else json.dumps(told)}
 
@@ -69,7 +69,7 @@ def test_buildpacks_label_tells_the_last_layer_of_the_run_image(tmp_path):
         assert set(il.history(load(tmp_path, [{}, {}, {}], label(other)))["base_rule"]) == {"unknown"}
 
 
-def test_buildah_says_what_its_first_step_is_from(tmp_path):
+def test_buildah_names_the_base_in_its_first_step(tmp_path):
     """Its base's own CMD, and the base's base, are left behind."""
     base = [step("x"), step('/bin/sh -c #(nop) CMD ["a"]', empty_layer=True, comment="FROM h.io/older:1")]
     own = [
@@ -82,7 +82,7 @@ def test_buildah_says_what_its_first_step_is_from(tmp_path):
 
 
 @pytest.mark.parametrize("version, known", [("1.33.7", False), (None, False), ("1.37.0", True), ("1.43.1-dev", True)])
-def test_old_buildah_said_it_on_the_last_step(tmp_path, version, known):
+def test_old_buildah_named_the_base_in_its_last_step(tmp_path, version, known):
     """buildah build --layers=false"""
     history = [step("x"), step("LABEL a", empty_layer=True), step("RUN b", comment="FROM h.io/base:2")]
     image = load(tmp_path, history, {"io.buildah.version": version})
@@ -90,14 +90,14 @@ def test_old_buildah_said_it_on_the_last_step(tmp_path, version, known):
     assert il.history(image)["from_base"].isna().all() != known
 
 
-def test_gos_zero_time_is_no_time():
+def test_the_zero_time_of_go_is_unknown():
     """What ko and kaniko leave where they set none."""
     assert timestamp("0001-01-01T00:00:00Z") is timestamp("")
     assert str(timestamp("1970-01-01T00:00:00Z")) == "1970-01-01 00:00:00+00:00"
     assert str(timestamp("2021-11-24T16:18:42.209146777-06:00")).startswith("2021-11-24 22:18:42.209146")
 
 
-def test_of_several_images_whose_layers_begin_it_the_largest_is_the_base():
+def test_the_largest_matching_image_is_the_base():
     image, middle, lowest = (load_plain(count) for count in (3, 2, 1))
     found = find_base(image, parsed(image), [0, 1, 2], None, [lowest, middle, image])
     assert (found.layers, found.name, found.rule) == (2, "of 2 layers", "prefix")
@@ -111,7 +111,7 @@ def load_plain(layers: int) -> il.Image:
     return il.Image(f"of {layers} layers", "docker-archive", tuple(made), tuple(history))
 
 
-def test_the_shape_of_a_history_is_read_once():
+def test_the_shape_of_a_history_is_computed_once():
     """A hundred thousand steps took minutes when each step looked through all later ones."""
 
     class Unsliced(list):

@@ -52,5 +52,5 @@ def test_the_classic_builder_behind_another_shell(recorded, read):
         "/bin/bash -c" + " -x" * 50_000 + " -c y #(nop)  CMD z",
     ],
 )
-def test_long_commands_are_read_at_once(text):
+def test_long_commands_are_parsed_in_linear_time(text):
     assert parse_created_by(text).builder == "classic"

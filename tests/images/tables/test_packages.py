@@ -41,7 +41,7 @@ def test_apk_of_alpine(corpus):
 DISTROLESS = b"Package: base-files\nVersion: 12.4\nArchitecture: amd64\n"
 
 
-def test_made_trees_of_every_manager(tmp_path):
+def test_synthetic_trees_of_every_manager(tmp_path):
     status = b"Package: a\nStatus: install ok installed\nArchitecture: amd64\nVersion: %d\n\n"
     gone = b"Package: gone\nStatus: deinstall ok config-files\n"
     tars = [
@@ -110,7 +110,7 @@ def test_inside_a_real_image(classic, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"[", b"[1]", b'{"name": 5}', b"\xff"])
-def test_a_snapshot_s_records_are_not_trusted(tmp_path, content):
+def test_package_records_of_a_snapshot_are_not_trusted(tmp_path, content):
     path = il.save_snapshot("example:base-busybox", tmp_path / "x.parquet")
     table = pq.read_table(path)
     entry = table.slice(0, 1).to_pylist()[0] | {"path": b"/node_modules/x/package.json", "content": content, "kind": 0}
@@ -185,7 +185,7 @@ def rpm_image(tmp_path, path: bytes, content: bytes) -> str:
     return write_tar(tmp_path / "x.tar", docker_save(tars))
 
 
-def test_rpms_ndb(tmp_path):
+def test_rpm_ndb_database(tmp_path):
     content = ndb_database(rpm_header(DEMO), rpm_header(DEMO | {1000: "other"}))
     frame = il.packages(rpm_image(tmp_path, b"usr/lib/sysimage/rpm/Packages.db", content))
     assert frame[["manager", "name", "version", "size"]].values.tolist() == [
@@ -194,7 +194,7 @@ def test_rpms_ndb(tmp_path):
     assert len(damaged) == 0 and "Packages.db" in damaged.attrs["unread"][0]
 
 
-def test_rpms_berkeley_db_through_rpm(tmp_path, monkeypatch):
+def test_rpm_berkeley_database_through_rpm(tmp_path, monkeypatch):
     needs("rpm", "db_load")
     content = berkeley_database(tmp_path, rpm_header(DEMO | {1003: [4]}))
     path = rpm_image(tmp_path, b"var/lib/rpm/Packages", content)
@@ -203,13 +203,13 @@ def test_rpms_berkeley_db_through_rpm(tmp_path, monkeypatch):
     assert rpm_packages(content) is None
 
 
-def test_a_berkeley_db_without_rpm_is_named(tmp_path, monkeypatch):
+def test_a_berkeley_database_without_rpm_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     frame = il.packages(rpm_image(tmp_path, b"var/lib/rpm/Packages", bytes(12) + b"\x61\x15\x06\0" + bytes(4000)))
     assert len(frame) == 0 and "/var/lib/rpm/Packages" in frame.attrs["unread"][0]
 
 
-def test_a_header_whose_folder_is_long_and_repeated(tmp_path, monkeypatch):
+def test_an_rpm_header_with_a_long_repeated_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(LIMITS, "text", 10_000)
     header = rpm_header(DEMO | {1116: [0] * 200, 1117: ["a"] * 200, 1118: ["/" + "d" * 99]})
     assert rpm_packages(rpm_database(header)) is None
@@ -218,7 +218,7 @@ def test_a_header_whose_folder_is_long_and_repeated(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "content", [b"SQLite format 3\0", rpm_database(b"short"), rpm_database(rpm_header({1000: "x"})), b""]
 )
-def test_a_damaged_rpm_database_is_named(tmp_path, content):
+def test_a_damaged_rpm_database_is_reported(tmp_path, content):
     tars = [layer_tar([(b"usr/lib/sysimage/rpm/rpmdb.sqlite", "file", content)])]
     frame = il.packages(write_tar(tmp_path / "x.tar", docker_save(tars)))
     assert len(frame) == 0 and "rpmdb.sqlite" in frame.attrs["unread"][0]

@@ -24,7 +24,7 @@ def provenance() -> tuple[dict, list]:
     return image.source.read_provenance(image), il.history(image)["instruction"].tolist()
 
 
-def test_history_has_the_dockerfiles_lines_and_the_bases_digest():
+def test_history_has_dockerfile_lines_and_the_digest_of_the_base():
     steps = il.history(DATA / "provenance-max.oci.tar")
     assert set(steps["base_rule"]) == {"provenance"} and set(steps["base"]) == {BASE}
     assert steps["from_base"].tolist() == [True] * 2 + [False] * 7
@@ -40,12 +40,12 @@ def test_the_minimal_provenance_has_the_digest_of_a_single_image():
     assert set(steps["base"]) == {BASE} and set(steps["base_rule"]) == {"shape"} and steps["line"].isna().all()
 
 
-def test_a_base_that_is_given_decides():
+def test_a_given_base_decides():
     steps = il.history(DATA / "provenance-max.oci.tar", base=DATA / "provenance-min.oci.tar")
     assert set(steps["base_rule"]) == {"given"} and steps["line"].notna().sum() == len(LINES)
 
 
-def test_an_archive_without_attestation_has_no_lines(tmp_path):
+def test_an_archive_without_attestations_has_no_dockerfile_lines(tmp_path):
     image = il.load_image(DATA / "provenance-max.oci.tar")
     il.save_snapshot(image, tmp_path / "image.parquet")
     steps = il.history(tmp_path / "image.parquet")
@@ -60,14 +60,14 @@ def test_an_archive_without_attestation_has_no_lines(tmp_path):
         lambda document: document["metadata"][METADATA]["source"].update(infos=[{"data": "AAAA"}, 3], locations=[1]),
     ],
 )
-def test_a_strangers_document_is_no_error(change):
+def test_a_malformed_provenance_is_ignored(change):
     document, instructions = provenance()
     change(document)
     found = join_provenance(read_provenance(document), instructions)
     assert found.lines == {} and found.base_steps is None
 
 
-def test_a_damaged_dockerfile_is_no_error(monkeypatch):
+def test_a_damaged_dockerfile_is_ignored(monkeypatch):
     image = il.load_image(DATA / "provenance-max.oci.tar")
     document = image.source.read_provenance(image)
     document["metadata"][METADATA]["source"]["infos"] = [{"data": "A"}]  # base64 of no byte
@@ -75,7 +75,7 @@ def test_a_damaged_dockerfile_is_no_error(monkeypatch):
     assert set(il.history(image)["base_rule"]) == {"shape"}
 
 
-def test_another_history_gets_no_lines():
+def test_a_history_of_another_dockerfile_gets_no_lines():
     document, instructions = provenance()
     found = join_provenance(read_provenance(document), ["RUN", *instructions[:0:-1]])
     assert found == Attested()
