@@ -1,7 +1,8 @@
 """Makes what stands beside it: real scanners' output where they need no database, else reports of public facts.
 
 python data/scans/make.py            # everything; the engine holds the recipes' images
-python data/scans/make.py --facts    # the reports of facts.csv alone: no engine, no scanner
+python data/scans/make.py facts      # the reports of facts.csv alone: no engine, no scanner
+python data/scans/make.py harden     # a check, a fix and a second check, on an engine: no scanner
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import gzip
 import json
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import imagelab as il
@@ -45,6 +47,7 @@ KEPT = {
     "HostConfig": (
         "Privileged", "ReadonlyRootfs", "CapAdd", "CapDrop", "SecurityOpt", "NetworkMode", "PidMode", "IpcMode", "UTSMode",
         "UsernsMode", "Memory", "NanoCpus", "CpuQuota", "CpuPeriod", "PidsLimit", "Devices", "PortBindings",
+        "RestartPolicy", "Ulimits", "CgroupnsMode", "CgroupParent", "GroupAdd", "OomKillDisable", "OomScoreAdj", "Sysctls",
     ),
     "State": ("Status",),
 }
@@ -71,6 +74,33 @@ RUN --mount=type=bind,source=wheels,target=/wheels pip install --no-index --find
 COPY app.py /app/app.py
 CMD ["python3", "/app/app.py"]
 """
+#: A web page, served as a beginner would and then by the advice of `il.check_hardening`; what docker run adds each time.
+SERVED = {
+    "before": """FROM localhost/busybox:static
+WORKDIR /www
+COPY --chmod=777 . .
+EXPOSE 8080
+CMD httpd -f -p 8080
+""",
+    "after": """FROM localhost/busybox:static
+LABEL org.opencontainers.image.title="page" org.opencontainers.image.version="1.0.0" \\
+    org.opencontainers.image.revision="0123456" org.opencontainers.image.source="https://git.example/page" \\
+    org.opencontainers.image.licenses="BSD-3-Clause"
+WORKDIR /www
+COPY index.html .
+EXPOSE 8080
+USER 65534:65534
+HEALTHCHECK --interval=1s CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/"]
+CMD ["httpd", "-f", "-p", "8080"]
+""",
+}
+SERVED_OPTIONS = {
+    "before": ["--publish=8080:8080", "--restart=always"],
+    "after": [
+        *("--network=imagelab-page", "--cgroupns=private", "--restart=on-failure:5", "--read-only", "--cap-drop=ALL"),
+        *("--security-opt=no-new-privileges", "--memory=64m", "--cpus=0.5", "--pids-limit=64", "--ulimit=nofile=256"),
+    ],
+}
 APP = "import requests\nimport urllib3\n\nprint(requests.__version__, urllib3.__version__)\n"
 
 
@@ -209,6 +239,12 @@ def run(*command: str, folder: Path) -> bytes:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=folder).stdout
 
 
+def shortened(inspected: dict) -> dict:
+    """What `docker inspect` shows of a container, without what differs between machines."""
+    kept = {part: {key: inspected[part].get(key) for key in keys} for part, keys in KEPT.items()}
+    return {"Name": inspected["Name"], "Created": WHEN, "Mounts": inspected["Mounts"], **kept}
+
+
 def record_container(name: str, *options: str) -> dict:
     """Run it, note what it could do, and what the engine's inspect says of it."""
     name = f"imagelab-{name}"
@@ -232,12 +268,10 @@ def record_container(name: str, *options: str) -> dict:
         (said,) = json.loads(run("docker", "inspect", name, folder=HERE))
     finally:
         run("docker", "rm", "-f", name, folder=HERE)
-    kept = {part: {key: said[part].get(key) for key in keys} for part, keys in KEPT.items()}
-    inspect = {"Name": said["Name"], "Created": WHEN, "Mounts": said["Mounts"], **kept}
     return {
         "options": " ".join([*options, *limits]),
         "could": dict(zip(TRIES, [one == "yes" for one in answers], strict=True)),
-        "inspect": inspect,
+        "inspect": shortened(said),
     }
 
 
@@ -328,16 +362,51 @@ def fix() -> None:
             run("docker", "image", "rm", "--force", tag, folder=folder)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--facts", action="store_true", help="the reports of facts alone")
+def harden() -> None:
+    """Build and run the web page before and after the fix; each time, ask for the page and record image and container.
+
+    The proxy of a service reaches the second container in its own network, so it publishes no port.
+    """
+    recorded = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "index.html").write_text("<p>hello</p>\n")
+        run("docker", "network", "create", "imagelab-page", folder=folder)
+        try:
+            for when, options in SERVED_OPTIONS.items():
+                name, tag = f"imagelab-page-{when}", f"imagelab-page:{when}"
+                (folder / "Dockerfile").write_text(SERVED[when])
+                write(f"page-{when}.Dockerfile", SERVED[when].encode())
+                run("docker", "build", "--quiet", "--network=none", f"--tag={tag}", ".", folder=folder)
+                il.save_snapshot(il.load_image(f"docker-daemon:{tag}"), HERE / f"page-{when}.parquet")
+                run("docker", "run", "--detach", f"--name={name}", *options, tag, folder=folder)
+                time.sleep(5)  # for the health check
+                page = run("docker", "exec", name, "wget", "-q", "-O", "-", "http://127.0.0.1:8080/", folder=folder)
+                (inspected,) = json.loads(run("docker", "inspect", name, folder=folder))
+                health = inspected["State"].get("Health", {}).get("Status")
+                recorded.append({"options": " ".join(options), "page": page.decode(), "health": health})
+                recorded[-1]["inspect"] = shortened(inspected)
+                run("docker", "rm", "--force", name, folder=folder)
+                run("docker", "image", "rm", "--force", tag, folder=folder)
+        finally:
+            run("docker", "network", "rm", "imagelab-page", folder=folder)
+    write("page.json", recorded)
+
+
+def made_from_facts() -> None:
     for name in ("service-full", "service-slim", "service-distroless"):
         write(f"{name}.facts.trivy.json", trivy_report(name))
     write("service-slim.facts.scout.sarif", scout_report("service-slim"))
     write("service-slim.openvex.json", openvex("service-slim"))
-    if not parser.parse_args().facts:
-        real()
-        fix()
+
+
+def main() -> None:
+    parts = {"facts": made_from_facts, "scans": real, "fix": fix, "harden": harden}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", nargs="?", choices=parts, help="what to make; everything if not given")
+    chosen = parser.parse_args().part
+    for part in [chosen] if chosen else parts:
+        parts[part]()
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
+import imagelab as il
 from imagelab.core.errors import ImagelabError, ImageNotFound
 from imagelab.security.hardening.check import check_hardening
 from imagelab.security.hardening.container_rules import CONTAINER_RULES
@@ -329,3 +331,13 @@ def test_propagation_and_group_0():
     assert "no shared propagation" not in failed(inspected(Mounts=[mount | {"Propagation": "rprivate"}]))
     assert failed(inspected(Config={"User": "1000:0"}))["not in the root group"] == ["runs with group 0"]
     assert "not in the root group" not in failed(inspected(Config={"User": "1000:1000"}))
+
+
+def test_the_recorded_fix_passes_what_failed_before():
+    """The files of ``data/scans/make.py harden``: a web page, built, run and checked twice."""
+    before, after = json.loads(il.data_path("scans/page.json").read_text())
+    assert before["page"] == after["page"] and after["health"] == "healthy"
+    assert len(failed(before["inspect"])) > 10 and not len(failed(after["inspect"]))
+    images = [il.load_image(f"snapshot:{il.data_path(f'scans/page-{when}.parquet')}") for when in ("before", "after")]
+    wrong, left = (set(found[found["result"] == "failed"]["rule"]) for found in map(il.check_hardening, images))
+    assert left == {"no shell", "no package manager"} and len(wrong - left) > 5
