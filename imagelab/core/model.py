@@ -7,7 +7,7 @@ first, top last, everywhere. What a source cannot know is None.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -116,8 +116,8 @@ class Source(Protocol):
         """The chunks of a part of one layer's uncompressed tar."""
         ...
 
-    def read_provenance(self, image: Image) -> dict[str, Any]:
-        """The predicate of the image's SLSA provenance; empty if the source has none."""
+    def attestations(self, image: Image) -> dict[str, Callable[[], bytes]]:
+        """What BuildKit attested of the image: predicate type → a function that reads the in-toto statement."""
         return {}
 
     def regions(self) -> list[Region | None]:

@@ -18,7 +18,7 @@ from imagelab.core.terms import EXACT, LIKELY, POSSIBLE
 from imagelab.images.load import load_image
 from imagelab.images.tables.history import history
 from imagelab.images.tables.images import Reference, list_images, one_image
-from imagelab.images.tables.provenance import read_provenance
+from imagelab.images.tables.provenance import image_provenance
 
 #: Commands that install packages or build programs, by package manager.
 _COMMANDS = {
@@ -91,7 +91,7 @@ class DockerfileLines:
 def _attested_dockerfile(image: Image) -> str | None:
     """The Dockerfile that the image's provenance contains, unless a stage before the last was built."""
     with suppress(ImagelabError, ValueError):  # a damaged attestation, a registry that does not answer
-        attested = read_provenance(image.source.read_provenance(image) if image.source else {})
+        attested = image_provenance(image)
         return None if attested.attributes.get("target") else attested.dockerfile
     return None
 

@@ -7,7 +7,7 @@ OCI image-spec's image-layout.md. BuildKit's attestation manifests are not image
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from imagelab.images.layers.listing import check_listable, holds_files
 from imagelab.images.layers.regions import Region
 from imagelab.images.layers.tar import LayerListing
 from imagelab.images.sources.assemble import CONFIG_TYPES, PLAIN_LAYER, assemble, digest_of, manifest_layers
-from imagelab.images.sources.choices import ABOUT, Choice, blob_member, choices, choose, indexed, peek, slsa_predicate
+from imagelab.images.sources.choices import ABOUT, Choice, blob_member, choices, choose, indexed, peek, statements
 from imagelab.images.sources.members import Archive, member_name, open_archive
 
 _EARLY_CONFIG = "application/octet-stream"  # what Docker 1.10 called an image's config
@@ -59,14 +59,12 @@ class ArchiveSource(Source):
     def read_range(self, image: Image, layer_index: int, offset: int, size: int) -> Iterator[bytes]:
         return open_archive(Path(self.path)).read_range(self.members[layer_index], offset, size)
 
-    def read_provenance(self, image: Image) -> dict[str, Any]:
+    def attestations(self, image: Image) -> dict[str, Callable[[], bytes]]:
         archive = open_archive(Path(self.path))
         found = indexed(archive, peek(archive, "index.json")) if "index.json" in archive.sizes else []
         about = [choice for choice in found if dict(choice.annotations).get(ABOUT) == (image.manifest_digest or "")]
         manifests = [peek(archive, blob_member(choice.digest)) for choice in about]
-        return slsa_predicate(
-            manifests, lambda layer: _checked_blob(archive, string(layer.get("digest")), "provenance")
-        )
+        return statements(manifests, lambda layer: _checked_blob(archive, string(layer.get("digest")), "attestation"))
 
     def regions(self) -> list[Region | None]:
         archive = open_archive(Path(self.path))

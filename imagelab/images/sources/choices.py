@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from imagelab.core.errors import ArchiveError, ImageNotFound
@@ -22,7 +23,6 @@ _REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
 _COSIGN = re.compile(r"sha256-[0-9a-f]{64}\.(?:sig|att|sbom)")  # the tags of what it attaches to an image
 _SAVED = {key.lower(): key for key in ("Config", "RepoTags", "Layers")}  # Go decodes JSON keys case-insensitively
-_SLSA = "https://slsa.dev/provenance/"
 _MAX_DEPTH = 8  # of indexes in indexes
 
 
@@ -191,13 +191,16 @@ def kind_of(descriptor: dict[str, Any]) -> str:
     return "image" if descriptor.get("artifactType") in (None, "", *CONFIG_TYPES) else "artifact"
 
 
-def slsa_predicate(manifests: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], bytes]) -> dict[str, Any]:
-    """The predicate of the SLSA provenance in attestation manifests; ``read`` returns the blob of a descriptor."""
-    for manifest in manifests:
-        for layer in mappings(manifest.get("layers")):
-            if labels(layer.get("annotations")).get("in-toto.io/predicate-type", "").startswith(_SLSA):
-                return mapping(parse_json(read(layer), "the provenance"), "predicate")
-    return {}
+def statements(
+    manifests: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], bytes]
+) -> dict[str, Callable[[], bytes]]:
+    """What attestation manifests list: predicate type → a function that reads the statement.
+
+    ``read`` returns the blob of a descriptor.
+    """
+    layers = [layer for manifest in manifests for layer in mappings(manifest.get("layers"))]
+    kinds = [labels(layer.get("annotations")).get("in-toto.io/predicate-type") for layer in layers]
+    return {kind: partial(read, layer) for kind, layer in zip(kinds, layers, strict=True) if kind}
 
 
 def peek(archive: Archive, member: str) -> dict[str, Any]:

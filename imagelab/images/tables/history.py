@@ -14,7 +14,7 @@ from imagelab.core.model import Image
 from imagelab.images.tables.base_image import find_base
 from imagelab.images.tables.created_by import Command
 from imagelab.images.tables.images import Images, Reference, load_images, one_image
-from imagelab.images.tables.provenance import Attested, join_provenance, read_provenance
+from imagelab.images.tables.provenance import Attested, image_provenance, join_provenance
 from imagelab.images.tables.steps import join_layers, known_layers, parsed, timestamp
 
 HISTORY_COLUMNS = {
@@ -110,7 +110,7 @@ def history(images: Images, *, base: Reference | None = None) -> pd.DataFrame:
 
 def _attested(image: Image, commands: Sequence[Command]) -> Attested:
     try:
-        provenance = read_provenance({} if image.source is None else image.source.read_provenance(image))
+        provenance = image_provenance(image)
     except (ImagelabError, ValueError):  # a history needs none; ValueError: damaged base64
         return Attested()
     return join_provenance(provenance, [command.instruction for command in commands])

@@ -14,7 +14,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote
 
-from imagelab.core.json_fields import labels, mapping, mappings, string
+from imagelab.core.json_fields import labels, mapping, mappings, parse_json, string
+from imagelab.core.model import Image
 from imagelab.core.references import ImageName, parse_image_name
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 Lines: TypeAlias = tuple[int, int]  # first and last line in the Dockerfile
 
+PROVENANCE = "https://slsa.dev/provenance/"  # in-toto predicate types, without the version
 _BUILDKIT = "https://mobyproject.org/buildkit@v1#metadata"
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?-([^}]*))?\})")
 
@@ -42,6 +44,20 @@ class Provenance:
         """The build arguments among the attributes."""
         prefix = "build-arg:"
         return {key[len(prefix) :]: value for key, value in self.attributes.items() if key.startswith(prefix)}
+
+
+def image_provenance(image: Image) -> Provenance:
+    """Read the provenance that is attached to an image; an empty one if there is none.
+
+    Raises
+    ------
+    ImagelabError, ValueError
+        It is damaged, or cannot be reached.
+    """
+    for kind, read in (image.source.attestations(image) if image.source else {}).items():
+        if kind.startswith(PROVENANCE):
+            return read_provenance(mapping(parse_json(read(), "the provenance"), "predicate"))
+    return Provenance()
 
 
 def read_provenance(predicate: Mapping[str, Any]) -> Provenance:

@@ -20,6 +20,7 @@ from imagelab.images.load import load_image
 from imagelab.images.tables.contents import read_file
 from imagelab.images.tables.files import files
 from imagelab.images.tables.history import history
+from imagelab.images.tables.provenance import PROVENANCE
 from imagelab.security.hardening.rules import Evidence, Unknown, identity, is_root, load_rules
 
 
@@ -145,14 +146,25 @@ def base_current(facts: ImageFacts) -> Iterator[Evidence]:
         yield Evidence(f"built on {name}@{digest}, which is another image now")
 
 
-def provenance(facts: ImageFacts) -> Iterator[Evidence]:
-    if facts.image.transport not in ("docker", "oci", "oci-archive", "docker-archive"):
-        raise Unknown(f"{facts.image.transport}: does not show attestations; check the image in its registry")
-    try:
-        if not facts.image.source or not facts.image.source.read_provenance(facts.image):
-            yield Evidence("no provenance is attached")
-    except ImagelabError as error:
-        raise Unknown(f"the provenance cannot be read: {error}") from error
+def _attached(what: str, *kinds: str) -> Callable[[ImageFacts], Iterator[Evidence]]:
+    """Make a check that an attestation of one of these predicate types is attached."""
+
+    def check(facts: ImageFacts) -> Iterator[Evidence]:
+        image = facts.image
+        if image.transport not in ("docker", "oci", "oci-archive", "docker-archive"):
+            raise Unknown(f"{image.transport}: does not show attestations; check the image in its registry")
+        try:
+            found = image.source.attestations(image) if image.source else {}
+        except ImagelabError as error:
+            raise Unknown(f"the attestations cannot be read: {error}") from error
+        if not any(kind.startswith(kinds) for kind in found):
+            yield Evidence(f"no {what} is attached")
+
+    return check
+
+
+provenance = _attached("provenance", PROVENANCE)
+sbom = _attached("SBOM", "https://spdx.dev/Document", "https://cyclonedx.org/bom")
 
 
 def latest_tag(facts: ImageFacts) -> Iterator[Evidence]:

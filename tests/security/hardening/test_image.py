@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -320,8 +321,28 @@ def test_accepted_findings_do_not_fail(tmp_path):
 def test_provenance_is_attached():
     attested = Path(__file__).resolve().parents[2] / "data/images/provenance-max.oci.tar"
     assert result(load_image(attested), "provenance attached")[0] == "passed"
+    assert result(load_image(attested), "SBOM attached") == ("failed", "no SBOM is attached")
     assert result(image(), "provenance attached") == ("failed", "no provenance is attached")
     assert result(replace(image(), transport="snapshot"), "provenance attached")[0] == "unknown"
+
+
+@pytest.mark.parametrize("kind", ["https://spdx.dev/Document", "https://cyclonedx.org/bom/v1.6"])
+def test_sbom_is_attached(tmp_path, kind):
+    """As ``docker buildx build --sbom=true`` attaches it: another layer of the attestation manifest."""
+    with tarfile.open(Path(__file__).resolve().parents[2] / "data/images/provenance-min.oci.tar") as tar:
+        tar.extractall(tmp_path, filter="data")
+    blobs = tmp_path / "blobs/sha256"
+    field = '"in-toto.io/predicate-type": "'
+    old, new = f"{field}https://slsa.dev/provenance/v0.2", field + kind
+    while holder := next((blob for blob in blobs.iterdir() if old.encode() in blob.read_bytes()), None):
+        changed = holder.read_bytes().replace(old.encode(), new.encode())
+        old, new = holder.name, hashlib.sha256(changed).hexdigest()
+        holder.unlink()
+        (blobs / new).write_bytes(changed)
+    index = tmp_path / "index.json"
+    index.write_text(index.read_text().replace(old, new))
+    assert result(load_image(f"oci:{tmp_path}"), "SBOM attached")[0] == "passed"
+    assert result(load_image(f"oci:{tmp_path}"), "provenance attached")[0] == "failed"
 
 
 def test_the_base_is_compared_with_the_engines(monkeypatch):

@@ -28,7 +28,7 @@ from imagelab.images.layers.listing import check_listable
 from imagelab.images.layers.tar import LayerListing, list_tar
 from imagelab.images.sources.archive import check_manifest
 from imagelab.images.sources.assemble import INDEX_TYPES, MANIFEST_TYPES, assemble, digest_of, manifest_layers
-from imagelab.images.sources.choices import ABOUT, Choice, choose, slsa_predicate, walk_index
+from imagelab.images.sources.choices import ABOUT, Choice, choose, statements, walk_index
 from imagelab.images.sources.members import read_range
 from imagelab.images.sources.registry import artifacts
 from imagelab.images.sources.registry.client import Registry, connect, verified
@@ -93,13 +93,13 @@ class RegistrySource(Source):
         with self._tar(image.layers[layer_index], name) as window:
             yield from read_range(window, name, offset, size)
 
-    def read_provenance(self, image: Image) -> dict[str, Any]:
+    def attestations(self, image: Image) -> dict[str, Callable[[], bytes]]:
         registry, name = connect(self.host), _registry_name(f"{self.host}/{self.repository}")
-        attestations = strings(image.provenance.get("attestations"))
-        return slsa_predicate(
-            (_manifest(registry, name, digest)[0] for digest in attestations),
+        digests = strings(image.provenance.get("attestations"))
+        return statements(
+            (_manifest(registry, name, digest)[0] for digest in digests),
             lambda layer: b"".join(
-                registry.blob(self.repository, _sha256(layer, "the provenance"), byte_count(layer.get("size")))
+                registry.blob(self.repository, _sha256(layer, "the attestation"), byte_count(layer.get("size")))
             ),
         )
 
