@@ -15,11 +15,11 @@ LIMITS = {
     ("size",): 859,
     ("build",): 2_656,
     ("improve",): 2_500,
-    ("security",): 3_211,
+    ("security",): 3_197,
     ("charts", "widgets", "report"): 2_949,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
-ALL = 19_267
+ALL = 19_253
 """Lines of code that the package may have."""
 _LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

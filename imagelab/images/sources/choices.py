@@ -191,9 +191,7 @@ def kind_of(descriptor: dict[str, Any]) -> str:
     return "image" if descriptor.get("artifactType") in (None, "", *CONFIG_TYPES) else "artifact"
 
 
-def statements(
-    manifests: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], bytes]
-) -> dict[str, Callable[[], bytes]]:
+def statements(manifests: Iterable[Any], read: Callable[[Any], bytes]) -> dict[str, Callable[[], bytes]]:
     """What attestation manifests list: predicate type → a function that reads the statement.
 
     ``read`` returns the blob of a descriptor.

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote
 
-from imagelab.core.json_fields import labels, mapping, mappings, parse_json, string
+from imagelab.core.json_fields import first, labels, mapping, mappings, parse_json, string
 from imagelab.core.model import Image
 from imagelab.core.references import ImageName, parse_image_name
 
@@ -54,10 +54,9 @@ def image_provenance(image: Image) -> Provenance:
     ImagelabError, ValueError
         It is damaged, or cannot be reached.
     """
-    for kind, read in (image.source.attestations(image) if image.source else {}).items():
-        if kind.startswith(PROVENANCE):
-            return read_provenance(mapping(parse_json(read(), "the provenance"), "predicate"))
-    return Provenance()
+    attached = image.source.attestations(image) if image.source else {}
+    read = first(read for kind, read in attached.items() if kind.startswith(PROVENANCE))
+    return read_provenance(mapping(parse_json(read(), "the provenance"), "predicate")) if read else Provenance()
 
 
 def read_provenance(predicate: Mapping[str, Any]) -> Provenance:

@@ -14,7 +14,7 @@ def is_clair(document: Object) -> bool:
 def read_clair(document: Object) -> ScanReport:
     """Read one row per package and vulnerability."""
     report = ScanReport("clair", "Clair v4 JSON")
-    report.attrs = {"digests": texts([document.get("manifest_hash")])}
+    report.describe("clair-report", document)
     packages, vulnerabilities = mapping(document, "packages"), mapping(document, "vulnerabilities")
     for package_id, listed in mapping(document, "package_vulnerabilities").items():
         package = mapping(packages.get(package_id))

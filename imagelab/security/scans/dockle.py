@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from imagelab.core.json_fields import Object, mapping, text, texts
-from imagelab.security.scans.findings import ScanReport
-
-_LEVELS = {"FATAL": "high", "WARN": "medium", "INFO": "low"}
+from imagelab.security.scans.findings import ScanReport, level_severity
 
 
 def is_dockle(document: Object) -> bool:
@@ -21,9 +19,9 @@ def read_dockle(document: Object) -> ScanReport:
         report.add(
             "misconfiguration",
             item.get("code"),
-            severity=_LEVELS.get(level, "unknown"),
+            severity=level_severity(level),
             severity_source="level",
             title=": ".join(texts([item.get("title"), "; ".join(texts(item.get("alerts")))])),
-            suppressed=None if level in _LEVELS else f"dockle's level: {level}",
+            suppressed=None if level in ("FATAL", "WARN", "INFO") else f"dockle's level: {level}",
         )
     return report

@@ -16,7 +16,7 @@ import pandas as pd
 from cvss import CVSS2, CVSS3, CVSS4, CVSSError
 
 from imagelab.core.frames import make_frame
-from imagelab.core.json_fields import Object, first, mapping, number, sequence, text
+from imagelab.core.json_fields import Object, first, mapping, number, sequence, text, texts
 from imagelab.core.redact import mask
 from imagelab.core.terms import SEVERITIES
 from imagelab.security.scans.fields import WORDS
@@ -60,9 +60,18 @@ VULNERABILITY_ID = (
 )
 
 
+#: The attributes of a report that are lists.
+_LISTS = ("digests", "tags", "diff_ids")
+
+
 def severity(value: Any) -> str:
     """Map a scanner's severity to one of ``SEVERITIES``."""
     return WORDS["severity"].get((text(value) or "").lower(), "unknown")
+
+
+def level_severity(level: Any) -> str:
+    """Map the level of a tool without severities (SARIF 3.27.10, hadolint, dockle) to one of ``SEVERITIES``."""
+    return WORDS["level"].get((text(level) or "").lower(), "unknown")
 
 
 @cache
@@ -155,6 +164,11 @@ class ScanReport:
         row |= {"scanner": self.scanner, "finding": finding, "id": name, "fixed_version": fixed, "status": status}
         row["aliases"] = ", ".join(dict.fromkeys(alias for alias in aliases if alias and alias != name)) or None
         self.rows.append(row)
+
+    def describe(self, table: str, document: Object) -> None:
+        """Add to ``attrs`` what a table of ``fields.toml`` reads from the document: texts, and lists of them."""
+        for name, value in columns(table, document).items():
+            self.attrs[name] = texts(sequence(value) or [value]) if name in _LISTS else text(value)
 
     def error(self, id: str, problem: str) -> None:
         """Add a row for what the tool did not do or the reader could not read; gates refuse such a scan."""

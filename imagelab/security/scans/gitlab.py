@@ -36,7 +36,7 @@ def read_gitlab(document: Object) -> ScanReport:
     scan, scanner = mapping(document, "scan"), mapping(document, "scan", "scanner")
     name = scanner.get("id") or scanner.get("name") or mapping(_first_vulnerability(document), "scanner").get("id")
     report = ScanReport((text(name) or "gitlab").lower(), "GitLab container scanning JSON")
-    report.attrs = {"scanner_version": text(scanner.get("version")), "scanned": text(scan.get("end_time"))}
+    report.describe("gitlab-report", document)
     fatal = any(message.get("level") == "fatal" for message in mappings(scan.get("messages")))
     if scan.get("status") == "failure" or fatal or "vulnerabilities" not in document:
         report.error("scan-failed", f"the scan failed (status {text(scan.get('status'))}); there may be more to find")

@@ -29,21 +29,12 @@ def read_grype(document: Object) -> ScanReport:
     """Read the matches; ignored matches are suppressed rows with their rule."""
     report = ScanReport("grype", "Grype JSON")
     source, target = mapping(document, "source"), mapping(document, "source", "target")
-    descriptor, distribution = mapping(document, "descriptor"), mapping(document, "distro")
-    database = mapping(descriptor, "db", "status") or mapping(descriptor, "db")
+    database = mapping(document, "descriptor", "db")
+    database = mapping(database, "status") or database
     schema = re.search(r"\d{1,9}", text(database.get("schemaVersion")) or "")
     report.reference = text(target.get("userInput") or source.get("target"))
-    report.attrs = {
-        "scanner_version": text(descriptor.get("version")),
-        "scanned": text(descriptor.get("timestamp")),
-        "database_built": text(database.get("built")),
-        "image_id": text(target.get("imageID")),
-        "digests": texts([target.get("manifestDigest"), *sequence(target.get("repoDigests"))]),
-        "tags": texts(target.get("tags")),
-        "architecture": text(target.get("architecture")),
-        "diff_ids": texts([layer.get("digest") for layer in mappings(target.get("layers"))]),
-        "distribution": " ".join(texts([distribution.get("name"), distribution.get("version")])) or None,
-    }
+    report.describe("grype-report", document)
+    report.attrs["digests"] += texts(target.get("repoDigests"))
     knows_exploited = bool(schema and int(schema[0]) >= 6)
     for match in report.objects(document.get("matches"), "matches"):
         _match(report, match, knows_exploited)

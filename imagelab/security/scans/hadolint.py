@@ -6,10 +6,7 @@ from typing import Any
 
 from imagelab.core.json_fields import mappings, text
 from imagelab.security.scans.fields import at_line
-from imagelab.security.scans.findings import ScanReport, columns
-
-#: hadolint's levels as severities.
-_LEVELS = {"error": "high", "warning": "medium", "info": "low", "style": "negligible"}
+from imagelab.security.scans.findings import ScanReport, columns, level_severity
 
 
 def is_hadolint(document: Any) -> bool:
@@ -29,7 +26,7 @@ def read_hadolint(document: list[Any]) -> ScanReport:
             type="dockerfile",
             path=at_line(item.get("file"), item.get("line")),
             status="affected",
-            severity=_LEVELS.get(str(item.get("level")), "unknown"),
+            severity=level_severity(item.get("level")),
             severity_source="level",
             **columns("hadolint", item),
             url=f"https://github.com/hadolint/hadolint/wiki/{code}" if code.startswith("DL") else None,

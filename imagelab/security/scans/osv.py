@@ -43,8 +43,7 @@ def read_osv(document: Object) -> ScanReport:
                     "vulnerability",
                     first_cve(names),
                     aliases=names,
-                    package=package.get("os_package_name") or package.get("name"),
-                    version=package.get("version"),
+                    **columns("osv-package", package),
                     type=(text(package.get("ecosystem")) or "").partition(":")[0] or None,
                     path=where,
                     diff_id=layer.get("diff_id"),
@@ -61,11 +60,7 @@ def is_govulncheck(document: Any) -> bool:
 def read_govulncheck(messages: list[Any]) -> ScanReport:
     """Read one row per vulnerability and module; an ``osv`` message without finding is not one."""
     report = ScanReport("govulncheck", "govulncheck JSON")
-    config = mapping(first(mappings(messages)), "config")
-    report.attrs = {
-        "scanner_version": text(config.get("scanner_version")),
-        "scanned": text(config.get("db_last_modified")),
-    }
+    report.describe("govulncheck-report", mapping(first(mappings(messages))))
     entries = {
         text(mapping(message, "osv").get("id")): mapping(message, "osv")
         for message in mappings(messages)

@@ -26,7 +26,15 @@ from imagelab.core.json_fields import (
 )
 from imagelab.core.terms import SEVERITIES
 from imagelab.security.scans.fields import at_line, parse_purl
-from imagelab.security.scans.findings import VULNERABILITY_ID, ScanReport, cvss, newest_cvss, score_severity, severity
+from imagelab.security.scans.findings import (
+    VULNERABILITY_ID,
+    ScanReport,
+    cvss,
+    level_severity,
+    newest_cvss,
+    score_severity,
+    severity,
+)
 
 #: Sentences that name the vulnerable package. Every repetition is bounded, because a hostile message could be slow.
 _SENTENCES = [
@@ -43,10 +51,6 @@ _SENTENCES = [
         r"(?:\(CVE-[^)]{1,2000}\) )?(?P<package>\S{1,200})@(?P<version>[^\s@]{1,200})$",
     )
 ]
-#: SARIF's levels (section 3.27.10), for results without a severity.
-_LEVELS = {"error": "high", "warning": "medium", "note": "low", "none": "negligible"}
-
-
 #: Tools whose results are secrets; some of their SARIF files do not name a rule.
 _SECRET_SCANNERS = ("gitleaks", "trufflehog", "detect-secrets")
 
@@ -56,16 +60,12 @@ def read_sarif(document: Object) -> ScanReport:
     report = ScanReport("", "SARIF")
     scanners = []
     for run in report.objects(document.get("runs"), "runs"):
-        driver, properties = mapping(run, "tool", "driver"), mapping(run, "properties")
+        driver = mapping(run, "tool", "driver")
         name = text(driver.get("name")) or "unknown"
-        report.scanner, report.reference = _scanner(name), text(properties.get("imageName"))
+        report.scanner, report.reference = _scanner(name), text(mapping(run, "properties").get("imageName"))
         scanners.append(report.scanner)
-        report.attrs = report.attrs or {
-            "scanner_version": text(driver.get("version") or driver.get("semanticVersion")),
-            "image_id": text(properties.get("imageID")),
-            "digests": texts(properties.get("repoDigests")),
-            "tags": texts(properties.get("repoTags")),
-        }
+        if not report.attrs:
+            report.describe("sarif-run", run)
         components = [driver, *mappings(mapping(run, "tool").get("extensions"))]
         rules = [rule for component in components for rule in mappings(component.get("rules"))]
         by_id = {rule["id"]: rule for rule in reversed(rules) if isinstance(rule.get("id"), str)}
@@ -209,7 +209,7 @@ def _severity(
     if score is not None:
         return score_severity(score), "security-severity"
     level = result.get("level") or mapping(rule, "defaultConfiguration").get("level") or "warning"
-    return _LEVELS.get(str(level), "unknown"), "level"
+    return level_severity(level), "level"
 
 
 def _path(run: Object, artifact: Object) -> str | None:

@@ -9,7 +9,7 @@ from collections import defaultdict
 
 from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, sequence, text, texts
 from imagelab.security.scans.fields import WORDS, parse_purl
-from imagelab.security.scans.findings import VULNERABILITY_ID, ScanReport, cvss, newest_cvss, severity
+from imagelab.security.scans.findings import VULNERABILITY_ID, ScanReport, columns, cvss, newest_cvss, severity
 
 _ROOT = "the subject of the document, not a package in it"
 _VEX = WORDS["spdx_vex"]
@@ -43,8 +43,7 @@ def read_spdx(document: Object) -> ScanReport:
             text(entry.get("referenceLocator")) for entry in references if entry.get("referenceType") == "purl"
         )
         row = {
-            "package": item.get("name"),
-            "version": item.get("versionInfo"),
+            **columns("spdx-package", item),
             "purl": purl,
             "type": first_match(r"^PkgType: (.+)$", *notes) or _type(purl),
             "path": first_match(r": (/\S+)$", item.get("sourceInfo")) or item.get("packageFileName"),
@@ -84,8 +83,7 @@ def read_spdx3(document: Object) -> ScanReport:
     for item in packaged:
         purl = text(item.get("software_packageUrl")) or _identifier(item, "packageUrl", "purl")
         row = packages[_id(item)] = {
-            "package": item.get("name"),
-            "version": item.get("software_packageVersion"),
+            **columns("spdx3-package", item),
             "purl": purl,
             "type": _type(purl),
             "path": first_match(r": (/\S+)$", item.get("software_sourceInfo")),
@@ -94,9 +92,8 @@ def read_spdx3(document: Object) -> ScanReport:
         report.add("package", purl or item.get("name"), suppressed=_ROOT if is_root else None, **row)
     vulnerabilities: dict[str, Object] = {
         _id(item): {
+            **columns("spdx3-vulnerability", item),
             "id": _identifier(item, "cve", "securityOther") or text(item.get("name")),
-            "title": item.get("description") or item.get("summary"),
-            "published": item.get("security_publishedTime"),
         }
         for item in kinds["Vulnerability"]
     }

@@ -25,22 +25,11 @@ def read_trivy(document: Any) -> ScanReport:
     report = ScanReport("trivy", "Trivy JSON" if isinstance(document, dict) else "Trivy JSON (before SchemaVersion 2)")
     report.kind = "unknown" if document is None else "scan"
     document, results = (document, document.get("Results")) if isinstance(document, dict) else ({}, document)
-    metadata = mapping(document, "Metadata")
-    tags = texts(metadata.get("RepoTags"))
     # before schema 2 only the target of the OS packages names the image: "image (family release)"
     targets = [result.get("Target") for result in mappings(results)]
-    named = text(document.get("ArtifactName")) or first(tags)
+    named = text(document.get("ArtifactName")) or first(texts(mapping(document, "Metadata").get("RepoTags")))
     report.reference = named or first_match(r"^(\S+) \([\w-]+ [^)]+\)$", *targets)
-    report.attrs = {
-        "scanner_version": text(mapping(document, "Trivy").get("Version")),
-        "scanned": text(document.get("CreatedAt")),
-        "image_id": text(metadata.get("ImageID")),
-        "digests": texts(metadata.get("RepoDigests")),
-        "tags": tags,
-        "architecture": text(mapping(metadata, "ImageConfig").get("architecture")),
-        "diff_ids": texts(metadata.get("DiffIDs")),
-        "distribution": " ".join(texts(list(mapping(metadata, "OS").values())[:2])) or None,
-    }
+    report.describe("trivy-report", document)
     read_results(report, results)
     return report
 

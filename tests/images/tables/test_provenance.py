@@ -6,12 +6,13 @@ Engine 28 built the archives in data/images from the Dockerfile that the provena
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 import imagelab as il
-from imagelab.images.tables.provenance import Attested, Provenance, join_provenance, read_provenance
+from imagelab.images.tables.provenance import PROVENANCE, Attested, Provenance, join_provenance, read_provenance
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "images"
 BASE = "localhost/provenance-base:1@sha256:55f04fa2f41fe5617a79061ff93245640fafa29129c2d3657884309449e8051f"
@@ -19,9 +20,14 @@ METADATA = "https://mobyproject.org/buildkit@v1#metadata"
 LINES = [(8, 8), (9, 10), (11, 11), (14, 14), (15, 15), (16, 17), (18, 18)]
 
 
+def predicate(image) -> dict:
+    (read,) = image.source.attestations(image).values()
+    return json.loads(read())["predicate"]
+
+
 def provenance() -> tuple[dict, list]:
     image = il.load_image(DATA / "provenance-max.oci.tar")
-    return image.source.read_provenance(image), il.history(image)["instruction"].tolist()
+    return predicate(image), il.history(image)["instruction"].tolist()
 
 
 def test_history_has_dockerfile_lines_and_the_digest_of_the_base():
@@ -69,9 +75,10 @@ def test_a_malformed_provenance_is_ignored(change):
 
 def test_a_damaged_dockerfile_is_ignored(monkeypatch):
     image = il.load_image(DATA / "provenance-max.oci.tar")
-    document = image.source.read_provenance(image)
+    document = predicate(image)
     document["metadata"][METADATA]["source"]["infos"] = [{"data": "A"}]  # base64 of no byte
-    monkeypatch.setattr(type(image.source), "read_provenance", lambda *_: document)
+    statement = json.dumps({"predicate": document}).encode
+    monkeypatch.setattr(type(image.source), "attestations", lambda *_: {PROVENANCE: statement})
     assert set(il.history(image)["base_rule"]) == {"shape"}
 
 

@@ -96,12 +96,12 @@ class RegistrySource(Source):
     def attestations(self, image: Image) -> dict[str, Callable[[], bytes]]:
         registry, name = connect(self.host), _registry_name(f"{self.host}/{self.repository}")
         digests = strings(image.provenance.get("attestations"))
-        return statements(
-            (_manifest(registry, name, digest)[0] for digest in digests),
-            lambda layer: b"".join(
-                registry.blob(self.repository, _sha256(layer, "the attestation"), byte_count(layer.get("size")))
-            ),
-        )
+
+        def read(layer: Any) -> bytes:
+            digest, size = _sha256(layer, "the attestation"), byte_count(layer.get("size"))
+            return b"".join(registry.blob(self.repository, digest, size))
+
+        return statements([_manifest(registry, name, digest)[0] for digest in digests], read)
 
     @contextmanager
     def _tar(
