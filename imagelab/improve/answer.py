@@ -67,6 +67,9 @@ class Outcome:
         """The outcome where the whole patch is not proven."""
         return replace(self, result="changes the image", why=why) if self.result == "proven" else self
 
+    def without_gain(self, why: str) -> Outcome:
+        return replace(self, result="no gain", why=why)
+
     def row(self) -> dict[str, Any]:
         values = (
             self.edit.rule,

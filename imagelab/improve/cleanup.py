@@ -10,7 +10,6 @@ from imagelab.core.terms import EXACT, LIKELY
 from imagelab.improve.edits import Change, Edit, Project, commands_of, with_command, with_flags
 from imagelab.improve.installers import (
     APK_ADD,
-    APT_INSTALL,
     APT_UPDATE,
     DNF_INSTALL,
     INSTALLERS,
@@ -30,6 +29,7 @@ _APT_FILES = (r"^/var/lib/apt/lists(?:/|$)", r"^/var/cache/apt(?:/|$)")
 #: What the commands of a deletion say besides the names of what they delete.
 _COMMAND_WORD = re.compile(r"-.*|&&|rm|apt|apt-get|apk|del|purge|remove|autoremove|clean|")
 _INSTALLS = re.compile("|".join(pattern.pattern for pattern in SYSTEM))
+_APT_USES_LISTS = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*(?:install|build-dep|(?:dist-|full-)?upgrade)\b")
 _APT_CLEAN = re.compile(r"\bapt(?:-get)?\s+clean\b")
 _DELETES = re.compile(
     r"(?:rm\s|apt(?:-get)?\s+(?:-\S+\s+)*(?:purge|remove|autoremove|clean)\b|apk\s+(?:--\S+\s+)*del\b)"
@@ -48,7 +48,7 @@ def apt_lists(project: Project) -> Iterator[Edit]:
         first: Step | None = None
         for step in project.steps(stage):
             commands = script(step)
-            updates, installs = APT_UPDATE.search(commands), APT_INSTALL.search(commands)
+            updates, installs = APT_UPDATE.search(commands), _APT_USES_LISTS.search(commands)
             if not (updates or installs) or any(is_cached(step, "/var/" + name) for name in ("lib/apt", "cache/apt")):
                 continue
             if updates and re.fullmatch(r"\s*apt(?:-get)?\s+(-\S+\s+)*update(\s+-\S+)*\s*", commands):
@@ -57,9 +57,10 @@ def apt_lists(project: Project) -> Iterator[Edit]:
                 continue
             raw: list[str] | None = project.raw(step)
             if not updates and raw and changes:
-                raw = _insert_before(raw, APT_INSTALL, "apt-get update && ")
+                raw = _insert_before(raw, _APT_USES_LISTS, "apt-get update && ")
             if "/var/lib/apt/lists" not in commands and raw:
-                raw = with_command(raw, step, "apt-get clean && rm -rf /var/lib/apt/lists/*")
+                clean = "" if _APT_CLEAN.search(commands) else "apt-get clean && "
+                raw = with_command(raw, step, f"{clean}rm -rf /var/lib/apt/lists/*")
             elif raw and not _APT_CLEAN.search(commands) and project.stores(step, "/var/cache/apt"):
                 raw = with_command(raw, step, "apt-get clean")
             if raw is None:
@@ -140,7 +141,8 @@ def downloads(project: Project) -> Iterator[Edit]:
             if is_root(step):  # a mount belongs to root
                 yield Edit("cache-mount", again, step, (mounted,), touches, warm=warm, confidence=sure)
             if lines := _without_downloads(project.raw(step), step, installer):
-                yield Edit("no-download-cache", what, step, (project.change(step, *lines),), touches, confidence=LIKELY)
+                change = (project.change(step, *lines),)
+                yield Edit("no-download-cache", what, step, change, touches, alternative=is_root(step))
 
 
 def _has_next(project: Project) -> bool:
@@ -217,6 +219,8 @@ def as_one(project: Project, steps: Sequence[Step]) -> list[str] | None:
     for step in steps[1:]:
         if step.flags or step.heredocs or step.node.json or commands_of(script(step).strip()) is None or not lines:
             return None
+        if "#" in lines[-1]:
+            return None  # a comment would hide what follows
         first, *rest = project.raw(step)
         if steps[0].heredocs and rest:
             return None

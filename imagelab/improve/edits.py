@@ -59,6 +59,8 @@ class Edit:
     confidence : str
         Before it is proven: ``likely``, unless the rule says another; ``exact`` is for rules of which a test of this
         repository builds this very kind of rewrite.
+    alternative : bool
+        Excludes the edit before it, which the rule prefers where neither is built.
     """
 
     rule: str
@@ -73,6 +75,7 @@ class Edit:
     ignore: bool = False
     size: int | None = None
     confidence: str = LIKELY
+    alternative: bool = False
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -245,17 +248,17 @@ def with_flags(raw: Sequence[str], flags: Sequence[str]) -> list[str]:
 
 def with_command(raw: Sequence[str], step: Step, command: str) -> list[str] | None:
     """A RUN's lines with a command added at the end of its script; None for a form that takes none."""
-    if step.node.json or len(step.heredocs) > 1 or "#" in raw[-1]:
+    if step.node.json or len(step.heredocs) > 1 or re.search(r"^\s*#|[\"'].*\s#", raw[-1]):
         return None
     if step.heredocs:
         plain = re.match(r"^\s*RUN\s+(--\S+\s+)*<<-?[\"']?\w+[\"']?\s*$", raw[0], re.I)
         return [*raw[:-1], command, raw[-1]] if plain else None
-    last = raw[-1].rstrip()
+    last, comment = re.fullmatch(r"(.*?)(\s+#.*)?", raw[-1].rstrip()).groups("")  # type: ignore[union-attr]
     link = "" if last.endswith(";") else "&& "
     if len(raw) == 1:
-        return [f"{last} {link}{command}"]
+        return [f"{last} {link}{command}{comment}"]
     indent = re.match(r"\s*", raw[-1])
-    return [*raw[:-1], f"{last} \\", f"{indent[0] if indent else ''}{link}{command}"]
+    return [*raw[:-1], f"{last} \\", f"{indent[0] if indent else ''}{link}{command}{comment}"]
 
 
 def commands_of(script: str) -> list[str] | None:

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
 
 from imagelab.build.dockerfile.grammar import written
 from imagelab.build.dockerfile.select import context_path, copied
@@ -55,6 +56,11 @@ def script(step: Step) -> str:
         return ""
     flags = re.compile(r"^(?:--\S+\s+)*")
     return flags.sub("", written(step.node)) + "".join(f"\n{text}" for _, text in step.heredocs)
+
+
+def expanded(step: Step, text: str) -> str:
+    """The text with the variables that the step's ARG and ENV set."""
+    return Template(text).safe_substitute(step.state.env)
 
 
 def runs(project: Project, stages: Iterable[Stage]) -> Iterator[tuple[Step, str]]:

@@ -7,13 +7,12 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from string import Template
 
 from imagelab.build.dockerfile.select import context_path, copied
 from imagelab.build.dockerfile.syntax import Step
 from imagelab.core.terms import EXACT
 from imagelab.improve.edits import Change, Edit, Project, commands_of, with_command, with_flags
-from imagelab.improve.installers import SYSTEM, script
+from imagelab.improve.installers import SYSTEM, expanded, script
 
 _CHMOD = re.compile(r"^\s*chmod\s+(?P<mode>(?:-R\s+)?[0-7]{3,4}|a?\+x)\s+(?P<path>[\w./-]+)\s*$")
 _ACCOUNT = re.compile(r"(?:user|group)(?:add|mod)\b|add(?:user|group)\b")
@@ -28,10 +27,9 @@ class _Chown:
     paths: list[str]
     after: list[str]
 
-    @property
-    def give(self) -> str:
+    def give(self, paths: Sequence[str]) -> str:
         """The command that changes only what has another owner."""
-        return f"find {' '.join(self.paths)} ! -user {self.owner.partition(':')[0]} -exec chown {self.owner} {{}} +"
+        return f"find {' '.join(paths)} ! -user {self.owner.partition(':')[0]} -exec chown {self.owner} {{}} +"
 
 
 def copy_with_owner(project: Project) -> Iterator[Edit]:
@@ -47,7 +45,10 @@ def copy_with_owner(project: Project) -> Iterator[Edit]:
             found = _chown(step)
             if not found:
                 continue
-            paths = [posixpath.normpath(posixpath.join(step.state.workdir, _expanded(step, p))) for p in found.paths]
+            paths = [
+                posixpath.normpath(posixpath.join(step.state.workdir, expanded(step, "".join(shlex.split(p)))))
+                for p in found.paths
+            ]
             copies = [s for s in steps[:index] if _into(s, paths) and s.flag("chown") is None]
             changes = _owned(project, steps[:index], step, copies, found, paths) if copies else None
             if changes:
@@ -69,10 +70,6 @@ def _chown(step: Step) -> _Chown | None:
     return None
 
 
-def _expanded(step: Step, word: str) -> str:
-    return Template("".join(shlex.split(word))).safe_substitute(step.state.env)
-
-
 def _owned(
     project: Project, above: Sequence[Step], step: Step, copies: Sequence[Step], found: _Chown, paths: Sequence[str]
 ) -> list[Change] | None:
@@ -85,15 +82,16 @@ def _owned(
     moved = [line for s in accounts for line in project.raw(s)]
     changes += [project.change(s) for s in accounts]
     between = [s for s in between if s not in accounts and _makes(project, s, paths)]
-    for run in between:
-        lines = with_command(project.raw(run), run, found.give)
+    there = [word for word, path in zip(found.paths, paths, strict=True) if any(_into(s, [path]) for s in copies)]
+    for run in between:  # a path that no COPY makes may not be there yet
+        lines = with_command(project.raw(run), run, found.give(there))
         if lines is None:
             return None
         changes.append(project.change(run, *lines))
     own = [command for command in found.before if _ACCOUNT.match(command)]
     rest = [command for command in found.before if command not in own]
     if rest or found.after:
-        rest += [found.give, *found.after]
+        rest += [found.give(found.paths), *found.after]
     elif not between:
         rest = [f"chown {found.owner} {' '.join(found.paths)}"]
     moved += [f"RUN {' && '.join(own)}"] if own else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+import tomllib
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 
@@ -12,7 +13,7 @@ from imagelab.build.dockerfile.select import context_path, copied
 from imagelab.build.dockerfile.syntax import Step
 from imagelab.core.terms import EXACT, LIKELY
 from imagelab.improve.edits import Change, Edit, Project, commands_of, split_run, with_flags
-from imagelab.improve.installers import SYSTEM, Installer, cache_traces, copies_sources, installer_of, script
+from imagelab.improve.installers import SYSTEM, Installer, cache_traces, copies_sources, expanded, installer_of, script
 
 _REQUIREMENTS = re.compile(r"(?:(?:^|\s)(?:-r|--requirements?|-c|--constraints?)[\s=]+|\bpip-sync\s+)([^-\s]\S*)")
 _LOCAL = re.compile(r"^\s*(?:-e\b|--editable|\.{1,2}(?:[/\[]|\s*$)|file:|.+@\s*file:)", re.M)
@@ -81,8 +82,7 @@ def _needs_all(project: Project, installer: Installer) -> bool:
     """Whether the dependencies cannot be installed with the manifests alone."""
     if installer.name in ("go", "cargo") and {"vendor/modules.txt", "build.rs"} & project.sent.keys():
         return True
-    has_sources = project.root is None or {"src/main.rs", "src/lib.rs"} & project.sent.keys()
-    if installer.name == "cargo" and not has_sources:
+    if installer.name == "cargo" and not _crate_roots(project)[0]:
         return True
     return any(re.search(pattern, project.read(name), re.M) for name, pattern in installer.needs_all.items())
 
@@ -101,7 +101,7 @@ def _manifests(
 ) -> list[tuple[str, str]] | None:
     """What the install reads, as (path in the context, folder in the image); None where it needs the sources."""
     names = list(installer.manifests)
-    requirements = _REQUIREMENTS.findall(commands) if installer.name in ("pip", "uv") else []
+    requirements = _REQUIREMENTS.findall(expanded(step, commands)) if installer.name in ("pip", "uv") else []
     if installer.name == "pip" or re.search(r"\buv\s+pip\b", commands):
         if not requirements or _LOCAL.search(" ".join(commands.split("install")[1:]).replace(" ", "\n")):
             return None
@@ -192,12 +192,27 @@ def _alone(project: Project, commands: str, installer: Installer) -> str | None:
 
 def _cargo(project: Project, command: str) -> str:
     """Dependencies compiled with empty sources of ours, whose traces are then deleted (cargo compares mtimes)."""
-    name = re.search(r'^\s*name\s*=\s*"([^"]+)"', project.read("Cargo.toml"), re.M)
-    empty = [f"echo 'fn main() {{}}' > {path}" for path in ("src/main.rs", "src/lib.rs") if path in project.sent]
-    empty = [line.replace("fn main() {}", "") if "lib" in line else line for line in empty]
+    roots, library, name = _crate_roots(project)
+    empty = [f"touch {path}" if path == library else f"echo 'fn main() {{}}' > {path}" for path in roots]
+    folders = list(dict.fromkeys(posixpath.dirname(path) for path in roots))
     release = " --release" if "--release" in command else ""
-    clean = f"cargo clean{release} -p {name[1] if name else ''}"
-    return " && ".join(["mkdir src", *empty, command, clean, "rm -r src"])
+    remove = f"rm -r {' '.join(dict.fromkeys(path.partition('/')[0] for path in roots))}"
+    clean = f"cargo clean{release} -p {name}"
+    return " && ".join([f"mkdir -p {' '.join(folders)}", *empty, command, clean, remove])
+
+
+def _crate_roots(project: Project) -> tuple[list[str], str, str]:
+    """The files at which the compiler begins (Cargo's targets: by name, declared or found), the library's, the package's name."""
+    try:
+        manifest = tomllib.loads(project.read("Cargo.toml"))
+        library = manifest.get("lib", {}).get("path", "src/lib.rs")
+        wanted = {"src/main.rs", library}
+        for kind, folder in (("bin", "src/bin"), ("bench", "benches"), ("example", "examples"), ("test", "tests")):
+            wanted |= {target.get("path", f"{folder}/{target['name']}.rs") for target in manifest.get(kind, [])}
+        found = [path for path in project.sent if path in wanted or re.fullmatch(r"src/bin/[^/]+(?:/main)?\.rs", path)]
+        return sorted(found), library, manifest["package"]["name"]
+    except (AttributeError, KeyError, TypeError, ValueError):  # no manifest of one crate
+        return [], "", ""
 
 
 def _copies(project: Project, step: Step, manifests: Sequence[tuple[str, str]]) -> list[str]:

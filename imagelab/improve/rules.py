@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from imagelab.core.errors import ImagelabError
@@ -20,17 +20,27 @@ RULES: dict[Rule, tuple[str, ...]] = {
     cleanup.dnf_cache: ("dnf-cleanup",),
     cleanup.downloads: ("cache-mount", "no-download-cache"),
     cleanup.deleted_later: ("delete-in-same-run",),
-    toolchain.build_stage: ("build-stage",),
-    toolchain.purge: ("purge-compilers",),
+    toolchain.leave_compilers: ("build-stage", "purge-compilers"),
     once.copy_with_owner: ("copy-chown",),
     once.copy_with_mode: ("copy-chmod",),
 }
 NAMES = tuple(name for names in RULES.values() for name in names)
 
 
+def alternatives(edits: Iterable[Edit]) -> list[list[Edit]]:
+    """The edits in groups, of which only one edit each can apply; the preferred one is first."""
+    groups: list[list[Edit]] = []
+    for edit in edits:
+        if edit.alternative:
+            groups[-1].append(edit)
+        else:
+            groups.append([edit])
+    return groups
+
+
 @dataclass
 class Walk:
-    """The edits of a project one by one. Whoever takes one sets ``project`` to the result; later edits build on it."""
+    """The edits of a project, alternatives together. Whoever takes one sets ``project`` to the result for later edits."""
 
     project: Project
     only: Collection[str] = ()
@@ -40,22 +50,22 @@ class Walk:
         if unknown := {*self.only, *self.without} - set(NAMES):
             raise ImagelabError(f"unknown rule {', '.join(sorted(unknown))}; the rules are {', '.join(NAMES)}.")
 
-    def __iter__(self) -> Iterator[Edit]:
+    def __iter__(self) -> Iterator[list[Edit]]:
         for rule in RULES:
             tried: set[tuple[str, ...]] = set()
-            while edit := next((edit for edit in self._wanted(rule) if self._key(edit) not in tried), None):
-                tried.add(self._key(edit))
-                yield edit
+            while group := next((group for group in self._wanted(rule) if self._key(group) not in tried), None):
+                tried.add(self._key(group))
+                yield group
 
-    def _wanted(self, rule: Rule) -> Iterator[Edit]:
+    def _wanted(self, rule: Rule) -> Iterator[list[Edit]]:
         if self.project.build.directives.get("escape", "\\") != "\\":
             return  # an edit would have to continue lines in another way
-        for edit in rule(self.project):
-            if (not self.only or edit.rule in self.only) and edit.rule not in self.without:
-                yield edit
+        for group in alternatives(rule(self.project)):
+            if kept := [e for e in group if (not self.only or e.rule in self.only) and e.rule not in self.without]:
+                yield kept
 
-    def _key(self, edit: Edit) -> tuple[str, ...]:
-        return (edit.rule, *self.project.raw(edit.step), *edit.lines)
+    def _key(self, group: list[Edit]) -> tuple[str, ...]:
+        return tuple(text for edit in group for text in (edit.rule, *self.project.raw(edit.step), *edit.lines))
 
 
 def try_change(project: Project, wish: str) -> Edit:
@@ -77,17 +87,13 @@ def try_change(project: Project, wish: str) -> Edit:
 
 def every_edit(project: Project) -> list[Edit]:
     """The edits of the project as it is, without alternatives to one before them."""
-    edits: list[Edit] = []
-    for edit in (edit for rule in RULES for edit in rule(project)):
-        if edit.rule != "no-download-cache" or all(other.step is not edit.step for other in edits[-1:]):
-            edits.append(edit)
-    return edits
+    return [group[0] for rule in RULES for group in alternatives(rule(project))]
 
 
 def edited_lines(project: Project, start: int, stop: int) -> list[str]:
     """Lines ``start`` to ``stop`` of the Dockerfile after every edit that changes only them."""
     walk = Walk(project)
-    for edit in walk:
+    for edit, *_ in walk:
         if not edit.ignore and start <= edit.span[0] and edit.span[1] <= stop:
             walk.project = walk.project.apply(edit)
             stop += sum(len(change.lines) - (change.stop - change.start) for change in edit.changes)

@@ -1,8 +1,8 @@
-"""Walk through the rules: build each edit on top of those proven before it, prove it, and measure it."""
+"""Walk through the rules: build each edit on top of those proven before it, prove it, measure it, choose alternatives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -21,7 +21,7 @@ from imagelab.improve.prove import Built, Check, Noise, changes, stored_bytes
 from imagelab.improve.rules import Walk, try_change
 
 _LEAST_SECONDS = 0.3  # of a rebuild; a build's own overhead varies by as much
-_MOST_GROWTH = 0.01  # of the image's bytes, for faster rebuilds
+_SIMILAR = 0.01  # of the image's bytes: a difference that faster rebuilds may cost
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Search:
 
     def propose(self, why: str) -> None:
         """Without an engine: every edit on top of the ones before it; alternatives are left out."""
-        for edit in self.walk:
+        for edit, *_ in self.walk:
             outcome = self.outcome(edit, why)
             if outcome.predicted != 0 or edit.cached or edit.warm:
                 self.outcomes.append(outcome)
@@ -66,10 +66,8 @@ class Search:
             self.running, self.bar, self.check = running, bar, Check(running, self.command, self.check_network)
             self.source = source_file(self.original)
             self.baseline()
-            for edit in self.walk:
-                outcome = self.outcome(edit)
-                if outcome.predicted != 0 or edit.cached or edit.warm:  # else the image shows that there is no gain
-                    self.outcomes.append(self.tried(outcome))
+            for group in self.walk:
+                self.choose(group)
             self.finish()
             self.outcomes += [self.advised(edit) for edit in self.tries]
 
@@ -105,32 +103,66 @@ class Search:
         with self.running.edited_source(self.source):
             return self.build(project, f"rebuild after a change of {self.source}").seconds
 
-    def tried(self, outcome: Outcome) -> Outcome:
-        """Build the edit on top of what is proven, and keep it if it is proven, too."""
+    def choose(self, group: Sequence[Edit]) -> None:
+        """Try alternatives, and keep the best of those that are proven; what cannot be better is not built."""
+        best: tuple[Outcome, Built] | None = None
+        for outcome in map(self.outcome, group):
+            if not self.can_gain(outcome, best and best[0]):
+                continue
+            outcome, built = self.tried(outcome)
+            if outcome.result != "proven" or built is None:
+                self.outcomes.append(outcome)
+            elif best is None or self.is_better(outcome, best[0]):
+                self.outcomes += [best[0].without_gain(f"proven, but {outcome.edit.rule} is better")] if best else []
+                best = outcome, built
+            else:
+                self.outcomes.append(outcome.without_gain(f"proven, but {best[0].edit.rule} is better"))
+        if best is None:
+            return
+        kept, built = best
+        self.outcomes.append(kept)
+        self.walk.project, self.current, self.stored = built.listed, built, built.files
+        if kept.measured_seconds is not None and self.rebuild is not None:
+            self.rebuild -= kept.measured_seconds
+
+    def can_gain(self, outcome: Outcome, best: Outcome | None) -> bool:
+        """Whether the image leaves open that the edit gains something, and more than a proven alternative."""
+        if outcome.predicted is None:
+            return True
+        if best and best.measured is not None:
+            return outcome.predicted > best.measured + self.noise.bytes
+        return outcome.predicted != 0 or bool(outcome.edit.cached) or outcome.edit.warm
+
+    def is_better(self, outcome: Outcome, other: Outcome) -> bool:
+        """Smaller; of two that are about equal, the one that rebuilds faster."""
+        gain = (outcome.measured or 0) - (other.measured or 0)
+        if abs(gain) > max(self.noise.bytes, self.current.size * _SIMILAR):
+            return gain > 0
+        return (outcome.measured_seconds or 0.0) - (other.measured_seconds or 0.0) > _LEAST_SECONDS
+
+    def tried(self, outcome: Outcome) -> tuple[Outcome, Built | None]:
+        """Build the edit on top of what is proven, then compare, check and measure it."""
         edit, candidate = outcome.edit, outcome.after
         try:
             built = self.build(candidate, f"{edit.rule}, line {edit.step.line}")
         except BuildFailed as error:
-            return replace(outcome, result="breaks the build", why=str(error))
+            return replace(outcome, result="breaks the build", why=str(error)), None
         why = self.checked(built, lambda built: self.failure(built, edit))
         found = self.differences(built, edit)
         size = self.current.size - built.size if edit.size is None else outcome.before.sent_bytes - candidate.sent_bytes
         outcome = replace(outcome, measured=size)
         if found:
-            return replace(outcome, result="changes the image", why=listed(found))
+            return replace(outcome, result="changes the image", why=listed(found)), built
         if why:
-            return replace(outcome, result="fails the check", why=why)
-        if (edit.cached or edit.warm) and self.rebuild is not None:
+            return replace(outcome, result="fails the check", why=why), built
+        if (edit.cached or edit.warm or edit.packages) and self.rebuild is not None:
             rebuild = self.rebuild_seconds(candidate) or 0.0
             outcome = replace(outcome, measured_seconds=self.rebuild - rebuild)
         if size <= self.noise.bytes and (outcome.measured_seconds or 0.0) <= _LEAST_SECONDS:
-            return replace(outcome, result="no gain", why="neither bytes nor seconds beyond the noise")
-        if size < -max(self.noise.bytes, self.current.size * _MOST_GROWTH):
-            return replace(outcome, result="no gain", why=f"the image grows by {format_bytes(-size)}")
-        if outcome.measured_seconds is not None and self.rebuild is not None:
-            self.rebuild -= outcome.measured_seconds
-        self.walk.project, self.current, self.stored = built.listed, built, built.files
-        return replace(outcome, result="proven", why=edit.what)
+            return outcome.without_gain("neither bytes nor seconds beyond the noise"), built
+        if size < -max(self.noise.bytes, self.current.size * _SIMILAR):
+            return outcome.without_gain(f"the image grows by {format_bytes(-size)}"), built
+        return replace(outcome, result="proven", why=edit.what), built
 
     def checked(self, built: Built, check: Callable[[Built], str]) -> str:
         """The check's answer; the image's layers are listed while its container runs."""

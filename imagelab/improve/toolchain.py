@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from imagelab.build.dockerfile.syntax import Step
 from imagelab.core.terms import LIKELY
@@ -28,6 +29,16 @@ _WHY = "the compilers are needed to build, not to run"
 _MOST = 12  # COPY lines; more are collapsed to the folders above
 
 
+def leave_compilers(project: Project) -> Iterator[Edit]:
+    """Compilers that the final stage installs for a build of ours: a build stage, or else a purge in the RUN that builds.
+
+    Which of the two makes the smaller image depends on what the build writes: a stage copies whole folders of packages,
+    a purge leaves what the compilers' packages changed.
+    """
+    for n, edit in enumerate([*build_stage(project), *purge(project)]):
+        yield replace(edit, alternative=n > 0)
+
+
 def build_stage(project: Project) -> Iterator[Edit]:
     """Compilers that a RUN of the final stage installs move to a build stage; what was made there is copied.
 
@@ -48,7 +59,7 @@ def build_stage(project: Project) -> Iterator[Edit]:
 
 
 def purge(project: Project) -> Iterator[Edit]:
-    """Compilers that no build stage can have, as the RUN that installs them also builds, or as its proof failed.
+    """Compilers are purged in the RUN that needs them last.
 
     Removes their packages with what only they depend on (apt-get(8) ``--auto-remove``, apk-del(8)). The RUNs from the
     one that installs them to the last that can need them become one.
@@ -60,7 +71,9 @@ def purge(project: Project) -> Iterator[Edit]:
     tools, merged = runs[0], [s for s in runs if s.line <= used[-1].line]
     command = "apk del" if APK_ADD.search(script(tools)) else "apt-get purge -y --auto-remove"
     lines = as_one(project, merged)
-    lines = lines and with_command(lines, tools, f"{command} {' '.join(_compilers(tools))}")
+    lines = lines and with_command(
+        lines, tools, f"{command} {' '.join(name for s in merged for name in _compilers(s))}"
+    )
     if lines and all(s.state.user == tools.state.user for s in merged):
         changes = (*map(project.change, merged[:-1]), project.change(used[-1], *lines))
         made = tuple({"/usr/local", "/opt", used[-1].state.workdir} - {"/"})

@@ -56,7 +56,7 @@ def test_the_rule_is_found_and_following_it_ends_it(pair, tmp_path):
     ignore = next((path.read_text() for path in pair.glob("*.dockerignore")), None)
     if case["rule"] in NAMES:
         walk = Walk(read_project(tmp_path / "before", pair / "before.Dockerfile"), only=[case["rule"]])
-        for edit in walk:
+        for edit, *_ in walk:
             walk.project = walk.project.apply(edit)
         assert walk.project.text == (pair / "after.Dockerfile").read_text()
         assert walk.project.ignore_text == ignore

@@ -37,7 +37,7 @@ def project(folder: Path, dockerfile: str, files: dict[str, str] | None = None) 
 
 def applied(before: Project, *only: str) -> Project:
     walk = Walk(before, only=only)
-    for edit in walk:
+    for edit, *_ in walk:
         walk.project = walk.project.apply(edit)
     return walk.project
 
@@ -129,7 +129,7 @@ def test_requirements_of_our_own_sources_stay_below_them(tmp_path, line):
 
 def test_a_package_managers_log_may_change_only_where_an_edit_calls_it(tmp_path):
     before = project(tmp_path, "FROM a\nCOPY . /x\nRUN apt-get update && apt-get install -y curl\n", {".git/HEAD": "x"})
-    edits = {edit.rule: edit for edit in Walk(before)}
+    edits = {edit.rule: edit for edit, *_ in Walk(before)}
     log = "/var/log/apt/history.log"
     built = [
         SimpleNamespace(project=before, settings={}, paths=pd.Series({log: text})) for text in ("file|1", "file|2")
@@ -171,10 +171,43 @@ def test_rust_target_is_not_sent_and_dependencies_are_built_before_the_sources(t
     assert found.ignore_text == "target\n"
     assert body(found)[1:4] == [
         "COPY Cargo.toml Cargo.lock ./",
-        "RUN --mount=type=cache,target=/usr/local/cargo/registry mkdir src && echo 'fn main() {}' > src/main.rs"
+        "RUN --mount=type=cache,target=/usr/local/cargo/registry mkdir -p src && echo 'fn main() {}' > src/main.rs"
         " && cargo build --release && cargo clean --release -p svc && rm -r src",
         "COPY . .",
     ]
+
+
+def test_declared_and_found_targets_of_a_crate_get_empty_sources(tmp_path):
+    manifest = (
+        '[package]\nname = "tool-kit"\n[lib]\npath = "src/core.rs"\n[[bin]]\nname = "t"\npath = "src/cli/t.rs"\n'
+        '[[bench]]\nname = "speed"\nharness = false\n'
+    )
+    sources = ["src/core.rs", "src/cli/t.rs", "src/bin/u.rs", "src/bin/v/main.rs", "src/other.rs", "benches/speed.rs"]
+    before = project(
+        tmp_path, "FROM rust:1\nCOPY . .\nRUN cargo build\n", {"Cargo.toml": manifest, **dict.fromkeys(sources, "")}
+    )
+    empty = " && ".join(
+        f"echo 'fn main() {{}}' > {path}" for path in ("benches/speed.rs", "src/bin/u.rs", "src/bin/v/main.rs")
+    )
+    assert body(applied(before, "copy-before-install"))[1] == (
+        f"RUN mkdir -p benches src/bin src/bin/v src/cli src && {empty} && echo 'fn main() {{}}' > src/cli/t.rs"
+        " && touch src/core.rs && cargo build && cargo clean -p tool-kit && rm -r benches src"
+    )
+
+
+def test_a_file_that_an_argument_names_is_copied_before_the_install(tmp_path):
+    text = "FROM a\nARG FILE=requirements.txt\nCOPY . .\nRUN pip install -r ${FILE}\n"
+    before = project(tmp_path, text, {"requirements.txt": "a\n", "src/m.py": "1"})
+    assert body(applied(before, "copy-before-install"))[1:3] == [
+        "COPY requirements.txt /",
+        "RUN pip install -r ${FILE}",
+    ]
+
+
+@pytest.mark.parametrize("last", ["apt-get install -y jq # tools", "\\\n  apt-get install -y jq # tools"])
+def test_a_comment_in_the_shell_stays_behind_the_commands(tmp_path, last):
+    found = applied(project(tmp_path, f"FROM a\nRUN apt-get update && {last}\nRUN rm /x\n")).lines
+    assert found[-2].endswith("&& apt-get clean && rm -rf /var/lib/apt/lists/* # tools") and found[-1] == "RUN rm /x"
 
 
 @pytest.mark.parametrize(
@@ -329,6 +362,11 @@ def test_an_account_is_made_above_the_copy_that_gives_files_to_it(tmp_path):
         "RUN ./setup && find ${DIR} ! -user u -exec chown u: {} +",
         "RUN mkdir /x && find ${DIR} ! -user u -exec chown u: {} + && ls",
     ]
+    text = "FROM a\nCOPY m /etc/m\nRUN ./setup\nRUN mkdir /var/m && chown -R u /var/m /etc/m\n"
+    assert body(applied(project(tmp_path, text, {"m": "1"}), "copy-chown"))[1:] == [
+        "RUN ./setup && find /etc/m ! -user u -exec chown u {} +",  # /var/m is not there yet
+        "RUN mkdir /var/m && find /var/m /etc/m ! -user u -exec chown u {} +",
+    ]
 
 
 def test_an_upgrade_keeps_no_lists_and_a_later_install_fetches_them(tmp_path):
@@ -337,6 +375,10 @@ def test_an_upgrade_keeps_no_lists_and_a_later_install_fetches_them(tmp_path):
     assert body(applied(project(tmp_path, text), "apt-cleanup")) == [
         f"RUN apt-get update && apt-get -y upgrade{clean}",
         f"RUN apt-get update && apt-get install -y jq{clean}",
+    ]
+    text = "FROM a\nRUN apt-get update\nRUN apt-get -y upgrade && apt-get clean\n"
+    assert body(applied(project(tmp_path, text))) == [
+        "RUN apt-get update && apt-get -y upgrade && apt-get clean && rm -rf /var/lib/apt/lists/*"
     ]
 
 

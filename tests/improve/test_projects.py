@@ -24,12 +24,13 @@ BASES = PROJECTS / "bases"
 
 @dataclass(frozen=True)
 class Project:
-    """A folder of tests/data/improve: what must be proven, and how its program is checked."""
+    """A folder of tests/data/improve: what must be proven, which alternative is worse, and how its program is checked."""
 
     base: str
     proven: set[str]
     check: str
     lock: str = ""
+    worse: str = ""
     on_classic: bool = False
 
 
@@ -46,7 +47,15 @@ PROJECTS_BY_NAME = {
         "python",
         {"apt-update-alone", "build-stage"},
         "python3 -c 'import fast; assert fast.add(1, 2) == 3'",
+        worse="purge-compilers",
         on_classic=True,
+    ),
+    # A stage stores again all that the virtual environment had before the compilers came.
+    "python-venv": Project(
+        "python",
+        {"apt-cleanup", "purge-compilers"},
+        "/venv/bin/python -c 'import fast; assert fast.add(1, 2) == 3'",
+        worse="build-stage",
     ),
     "node-npm": Project(
         "node",
@@ -54,11 +63,14 @@ PROJECTS_BY_NAME = {
         'node -e \'require("ms"); require("is-odd")\'',
         on_classic=True,
     ),
+    "node-pnpm": Project("node", {"wide-copy", "copy-before-install", "cache-mount"}, "node -e 'require(\"ms\")'"),
     "node-workspaces": Project("node", {"wide-copy", "copy-before-install"}, "node packages/a/index.js"),
     "node-next": Project(
         "node", {"wide-copy", "copy-before-install"}, "test -f public/robots.txt && node -e 'require(\"ms\")'"
     ),
-    "c-make": Project("debian", {"wide-copy", "apt-cleanup", "build-stage"}, "pack", on_classic=True),
+    "c-make": Project(
+        "debian", {"wide-copy", "apt-cleanup", "build-stage"}, "pack", worse="purge-compilers", on_classic=True
+    ),
     "go": Project("go", {"wide-copy", "cache-mount"}, "service"),
     "rust": Project("rust", {"wide-copy", "copy-before-install"}, "service", "cargo generate-lockfile"),
     "multi-stage": Project("debian", {"apt-cleanup", "copy-chown"}, "/opt/hello/bin/hello", on_classic=True),
@@ -139,6 +151,8 @@ def test_project(kind, name, request, monkeypatch, tmp_path):
     # A rebuild's seconds depend on how busy the machine is; bytes do not.
     timed = {"copy-before-install"}
     assert project.proven - timed <= set(found.edits.loc[found.edits["result"] == "proven", "rule"]), results
+    is_worse = found.edits["why"].str.startswith("proven, but")
+    assert set(found.edits.loc[is_worse, "rule"]) == {project.worse} - {""}, results
     if not project.proven:
         assert found.edits.empty and not found.patch
         return
