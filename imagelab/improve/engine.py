@@ -69,6 +69,8 @@ class Trial:
         status, output = self.docker(*command, str(self.context))
         seconds = time.monotonic() - started
         if status:
+            if self.docker("version")[0]:
+                raise ImagelabError("the engine no longer answers; start it, and run improve again.")
             why = re.findall(r"(?m)^(?:#\d+ )?(?:ERROR|.*?: ERROR|error)[: ].*$", output) or output.splitlines()
             raise BuildFailed(clean(mask(why[-1] if why else "no output").text))
         log = self.folder / f"{self.builds}.log"

@@ -1,4 +1,4 @@
-"""Store files once: owners and modes are set by the COPY, not by a later chown or chmod that stores them again."""
+"""Store files once, or not at all: COPY sets owners and modes, and a mount shows a RUN what it deletes afterwards."""
 
 from __future__ import annotations
 
@@ -134,6 +134,59 @@ def copy_with_mode(project: Project) -> Iterator[Edit]:
                 what = f"chmod stores again what the COPY in line {copy.line} stored"
                 both = (project.change(copy, *lines), project.change(step))
                 yield Edit("copy-chmod", what, step, both, confidence=EXACT)
+
+
+def copied_then_deleted(project: Project) -> Iterator[Edit]:
+    """A COPY of what a RUN below deletes: ``RUN --mount=type=bind`` shows it to the RUN, and no layer stores it.
+
+    A directory is writable there; what is written to it is lost after the RUN, so only one RUN may need it. Docker's
+    reference of RUN --mount=type=bind. Keeps the final filesystem.
+    """
+    for stage in project.final:
+        steps = project.steps(stage)
+        for index, copy in enumerate(steps):
+            source, place = _only_source(project, copy)
+            if source not in project.sent and source != ".":
+                continue
+            below = [s for s in steps[index + 1 :] if s.instruction == "RUN"]
+            users = [s for s in below if any(f"{path}/".startswith(f"{place}/") for path in _paths(s).values())]
+            kept = [_without_deletion(project, s, place) for s in users]
+            last = next((n for n, lines in enumerate(kept) if lines is not None), None)
+            is_file = source in project.sent and project.sent[source].kind == "file"
+            if last is None or (last and not is_file):
+                continue
+            mount = f"--mount=type=bind,source={source},target={place}{'' if is_file else ',rw'}"
+            changes = [project.change(s, *with_flags(project.raw(s), [mount])) for s in users[:last]]
+            rest = kept[last] or []
+            deleting = project.change(users[last], *(with_flags(rest, [mount]) if rest else ()))
+            what = f"deletes what the COPY in line {copy.line} stores"
+            yield Edit("bind-mount", what, users[last], (project.change(copy), *changes, deleting), confidence=EXACT)
+
+
+def _paths(step: Step) -> dict[str, str]:
+    """The words of a RUN, each as a path."""
+    words = [word for word in re.split(r"[\s=;]+", script(step)) if word]
+    return {word: posixpath.normpath(posixpath.join(step.state.workdir, expanded(step, word))) for word in words}
+
+
+def _without_deletion(project: Project, step: Step, place: str) -> list[str] | None:
+    """The RUN's lines without its ``rm`` of the place, none if it does nothing else; None where it does not delete it."""
+    commands, text, paths = commands_of(script(step).strip()) or [], "\n".join(project.raw(step)), _paths(step)
+    for command in commands:
+        name, *words = command.split()
+        deleted = [word for word in words if not word.startswith("-")]
+        ours = [word for word in deleted if paths.get(word) == place]
+        if name != "rm" or not ours:
+            continue
+        if deleted != ours:
+            changed = re.subn(rf"(rm\b[^&\n]*?)\s+{re.escape(ours[0])}(?=\s|$)", r"\1", text, count=1)
+        elif commands == [command]:
+            return []
+        else:
+            spaced, cut = r"\s+".join(map(re.escape, command.split())), r"\s*(?:\\\n\s*)?"
+            changed = re.subn(rf"(?m){cut}&&{cut}{spaced}(?=\s*(?:$|&&|\\))", "", text, count=1)
+        return changed[0].split("\n") if changed[1] else None
+    return None
 
 
 def _only_source(project: Project, step: Step) -> tuple[str, str]:

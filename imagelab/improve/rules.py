@@ -19,6 +19,7 @@ RULES: dict[Rule, tuple[str, ...]] = {
     cleanup.apk_index: ("apk-cleanup",),
     cleanup.dnf_cache: ("dnf-cleanup",),
     cleanup.downloads: ("cache-mount", "no-download-cache"),
+    once.copied_then_deleted: ("bind-mount",),
     cleanup.deleted_later: ("delete-in-same-run",),
     toolchain.leave_compilers: ("build-stage", "purge-compilers"),
     once.copy_with_owner: ("copy-chown",),

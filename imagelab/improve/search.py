@@ -158,10 +158,10 @@ class Search:
         if (edit.cached or edit.warm or edit.packages) and self.rebuild is not None:
             rebuild = self.rebuild_seconds(candidate) or 0.0
             outcome = replace(outcome, measured_seconds=self.rebuild - rebuild)
-        if size <= self.noise.bytes and (outcome.measured_seconds or 0.0) <= _LEAST_SECONDS:
-            return outcome.without_gain("neither bytes nor seconds beyond the noise"), built
         if size < -max(self.noise.bytes, self.current.size * _SIMILAR):
             return outcome.without_gain(f"the image grows by {format_bytes(-size)}"), built
+        if size <= self.noise.bytes and (outcome.measured_seconds or 0.0) <= _LEAST_SECONDS:
+            return outcome.without_gain("neither bytes nor seconds beyond the noise"), built
         return replace(outcome, result="proven", why=edit.what), built
 
     def checked(self, built: Built, check: Callable[[Built], str]) -> str:

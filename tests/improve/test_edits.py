@@ -341,6 +341,34 @@ def test_next_keeps_its_cache(tmp_path):
     assert body(applied(before, "cache-mount"))[-1] == "RUN --mount=type=cache,target=/app/.next/cache npm run build"
 
 
+@pytest.mark.parametrize(
+    ("copy", "runs", "expected"),
+    [
+        (
+            "COPY a.tgz /tmp/",
+            ["tar xf /tmp/a.tgz", "rm -f /tmp/a.tgz"],
+            ["RUN --mount=type=bind,source=a.tgz,target=/tmp/a.tgz tar xf /tmp/a.tgz"],
+        ),
+        (
+            "WORKDIR /w\nCOPY a.tgz ./",
+            ["tar xf a.tgz \\\n    && rm a.tgz \\\n    && ls"],
+            ["WORKDIR /w", "RUN --mount=type=bind,source=a.tgz,target=/w/a.tgz tar xf a.tgz \\", "    && ls"],
+        ),
+        (
+            "COPY src /tmp/src",
+            ["cd /tmp/src && make install && rm -rf /tmp/src /var/lib/x"],
+            ["RUN --mount=type=bind,source=src,target=/tmp/src,rw cd /tmp/src && make install && rm -rf /var/lib/x"],
+        ),
+        ("COPY src /tmp/src", ["make -C /tmp/src", "make -C /tmp/src install && rm -r /tmp/src"], None),
+        ("COPY a.tgz /tmp/", ["tar xf /tmp/a.tgz && rm -f /tmp/*"], None),
+    ],
+)
+def test_what_a_run_deletes_is_mounted_not_copied(tmp_path, copy, runs, expected):
+    text = "\n".join(["FROM a", copy, *(f"RUN {run}" for run in runs), ""])
+    before = project(tmp_path, text, {"a.tgz": "1", "src/Makefile": ""})
+    assert body(applied(before, "bind-mount")) == (expected or body(before))
+
+
 def test_one_copied_file_gets_its_mode_from_the_copy(tmp_path):
     before = project(tmp_path, "FROM a\nCOPY run.sh /run.sh\nRUN chmod +x /run.sh\n", {"run.sh": "1"})
     (tmp_path / "run.sh").chmod(0o640)
