@@ -11,15 +11,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {
-    ("core", "images"): 5_349,
+    ("core", "images"): 5_347,
     ("size",): 859,
     ("build",): 2_656,
     ("improve",): 2_500,
     ("security",): 3_197,
-    ("charts", "widgets", "report"): 2_949,
+    ("charts", "widgets", "report"): 2_939,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
-ALL = 19_353
+ALL = 19_341
 """Lines of code that the package may have."""
 _LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

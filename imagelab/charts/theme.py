@@ -54,16 +54,6 @@ AMOUNT_COLOURS = {"amount": "#2a8ea8", "measured": "#14505f", "predicted": "#8fc
 STATE_COLOURS = {"good": "#55b8a0", "partly": "#d8d174", "bad": "#aa2fa0", "none": REST}
 #: The largest of several groups without an order (bases, layers, packages); the others are ``REST``.
 GROUP_COLOURS = ("#332288", "#79e0dc", "#4f6a12", "#aaa03a", "#6b3e26", "#c07f98")
-COLOURS = {
-    "instruction": INSTRUCTION_COLOURS,
-    "severity": SEVERITY_COLOURS,
-    "confidence": CONFIDENCE_COLOURS,
-    "waste": REASON_COLOURS,
-    "file": NODE_COLOURS,
-    "amount": AMOUNT_COLOURS,
-    "state": STATE_COLOURS,
-    "group": dict(enumerate(GROUP_COLOURS)),
-}
 
 # The three sizes are never mixed: a chart shows the first one that every row has, and names it.
 SIZES = {

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from imagelab.core.errors import ArchiveError
-from imagelab.core.text import UNSEEN
+from imagelab.core.text import clean
 
 T = TypeVar("T")
 Object = dict[str, Any]  # of a JSON document
@@ -56,8 +56,7 @@ def text(value: Any) -> str | None:
     if len(value) > LONGEST:
         value = value[:LONGEST] + "…"
     if not value.isprintable():
-        spaced = value.translate(_SPACES)
-        value = UNSEEN.sub(lambda found: found.group().encode("unicode_escape").decode(), spaced)
+        value = clean(value.translate(_SPACES), len(value))
     return value.strip() or None
 
 

@@ -78,7 +78,7 @@ class _Automaton:
             if isinstance(token, str):
                 self.single(token.__eq__)
             elif isinstance(token, list):
-                self._either(token)
+                self.either(token)
             elif token in _WILDCARDS.values():
                 token(self)
             else:
@@ -90,13 +90,7 @@ class _Automaton:
     def many(self, test: Test) -> None:
         self._states.append((test, True, (len(self._states) + 1,)))
 
-    def optional(self, tokens: list[Any]) -> None:
-        entry = len(self._states)
-        self._states.append((None, False, ()))
-        self.append(tokens)
-        self._states[entry] = (None, False, (entry + 1, len(self._states)))
-
-    def _either(self, choices: list[list[Any]]) -> None:
+    def either(self, choices: list[list[Any]]) -> None:
         entry, starts, ends = len(self._states), [], []
         self._states.append((None, False, ()))
         for tokens in choices:
@@ -144,11 +138,11 @@ class _Automaton:
 
 
 def _folders(automaton: _Automaton) -> None:
-    automaton.optional([_WILDCARDS["**"], "/"])
+    automaton.either([[_WILDCARDS["**"], "/"], []])
 
 
 def _below(automaton: _Automaton) -> None:
-    automaton.optional(["/", _WILDCARDS["**"]])
+    automaton.either([["/", _WILDCARDS["**"]], []])
 
 
 _WILDCARDS: dict[str, Callable[[_Automaton], None]] = {

@@ -17,6 +17,8 @@ TRANSPORTS = ("docker-daemon", *PATH_TRANSPORTS, "docker", "containers-storage",
 _HUB_HOSTS = (HUB, "index.docker.io", "registry-1.docker.io")
 _PATH_STARTS = ("/", ".", "~")
 _PATH_ENDS = (".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".parquet")
+#: What the folder of an image contains: an OCI layout one of the first two, skopeo's ``dir:`` both files of the last.
+_LAYOUT_FILES = ({"index.json"}, {"oci-layout"}, {"manifest.json", "version"})
 _REPOSITORY = re.compile(
     r"([a-z0-9._/-]{1,255}?)(?::(\w[\w.-]{0,127}))?(?:@([A-Za-z][\w+.-]*:[0-9a-fA-F]+))?", re.ASCII
 )
@@ -123,7 +125,8 @@ def looks_like_path(path: str) -> bool:
     if path == "-" or path.startswith(_PATH_STARTS) or path.endswith(_PATH_ENDS):
         return True
     if os.path.isdir(path):
-        return os.sep in path or any(os.path.isfile(os.path.join(path, name)) for name in ("index.json", "oci-layout"))
+        own = set(os.listdir(path)) if os.access(path, os.R_OK) else set()
+        return os.sep in path or any(files <= own for files in _LAYOUT_FILES)
     return os.path.exists(path)
 
 

@@ -85,7 +85,9 @@ def _load(reference: str, platform: str | None, redact: bool) -> Image:
             return load_daemon(reference, str(name), platform, redact)
         except ImagelabError as error:
             if transport is None and os.path.isdir(reference):
-                raise ImageNotFound(f"{error}\nThe folder {reference} here is not an image: no index.json.") from error
+                raise ImageNotFound(
+                    f"{error}\nThe folder {reference} here is not an image: no index.json, and no manifest.json with version."
+                ) from error
             raise
     return _load_path(reference, transport, Path(path), name, platform, redact)
 

@@ -21,6 +21,18 @@ VISION = {
 }
 
 
+PALETTES = {
+    "instruction": theme.INSTRUCTION_COLOURS,
+    "severity": theme.SEVERITY_COLOURS,
+    "confidence": theme.CONFIDENCE_COLOURS,
+    "waste": theme.REASON_COLOURS,
+    "file": theme.NODE_COLOURS,
+    "amount": theme.AMOUNT_COLOURS,
+    "state": theme.STATE_COLOURS,
+    "group": dict(enumerate(theme.GROUP_COLOURS)),
+}
+
+
 def linear(colour):
     parts = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
     return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
@@ -39,15 +51,15 @@ def contrast(one, other):
 
 
 @pytest.mark.parametrize("vision", VISION)
-@pytest.mark.parametrize("palette", theme.COLOURS)
+@pytest.mark.parametrize("palette", PALETTES)
 def test_colours_stay_apart_in_every_vision(palette, vision):
-    seen = {name: lab(np.array(VISION[vision]) @ linear(code)) for name, code in theme.COLOURS[palette].items()}
+    seen = {name: lab(np.array(VISION[vision]) @ linear(code)) for name, code in PALETTES[palette].items()}
     near = {pair: float(np.linalg.norm(seen[pair[0]] - seen[pair[1]])) for pair in combinations(seen, 2)}
     assert min(near.values()) > 15, min(near, key=near.get)
 
 
 def test_a_colour_has_one_meaning_in_all_charts():
-    meanings = {(palette, name): code for palette, codes in theme.COLOURS.items() for name, code in codes.items()}
+    meanings = {(palette, name): code for palette, codes in PALETTES.items() for name, code in codes.items()}
     meanings = {meaning: lab(linear(code)) for meaning, code in meanings.items() if code != theme.REST}
     near = {pair: float(np.linalg.norm(meanings[pair[0]] - meanings[pair[1]])) for pair in combinations(meanings, 2)}
     assert min(near.values()) > 5, min(near, key=near.get)

@@ -196,7 +196,7 @@ def _keep(window: Window, batch: HeaderBatch, row: int, digests: bool, capture: 
     if not (digests or package_databases.likely(name)):
         return
     path, flag, data = clean_path(name), header[156], values.get("offset", batch.offsets[row] + 512)
-    folder = flag == ord("D") or (name[-1:] == b"/" and flag in b"0\0")
+    folder = flag == ord("D") or (name[-1:] == b"/" and flag == 0)
     if data is None or folder or _ROLE[flag] == _HEADER_ONLY or is_whiteout(path):
         return
     size = values["size"] if "size" in values else _checked(number, header[124:136], data - 512, "a size")
@@ -208,7 +208,10 @@ def _keep(window: Window, batch: HeaderBatch, row: int, digests: bool, capture: 
         if digests:
             batch.digest[row] = hashlib.sha256(content).digest()
     elif digests:
-        batch.digest[row] = _hashed(window, data, size, data)
+        state = hashlib.sha256()
+        for piece in _pieces(window, data, size, data):
+            state.update(piece)
+        batch.digest[row] = state.digest()
 
 
 def _read_extension(window: Window, flag: int, size: int, offset: int, records: ExtensionRecords) -> int:
@@ -265,20 +268,14 @@ def _checked(convert: Callable[[Any], Any], value: object, offset: int, what: st
 
 
 def _contents(window: Window, data: int, size: int, offset: int) -> bytes:
-    try:
-        return b"".join(window.contents(data, size))
-    except EOFError:
-        raise BrokenTarError("the archive is cut off", offset) from None
+    return b"".join(_pieces(window, data, size, offset))
 
 
-def _hashed(window: Window, data: int, size: int, offset: int) -> bytes:
-    state = hashlib.sha256()
+def _pieces(window: Window, data: int, size: int, offset: int) -> Iterator[bytes]:
     try:
-        for chunk in window.contents(data, size):
-            state.update(chunk)
+        yield from window.contents(data, size)
     except EOFError:
         raise BrokenTarError("the archive is cut off", offset) from None
-    return state.digest()
 
 
 def _sparse(window: Window, tail: bytes, data: int, offset: int) -> tuple[int, int]:

@@ -200,7 +200,7 @@ def _replaced(names: pa.Array, rows: Any, values: pa.Array) -> pa.Array:
 def _paths_and_kinds(names: pa.Array, flags: np.ndarray) -> tuple[pa.Array, np.ndarray]:
     kind = _KIND[flags]
     slash = pc.ends_with(names, "/").to_numpy(zero_copy_only=False)
-    kind[slash & ((flags == ord("0")) | (flags == 0))] = DIRECTORY  # v7 has no type flag for directories
+    kind[slash & (flags == 0)] = DIRECTORY  # v7 has no type flag for directories
     if pc.any(pc.starts_with(names, "./")).as_py():
         names = pc.replace_substring_regex(names, r"^\./", "")
     # the ASCII kernel accepts bytes that are not UTF-8

@@ -199,6 +199,8 @@ def test_v7_by_hand(tmp_path):
     data += header(b"l", magic=b"", flag=b"2", link=b"dir/f") + END
     assert [(row["path"], row["kind"], row["size"]) for row in rows(by_file(tmp_path / "x", data))] == [
         (b"/dir", "directory", 0), (b"/dir/f", "file", 3), (b"/l", "symlink", 0)]  # fmt: skip
+    with_flag = rows(by_file(tmp_path / "x", header(b"dir/", size=3) + padded(b"abc") + END))
+    assert [(row["path"], row["kind"], row["size"]) for row in with_flag] == [(b"/dir", "file", 3)]  # as Go reads it
 
 
 @pytest.mark.parametrize(

@@ -194,10 +194,12 @@ def folder_of_skopeo(layout: Layout, *, every_platform: bool = False) -> dict[st
     return blobs | {"manifest.json": top, "version": b"Directory Transport Version: 1.1\n"}
 
 
-def test_dir_folders_of_skopeo(tmp_path):
+def test_dir_folders_of_skopeo(tmp_path, monkeypatch):
     layout = Layout()
     path = write_folder(tmp_path / "one", folder_of_skopeo(layout.close(layout.image(TARS))))
-    for reference in (f"dir:{path}", path):
+    (tmp_path / "one" / "version").write_text("Directory Transport Version: 1.1\n")
+    monkeypatch.chdir(tmp_path)
+    for reference in (f"dir:{path}", path, "one"):
         assert sizes(reference) == [100, 200, 300] and il.load_image(reference).transport == "dir"
     path = write_folder(tmp_path / "all", folder_of_skopeo(two_platforms(), every_platform=True))
     assert sizes(f"dir:{path}", platform="linux/arm64") == [200]

@@ -22,6 +22,7 @@ from imagelab.core.errors import ArchiveError, ImageNotFound
 from imagelab.images.layers.cache import cache_info, cached
 from imagelab.images.sources import transfer
 from imagelab.images.sources.registry import client as registry_client
+from imagelab.images.sources.registry.auth import challenges
 from imagelab.images.sources.registry.client import RegistryUnavailable
 from imagelab.images.sources.registry.source import list_tags
 from tests.images.sources.test_registry import fresh, login, registry  # noqa: F401  # fixtures
@@ -309,6 +310,14 @@ def test_pages_of_tags_stay_on_their_host(proxy, registry):  # noqa: F811
     other.stop()
 
 
+def test_endless_pages_of_tags(proxy, monkeypatch):
+    monkeypatch.setattr(registry_client, "PAGES", 5)
+    numbers = itertools.count()
+    proxy.fault = lambda path, times: Fault(headers={"Link": f'</v2/small/tags/list?last={next(numbers)}>; rel="next"'})
+    with pytest.raises(ArchiveError, match="more than 5 pages"):
+        list_tags(proxy.reference)
+
+
 @pytest.mark.parametrize("promised", ["", "sha512:" + "0" * 128, "md5:1", '"{own}"', "{own}"])
 def test_a_digest_header_in_another_form_is_ignored(proxy, promised):
     headers = {"Docker-Content-Digest": promised.format(own=proxy.true.manifest_digest)}
@@ -340,6 +349,18 @@ def test_a_manifest_under_content_encoding(proxy):
 def test_an_invalid_realm(proxy, realm):
     proxy.fault = on("", Fault(401, {"WWW-Authenticate": f'Bearer realm="{realm}",service="s"'}))
     with pytest.raises(RegistryUnavailable):
+        il.load_image(proxy.reference)
+
+
+def test_a_long_challenge_is_parsed_in_linear_time():
+    assert challenges("a" * 60_000) == {} == challenges("a " * 30_000)
+    assert challenges("Bearer " + "a=" * 30_000) == {"bearer": {"a": "a=" * 29_999}}
+
+
+@pytest.mark.parametrize("wait", ["9" * 5000, "Fri, 31 Dec 99999 23:59:59 GMT", "soon"])
+def test_an_unreadable_time_to_wait(proxy, wait):
+    proxy.fault = on("manifests/", Fault(429, {"Retry-After": wait}))
+    with pytest.raises(RegistryUnavailable, match="limits the rate"):
         il.load_image(proxy.reference)
 
 

@@ -1,4 +1,4 @@
-"""Who one is to a registry: what ``docker login`` left, and how its challenge is answered.
+"""Registry credentials: find those that ``docker login`` stored, and parse the challenge of a registry.
 
 Sources: CNCF Distribution's "Token Authentication Specification" and "OAuth2 Token Authentication"; Docker CLI's
 ``config.json`` and the credential helpers' protocol; containers-auth.json(5).
@@ -21,13 +21,13 @@ from imagelab.core.json_fields import mapping, string
 from imagelab.core.references import HUB
 
 _HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", HUB)  # the first is what Docker's CLI writes
-_CHALLENGE = re.compile(r"(\w+)\s+((?:\w+=(?:\"[^\"]*\"|[^\s,]*)(?:\s*,\s*)?)+)")
+_CHALLENGE = re.compile(r"(?<!\w)(\w++)\s++((?:\w+=(?:\"[^\"]*\"|[^\s,]*)(?:\s*,\s*)?)+)")
 
 
 def credentials(host: str) -> dict[str, str] | None:
-    """What Docker's ``config.json`` (``DOCKER_CONFIG``, else ``~/.docker``) holds for a registry, else Podman's and
-    skopeo's ``auth.json``: ``user`` and ``password``, or ``refresh`` (an identity token); None for nothing, also where
-    a helper does not answer."""
+    """The credentials for a registry in Docker's ``config.json`` (``DOCKER_CONFIG``, else ``~/.docker``), else in Podman's and
+    skopeo's ``auth.json``: ``user`` and ``password``, or ``refresh`` (an identity token). None if there are none, or if a
+    helper does not answer."""
     names = _HUB_KEYS if host == HUB else (host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/")
     return next(filter(None, (_login(_read(path), names) for path in _config_files())), None)
 

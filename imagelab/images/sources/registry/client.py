@@ -36,6 +36,7 @@ TRIES = 5
 TIMEOUT = (10.0, 30.0)  # seconds to connect, and between two pieces of an answer
 PATIENCE = 60.0  # seconds: a registry that wants a longer wait is an error that says so
 BACK_OFF = 0.5  # seconds before the second try, doubled for each further one
+PAGES = 1000  # of 1,000 tags each
 _AGAIN = (429, 500, 502, 503, 504)
 # ValueError: addresses in a challenge or a redirect that are not addresses
 _BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
@@ -175,10 +176,18 @@ class Registry:
             ) from error
 
     def pages(self, repository: str, path: str) -> Iterator[Any]:
-        """The JSON documents of a paged list."""
+        """The JSON documents of a paged list.
+
+        Raises
+        ------
+        ArchiveError
+            There are more than ``PAGES``.
+        """
         start, seen = urljoin(self._base, f"{repository}/"), set()
         while path not in seen:
             seen.add(path)
+            if len(seen) > PAGES:
+                raise ArchiveError(f"{start} has more than {PAGES:,} pages, too many for a list of tags.")
             data, answer = self.read(repository, path)
             yield parse_json(data, f"{self.host}/{repository}/{path}")
             try:
@@ -301,7 +310,7 @@ def _retry_after(answer: requests.Response) -> float | None:
     """Seconds that a Retry-After header asks for (RFC 9110: seconds, or a date)."""
     try:
         return urllib3.Retry().parse_retry_after(answer.headers["Retry-After"])
-    except (KeyError, urllib3.exceptions.InvalidHeader):
+    except (KeyError, urllib3.exceptions.InvalidHeader, ValueError, OverflowError):  # no such number, no such date
         return None
 
 
@@ -310,7 +319,7 @@ def _complaint(answer: requests.Response) -> str:
     try:
         data = b"".join(body(answer, "the complaint", limit=1 << 16))
         errors = mappings(mapping(parse_json(data, "the complaint")).get("errors"))[:3]
-        message = "; ".join(text(error.get("message")) or text(error.get("code")) or "" for error in errors)
+        message = "; ".join(filter(None, (text(error.get("message")) or text(error.get("code")) for error in errors)))
     except (*_BROKEN, ArchiveError):
         message = ""
     return " ".join(f"{answer.status_code} {message or answer.reason or ''}".split())[:400]
