@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Container
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
@@ -188,44 +189,50 @@ def fold(
     total = int(sizes.sum())
     least = max(total * smallest, 1)
     big, groups = sizes.ge(least), pd.Series("", paths.index) if groups is None else groups.reset_index(drop=True)
-    folder = paths[~big].str.replace(r"/[^/]*$", "", regex=True).rename("rest")
+    folder = paths[~big].str.replace(r"/[^/]*$", "", regex=True).rename("path")
     summed = sizes[~big].groupby([folder, groups[~big].rename("group")]).agg(["sum", "size"]).reset_index()
-    single = pd.DataFrame({"rest": paths[big], "group": groups[big], "bytes": sizes[big], "files": 1, "leaf": True})
+    single = pd.DataFrame({"path": paths[big], "group": groups[big], "bytes": sizes[big], "files": 1, "leaf": True})
     folded = summed.rename(columns={"sum": "bytes", "size": "files"}).assign(leaf=False)
     entries = pd.concat([single, folded], ignore_index=True)
-    entries["rest"] = entries["rest"].str.strip("/")
-    entries["node"] = "/"
-    columns = ["id", "parent", "label", "path", "bytes", "files", "kind"]
-    nodes = [pd.DataFrame([["/", "", "/", "/", total, len(paths), "directory"]], columns=columns)]
-    ended = []  # entries that are no deeper than their node
-    for _ in range(deepest):
-        ended.append(entries[entries["rest"].eq("")])
-        entries = entries[entries["rest"].ne("")]
-        if entries.empty:
-            break
-        split = entries["rest"].str.partition("/")
-        entries = entries.assign(head=split[0], rest=split[2], last=entries["leaf"] & split[2].eq(""))
-        level = entries.groupby(["node", "head"], sort=False, as_index=False).agg(
-            bytes=("bytes", "sum"), files=("files", "sum"), last=("last", "all")
-        )
-        level = level[level["bytes"].ge(least)]
-        level["id"] = level["node"].str.rstrip("/") + "/" + level["head"]
-        level["kind"] = level["last"].map({True: "file", False: "directory"})
-        nodes.append(level.assign(parent=level["node"], label=level["head"], path=level["id"])[columns])
-        entries = entries.merge(level[["node", "head", "id"]], on=["node", "head"], how="left")
-        ended.append(entries[entries["id"].isna()])
-        entries = entries[entries["id"].notna()]
-        entries = entries.assign(node=entries["id"]).drop(columns=["id", "head"])
-    tree = pd.concat(nodes, ignore_index=True)
+    nodes = _nodes(entries, deepest, least)
+    tree = pd.DataFrame(nodes.values())
     inside = tree.groupby("parent")[["bytes", "files"]].sum()
     folders = tree[tree["kind"].eq("directory")].set_index("id")
     rest = folders[["bytes", "files"]].sub(inside.reindex(folders.index).fillna(0)).astype("int64")
     rest = rest[rest["bytes"].gt(0) & rest.index.isin(inside.index)]
     names = {"id": rest.index + "/\0", "parent": rest.index, "path": rest.index + " (other)"}
-    tree = pd.concat([tree, rest.assign(**names, label="other", kind="other")[columns]], ignore_index=True)
-    summed = pd.concat([*ended, entries])[["node", "group", "bytes"]].groupby(["node", "group"], as_index=False).sum()
+    tree = pd.concat([tree, rest.assign(**names, label="other", kind="other")[list(tree)]], ignore_index=True)
+    entries["node"] = [_nearest(path, nodes) for path in entries["path"]]
+    summed = entries.groupby(["node", "group"], as_index=False)["bytes"].sum()
     main = summed.sort_values("bytes").drop_duplicates("node", keep="last").set_index("node")["group"]
     return tree.assign(group=tree["id"].str.removesuffix("/\0").map(main).astype("object").fillna(""))
+
+
+def _nodes(entries: pd.DataFrame, deepest: int, least: float) -> dict[str, dict[str, Any]]:
+    """The root, and each path of at least so many bytes and at most so many parts, by level."""
+
+    def empty(place: str, above: str, name: str) -> dict[str, Any]:
+        return {"id": place, "parent": above, "label": name, "path": place, "bytes": 0, "files": 0, "kind": "file"}
+
+    root = empty("/", "", "/") | {"bytes": entries["bytes"].sum(), "files": entries["files"].sum(), "kind": "directory"}
+    levels: list[dict[str, dict[str, Any]]] = [{} for _ in range(deepest)]
+    for path, _, size, files, is_file in entries.itertuples(index=False, name=None):
+        place = ""
+        for level, name in zip(levels, path[1:].split("/") if path else (), strict=False):
+            above, place = place, f"{place}/{name}"
+            node = level.get(place) or level.setdefault(place, empty(place, above or "/", name))
+            node["bytes"] += size
+            node["files"] += files
+            if not is_file or place != path:
+                node["kind"] = "directory"
+    return {"/": root} | {place: node for level in levels for place, node in level.items() if node["bytes"] >= least}
+
+
+def _nearest(path: str, nodes: Container[str]) -> str:
+    """The node that an entry is counted in: its own, or its nearest directory that has one."""
+    while path not in nodes:
+        path = path.rpartition("/")[0] or "/"
+    return path
 
 
 def join_chains(tree: pd.DataFrame, most: float = 0.99) -> pd.DataFrame:
@@ -236,10 +243,13 @@ def join_chains(tree: pd.DataFrame, most: float = 0.99) -> pd.DataFrame:
         inside.setdefault(node["parent"], []).append(node)
     for node in [*nodes.values()]:
         while node["id"] in nodes:
-            named = [child for child in inside.get(node["id"], []) if child["kind"] != "other"]
+            children = inside.get(node["id"], [])
+            named = [child for child in children if child["kind"] != "other"]
             if len(named) != 1 or named[0]["kind"] != "directory" or named[0]["bytes"] < most * node["bytes"]:
                 break
             only = named[0]
+            if only["id"] not in inside and len(children) > 1:
+                break  # its bytes would be lost beside those of "other"
             nodes.pop(only["id"])
             inside[node["id"]].remove(only)
             for child in inside.pop(only["id"], []):

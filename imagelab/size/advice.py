@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from imagelab.core.frames import make_frame
 from imagelab.core.model import Image
@@ -35,6 +37,7 @@ ADVICE_COLUMNS = {
     "accepted_reason": "string",
 }
 
+_READ = ["path", "size", "layer_index", "instruction", "visible", "reason", "removed_layer_index", "digest"]
 Findings = Iterator[tuple[rules.Rule, pd.DataFrame]]
 
 
@@ -78,6 +81,8 @@ def advise(
         steps = every_step[every_step["reference"] == image.reference]
         known = steps.dropna(subset="layer_index").set_index("layer_index")["from_base"]
         for rule, found in _findings(image, steps, digests):
+            if found.empty:
+                continue
             rows += [
                 {
                     "reference": image.reference,
@@ -90,7 +95,7 @@ def advise(
                     "from_base": known.get(layer_index),
                     "suggestion": rule.suggestion,
                     "confidence": rule.confidence,
-                    "paths": "\n".join(group.nlargest(5, "size")["path"]),
+                    "paths": "\n".join(group["path"].iloc[np.argsort(-group["size"], kind="stable")[:5]]),
                     "accepted": pd.notna(reason),
                     "accepted_reason": reason,
                 }
@@ -105,7 +110,7 @@ def advise(
 def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Findings:
     """Yield each rule with the stored files that it claims; a file belongs to the first rule that fits."""
     stored = files(image, digests=digests)
-    left = stored[(stored["kind"] == "file") & (stored["size"] > 0)]
+    left = stored.loc[(stored["kind"] == "file") & (stored["size"] > 0), _READ]
     yield from _ledger_findings(left[left["reason"].notna()], stored)
     # bytes that a container still sees through a hardlink belong to no rule, though their own name is gone
     left = left.loc[left["reason"].isna() & left["visible"]]
@@ -135,16 +140,20 @@ def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Findings:
         yield rules.DUPLICATED, left[left["digest"].notna() & left.duplicated("digest")]
 
 
-def _fits(rule: rules.Rule, entries: pd.DataFrame) -> pd.Series:
-    return entries["tool"].astype(bool) if rule is rules.BUILD_TOOLS else entries["path"].str.contains(rule.paths)
+def _fits(rule: rules.Rule, entries: pd.DataFrame) -> np.ndarray:
+    if rule is rules.BUILD_TOOLS:
+        return entries["tool"].to_numpy(bool)
+    # pandas reads the pattern anew each time, and takes Python's slower matcher where a path is not ASCII
+    return np.asarray(pc.match_substring_regex(pa.array(entries["path"], pa.string()), rule.paths), bool)
 
 
 def _build_tools(image: Image) -> set[str]:
     """Paths of the packages that compile and link."""
     owned = package_files(image)
     owned = owned[owned["manager"].isin(["dpkg", "apk"])]
-    names = owned["package"].str
-    return set(owned.loc[names.contains(rules.BUILD_PACKAGES) & ~names.contains(rules.RUNTIME_PACKAGES), "path"])
+    packages = owned["package"].drop_duplicates()
+    tools = packages[packages.str.contains(rules.BUILD_PACKAGES) & ~packages.str.contains(rules.RUNTIME_PACKAGES)]
+    return set(owned.loc[owned["package"].isin(tools), "path"])
 
 
 def _context_layers(steps: pd.DataFrame) -> pd.Series:

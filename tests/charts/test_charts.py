@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import imagelab as il
@@ -136,6 +136,7 @@ NAMES = st.lists(st.sampled_from(["a", "b", "lib", "x y", "é", "other"]), min_s
 
 @settings(max_examples=60)
 @given(st.dictionaries(NAMES, st.integers(0, 10**9), max_size=30), st.sampled_from([0.0, 0.01, 0.3]))
+@example({"/a/b": 40_000, "/b/other/c": 390, "/b/other/d": 390, "/b/e/f": 5}, 0.01)
 def test_folding_keeps_every_byte(sizes, smallest):
     # A path that is also a directory of another cannot be a file.
     folders = {path.rsplit("/", depth)[0] for path in sizes for depth in range(1, path.count("/"))}

@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from tqdm.auto import tqdm
-
 from imagelab.core.errors import ArchiveError, DaemonUnavailable, ImageNotFound, similar_names
 from imagelab.core.json_fields import byte_count, mapping, mappings, object_of, sequence, string, strings
 from imagelab.core.model import HistoryEntry, Image, Layer, Redaction, Source
@@ -74,6 +72,8 @@ class DaemonSource(Source):
 
     @contextmanager
     def _saved(self, engine: Client, reference: str) -> Iterator[Iterable[bytes]]:
+        from tqdm.auto import tqdm  # imported here: slow to load, and a known image is not saved
+
         with tqdm(unit="B", unit_scale=True, desc=f"saving {reference}", delay=1, leave=False) as bar:
 
             def counted() -> Iterator[bytes]:

@@ -18,14 +18,15 @@ from imagelab.security.hardening.rules import Evidence, Unknown, load_rules
 #: Names of credential files; test keys and certificates of packages have other places.
 _CREDENTIALS = re.compile(
     r"/(?:id_(?:rsa|dsa|ecdsa|ed25519)|\.netrc|\.git-credentials|\.pgpass|\.my\.cnf|\.htpasswd|\.dockercfg|\.npmrc|\.pypirc"
-    r"|\.yarnrc\.yml|\.env(?:\.\w+)?|\.vault-token|credentials\.json|application_default_credentials\.json|[^/]+\.(?:p12|pfx|jks|kdbx|ppk|ovpn|tfstate)"
-    r"|\.docker/config\.json|\.aws/credentials|\.azure/accessTokens\.json|\.kube/config|kubeconfig|\.ssh/[^/]*key[^/]*)$"
-    r"|^(?!/usr/(?:share|lib|local/lib)/)/.*\.key$"
+    r"|\.yarnrc\.yml|\.env(?:\.[^/.]+)?|\.vault-token|credentials\.json|application_default_credentials\.json|[^/]+\.(?:p12|pfx|jks|kdbx|ppk|ovpn|tfstate)"
+    r"|\.docker/config\.json|\.aws/credentials|\.azure/accessTokens\.json|\.kube/config|kubeconfig|\.ssh/[^/]*key[^/]*|[^/]*\.key)$"
 )
-_PACKAGED = re.compile(r"/(?:node_modules|site-packages|dist-packages)/|\.env\.(?:example|sample|template|dist)$")
+_PACKAGED = re.compile(
+    r"/node_modules/|/(?:site|dist)-packages/|^/usr/(?:local/)?(?:share|lib)/.*\.key$|\.env\.(?:example|sample|template|dist)$"
+)
 _SHELLS = frozenset(["sh", "bash", "ash", "dash", "zsh", "ksh", "fish", "csh", "tcsh", "busybox"])
 _MANAGERS = frozenset(["apt", "apt-get", "dpkg", "apk", "yum", "dnf", "microdnf", "rpm", "zypper", "pacman", "opkg"])
-_PROGRAM = re.compile(r"^(?:/usr)?(?:/local)?/s?bin/([^/]+)$")
+_PROGRAM = re.compile(r"^(?:/usr)?(?:/local)?/s?bin/[^/]+$")
 
 
 def _list(rows: pd.DataFrame, message: str = "{0.path}") -> Iterator[Evidence]:
@@ -88,8 +89,8 @@ def _programs(names: frozenset[str]) -> Callable[[ImageFacts], Iterator[Evidence
     """Make a check that no program of these names is on the usual paths."""
 
     def check(facts: ImageFacts) -> Iterator[Evidence]:
-        files = facts.visible[facts.visible["kind"] != "directory"]
-        return _list(files[files["path"].str.extract(_PROGRAM)[0].isin(names)])
+        programs = facts.visible[facts.visible["path"].str.contains(_PROGRAM) & (facts.visible["kind"] != "directory")]
+        return _list(programs[programs["path"].str.replace(r"^.*/", "", regex=True).isin(names)])
 
     return check
 
