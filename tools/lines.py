@@ -12,14 +12,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {
     ("core", "images"): 5_347,
-    ("size",): 867,
+    ("size",): 866,
     ("build",): 2_656,
     ("improve",): 2_500,
     ("security",): 3_198,
     ("charts", "widgets", "report"): 2_941,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
-ALL = 19_352
+ALL = 19_351
 """Lines of code that the package may have."""
 _LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

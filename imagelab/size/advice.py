@@ -141,10 +141,9 @@ def _findings(image: Image, steps: pd.DataFrame, digests: bool) -> Findings:
 
 
 def _fits(rule: rules.Rule, entries: pd.DataFrame) -> np.ndarray:
-    if rule is rules.BUILD_TOOLS:
-        return entries["tool"].to_numpy(bool)
     # pandas reads the pattern anew each time, and takes Python's slower matcher where a path is not ASCII
-    return np.asarray(pc.match_substring_regex(pa.array(entries["path"], pa.string()), rule.paths), bool)
+    found: Any = pc.match_substring_regex(pa.array(entries["path"], pa.string()), rule.paths)
+    return np.asarray(entries["tool"] if rule is rules.BUILD_TOOLS else found, bool)
 
 
 def _build_tools(image: Image) -> set[str]:
