@@ -17,6 +17,7 @@ from imagelab.build.context import Entry, IgnoreFile, parse_ignore, walk
 from imagelab.build.dockerfile.select import context_sources, select
 from imagelab.build.dockerfile.syntax import Build, Stage, Step, parse
 from imagelab.build.target import read_target
+from imagelab.core.errors import DockerfileError
 from imagelab.core.terms import LIKELY
 
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|\$\{\w+\}")
@@ -197,6 +198,8 @@ def read_project(
     folder = name.rpartition("/")[0]
     ignore_name = f"{folder}/{own.name}".lstrip("/") if ignore == own else ".dockerignore"
     ignore_text = _read(ignore) if ignore.is_file() else None
+    if found.inline is None and not path.is_file():
+        raise DockerfileError(f"{path}: no such Dockerfile; expected one in the context, or name it with --file.")
     name, text = (name, _read(path)) if found.inline is None else ("", found.inline)
     texts = (name, text, root, ignore_name, ignore_text)
     return Project(*texts, found.args, found.target, found.contexts, found.network)

@@ -20,12 +20,13 @@ _ACCOUNT = re.compile(r"(?:user|group)(?:add|mod)\b|add(?:user|group)\b")
 
 @dataclass(frozen=True)
 class _Chown:
-    """A ``chown -R`` in a chain of commands: the commands before it and after it, and its words as written."""
+    """A ``chown`` in a chain of commands: the commands before it and after it, and its words as written."""
 
     before: list[str]
     owner: str
     paths: list[str]
     after: list[str]
+    is_recursive: bool
 
     def give(self, paths: Sequence[str]) -> str:
         """The command that changes only what has another owner."""
@@ -33,7 +34,7 @@ class _Chown:
 
 
 def copy_with_owner(project: Project) -> Iterator[Edit]:
-    """``chown -R`` of what a COPY brought stores every file again: ``COPY --chown`` stores it once.
+    """``chown`` of what a COPY brought stores every file again: ``COPY --chown`` stores it once.
 
     RUNs in between give their new files to the owner themselves; the directory keeps its owner, too. A user that is
     added below the first COPY is added above it. Docker's reference of COPY --chown and the OCI layer specification (a
@@ -50,14 +51,16 @@ def copy_with_owner(project: Project) -> Iterator[Edit]:
                 for p in found.paths
             ]
             copies = [s for s in steps[:index] if _into(s, paths) and s.flag("chown") is None]
+            if not found.is_recursive and not set(paths) <= {_place(s) for s in copies}:
+                continue  # a directory alone
             changes = _owned(project, steps[:index], step, copies, found, paths) if copies else None
             if changes:
-                what = f"chown -R stores again what the {copies[0].instruction} in line {copies[0].line} stored"
+                what = f"chown stores again what the {copies[0].instruction} in line {copies[0].line} stored"
                 yield Edit("copy-chown", what, step, tuple(changes), confidence=EXACT)
 
 
 def _chown(step: Step) -> _Chown | None:
-    """The first recursive chown of a RUN that is a plain chain of commands."""
+    """The first chown of a RUN that is a plain chain of commands."""
     commands = commands_of(script(step)) if step.instruction == "RUN" else None
     if not commands or step.heredocs or step.node.json or step.flags:
         return None
@@ -65,8 +68,9 @@ def _chown(step: Step) -> _Chown | None:
         words = command.split()
         names = [word for word in words[1:] if not word.startswith("-")]
         flags = "".join(word for word in words[1:] if word.startswith("-"))
-        if words[:1] == ["chown"] and re.search(r"^-\w*R|--recursive", flags) and "=" not in flags and len(names) > 1:
-            return _Chown(commands[:n], names[0], names[1:], commands[n + 1 :])
+        if words[:1] == ["chown"] and "=" not in flags and len(names) > 1:
+            is_recursive = bool(re.search(r"^-\w*R|--recursive", flags))
+            return _Chown(commands[:n], names[0], names[1:], commands[n + 1 :], is_recursive)
     return None
 
 
@@ -92,7 +96,7 @@ def _owned(
     rest = [command for command in found.before if command not in own]
     if rest or found.after:
         rest += [found.give(found.paths), *found.after]
-    elif not between:
+    elif found.is_recursive and not between:
         rest = [f"chown {found.owner} {' '.join(found.paths)}"]
     moved += [f"RUN {' && '.join(own)}"] if own else []
     if moved:
@@ -110,8 +114,13 @@ def _makes(project: Project, run: Step, paths: Sequence[str]) -> bool:
 def _into(step: Step, paths: Sequence[str]) -> bool:
     if step.instruction not in ("COPY", "ADD"):
         return False
-    to = posixpath.normpath(posixpath.join(step.state.workdir, step.words[-1]))
+    to = _place(step)
     return any(to == path or to.startswith(path.rstrip("/") + "/") for path in paths)
+
+
+def _place(step: Step) -> str:
+    """Where a COPY puts what it copies."""
+    return posixpath.normpath(posixpath.join(step.state.workdir, step.words[-1]))
 
 
 def copy_with_mode(project: Project) -> Iterator[Edit]:

@@ -19,7 +19,7 @@ _REQUIREMENTS = re.compile(r"(?:(?:^|\s)(?:-r|--requirements?|-c|--constraints?)
 _LOCAL = re.compile(r"^\s*(?:-e\b|--editable|\.{1,2}(?:[/\[]|\s*$)|file:|.+@\s*file:)", re.M)
 _SETUP = re.compile(
     r"^\s*(?:(?:user|group)(?:add|mod)|add(?:user|group)|mkdir|rm|set|echo|true|corepack|apt-get|apk|(?:npm|yarn|pip3?|poetry|pnpm)"
-    r"\s+(?:config|cache|set)|python3? -m venv|uv venv|conda clean)\b"
+    r"\s+(?:config|cache|set)|gem\s+install|bundle\s+config|python3? -m venv|uv venv|conda clean)\b"
 )
 _HOOKS = re.compile(r'"(?:pre|post)?install"|"prepare"')  # scripts of npm that may need the sources
 _COMMANDS = re.compile(r"&&|\|\||;|\n")

@@ -23,6 +23,7 @@ _INSTALLED = {
     "node_modules": ("npm", "yarn", "pnpm"),
     ".venv": ("pip", "uv", "poetry"),
     "venv": ("pip", "uv", "poetry"),
+    "vendor": ("composer",),
 }
 #: Built in the image by these managers. A file that the build does not make would be missing, so the edit announces none.
 _NODE = ("npm", "yarn", "pnpm")

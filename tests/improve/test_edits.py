@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagelab.build.dockerfile.syntax import parse
-from imagelab.core.errors import ImagelabError
+from imagelab.core.errors import DockerfileError, ImagelabError
 from imagelab.core.terms import EXACT, LIKELY
 from imagelab.improve import toolchain
 from imagelab.improve.advice import advise_build
@@ -193,6 +193,25 @@ def test_declared_and_found_targets_of_a_crate_get_empty_sources(tmp_path):
         f"RUN mkdir -p benches src/bin src/bin/v src/cli src && {empty} && echo 'fn main() {{}}' > src/cli/t.rs"
         " && touch src/core.rs && cargo build && cargo clean -p tool-kit && rm -r benches src"
     )
+
+
+@pytest.mark.parametrize(
+    ("run", "files"),
+    [
+        ("yarn --frozen-lockfile --non-interactive", {"package.json": "{}", "yarn.lock": ""}),
+        (
+            "gem install bundler && bundle config set without test && bundle install",
+            {"Gemfile": "", "Gemfile.lock": ""},
+        ),
+    ],
+)
+def test_installs_with_flags_or_settings_before_them_move_above_the_sources(tmp_path, run, files):
+    before = project(tmp_path, f"FROM a\nWORKDIR /x\nCOPY . .\nRUN {run}\n", files | {"src/a": "1"})
+    assert body(applied(before, "copy-before-install"))[1:] == [
+        f"COPY {' '.join(files)} ./",
+        f"RUN {run}",
+        "COPY . .",
+    ]
 
 
 def test_a_file_that_an_argument_names_is_copied_before_the_install(tmp_path):
@@ -397,6 +416,13 @@ def test_an_account_is_made_above_the_copy_that_gives_files_to_it(tmp_path):
     ]
 
 
+def test_a_copied_file_gets_its_owner_from_the_copy_and_a_directory_alone_does_not(tmp_path):
+    text = "FROM a\nCOPY --from=b /app.jar /app.jar\nRUN chown u:g /app.jar\n"
+    assert body(applied(project(tmp_path, text))) == ["COPY --chown=u:g --from=b /app.jar /app.jar"]
+    text = "FROM a\nCOPY src /app/src\nRUN chown u:g /app\n"
+    assert body(applied(project(tmp_path, text, {"src/m": "1"}))) == text.splitlines()[1:]
+
+
 def test_an_upgrade_keeps_no_lists_and_a_later_install_fetches_them(tmp_path):
     text = "FROM a\nRUN apt-get update && apt-get -y upgrade\nRUN apt-get install -y jq\n"
     clean = " && apt-get clean && rm -rf /var/lib/apt/lists/*"
@@ -483,6 +509,11 @@ def test_a_project_that_is_already_good_gets_no_proposal(tmp_path):
         'FROM b\nCOPY --from=build --chown=1:1 /app /app\nUSER 1\nCMD ["x"]\n'
     )
     assert applied(project(tmp_path, text, {"requirements.txt": "a\n", "src/m.py": "1"})).text == text
+
+
+def test_a_folder_without_a_dockerfile_says_so(tmp_path):
+    with pytest.raises(DockerfileError, match="no such Dockerfile; expected one in the context"):
+        read_project(tmp_path)
 
 
 def test_unknown_rules_are_refused():
