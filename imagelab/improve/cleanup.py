@@ -116,6 +116,8 @@ def dnf_cache(project: Project) -> Iterator[Edit]:
 def downloads(project: Project) -> Iterator[Edit]:
     """Downloads of language package managers: a cache mount keeps them out of the layer and for the next build.
 
+    RUNs above of the same manager get the mount, too, as it hides what they downloaded.
+
     The alternative keeps no downloads: ``--no-cache-dir`` of pip and its like, or the manager's own cleaning command
     in the same RUN. Both keep what is installed. Docker's documentation of cache mounts; each tool's of its cache.
     """
@@ -124,22 +126,19 @@ def downloads(project: Project) -> Iterator[Edit]:
             caches = caches_of(project, step, installer)
             if not installer.command.search(commands) or not caches:
                 continue
-            if _keeps_none(step, commands, installer, caches):
+            if _keeps_none(step, installer, caches):
                 continue
             touches = tuple(map(_with_parents, caches))
             what = f"{installer.name} keeps its downloads in the layer"
             flags = [f"--mount=type=cache,target={folder}" for folder in caches]
-            raw = [
-                re.sub(rf" {installer.flag}(?=\s|$)", "", line) if installer.flag else line
-                for line in project.raw(step)
-            ]
-            mounted = project.change(step, *with_flags(raw, flags))
+            above = [s for s in project.build.steps if s.stage == step.stage and s.line < step.line]
+            hidden = [s for s in above if installer.command.search(script(s)) and not _keeps_none(s, installer, caches)]
+            mounted = tuple(_mounted(project, s, flags, installer) for s in (*hidden, step))
             again = f"{what}, and downloads again whenever this step runs again"
             sure = EXACT if "cache-mount" in installer.built else LIKELY
-            above = [s for s in project.build.steps if s.stage == step.stage and s.line < step.line]
             warm = any(copies_sources(project, s, installer) for s in above)
             if is_root(step):  # a mount belongs to root
-                yield Edit("cache-mount", again, step, (mounted,), touches, warm=warm, confidence=sure)
+                yield Edit("cache-mount", again, step, mounted, touches, warm=warm, confidence=sure)
             if lines := _without_downloads(project.raw(step), step, installer):
                 change = (project.change(step, *lines),)
                 yield Edit("no-download-cache", what, step, change, touches, alternative=is_root(step))
@@ -160,8 +159,17 @@ def _without_downloads(raw: list[str], step: Step, installer: Installer) -> list
     return lines if lines != raw else None
 
 
-def _keeps_none(step: Step, commands: str, installer: Installer, caches: Sequence[str]) -> bool:
+def _mounted(project: Project, step: Step, flags: Sequence[str], installer: Installer) -> Change:
+    """The RUN with cache mounts, and without the flag that would leave them empty."""
+    raw = project.raw(step)
+    if installer.flag:
+        raw = [re.sub(rf" {installer.flag}(?=\s|$)", "", line) for line in raw]
+    return project.change(step, *with_flags(raw, flags))
+
+
+def _keeps_none(step: Step, installer: Installer, caches: Sequence[str]) -> bool:
     """Whether the layer keeps no downloads already."""
+    commands = script(step)
     by_setting = step.state.env.get(installer.off, "0").lower() not in ("0", "", "false", "off")
     cleaned = bool(re.search(r"\bcache clean|\bconda clean|-modcache", commands))
     mounted = any(folder in commands or is_cached(step, folder) for folder in caches)

@@ -192,7 +192,7 @@ def _without_deletion(project: Project, step: Step, place: str) -> list[str] | N
         elif commands == [command]:
             return []
         else:
-            spaced, cut = r"\s+".join(map(re.escape, command.split())), r"\s*(?:\\\n\s*)?"
+            spaced, cut = r"\s+".join(map(re.escape, command.split())), r"\s*(?:\\\n(?:\s*#.*\n)*\s*)?"
             changed = re.subn(rf"(?m){cut}&&{cut}{spaced}(?=\s*(?:$|&&|\\))", "", text, count=1)
         return changed[0].split("\n") if changed[1] else None
     return None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from imagelab.build.context import parse_ignore
 from imagelab.build.dockerfile.select import context_path, context_sources, copied
 from imagelab.core.frames import format_bytes
 from imagelab.core.terms import EXACT, LIKELY
 from imagelab.core.text import listed
-from imagelab.improve.edits import Change, Edit, Project
+from imagelab.improve.edits import Change, Edit, Project, edited
 from imagelab.improve.installers import cache_traces, installer_of, runs
 
 #: Never part of a build: history, caches, editors' folders.
@@ -57,7 +58,12 @@ def ignore_clutter(project: Project) -> Iterator[Edit]:
         patterns = tuple(pattern for pattern in patterns if pattern not in present)
         if not patterns or not wide:
             continue
-        size = sum(e.size for p, e in project.copied.items() if any(_below(p, top) for top in tops))
+        lines = (Change(0, 0, patterns),)
+        ignored = edited(project.ignore_text or "", lines)
+        gone = project.copied.keys() - replace(project, ignore_text=ignored).copied.keys()
+        if not gone:
+            continue  # an exception below keeps them
+        size = sum(project.copied[path].size for path in gone)
         what = f"{wide[0][0].instruction} {wide[0][1]} copies {listed(tops)} ({format_bytes(size)})"
         touches = [
             f"^{re.escape(posixpath.normpath(posixpath.join(step.state.workdir, step.words[-1], inside)))}(?:/|$)"
@@ -65,7 +71,7 @@ def ignore_clutter(project: Project) -> Iterator[Edit]:
             if copied(step) and (inside := posixpath.relpath(top, source))
         ]
         announces, sure = (tuple(touches + traces), EXACT) if announced else (tuple(traces), LIKELY)
-        lines, what = (Change(0, 0, patterns),), f"{what}: any change there is a miss"
+        what = f"{what}: any change there is a miss"
         yield Edit(rule, what, wide[0][0], lines, announces, ignore=True, size=size, confidence=sure)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from imagelab.build.dockerfile.syntax import parse
 from imagelab.core.errors import DockerfileError, ImagelabError
 from imagelab.core.terms import EXACT, LIKELY
-from imagelab.improve import toolchain
+from imagelab.improve import cleanup, toolchain
 from imagelab.improve.advice import advise_build
 from imagelab.improve.edits import Edit, Project, read_project, unified
 from imagelab.improve.installers import INSTALLERS, installer_of, runs
@@ -347,6 +347,13 @@ def test_downloads_lie_where_the_environment_says(tmp_path):
     assert "target=/c pip" in found and "target=/go/pkg/mod" in found
 
 
+def test_a_mount_that_hides_what_a_run_above_downloaded_is_its_mount_too(tmp_path):
+    text = "FROM a\nCOPY go.mod ./\nRUN go mod download\nCOPY . .\nRUN go build ./...\n"
+    before = project(tmp_path, text, {"go.mod": "module a\n", "main.go": ""})
+    (mount,) = (edit for edit in cleanup.downloads(before) if edit.warm and edit.rule == "cache-mount")
+    assert before.apply(mount).text.count("--mount=type=cache,target=/root/go/pkg/mod") == 2
+
+
 def test_tools_that_npm_installs_globally_keep_no_downloads(tmp_path):
     text = "FROM a\nRUN npm i -g pnpm@9\nWORKDIR /app\nCOPY . .\nUSER node\nRUN pip install --user x\n"
     found = body(applied(project(tmp_path, text, {"m.js": "1"})))
@@ -370,7 +377,7 @@ def test_next_keeps_its_cache(tmp_path):
         ),
         (
             "WORKDIR /w\nCOPY a.tgz ./",
-            ["tar xf a.tgz \\\n    && rm a.tgz \\\n    && ls"],
+            ["tar xf a.tgz \\\n    # not needed any more\n    && rm a.tgz \\\n    && ls"],
             ["WORKDIR /w", "RUN --mount=type=bind,source=a.tgz,target=/w/a.tgz tar xf a.tgz \\", "    && ls"],
         ),
         (
@@ -434,6 +441,13 @@ def test_an_upgrade_keeps_no_lists_and_a_later_install_fetches_them(tmp_path):
     assert body(applied(project(tmp_path, text))) == [
         "RUN apt-get update && apt-get -y upgrade && apt-get clean && rm -rf /var/lib/apt/lists/*"
     ]
+
+
+def test_clutter_that_an_exception_keeps_is_not_proposed(tmp_path):
+    before = project(
+        tmp_path, "FROM a\nCOPY . /srv\n", {".dockerignore": "*\n!.git\n!m.py\n", ".git/x": "1", "m.py": "1"}
+    )
+    assert applied(before) == before
 
 
 def test_clutter_of_a_copied_directory_is_not_sent(tmp_path):
