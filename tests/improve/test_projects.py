@@ -53,7 +53,7 @@ PROJECTS_BY_NAME = {
     # A stage stores again all that the virtual environment had before the compilers came.
     "python-venv": Project(
         "python",
-        {"apt-cleanup", "purge-compilers"},
+        {"purge-compilers"},
         "/venv/bin/python -c 'import fast; assert fast.add(1, 2) == 3'",
         worse="build-stage",
     ),
