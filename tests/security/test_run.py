@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +13,10 @@ import pytest
 
 from imagelab.core.errors import ImagelabError, ScanFormatError
 from imagelab.images.tables.layers import layers
+from imagelab.security.blame import blame
 from imagelab.security.run import TOOLS, run_scan
+from imagelab.security.scans.findings import ScanReport
+from imagelab.security.scans.reader import make_scan
 from tests.conftest import missing
 
 TOKEN = "ghp_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3fG5"
@@ -110,3 +115,51 @@ def test_failures_are_shown(tmp_path, monkeypatch):
     script.write_text("#!/bin/sh\nsleep 30\n")
     with pytest.raises(ImagelabError, match="was stopped"):
         run_scan("x", "grype", timeout=0.3)
+
+
+#: Layers that chown, rewrite, delete, upgrade and copy through a stage, over a base.
+LAYERED = """\
+FROM localhost/debian:minbase AS build
+RUN mkdir -p /stage/left-pad && printf '{"name": "left-pad", "version": "1.3.0"}' > /stage/left-pad/package.json
+FROM localhost/debian:minbase
+COPY --from=build /stage /srv/node_modules
+COPY METADATA /usr/lib/python3/dist-packages/demo-1.2.dist-info/METADATA
+COPY METADATA /usr/lib/python3/dist-packages/other-1.2.dist-info/METADATA
+RUN chown -R 1000 /srv/node_modules && chmod -R a+rX /usr/lib/python3/dist-packages
+RUN cp /srv/node_modules/left-pad/package.json /x && cp /x /srv/node_modules/left-pad/package.json
+RUN sed -i 's/1.2$/1.3/' /usr/lib/python3/dist-packages/demo-1.2.dist-info/METADATA
+RUN sed -i '/^Package: tar$/,/^$/ s/^Version: .*/Version: 9.9-1/' /var/lib/dpkg/status
+RUN sed -i '/^Package: gzip$/,/^$/d' /var/lib/dpkg/status
+COPY --from=build --chown=1:1 /stage /opt/node_modules
+RUN rm -r /usr/lib/python3/dist-packages/other-1.2.dist-info
+"""
+
+
+@pytest.mark.engine
+def test_blame_finds_the_layers_that_trivy_names(debian, tmp_path):
+    """Trivy's list of packages has the layer of each; blame gets the list without the layers."""
+    need("trivy")
+    (tmp_path / "METADATA").write_text("Metadata-Version: 2.1\nName: demo\nVersion: 1.2\n\n")
+    (tmp_path / "Dockerfile").write_text(LAYERED)
+    image, tag = tmp_path / "image.tar", "security-trivy-layers"
+    debian.docker("build", "-q", "--network=none", "-t", tag, str(tmp_path))
+    debian.docker("save", tag, "-o", str(image))
+    debian.docker("rmi", tag)
+    options = [
+        "--quiet",
+        "--format=json",
+        "--list-all-pkgs",
+        "--scanners=license",
+        "--offline-scan",
+        "--skip-db-update",
+    ]
+    document = json.loads(subprocess.check_output(["trivy", "image", *options, f"--input={image}"]))
+    report, named = ScanReport("other", "other"), []
+    for result in document["Results"]:
+        for package in result.get("Packages", []):
+            version = "-".join(filter(None, [package["Version"], package.get("Release")]))
+            report.add("vulnerability", "CVE-1", package=package["Name"], version=version, type=result["Type"],
+                       purl=package["Identifier"]["PURL"], path=package.get("FilePath"), severity="high")  # fmt: skip
+            named.append(document["Metadata"]["DiffIDs"].index(package["Layer"]["DiffID"]))
+    found = blame(make_scan([("list", report)]), f"docker-archive:{image}")
+    assert found["layer_index"].tolist() == named and len(set(named)) == 5 and len(named) > 100
