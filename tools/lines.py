@@ -15,11 +15,11 @@ LIMITS = {
     ("size",): 866,
     ("build",): 2_656,
     ("improve",): 2_500,
-    ("security",): 3_198,
+    ("security",): 3_193,
     ("charts", "widgets", "report"): 2_941,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
-ALL = 19_370
+ALL = 19_365
 """Lines of code that the package may have."""
 _LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
+from typing import Any
 
 import pandas as pd
 
@@ -35,6 +36,7 @@ BLAME_COLUMNS = {
 _MANAGER = {name: manager for manager, names in WORDS["package_managers"].items() for name in names.split()}
 #: One file records all packages, so the layer that wrote it last is not the layer of each of them.
 _RECORDS = r"/?(?:(?:usr/)?lib/apk/db/installed|var/lib/dpkg/status|(?:var/lib|usr/lib/sysimage)/rpm/.+)"
+_ARCHIVED = r"(?i)^(.+?\.(?:jar|war|ear|sar|par|zip|nar))[:!/]"
 _DOCKERFILE_LINE = r"(?i)(?:^|.*/)(?:[\w.-]*dockerfile|containerfile)[\w.-]*:(\d+)$"
 
 
@@ -129,6 +131,8 @@ def _match_files(joined: pd.DataFrame, image: Image, recorded: pd.Series) -> lis
     visible = seen[seen["visible"]].drop_duplicates("path", keep="last").set_index("path")["layer_index"]
     paths = "/" + joined["path"].fillna(joined["target"]).str.replace(r":\d+$", "", regex=True).str.lstrip("/")
     paths = paths.mask(_named_lines(joined).notna())  # a line of the Dockerfile is not a file of the image
+    inside = paths.str.extract(_ARCHIVED)[0].fillna(paths)  # a jar in an archive
+    paths = paths.where(paths.isin(visible.index), inside)
     by_path = paths.map(visible.astype("Int64")).astype("Int64")
     _fill(joined, by_path.mask(recorded), "path")
     first = installed.drop_duplicates("path").set_index("path")["layer_index"]
@@ -159,28 +163,32 @@ def _first_copies(image: Image, seen: pd.DataFrame, paths: pd.Series, layer: pd.
 
 
 def _by_package(scan: pd.DataFrame, installed: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """The layer of each package, by record, by name and version, by name, or as a source package."""
+    """The layer of each package: by record, by name and version, by name; for each, as a binary or a source package."""
     known: defaultdict[tuple[str | None, ...], set[int]] = defaultdict(set)
     sources: defaultdict[tuple[str | None, ...], set[int]] = defaultdict(set)
     for row in plain_rows(installed):
         source, _, source_version = (row.source or "").partition(" ")
         for manager in (row.manager, None):
             for names, name, version in ((known, row.name, row.version), (sources, source, source_version)):
-                key = (manager, package_key(None, name))
-                names[key].add(row.layer_index)
-                names[*key, _version(version)].add(row.layer_index)
+                if name:
+                    key = (manager, package_key(None, name))
+                    names[key].add(row.layer_index)
+                    names[*key, _version(version)].add(row.layer_index)
         known[(row.path,)].add(row.layer_index)
     found, how = [], []
     for row in plain_rows(scan[["type", "purl", "package", "version", "path"]]):
         manager = manager_of(row.purl, row.type)
         name = (manager, package_key(row.purl, row.package))
-        # dpkg's status file is the record of all its packages
-        record = [("/" + (row.path or "").lstrip("/"),)] if manager in ("python", "npm") else []
-        keys = [*record, (*name, _version(row.version)), name]
-        indexes = next((known[key] for key in keys if key in known), set())
-        of_source = sources.get(keys[-2], set()) if not indexes and row.package else set()
-        found.append(min(of_source) if of_source else min(indexes) if len(indexes) == 1 else None)
-        how.append("source_package" if of_source else "package")
+        places: list[tuple[Any, Any]] = [
+            (names, each) for each in ((*name, _version(row.version)), name) for names in (known, sources)
+        ]
+        if manager in ("python", "npm"):  # dpkg's status file is the record of all its packages
+            places.insert(0, (known, ("/" + (row.path or "").lstrip("/"),)))
+        match: Any = next((pair for pair in places if pair[1] in pair[0]), (known, None))
+        indexes = match[0].get(match[1], set())
+        is_source = match[0] is sources and not indexes <= known.get(name, set())
+        found.append(min(indexes) if is_source or len(indexes) == 1 else None)
+        how.append("source_package" if is_source else "package")
     return pd.Series(found, index=scan.index, dtype="Int64"), pd.Series(how, index=scan.index, dtype="string")
 
 

@@ -179,8 +179,12 @@ def _openvex(document: Object) -> Iterator[Decision]:
 
 def _cyclonedx_vex(document: Object) -> Iterator[Decision]:
     """The analysis of each vulnerability, for each component that it affects."""
-    root = mapping(document, "metadata", "component")
-    known = {text(item.get("bom-ref")): item for item in [*mappings(document.get("components")), root]}
+    known: dict[str | None, Object] = {}
+    pending = [*mappings(document.get("components")), mapping(document, "metadata", "component")]
+    while pending:
+        component = pending.pop()
+        known[text(component.get("bom-ref"))] = component
+        pending += mappings(component.get("components"))
     for item in mappings(document["vulnerabilities"]):
         analysis = mapping(item, "analysis")
         names = texts([item.get("id"), *(reference.get("id") for reference in mappings(item.get("references")))])

@@ -19,17 +19,10 @@ from imagelab.images.load import load_image
 from imagelab.images.tables.history import history
 from imagelab.images.tables.images import Reference, list_images, one_image
 from imagelab.images.tables.provenance import image_provenance
+from imagelab.security.scans.fields import WORDS
 
 #: Commands that install packages or build programs, by package manager.
-_COMMANDS = {
-    "dpkg": r"\b(?:apt|apt-get|aptitude|dpkg)\b",
-    "apk": r"\bapk\b",
-    "python": r"\b(?:pip3?|uv|poetry|pipenv|pdm|conda)\b",
-    "npm": r"\b(?:npm|yarn|pnpm|bun)\b",
-    "go": r"\bgo (?:build|install|get)\b",
-    "java": r"\b(?:mvnw?|gradlew?|sbt|ant)\b",
-    "rust": r"\bcargo\b",
-}
+_COMMANDS = WORDS["install_commands"]
 
 
 @dataclass(frozen=True)

@@ -199,8 +199,10 @@ def _describe(change: _Change, members: list[Any], source: str | None, line: int
         version, target = upgrades[name] = (own[0].version, _target(own))
         if version and target:
             spelled = re.sub(r"\\?[-_.]", "[-_.]", re.escape(name))  # as pip compares names
-            pin = rf"(?<![\w.-])((?i:{spelled})\s*(?:===?|~=|@|=))\s*{re.escape(version)}(?![\w.])"
-            pins[pin] = r"\g<1>" + target.replace("\\", r"\\")
+            # pip's extras in brackets; Go writes v before a version
+            operator = r"(?:\[[\w ,.-]*\])?\s*(?:===?|~=|@|=)\s*v?"
+            pin = rf"(?<![\w.-])((?i:{spelled}){operator}){re.escape(version.removeprefix('v'))}(?![\w.])"
+            pins[pin] = r"\g<1>" + target.removeprefix("v").replace("\\", r"\\")
     diff = _diff(source, line, pins)
     if change.kind == "system":
         return "upgrade " + ", ".join(upgrades), diff
@@ -235,11 +237,10 @@ def _diff(source: str | None, line: int | None, edits: dict[str, str]) -> str | 
         return None
     lines = source.splitlines(keepends=True)
     changed = list(lines)
-    for number in range(line - 1, len(lines)):
-        for pattern, text in edits.items():
+    ends = read_dockerfile(f"{source}\n").instructions.set_index("line")["end_line"]
+    for number in range(line - 1, ends.get(line, line)):
+        for pattern, text in {} if lines[number].lstrip().startswith("#") else edits.items():
             changed[number] = re.sub(pattern, text, changed[number])
-        if not lines[number].rstrip().endswith("\\"):
-            break
     return "".join(difflib.unified_diff(lines, changed, "Dockerfile", "Dockerfile", n=1)) or None
 
 

@@ -136,9 +136,9 @@ def _split(image: str) -> tuple[str, str | None]:
 
 
 def _matches(decided: PackageURL, package: PackageURL) -> bool:
-    """As Trivy and OpenVEX match: a version or qualifier that the decision leaves open fits any value."""
+    """As Trivy and OpenVEX match: a version, qualifier or subpath that the decision leaves open fits any value."""
     parts = [(purl.type, purl.namespace or "", purl.name) for purl in (decided, package)]
-    if parts[0] != parts[1]:
+    if parts[0] != parts[1] or decided.subpath not in (None, "", package.subpath):
         return False
     qualifiers = mapping(decided.qualifiers).items()
     return decided.version in (None, "", package.version) and qualifiers <= mapping(package.qualifiers).items()

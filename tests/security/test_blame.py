@@ -222,6 +222,28 @@ def test_debian_and_alpine_source_packages():
     assert found["matched_by"].fillna("").tolist() == ["source_package", "source_package", "package", ""]
 
 
+def test_the_exact_version_of_a_source_precedes_another_version_of_the_name():
+    """openssl 1 is installed; libssl3 is built from openssl 2, in a later layer."""
+    stanza = "Package: {}\nStatus: install ok installed\nArchitecture: amd64\n{}Version: {}\n\n"
+    status = [stanza.format("libssl3", "Source: openssl\n", n) + stanza.format("openssl", "", 1) for n in (1, 2)]
+    image = image_of([layer_tar([(b"var/lib/dpkg/status", "file", text.encode())]) for text in status])
+    report = ScanReport("x", "x")
+    for version in ("1", "2"):
+        report.add("vulnerability", "CVE-1", package="openssl", version=version, type="deb", severity="high")
+    found = blame(make_scan([("x", report)]), image)
+    assert found["layer_index"].tolist() == [0, 1] and found["matched_by"].tolist() == ["package", "source_package"]
+
+
+@pytest.mark.parametrize("inside", [":BOOT-INF/lib/x.jar", "/BOOT-INF/lib/x.jar", "!/BOOT-INF/lib/x.jar", ""])
+def test_a_jar_in_an_archive_is_the_archives(inside):
+    image = image_of([layer_tar([(b"app/app.jar", "file", b"one")]), layer_tar([(b"app/app.jar", "file", b"two")])])
+    report = ScanReport("grype", "x")
+    report.add(
+        "vulnerability", "CVE-1", package="x", type="java-archive", path=f"/app/app.jar{inside}", severity="high"
+    )
+    assert blame(make_scan([("x", report)]), image)["layer_index"].item() == 1
+
+
 STAGES = """\
 FROM golang AS deps
 RUN go install example.com/tool

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pandas as pd
+import pytest
 
 import imagelab as il
 from imagelab.charts import remediation_waterfall
@@ -70,6 +71,24 @@ def test_a_pin_is_found_as_pip_compares_names():
     scan = make_scan([("x", report)]).assign(change_line=2)
     changes = remediation(scan, dockerfile="FROM a\nRUN pip install Jinja2==2.11.2 typing_extensions==4.0\n")
     assert "Jinja2==2.11.3" in changes["diff"][0] and "typing_extensions==4.1" in changes["diff"][1]
+
+
+@pytest.mark.parametrize(
+    ("run", "changed"),
+    [
+        ("pip install 'requests[socks]==2.25.0' requests-oauth==2.25.0", "'requests[socks]==2.31.0' requests-oauth==2.25.0"),
+        ("<<EOF\npip install requests==2.25.0\nEOF", "requests==2.31.0"),
+        ("pip install \\\n# requests==2.25.0\n  requests==2.25.0", "+  requests==2.31.0"),
+        ("go install requests@v2.25.0", "requests@v2.31.0"),
+    ],
+    ids=["extras", "heredoc", "comment", "v before the version"],
+)  # fmt: skip
+def test_a_pin_is_found_in_every_form(run, changed):
+    report = ScanReport("trivy", "x")
+    report.add("vulnerability", "CVE-1", package="requests", version="2.25.0", fixed_version="2.31.0")
+    scan = make_scan([("x", report)]).assign(change_line=2)
+    diff = remediation(scan, dockerfile=f"FROM a\nRUN {run}\nUSER 1\n")["diff"].item()
+    assert changed in diff and diff.count("2.31.0") == 1
 
 
 def test_two_scanners_count_a_finding_once():

@@ -154,6 +154,9 @@ def test_cyclonedx_vex(scan, tmp_path):
     }
     result = left(scan, tmp_path, "vex.cdx.json", document)
     assert list(suppressed(result)["suppressed"]) == ["not_affected: unused"]
+    nested = {"bom-ref": "0", "name": "app", "components": document["components"]}
+    result = left(scan, tmp_path, "vex.cdx.json", document | {"components": [nested]})
+    assert list(suppressed(result)["suppressed"]) == ["not_affected: unused"]
     assert result.set_index("id").loc["CVE-3", "status"] == "affected"
 
 
@@ -330,6 +333,16 @@ def test_an_entry_that_could_cover_more_is_refused(scan, tmp_path, entries):
 def test_a_package_of_another_namespace_is_another_package(scan, tmp_path):
     content = "vulnerabilities: [{id: CVE-1, purls: ['pkg:deb/openssl', 'pkg:deb/ubuntu/openssl']}]"
     assert len(suppressed(left(scan, tmp_path, "ignore.yaml", content))) == 0
+
+
+def test_a_decision_about_a_subpath_does_not_cover_the_module(tmp_path):
+    report = ScanReport("trivy", "x")
+    report.add("vulnerability", "CVE-1", package="example.com/m", purl="pkg:golang/example.com/m@v1", severity="high")
+    scan = make_scan([("x", report)])
+    for subpath, hidden in (("#cmd/tool", 0), ("", 1)):
+        product = {"@id": f"pkg:golang/example.com/m@v1{subpath}"}
+        decided = {"vulnerability": {"name": "CVE-1"}, "products": [product], "status": "not_affected"}
+        assert len(suppressed(left(scan, tmp_path, "vex.json", vex(decided)))) == hidden
 
 
 def test_statements_are_ordered_by_instants_and_attested_documents_are_read(scan, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,11 +16,14 @@ from imagelab.security.hardening.rules import Evidence, identity, is_root, load_
 _SYSTEM = re.compile(r"/(?:boot|dev|etc|home|lib|lib64|proc|root|sys|usr|var/run|run)?(?:/|$)")
 #: Paths that expose the host at any depth: engines' state, and credentials of the system and of homes.
 _EXPOSING = re.compile(
-    r"/(?:var/lib/(?:docker|containerd|kubelet|rancher)|etc/(?:ssl/private|shadow|gshadow|sudoers|ssh|kubernetes|pki/tls/private)"
+    r"/(?:var/lib/(?:docker|container(?:d|s)|crio|buildkit|kubelet|rancher|etcd)|etc/(?:ssl/private|shadow|gshadow|sudoers|ssh|kubernetes|pki/tls/private)"
     r"|proc/sys|sys/kernel|(?:root|home/[^/]+)/\.(?:ssh|aws|azure|kube|docker|gnupg|netrc|npmrc|pypirc|pgpass|config/gcloud))(?:/|$)"
 )
 _HARMLESS = ("/etc/localtime", "/etc/timezone")
-_SOCKETS = ("docker.sock", "containerd.sock", "podman.sock", "crio.sock", "docker_engine")  # Windows' named pipe
+_SOCKETS = (
+    *("docker.sock", "containerd.sock", "podman.sock", "crio.sock", "cri-dockerd.sock", "buildkitd.sock"),
+    "docker_engine",  # Windows' named pipe
+)
 #: Sysctls that affect only the container (Kubernetes' list of safe ones).
 _SAFE_SYSCTL = re.compile(
     r"kernel\.shm_rmid_forced|net\.ipv4\.(?:ip_(?:local|unprivileged)_\w+|tcp_\w+|ping_group_range)"
@@ -81,8 +85,9 @@ def host_paths(facts: ContainerFacts) -> Iterator[Evidence]:
     for source, inside, writable in facts.mounts():
         if source.endswith(_SOCKETS) or (source in _HARMLESS and not writable):
             continue
-        is_system = _SYSTEM.match(source.rstrip("/") + "/") and (source.count("/") < 3 or writable)
-        if is_system or _EXPOSING.match(source):
+        path = "/" + posixpath.normpath(source).lstrip("/")
+        is_system = _SYSTEM.match(path.rstrip("/") + "/") and (path.count("/") < 3 or writable)
+        if is_system or _EXPOSING.match(path):
             yield Evidence(f"mounts {source} at {inside}, {'writable' if writable else 'read-only'}")
 
 
@@ -101,14 +106,15 @@ def published(facts: ContainerFacts) -> Iterator[Evidence]:
     if facts.host.get("PublishAllPorts"):  # the engine chooses the ports at each start
         bound = {inside: [{}] for inside in mapping(facts.config.get("ExposedPorts"))} | bound
     for inside, places in bound.items():
-        if any(place.get("HostIp") in (None, "", "0.0.0.0", "::") for place in mappings(places)):
+        # unset, or a spelling of 0.0.0.0 or ::
+        if any(re.fullmatch(r"[\[\]0:.]*", text(place.get("HostIp")) or "") for place in mappings(places)):
             yield Evidence(f"port {inside} is published on every interface")
 
 
 def low_ports(facts: ContainerFacts) -> Iterator[Evidence]:
     for inside, places in mapping(facts.host.get("PortBindings")).items():
         for port in texts([place.get("HostPort") for place in mappings(places)]):
-            if 0 < (identity(port) or 0) < 1024:
+            if 0 < (identity(port.partition("-")[0]) or 0) < 1024:  # a range has its first port
                 yield Evidence(f"port {port} of the host leads to {inside}")
 
 

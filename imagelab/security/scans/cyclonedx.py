@@ -10,17 +10,15 @@ from urllib.parse import unquote
 
 from imagelab.core.json_fields import Object, first, first_match, mapping, mappings, text, texts
 from imagelab.core.terms import SEVERITIES
-from imagelab.security.scans.fields import best_link, parse_purl
+from imagelab.security.scans.fields import WORDS, best_link, parse_purl
 from imagelab.security.scans.findings import ScanReport, columns, cvss, newest_cvss, score_severity, severity
 
 #: Component types (schema: type) that are software; files, data and models are not packages.
-PACKAGE_TYPES = (
-    "application", "container", "device", "device-driver", "firmware", "framework", "library", "operating-system", "platform"
-)  # fmt: skip
+PACKAGE_TYPES = WORDS["cyclonedx"]["packages"].split()
 #: Rating methods (schema: scoreMethod) that are CVSS, each with its version.
 _CVSS_METHODS = {"CVSSv2": "2.0", "CVSSv3": "3.0", "CVSSv31": "3.1", "CVSSv4": "4.0"}
 #: Analysis states of a vulnerability that does not apply (schema: impactAnalysisState).
-_HARMLESS = ("not_affected", "false_positive", "resolved", "resolved_with_pedigree")
+_HARMLESS = [state for state, status in WORDS["cyclonedx_state"].items() if status != "affected"]
 
 
 def read_cyclonedx(document: Object) -> ScanReport:

@@ -7,19 +7,10 @@ from xml.etree import ElementTree
 
 from imagelab.core.errors import ScanFormatError
 from imagelab.core.json_fields import Object, mapping, mappings, sequence
+from imagelab.security.scans.fields import WORDS
 
 #: Elements that contain a list; their children are its items.
-_LISTS = (
-    "components",
-    "vulnerabilities",
-    "ratings",
-    "affects",
-    "licenses",
-    "references",
-    "advisories",
-    "properties",
-    "tools",
-)
+_LISTS = WORDS["cyclonedx"]["lists"].split()
 
 
 def cyclonedx_from_xml(data: bytes, name: str) -> dict[str, Any]:

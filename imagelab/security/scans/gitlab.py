@@ -38,7 +38,7 @@ def read_gitlab(document: Object) -> ScanReport:
     report = ScanReport((text(name) or "gitlab").lower(), "GitLab container scanning JSON")
     report.describe("gitlab-report", document)
     fatal = any(message.get("level") == "fatal" for message in mappings(scan.get("messages")))
-    if scan.get("status") == "failure" or fatal or "vulnerabilities" not in document:
+    if scan.get("status") == "failure" or fatal or document.get("vulnerabilities") is None:
         report.error("scan-failed", f"the scan failed (status {text(scan.get('status'))}); there may be more to find")
     for item in report.objects(document.get("vulnerabilities"), "vulnerabilities"):
         row = columns("gitlab", item)

@@ -69,10 +69,12 @@ def read_sarif(document: Object) -> ScanReport:
         components = [driver, *mappings(mapping(run, "tool").get("extensions"))]
         rules = [rule for component in components for rule in mappings(component.get("rules"))]
         by_id = {rule["id"]: rule for rule in reversed(rules) if isinstance(rule.get("id"), str)}
-        if run.get("results") is None:  # section 3.14.23
+        # section 3.14.23
+        if run.get("results") is None or mapping(run, "externalPropertyFileReferences").get("results"):
             report.error("no-results", f"{name} wrote no results: it did not scan, or they are in another file")
         for entry in mappings(run.get("invocations")):
-            notes = mappings(entry.get("toolExecutionNotifications"))
+            kinds = ("toolExecutionNotifications", "toolConfigurationNotifications")
+            notes = [note for kind in kinds for note in mappings(entry.get(kind))]
             if entry.get("executionSuccessful") is False or any(note.get("level") == "error" for note in notes):
                 report.error("scan-failed", f"{name} reports that it failed; there may be more to find")
         for result in report.objects(run.get("results"), "results"):

@@ -5,14 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_PACKAGE = {
-    "PackageVersion": "versionInfo",
-    "SPDXID": "SPDXID",
-    "PackageFileName": "packageFileName",
-    "PackageSourceInfo": "sourceInfo",
-    "PackageLicenseConcluded": "licenseConcluded",
-    "PackageLicenseDeclared": "licenseDeclared",
-}
+from imagelab.security.scans.fields import WORDS
+
+_PACKAGE = WORDS["spdx_tags"]
 
 
 def spdx_from_tags(content: str) -> dict[str, Any]:

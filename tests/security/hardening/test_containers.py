@@ -279,7 +279,8 @@ def test_host_paths(field_security):
         return "no host paths" in failed(inspected(Mounts=[mount]))
 
     exposed = ["/etc", "/var/lib/docker", "/var/lib/docker/volumes/a/_data", "/etc/ssl/private/key.pem", "/home/ann/.ssh/id_rsa",
-               "/root/.aws", "/home/ann/.docker/config.json", "/etc/kubernetes/pki", "/proc/sys", "/"]  # fmt: skip
+               "/root/.aws", "/home/ann/.docker/config.json", "/etc/kubernetes/pki", "/proc/sys", "/",
+               "//etc//", "/etc/../root", "/var/lib/containers/storage", "/var/lib/etcd/member"]  # fmt: skip
     assert [source for source in exposed if not mounted(source)] == []
     harmless = [
         "/etc/localtime",
@@ -318,6 +319,10 @@ def test_security_options():
         ("OOM killer on", {"OomScoreAdj": -500}, {"OomScoreAdj": 500}),
         ("no privileged ports", {"PortBindings": {"80/tcp": [{"HostPort": "80"}]}},
          {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}),
+        ("no privileged ports", {"PortBindings": {"80/tcp": [{"HostPort": "1000-1030"}]}},
+         {"PortBindings": {"80/tcp": [{"HostPort": "8000-8030"}]}}),
+        ("ports on one interface", {"PortBindings": {"80/tcp": [{"HostIp": "[::]", "HostPort": "80"}]}},
+         {"PortBindings": {"80/tcp": [{"HostIp": "::1", "HostPort": "80"}]}}),
     ],
 )  # fmt: skip
 def test_rules_of_section_5(rule, wrong, right):

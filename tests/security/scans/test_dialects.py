@@ -323,8 +323,32 @@ def test_a_scan_that_failed_is_not_silently_clean(scan_of):
         },
         gitlab() | {"scan": {"type": "container_scanning", "status": "success", "messages": [{"level": "fatal"}]}},
         {key: value for key, value in gitlab().items() if key != "vulnerabilities"},
+        gitlab() | {"vulnerabilities": None},
+        {
+            "version": "2.1.0",
+            "runs": [
+                sarif("a", {"id": "r"})["runs"][0]
+                | {"invocations": [{"toolConfigurationNotifications": [{"level": "error"}]}]}
+            ],
+        },
+        {
+            "version": "2.1.0",
+            "runs": [
+                sarif("a", {"id": "r"})["runs"][0]
+                | {"externalPropertyFileReferences": {"results": [{"location": {"uri": "more.sarif"}}]}}
+            ],
+        },
     ],
-    ids=["text for a list", "object for a list", "error while scanning", "fatal message", "no vulnerabilities"],
+    ids=[
+        "text for a list",
+        "object for a list",
+        "error while scanning",
+        "fatal message",
+        "no vulnerabilities",
+        "null vulnerabilities",
+        "error in the configuration",
+        "results in another file",
+    ],
 )
 def test_a_scan_that_is_not_complete_passes_no_gate(scan_of, document):
     with pytest.raises(ScanFormatError, match="not complete"):
