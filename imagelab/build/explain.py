@@ -93,6 +93,8 @@ def explain_build(before: Build, after: Build, repository: str | os.PathLike[str
         cause, detail = _resolved(findings[step.vertex], any_hit, any_lost) if step.vertex in findings else (None, None)
         if cause == "context files" and repository and (files := _changed_files(repository, old.facts, new.facts)):
             detail = f"{detail}; changed in Git: {files}"
+        if cause == "not known":
+            detail = f"{detail}; {new.facts.more or _RECORD}"
         found = {"cause": cause, "detail": detail and mask(detail).text, "critical": critical[step.vertex]}
         logged = {"stage": new.frame["stage"][step.Index], "hit": step.cached, "seconds": step.duration}
         rows.append(step._asdict() | logged | found)
@@ -118,7 +120,7 @@ def _finding(step: Any, old: LoggedBuild, new: LoggedBuild, findings: Mapping[st
     rerun = [source for source in new.sources(step) if source.vertex in findings]
     is_defined = new.has_inputs or step.vertex in new.definitions
     if previous is None and "--link" not in step.arguments and not is_defined:
-        return "not known", f"the log does not show the step or stage before it; {_RECORD}"
+        return "not known", "the log does not show the step or stage before it"
     if rerun:
         roots = [findings[row.vertex] for row in new.steps if row.stage == rerun[0].stage and row.vertex in findings]
         root = next((cause for cause in roots if cause[0] != "parent"), None)
@@ -137,7 +139,7 @@ def _finding(step: Any, old: LoggedBuild, new: LoggedBuild, findings: Mapping[st
         return _CONTENT, f"the files that it reads from {f'the context {named[1]}' if named else 'the build context'}"
     if not new.reads_files(step) and (step.instruction == "WORKDIR" or is_same):
         return _LOST, "its definition is the same and it reads no files"
-    return "not known", f"an argument, the environment or the cache may have changed; {_RECORD}"
+    return "not known", "an argument, the environment or the cache may have changed"
 
 
 def _is_same_vertex(step: Any, was: Any) -> bool:
@@ -165,7 +167,7 @@ def _definition(step: Any, was: Any, old: LoggedBuild, new: LoggedBuild) -> Caus
         if re.sub(flags, "", step.arguments) == re.sub(flags, "", was.arguments):
             return "mount", "its --mount flags changed"
         also = f" (changed arguments: {listed(changed)})" if changed else ""
-        return "not known", f"the command, or a variable in it, changed{also}; {_RECORD}"
+        return "not known", f"the command, or a variable in it, changed{also}"
     return _base(step, old, new)
 
 
@@ -196,7 +198,7 @@ def _resolved(finding: Cause, any_hit: bool, any_lost: bool) -> Cause:
         return ("context files", f"{detail} changed") if cause == _CONTENT else ("stage result", detail)
     if any_lost and not any_hit:
         return "no cache", "steps that read no files ran again too"
-    return "not known", f"changed files, or no cache: the other steps do not show which; {_RECORD}"
+    return "not known", "changed files, or no cache: the other steps do not show which"
 
 
 def _changed_files(repository: str | os.PathLike[str], old: Facts, new: Facts) -> str:

@@ -85,6 +85,9 @@ class LoggedBuild:
         if step.step == 1 and (base := self.base_stages.get(step.stage.split(" ")[0])):
             return next((row for row in reversed(self.steps) if row.stage.split(" ")[0] == base), None)
         before = [row for row in self.numbered if row.stage == step.stage and row.step == step.step - 1]
+        starts = [row for row in self.numbered if row.step == 1]
+        if step.step == 2 and {(row.instruction, row.arguments) for row in starts} == {("FROM", starts[0].arguments)}:
+            before = before or starts  # equal FROMs have one row, with the name of one stage
         return None if not before or "--link" in step.arguments else _of_target(before, step)[0]
 
     def sources(self, step: Any) -> list[Any]:

@@ -57,7 +57,8 @@ def read_target(
     source : path
         A context's directory, a Compose file (``.yaml``, ``.yml``) or a bake file (``.hcl``, ``.json``).
     service : str, optional
-        The service of the Compose file, or the target of the bake file; needed if it has several.
+        The service of the Compose file, or the target of the bake file (or its group, if that has one target); needed if
+        it has several.
     dockerfile : path, optional
         As in ``--file``; overrides the file's.
     **changed
@@ -178,7 +179,16 @@ def _bake(path: Path, target: str | None) -> dict[str, dict[str, Any]]:
             f"{path.name} cannot be resolved by buildx ({why}). Name one of its targets (service); or, where buildx is, run "
             f"`docker buildx bake --print -f {path.name} > bake.json`, and give that file."
         )
-    return {name: mapping(build) for name, build in mapping(printed, "target").items()}
+    builds = {name: mapping(build) for name, build in mapping(printed, "target").items()}
+    if target is None or target in builds:
+        return builds
+    members = [target]  # of a group, which can contain groups
+    for name in members:
+        members += set(strings(mapping(printed, "group", name).get("targets"))) - set(members)
+    found = [name for name in builds if name in members]
+    if len(found) > 1:
+        raise DockerfileError(f"{target} is a group of several targets in {path.name}; choose one: {', '.join(found)}.")
+    return {target: builds[found[0]]} if found else builds
 
 
 def _compose(path: Path, service: str | None) -> dict[str, dict[str, Any]]:

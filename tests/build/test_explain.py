@@ -283,3 +283,45 @@ def test_the_targets_of_a_bake_are_not_mixed_up(tmp_path):
     frame = explain_build(tmp_path / "a", tmp_path / "b").set_index(["stage", "step"])
     assert frame["cause"].dropna().tolist() == ["not known"]
     assert "the command, or a variable in it, changed" in frame.loc[("worker base", 2), "detail"]
+
+
+SHARED = """#1 [worker stage-0 1/2] FROM a@sha256:{digest}
+#1 CACHED
+
+#2 [web build 2/3] COPY f /f
+#2 {0}
+
+#3 [web build 3/3] RUN make
+#3 {0}
+
+#4 [worker stage-0 2/2] RUN id
+#4 CACHED
+
+#5 [web final 2/2] COPY --from=build /x /x
+#5 {0}
+"""
+
+
+def test_the_from_of_another_target_is_the_base_of_a_stage(tmp_path):
+    """Equal FROMs of a bake have one row, with the name of one stage."""
+    sides = [("a", "DONE 1.0s", "1" * 64), ("b", "DONE 1.0s", "1" * 64), ("c", "DONE 1.0s", "2" * 64)]
+    for name, status, digest in sides:
+        (tmp_path / name).write_text(SHARED.format(status, digest=digest))
+    frame = explain_build(tmp_path / "a", tmp_path / "b").set_index("stage")
+    assert frame.loc["web build", "cause"].tolist() == ["context files", "parent"]
+    assert frame.loc["web final", "cause"] == "stage result" and frame.loc["worker stage-0", "hit"]
+    frame = explain_build(tmp_path / "a", tmp_path / "c").set_index("stage")
+    assert frame.loc["web build", "cause"].iloc[0] == "base image"
+
+
+@pytest.mark.parametrize(("name", "more"), [("podman", "podman history --no-trunc"), ("kaniko", "--verbosity=debug")])
+def test_a_cause_that_is_not_known_names_what_the_builder_can_show(tmp_path, name, more):
+    log = {
+        "podman": "STEP 1/2: FROM a\nSTEP 2/2: RUN make {}\n--> 1\nCOMMIT x\n",
+        "kaniko": "INFO[0000] Building stage 'a' [idx: '0', base-idx: '-1']\nINFO[0001] RUN make {}\nINFO[0002] Done\n",
+    }[name]
+    for side in ("a", "b"):
+        (tmp_path / side).write_text(log.format(side))
+    frame = explain_build(tmp_path / "a", tmp_path / "b")
+    assert frame["cause"].dropna().tolist() == ["not known"] and more in frame["detail"].iloc[-1]
+    assert "buildx" not in frame["detail"].iloc[-1]

@@ -135,6 +135,20 @@ def test_a_saved_bake_file(project):
         read_target(project / "bake.json")
 
 
+def test_a_group_of_a_bake_file_is_its_only_target(project):
+    groups = {"one": ["inner"], "inner": ["web", "inner"], "all": ["web", "job"]}
+    printed = {
+        "group": {name: {"targets": targets} for name, targets in groups.items()},
+        "target": {"web": {"context": "app"}, "job": {"context": "."}},
+    }
+    (project / "bake.json").write_text(json.dumps(printed))
+    assert read_target(project / "bake.json", "one").context == project / "app"
+    with pytest.raises(DockerfileError, match=r"all is a group of several targets in bake\.json; choose one: web, job"):
+        read_target(project / "bake.json", "all")
+    with pytest.raises(DockerfileError, match=r"no service or target 'wep' with a build\. Similar names: web"):
+        read_target(project / "bake.json", "wep")
+
+
 def test_a_bake_file_that_buildx_did_not_resolve_is_refused(project):
     for text in (
         '{"target": {"_c": {"args": {"A": "1"}}, "web": {"inherits": ["_c"]}}}',

@@ -11,6 +11,7 @@ import hashlib
 import os
 import posixpath
 import re
+import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,14 +24,8 @@ from imagelab.build.dockerfile.syntax import Stage, Step
 
 Content = Mapping[str, str]  # path → token of its content
 
-#: The fields of a mount that are part of the key, with BuildKit's defaults; a secret's value is not.
-_MOUNT_FIELDS = {
-    "bind": {"rw": "false"},
-    "cache": {"readonly": "false"},
-    "tmpfs": {"size": "0"},
-    "secret": {"env": "", "mode": "0400", "uid": "0", "gid": "0", "required": "false"},
-    "ssh": {"id": "", "mode": "0600", "uid": "0", "gid": "0", "required": "false"},
-}
+TABLES = tomllib.loads(Path(__file__).with_name("cache.toml").read_text("utf-8"))
+_MOUNT_FIELDS = TABLES["mount_fields"]
 _OWNER = {"uid": "0", "gid": "0", "mode": "0755"}  # of a cache mount's directory, if one of them is given
 _ARCHIVE = re.compile(r"\.(tar|t[gbx]z2?|tar\.\w+|xz|gz|bz2)$")
 

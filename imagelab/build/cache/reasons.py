@@ -5,28 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from imagelab.build.cache.keys import KeyedStep
+from imagelab.build.cache.keys import TABLES, KeyedStep
 from imagelab.build.context import decode
 from imagelab.build.dockerfile.syntax import Stage
 from imagelab.core.text import listed
 
 _NAMED = 3  # paths that a reason names; the others are counted
 #: The cause and the sentence for each part of a step's definition that can change; a part not listed is a mount.
-_CHANGED = {
-    "command": ("command", "its command changed"),
-    "user": ("environment", "USER changed"),
-    "workdir": ("environment", "WORKDIR changed"),
-    "flags": ("command", "its flags changed"),
-    "directory": ("command", "its directory changed"),
-    "destination": ("command", "its destination changed"),
-    "sources": ("command", "its sources changed"),
-    "heredoc": ("command", "its heredoc changed"),
-    "actions": ("command", "its arguments changed"),
-    "image": ("base image", "its source image changed"),
-    "network": ("environment", "the network mode changed"),
-    "line": ("command", "its own line changed"),
-    "cache": ("no cache", "the build does not use the cache for its stage (no_cache)"),
-}
+_CHANGED = TABLES["changed"]
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], args: Collection[str]) -> list[tuple[str, str]]:

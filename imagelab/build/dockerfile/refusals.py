@@ -7,22 +7,16 @@ The rules are those of BuildKit's ``frontend/dockerfile/instructions`` and ``doc
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from e2b_dockerfile_utils import DockerfileInstruction
 
 from imagelab.build.dockerfile.grammar import parse_mount
 
-#: The flags of each instruction: "*" may be repeated, "?" is a boolean.
-_FLAGS = {
-    "FROM": "platform",
-    "RUN": "mount* network security device*",
-    "COPY": "from chown chmod link? parents? exclude*",
-    "ADD": "chown chmod link? keep-git-dir? checksum unpack? exclude*",
-    "HEALTHCHECK": "interval timeout start-period start-interval retries",
-}
-#: N of the first stable frontend 1.N with a flag (BuildKit's frontend/dockerfile/docs/reference.md).
-_SINCE = {"link": 4, "checksum": 6, "unpack": 17, "exclude": 19, "parents": 20, "security": 20}
+_TABLES = tomllib.loads(Path(__file__).with_name("refusals.toml").read_text("utf-8"))
+_FLAGS, _SINCE = _TABLES["flags"], _TABLES["since"]
 _UNREAD = ("ARG", "STOPSIGNAL")  # BuildKit ignores their flags
 _CHOICES = {"network": ("default", "none", "host"), "security": ("sandbox", "insecure")}
 _BOOLEANS = ("", "1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False")
@@ -38,13 +32,7 @@ _MODE = re.compile(r"0*[0-7]{1,4}|(?:[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+)(?:,[u
 _SIGNAL = re.compile(r"0*[1-9]\d*|[A-Z]+\d?(?:[+-]\d+)?", re.I)
 _DURATION = re.compile(r"(?:\+?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+|[+-]?0)?")
 _PORTS = re.compile(r"(?:.*:)?(\d{1,5})(?:-(\d{1,5}))?(?:/(?:tcp|udp|sctp)?)?", re.I)
-_MOUNT_VALUES: dict[str, re.Pattern[str]] = {
-    "uid": re.compile(r"\d+"),
-    "gid": re.compile(r"\d+"),
-    "mode": re.compile(r"[0-7]+"),
-    "size": re.compile(r"\d+(?:\.\d+)? ?[kmgtp]?i?b?", re.I),
-    "sharing": re.compile(r"shared|private|locked", re.I),
-}
+_MOUNT_VALUES = {key: re.compile(pattern) for key, pattern in _TABLES["mount_values"].items()}
 _MOUNT_KEYS = {"type", "from", "source", "target", "readonly", "rw", "id", "env", "mode", "uid", "gid"}
 _MOUNT_OWN = {"secret": {"required"}, "ssh": {"required"}, "tmpfs": {"size"}, "cache": {"sharing"}, "bind": set[str]()}
 

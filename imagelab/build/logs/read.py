@@ -63,11 +63,20 @@ _TASK = re.compile(
     r"(?s)(?:\[(?:[^\]]* )?(?:internal|auth|context \S+)\] |(?:\[[^\]]*\] )?(?=importing cache |resolv\w+ |[a-z+-]+://))(.*)"
 )
 _TERMINAL = re.compile(r"^\[\+\] (?:Building|Running) |^ => ", re.M)
+#: How each text log begins, its reader, and where else its builder shows what changed; BuildKit has build records.
 _TEXTS = (
-    (PLAIN_LINE, read_plain),
-    (CLASSIC_START, read_classic),
-    (PODMAN_STEP, read_podman),
-    (KANIKO_LINE, read_kaniko),
+    (PLAIN_LINE, read_plain, ""),
+    (
+        CLASSIC_START,
+        read_classic,
+        "the classic builder keeps no record; imagelab compare shows how the two images differ",
+    ),
+    (
+        PODMAN_STEP,
+        read_podman,
+        "podman and buildah keep no record; compare podman history --no-trunc of the two images",
+    ),
+    (KANIKO_LINE, read_kaniko, "kaniko keeps no record; with --verbosity=debug it logs the cache key of each command"),
 )
 _UNREAD = {
     "Earthly": re.compile(r"^ *[\w./:-]*\+[\w.-]+(?: \*[\w ]+\*)? \| ", re.M),
@@ -158,11 +167,12 @@ def read_facts(path: str | os.PathLike[str]) -> list[Facts]:
     with contextlib.suppress(ValueError, RecursionError):  # a damaged document inside
         if document is not None and (found := read_document(document, name)):
             return found
-    starts = [(match.start(), read) for pattern, read in _TEXTS if (match := pattern.search(text))]
+    starts = [(match.start(), read, more) for pattern, read, more in _TEXTS if (match := pattern.search(text))]
     if not starts:
         raise _refusal(name, _kind(text, document, objects))
-    vertices = min(starts, key=lambda start: start[0])[1](text.split("\n"))
-    return [Facts(vertices=list(build)) for _, build in groupby(vertices, key=lambda vertex: vertex.build)]
+    _, read, more = min(starts, key=lambda start: start[0])
+    steps = groupby(read(text.split("\n")), key=lambda vertex: vertex.build)
+    return [Facts(vertices=list(vertices), more=more) for _, vertices in steps]
 
 
 def _refusal(name: str, what: str) -> DockerfileError:

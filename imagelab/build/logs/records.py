@@ -25,6 +25,7 @@ class Facts(Provenance):
     """What the log and the records of a build say about it; None or empty if they do not say it."""
 
     vertices: list[Vertex] | None = None
+    more: str = ""  # what else the builder can show; empty: a build record
 
 
 def read_document(document: Any, name: str) -> list[Facts]:
