@@ -136,7 +136,8 @@ def copy_with_mode(project: Project) -> Iterator[Edit]:
             for copy in steps[:index]:
                 source, place = _only_source(project, copy)
                 kind, entry = "directory" if flags else "file", project.sent.get(source)
-                if place != path or not entry or entry.kind != kind or copy.flag("chmod") is not None:
+                is_ours = copy.flag("from") is None and copy.flag("chmod") is None
+                if place != path or not entry or entry.kind != kind or not is_ours:
                     continue
                 number = entry.mode & 0o7777 | 0o111 if "x" in mode else int(mode, 8)
                 lines = with_flags(project.raw(copy), [f"--chmod={number:o}"])
@@ -148,23 +149,25 @@ def copy_with_mode(project: Project) -> Iterator[Edit]:
 def copied_then_deleted(project: Project) -> Iterator[Edit]:
     """A COPY of what a RUN below deletes: ``RUN --mount=type=bind`` shows it to the RUN, and no layer stores it.
 
-    A directory is writable there; what is written to it is lost after the RUN, so only one RUN may need it. Docker's
-    reference of RUN --mount=type=bind. Keeps the final filesystem.
+    A directory of the context is writable there; what is written to it is lost after the RUN, so only one RUN may need
+    it. Docker's reference of RUN --mount=type=bind. Keeps the final filesystem.
     """
     for stage in project.final:
         steps = project.steps(stage)
         for index, copy in enumerate(steps):
             source, place = _only_source(project, copy)
-            if source not in project.sent and source != ".":
+            origin, entry = copy.flag("from"), project.sent.get(source)
+            if re.search(r"^$|[*?[]", source) or (origin is None and entry is None and source != "."):
                 continue
             below = [s for s in steps[index + 1 :] if s.instruction == "RUN"]
             users = [s for s in below if any(f"{path}/".startswith(f"{place}/") for path in _paths(s).values())]
             kept = [_without_deletion(project, s, place) for s in users]
             last = next((n for n, lines in enumerate(kept) if lines is not None), None)
-            is_file = source in project.sent and project.sent[source].kind == "file"
+            is_file = origin is not None or (entry is not None and entry.kind == "file")
             if last is None or (last and not is_file):
                 continue
-            mount = f"--mount=type=bind,source={source},target={place}{'' if is_file else ',rw'}"
+            words = [f"from={origin}"] * bool(origin) + [f"source={source}", f"target={place}"] + ["rw"] * (not is_file)
+            mount = f"--mount=type=bind,{','.join(words)}"
             changes = [project.change(s, *with_flags(project.raw(s), [mount])) for s in users[:last]]
             rest = kept[last] or []
             deleting = project.change(users[last], *(with_flags(rest, [mount]) if rest else ()))
@@ -199,11 +202,11 @@ def _without_deletion(project: Project, step: Step, place: str) -> list[str] | N
 
 
 def _only_source(project: Project, step: Step) -> tuple[str, str]:
-    """The context's path of the only source of a COPY, and the path in the image at which it lands."""
-    sources = copied(step)
-    if step.instruction != "COPY" or step.flag("from") is not None or len(sources) != 1:
+    """The only source of a COPY, and the path in the image at which it lands; of another image's, as if it is a file."""
+    sources, is_ours = copied(step), step.flag("from") is None
+    if step.instruction != "COPY" or len(sources) != 1:
         return "", ""
-    source, to = context_path(sources[0]), posixpath.join(step.state.workdir, step.words[-1])
+    source = context_path(sources[0]) if is_ours else sources[0]
     into = step.words[-1].endswith("/") or step.words[-1] == "."
-    is_file = source in project.sent and project.sent[source].kind == "file"
-    return source, posixpath.normpath(posixpath.join(to, posixpath.basename(source)) if into and is_file else to)
+    is_file = not is_ours or (source in project.sent and project.sent[source].kind == "file")
+    return source, posixpath.join(_place(step), posixpath.basename(source)) if into and is_file else _place(step)

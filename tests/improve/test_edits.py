@@ -385,6 +385,12 @@ def test_next_keeps_its_cache(tmp_path):
             ["cd /tmp/src && make install && rm -rf /tmp/src /var/lib/x"],
             ["RUN --mount=type=bind,source=src,target=/tmp/src,rw cd /tmp/src && make install && rm -rf /var/lib/x"],
         ),
+        (
+            "COPY --from=b /out/x.deb /tmp/",
+            ["dpkg -i /tmp/x.deb && rm /tmp/x.deb"],
+            ["RUN --mount=type=bind,from=b,source=/out/x.deb,target=/tmp/x.deb dpkg -i /tmp/x.deb"],
+        ),
+        ("COPY --from=b /out/*.deb /tmp/", ["dpkg -i /tmp/*.deb && rm /tmp/*.deb"], None),
         ("COPY src /tmp/src", ["make -C /tmp/src", "make -C /tmp/src install && rm -r /tmp/src"], None),
         ("COPY a.tgz /tmp/", ["tar xf /tmp/a.tgz && rm -f /tmp/*"], None),
     ],
