@@ -187,17 +187,24 @@ def _with_parents(folder: str) -> str:
 def deleted_later(project: Project) -> Iterator[Edit]:
     """A RUN that only deletes: its commands belong at the end of the RUN that made the files.
 
-    The RUNs between the two become one RUN with them. A layer cannot free bytes of the layers below it (OCI layer
-    specification, whiteouts). Keeps the final filesystem.
+    The RUNs between the two become one RUN with them; a COPY between stays where it is if only deletions pass it. A
+    layer cannot free bytes of the layers below it (OCI layer specification, whiteouts). Keeps the final filesystem.
     """
     for stage in project.final:
         above: list[Step] = []
+        passed = 0  # RUNs above the last COPY
         for step in project.steps(stage):
+            if step.instruction in ("COPY", "ADD") and project.layers is not None:
+                passed = len(above)
+                continue
             if step.instruction != "RUN":
                 above = above if step.instruction in ("LABEL", "EXPOSE", "CMD", "ENTRYPOINT") else []
                 continue
             commands = commands_of(script(step).strip()) or []
-            if above and (makers := _makers(project, step, commands, above)):
+            makers = _makers(project, step, commands, above) if above else []
+            if makers and makers[0] < passed and (passed < len(above) or not all(map(_DELETES.match, commands))):
+                makers = []
+            if makers:
                 merged = [*above[makers[0] :], step]
                 if lines := as_one(project, merged):
                     what = "deletes files that a layer before it still stores"

@@ -7,6 +7,7 @@ import posixpath
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
 
 from imagelab.build.dockerfile.select import context_path, copied
@@ -18,11 +19,12 @@ from imagelab.improve.installers import SYSTEM, Installer, cache_traces, copies_
 _REQUIREMENTS = re.compile(r"(?:(?:^|\s)(?:-r|--requirements?|-c|--constraints?)[\s=]+|\bpip-sync\s+)([^-\s]\S*)")
 _LOCAL = re.compile(r"^\s*(?:-e\b|--editable|\.{1,2}(?:[/\[]|\s*$)|file:|.+@\s*file:)", re.M)
 _SETUP = re.compile(
-    r"^\s*(?:(?:user|group)(?:add|mod)|add(?:user|group)|mkdir|rm|set|echo|true|corepack|apt-get|apk|(?:npm|yarn|pip3?|poetry|pnpm)"
-    r"\s+(?:config|cache|set)|gem\s+install|bundle\s+config|python3? -m venv|uv venv|conda clean)\b"
+    r"^\s*(?:cd\s|<<|(?:user|group)(?:add|mod)|add(?:user|group)|mkdir|rm|set|echo|true|corepack|apt-get|apk|(?:npm|yarn|pip3?|poetry|pnpm)"
+    r"\s+(?:config|cache|set)|gem\s+install|bundle\s+config|python3? -m venv|uv venv|conda clean)(?:\b|(?<=[\s<]))"
 )
 _HOOKS = re.compile(r'"(?:pre|post)?install"|"prepare"')  # scripts of npm that may need the sources
 _COMMANDS = re.compile(r"&&|\|\||;|\n")
+_FOLDER = re.compile(r"^cd\s+(\S+)$|\s(?:--prefix|--cwd|--dir|--directory|--working-dir|-C)[ =](\S+)")
 
 
 def install_before_sources(project: Project) -> Iterator[Edit]:
@@ -60,7 +62,11 @@ def _reordered(
     call = next(n for n, part in enumerate(parts) if installer.command.search(part))
     count = next((n for n, part in enumerate(parts) if n > call and not _needs_no_sources(part)), len(parts))
     above = [s for s in steps if s.line < sources[0].line]
-    manifests = _manifests(project, step, " && ".join(parts[:count]), installer, sources, above)
+    inside = step
+    for folder in (found[1] or found[2] for part in parts[: call + 1] if (found := _FOLDER.search(part))):
+        workdir = posixpath.normpath(posixpath.join(inside.state.workdir, expanded(step, folder)))
+        inside = replace(inside, state=replace(inside.state, workdir=workdir))
+    manifests = _manifests(project, inside, " && ".join(parts[:count]), installer, sources, above)
     if manifests is None or not all(map(_needs_no_sources, parts[:call])):
         return None
     alone = _alone(project, script(step), installer)
@@ -241,24 +247,32 @@ def _moved(
     manifests: Sequence[tuple[str, str]],
     count: int | None,
 ) -> tuple[Change, ...] | None:
-    """The sources' COPYs move below the install, or below its first ``count`` commands; what stands between stays."""
+    """The sources' COPYs move below the install, or below its first ``count`` commands; what stands between stays.
+
+    Where a RUN between needs the sources, the install moves above them.
+    """
     first = sources[0]
-    between = [s for s in steps if first.line < s.line < step.line and s.instruction == "RUN"]
-    if not all(_needs_no_sources(part) for s in between for part in _COMMANDS.split(script(s))):
-        return None
-    if any(_moves_away(source, step) for source in sources):
-        return None
-    moved = [line for source in sources for line in project.raw(source)]
-    after = step.node.end_line
-    below = Change(after, after, tuple(moved))
+    install: list[str] = project.raw(step)
+    rest: list[str] = []
     if count is not None:
         plain = not step.heredocs and not step.node.json and commands_of(script(step))
-        split = split_run(project.raw(step), step, count) if plain else None
+        split = split_run(install, step, count) if plain else None
         if split is None:
             return None
-        below = project.change(step, *split[0], *moved, *split[1])
+        install, rest = split
+        if folder := re.match(r"\s*cd\s+\S+\s*&&", script(step)):
+            rest[0] = re.sub(r"^(RUN (?:--\S+ )*)", lambda found: f"{found[1]}{folder[0].strip()} ", rest[0])
+    if any(_moves_away(source, step) for source in sources):
+        return None
+    copies = _copies(project, first, manifests)
+    between = [s for s in steps if first.line < s.line < step.line and s.instruction == "RUN"]
+    if not all(_needs_no_sources(part) for s in between for part in _COMMANDS.split(script(s))):
+        if first.state.workdir != step.state.workdir:
+            return None
+        return Change(first.line - 1, first.line - 1, (*copies, *install)), project.change(step, *rest)
+    moved = [line for source in sources for line in project.raw(source)]
     changes = [project.change(source) for source in sources[1:]]
-    return (project.change(first, *_copies(project, first, manifests)), *changes, below)
+    return project.change(first, *copies), *changes, project.change(step, *install, *moved, *rest)
 
 
 def _moves_away(source: Step, step: Step) -> bool:

@@ -214,6 +214,61 @@ def test_installs_with_flags_or_settings_before_them_move_above_the_sources(tmp_
     ]
 
 
+WEB = {"web/package.json": "{}", "web/package-lock.json": "", "requirements.txt": "a\n", "Pipfile": "", "m.py": ""}
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        pytest.param(
+            ["cd web && npm ci && npm run build", "pip install -r requirements.txt"],
+            [
+                "COPY web/package.json web/package-lock.json web/",
+                "RUN cd web && npm ci",
+                "COPY requirements.txt ./",
+                "RUN pip install -r requirements.txt",
+                "COPY . .",
+                "RUN cd web && npm run build",
+            ],
+            id="the folder of cd, and a build between the sources and the second install",
+        ),
+        pytest.param(
+            ["npm ci --prefix web"],
+            ["COPY web/package.json web/package-lock.json web/", "RUN npm ci --prefix web", "COPY . ."],
+            id="the folder of an option",
+        ),
+        pytest.param(
+            ["pip install pipenv && pipenv sync --system"],
+            ["COPY Pipfile ./", "RUN pip install pipenv && pipenv sync --system", "COPY . ."],
+            id="a manager that pip installs",
+        ),
+        pytest.param(
+            ["<<EOF\nset -e\npip install -r requirements.txt\nEOF"],
+            ["COPY requirements.txt ./", "RUN <<EOF", "set -e", "pip install -r requirements.txt", "EOF", "COPY . ."],
+            id="a document",
+        ),
+    ],
+)
+def test_an_install_moves_above_the_sources_with_the_manifests_of_its_folder(tmp_path, runs, expected):
+    text = "\n".join(["FROM a", "WORKDIR /app", "COPY . .", *(f"RUN {run}" for run in runs), ""])
+    assert body(applied(project(tmp_path, text, WEB), "copy-before-install"))[1:] == expected
+
+
+def test_a_deletion_passes_a_copy_and_no_run(tmp_path):
+    rows = [(0, "/big", 2), (1, "/app/m", None), (2, "/app/x", None)]
+    layers = pd.DataFrame(rows, columns=["layer_index", "path", "removed_layer_index"]).assign(
+        kind="file", reason="deleted"
+    )
+    before = project(tmp_path, "FROM a\nRUN touch /big\nCOPY m /app/m\nRUN rm /big\n", {"m": ""})
+    (edit,) = cleanup.deleted_later(replace(before, layers=layers, depth=3))
+    assert body(before.apply(edit)) == ["RUN touch /big && rm /big", "COPY m /app/m"]
+    for other in ("RUN rm /big && touch /x\n", "RUN /app/m\nRUN rm /big\n"):
+        before = project(tmp_path, f"FROM a\nRUN touch /big\nCOPY m /app/m\n{other}", {"m": ""})
+        depth = 2 + other.count("RUN")
+        layers["removed_layer_index"] = [depth - 1, None, None]
+        assert not list(cleanup.deleted_later(replace(before, layers=layers, depth=depth)))
+
+
 def test_a_file_that_an_argument_names_is_copied_before_the_install(tmp_path):
     text = "FROM a\nARG FILE=requirements.txt\nCOPY . .\nRUN pip install -r ${FILE}\n"
     before = project(tmp_path, text, {"requirements.txt": "a\n", "src/m.py": "1"})
