@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import format_bytes, make_frame
 from imagelab.core.resources import data_path
 from imagelab.course import measures
@@ -67,7 +66,7 @@ def claims() -> pd.DataFrame:
         ``CLAIMS_COLUMNS``, one row per claim, in the section's order. ``statement`` is the claim in our words, with a
         promise from ``low`` to ``high`` in ``unit``: bytes, share (of 1), times, seconds, number, or cases (the share
         of the recorded cases in which the statement is true). ``measured`` is in the same unit; of several runs it is the
-        median, and ``spread`` the least and the most. ``<NA>``: the recorded data cannot show it; ``command`` then
+        median, and ``spread`` the least and the most, or "one value". ``<NA>``: the recorded data cannot show it, and ``command``
         measures it elsewhere. ``promised`` and ``found`` are the same as text. ``method`` says what is measured,
         ``code`` is the expression that measures it (see `imagelab.course.measures`), and ``basis`` where it was recorded,
         or by which published source or whose numbers it is judged. ``verdict`` is that of `verdict`, and not measured
@@ -82,14 +81,10 @@ def claims() -> pd.DataFrame:
 def _row(entry: dict[str, Any]) -> dict[str, Any]:
     low, high = entry["promised"] if isinstance(entry["promised"], list) else [entry["promised"]] * 2
     unit, code = entry["unit"], entry.get("code")
-    if unit not in UNITS or len(entry.keys() & {"code", "command", "value"}) != 1:
-        raise ImagelabError(
-            f"claim {entry['id']!r}: expected one of the units {', '.join(UNITS)}, and code, a command or a published value."
-        )
     value = entry.get("value") if code is None else evaluate(code, vars(measures) | {"re": re})
     runs = pd.Series([] if value is None else value, dtype=float)
     measured = None if runs.empty else float(runs.median())
-    least, most, none = runs.min(), runs.max(), UNITS[unit]
+    least, most, none, single = runs.min(), runs.max(), UNITS[unit], None if runs.empty else "one value"
     no_effect = len(runs) > 1 and none is not None and least <= none <= most and not low <= none <= high
     return {
         key: entry.get(key) for key in ("chapter", "section", "statement", "basis", "explanation", "method", "command")
@@ -97,7 +92,7 @@ def _row(entry: dict[str, Any]) -> dict[str, Any]:
         "claim": entry["id"],
         "promised": _words(low, unit) if low == high else f"{_words(low, unit)} to {_words(high, unit)}",
         "found": None if measured is None else _words(measured, unit),
-        "spread": f"{_words(least, unit)} to {_words(most, unit)} in {len(runs)} runs" if len(runs) > 1 else None,
+        "spread": f"{_words(least, unit)} to {_words(most, unit)} in {len(runs)} runs" if len(runs) > 1 else single,
         "verdict": NOT_MEASURED if no_effect else verdict(low, high, measured),
         "code": code,
         "unit": unit,

@@ -10,11 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import shutil
 import tarfile
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
@@ -82,21 +78,6 @@ def cached(log: str, step: str) -> float:
 def seconds(case: str, variant: str, column: str = "wall") -> pd.Series:
     """Return a recorded build's seconds, one value per run."""
     return table("times/times.csv").query("case == @case and variant == @variant").set_index("run")[column]
-
-
-def reordered(technique: str, instructions: Sequence[str]) -> float:
-    """Put the COPY lines in the opposite order; return the share of these steps that hit (`plan_build`)."""
-    recipe = data_path(f"recipes/{technique}")
-    lines = (recipe / "after" / "Dockerfile").read_text(encoding="utf-8").splitlines()
-    copies = [number for number, line in enumerate(lines) if line.startswith("COPY")]
-    place = dict(zip(copies, reversed(copies), strict=True))
-    turned = [lines[place.get(number, number)] for number in range(len(lines))]
-    with tempfile.TemporaryDirectory() as folder:
-        for name, text in (("a", lines), ("b", turned)):
-            context = Path(shutil.copytree(recipe / "context", Path(folder) / name))
-            (context / "Dockerfile").write_text("\n".join(text) + "\n", encoding="utf-8")
-        plan = plan_build(Path(folder) / "a", after=Path(folder) / "b")
-    return float(plan.loc[plan["instruction"].isin(instructions), "hit"].mean())
 
 
 def steps_again(technique: str, edited: str) -> int:

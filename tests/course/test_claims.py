@@ -19,7 +19,7 @@ from imagelab.core.resources import data_path
 from imagelab.course import claims as claims_module
 from imagelab.course import measures
 from imagelab.course.advice_claims import VERIFIED_COLUMNS, verify_advice
-from imagelab.course.claims import CLAIMS_COLUMNS, VERDICTS, claims, verdict
+from imagelab.course.claims import CLAIMS_COLUMNS, UNITS, VERDICTS, claims, verdict
 from tests.support.images import image_of, layer_tar
 
 WRITTEN = tomllib.loads(data_path("claims.toml").read_text(encoding="utf-8"))["claim"]
@@ -51,7 +51,8 @@ def test_every_row_says_what_was_measured_and_where(ledger):
     elsewhere = ledger["command"].notna()
     assert ledger.loc[elsewhere, "verdict"].eq("not measured").all() and ledger.loc[elsewhere, "measured"].isna().all()
     assert ledger.loc[~elsewhere, "measured"].notna().all() and ledger.loc[~elsewhere, "method"].str.endswith(".").all()
-    assert ledger["basis"].str.len().gt(10).all()
+    assert ledger["basis"].str.len().gt(10).all() and (ledger["spread"].notna() == ~elsewhere).all()
+    assert all(entry["unit"] in UNITS and len(entry.keys() & {"code", "command", "value"}) == 1 for entry in WRITTEN)
     published = ledger["basis"].str.startswith("by published source: ")
     assert (ledger["code"].isna() & ~elsewhere == published).all() and published.sum() >= 2
 
