@@ -24,10 +24,10 @@ def data() -> dict[str, Any]:
     return tomllib.loads(data_path("exercises/exercises.toml").read_text(encoding="utf-8"))
 
 
-def known_error(output: str) -> str:
-    """Explain what a builder or a container printed, or return ``""``."""
-    for error in data()["error"]:
-        if match := re.search(error["pattern"], output):
+def known_error(text: str, kind: str = "error") -> str:
+    """Explain what a builder or a container printed, or (``kind="typed"``) what a Dockerfile contains, or return ``""``."""
+    for error in data()[kind]:
+        if match := re.search(error["pattern"], text, re.MULTILINE):
             return str(error["words"].format(*match.groups()))
     return ""
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from imagelab.build.cache.plan import plan_build
 from imagelab.build.dockerfile.read import Dockerfile
+from imagelab.core.resources import data_path
 from imagelab.course import answers
 from imagelab.improve.advice import advise_build
 from imagelab.security.hardening.rules import is_root
@@ -24,7 +25,7 @@ _PROGRAM = r"[\w./~${}-]*"
 _INSTALL = re.compile(
     rf"((?:\w+=\S+\s+)*(?:{_PROGRAM}python[\d.]*\s+-m\s+)?{_PROGRAM}\b(?:uv|pip[\d.]*))\s([^&;|\n]*\b(?:install|sync|wheel|download)\b[^&;|\n]*)"
 )
-_NO_CACHE = r"--no-cache|NO_CACHE|--no-index"
+_NO_CACHE = r"--no-cache|\b(?:PIP_NO_CACHE_DIR|UV_NO_CACHE)=|--no-index"
 
 
 class Answer(NamedTuple):
@@ -43,37 +44,34 @@ class Answer(NamedTuple):
         steps = steps[steps["instruction"] == instruction]
         if final:
             steps = steps[steps["stage"].isin(self.read.stages["stage"].iloc[final_stages(self.read.stages)])]
-        return list(
-            (steps["flags"].fillna("") + " " + steps["expanded"] + " " + steps["heredocs"].fillna("")).str.strip()
-        )
+        text = steps["flags"].fillna("") + " " + steps["expanded"] + " " + steps["heredocs"].fillna("")
+        return list(text.str.strip())
 
-    def caching(self, final: bool = True) -> list[str]:
-        """Return the RUNs where pip or uv keeps what it downloads."""
+    def caching(self, final: bool = True) -> list[str] | None:
+        """Return the RUNs where pip or uv keeps what it downloads; None if no RUN shows an installation."""
         off = re.search(_NO_CACHE, " ".join(self.lines("ENV", final)))
-        commands = ((line, found[0]) for line in self.lines("RUN", final) for found in _INSTALL.finditer(line))
-        return [line for line, command in commands if not (off or re.search(_NO_CACHE, command))]
+        commands = [(line, found[0]) for line in self.lines("RUN", final) for found in _INSTALL.finditer(line)]
+        return [line for line, command in commands if not (off or re.search(_NO_CACHE, command))] if commands else None
 
 
-def with_cache_probe(answer: Answer) -> str:
-    """Return the Dockerfile with RUNs around each installation that leave marks in pip's (or uv's) cache and look for them.
+def with_cache_probe(answer: Answer, mark: str) -> str:
+    """Return the Dockerfile with marks for what pip and uv keep, and write the programs that make them beside it.
 
-    The build argument ``MARK`` names the marks; another ``ROUND`` runs the probes again. After each installation a line
-    ``imagelab-cache|FOLDER|usable|kept|`` is printed: ``kept`` is a mark of the round before. A file ``MARK-kept`` in the image
-    means that the layers keep the cache. Marks are files among pip's own, so that whatever empties the cache removes them.
+    In every RUN ``exercises/hook`` is on PYTHONPATH and PATH, so that pip and uv themselves name their folder, however they
+    are called and set. A RUN after it prints ``imagelab-cache|FOLDER|usable|kept|``, where ``kept`` means a mark of an
+    earlier build. A file ``kept`` stays there, which is in the image if a layer keeps the folder. The first part of ``mark``
+    names the check, the second one the build.
     """
-    lines, shell = (answer.context / "Dockerfile").read_text(encoding="utf-8").split("\n"), answers.data()["shell"]
-    steps = answer.read.instructions.query("instruction == 'RUN'").fillna({"flags": "", "heredocs": ""})
-    steps["text"] = steps["expanded"] + " " + steps["heredocs"]
-    if not any(map(_INSTALL.search, steps["text"])):  # a script installs: it is probed where a cache is mounted
-        steps.loc[steps["flags"].str.contains("type=cache"), "text"] = "pip install"
-    for step in list(steps.itertuples())[::-1]:
-        for found in list(_INSTALL.finditer(step.text))[::-1]:
-            tool, settings = found[1], " ".join(re.findall(r"--no-cache(?:-dir)?\b|--cache-dir[= ]\S+", found[2]))
-            exports = "".join(f"{line}; " for line in re.findall(r"\bexport [^&;\n]+", step.text[: found.start()]))
-            # Where the installation itself brings the tool, pip knows the folder before it.
-            find = f"set +e; {exports}d=$({tool} {settings} cache dir || pip {settings} cache dir)"
-            lines.insert(int(step.end_line), f"RUN {step.flags} {find}; {shell['report']}\nRUN {find}; {shell['kept']}")
-            lines.insert(int(step.line) - 1, f"ARG MARK ROUND\nRUN {step.flags} {find}; {shell['mark']}")
+    hook, added = answer.context / "imagelab-hook", answers.data()["hook"]
+    (hook / "printed").mkdir(parents=True, exist_ok=True)
+    (hook / "printed").chmod(0o777)  # whoever installs writes there
+    for name in ("sitecustomize.py", "uv"):
+        (hook / name).write_text(data_path(f"exercises/hook/{name}").read_text("utf-8").replace("MARK", mark), "utf-8")
+        (hook / name).chmod(0o755)
+    lines = (answer.context / "Dockerfile").read_text(encoding="utf-8").split("\n")
+    for step in list(answer.read.instructions.query("instruction == 'RUN'").itertuples())[::-1]:
+        lines.insert(int(step.end_line), added["after"])
+        lines.insert(int(step.line) - 1, added["before"])
     return "\n".join(lines)
 
 
@@ -95,8 +93,8 @@ def no_lists(answer: Answer) -> str:
 
 
 def no_pip_cache(answer: Answer) -> str:
-    removed = r"--mount=\S*type=cache|\brm\b|\bcache (?:purge|clean|prune)\b"
-    kept = [line for line in answer.caching() if not re.search(removed, line)]
+    removed = r"--mount=\S*type=(?:cache|tmpfs)|\brm\b|\bcache (?:purge|clean|prune)\b"
+    kept = [line for line in answer.caching() or () if not re.search(removed, line)]
     return f"`{kept[0][:80]}` keeps pip's downloads in the layer." if kept else UNSEEN
 
 
@@ -125,7 +123,7 @@ def cache_mount(answer: Answer) -> str:
     lines = [line for line in answer.lines("RUN", final=False) if _INSTALL.search(line)]
     if lines and not any("type=cache" in line for line in lines):
         return "An installation has no cache mount: RUN --mount=type=cache,target=…"
-    caching = any("type=cache" in line for line in answer.caching(final=False))
+    caching = any("type=cache" in line for line in answer.caching(final=False) or ())
     return UNSEEN if caching or not lines else "--no-cache-dir or PIP_NO_CACHE_DIR leaves the mount empty."
 
 

@@ -8,7 +8,6 @@ np.True_
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from imagelab.core.errors import DockerfileError, ImagelabError, similar_names
 from imagelab.core.frames import make_frame
 from imagelab.core.resources import data_path
 from imagelab.course import answers, dockerfile_rules, image_rules
-from imagelab.course.trial import NoBase, NotBuilt, engine_answers, tried
+from imagelab.course.trial import NotBuilt, NotJudged, engine_answers, tried
 
 TASKS_COLUMNS = {"exercise": "str", "section": "str", "kind": "str", "task": "str", "hints": "int64"}
 CHECKED_COLUMNS = {"asked": "str", "passed": "bool", "message": "str", "judged_by": "str"}
@@ -208,7 +207,7 @@ def _dockerfile(
                     return [
                         _row(asked[rule], getattr(image_rules, rule)(trial), "engine") for rule in exercise["checks"]
                     ]
-            except NoBase as error:
+            except NotJudged as error:
                 return [_row("It builds.", str(error), NOT_JUDGED)]
             except NotBuilt as error:
                 return [_row("It builds.", str(error), "engine")]
@@ -221,12 +220,8 @@ def _dockerfile(
 
 def _plain(text: str) -> str:
     """Return a Dockerfile's text; name what is pasted along with it or lost on the way."""
-    if re.search(r"^\s*(?:```|~~~)", text, re.MULTILINE):
-        raise DockerfileError(
-            "Leave out the Markdown fence (the lines with ```): the Dockerfile is what stands between them."
-        )
-    if joined := re.search(answers.data()["joined"], text, re.MULTILINE):
-        raise DockerfileError(f"A line break is missing before {joined[1]}: each instruction begins a new line.")
+    if words := answers.known_error(text, "typed"):
+        raise DockerfileError(words)
     return text if text.endswith("\n") else text + "\n"
 
 

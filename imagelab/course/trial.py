@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import os
 import re
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,9 +23,9 @@ from imagelab.course.dockerfile_rules import Answer, with_cache_probe
 from imagelab.images.load import load_image
 
 LABEL = "imagelab.exercise"
-PORT = 8000
 _BOUNDS = (
-    *("--memory=1g", "--pids-limit=256", "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--label={LABEL}"),
+    # A set-user-id program must show whose process it is; without capabilities root is bounded too.
+    *("--memory=1g", "--pids-limit=256", "--cap-drop=ALL", f"--label={LABEL}"),
     *("--log-driver=json-file", "--log-opt=max-size=1m"),  # a program may print without end
 )
 
@@ -35,12 +34,12 @@ class NotBuilt(ImagelabError):
     """The answer does not build; the message says what to change."""
 
 
-class NoBase(ImagelabError):
-    """A base image cannot be pulled, so nothing can be judged."""
+class NotJudged(ImagelabError):
+    """A base image cannot be pulled, or the engine does not build, so nothing can be judged."""
 
 
 class Run(NamedTuple):
-    """What a container did: HTTP status of its port (empty if nothing answered), output, page, users of its processes."""
+    """What a container did: HTTP status of its port (empty if nothing answered), output, pages, users of its processes."""
 
     status: str
     output: str
@@ -50,14 +49,15 @@ class Run(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """The start and an answer as built, the answer after an edit of src and with marks in its caches, and what they printed."""
+    """The start and an answer as built, and what containers of the start and of the edited answer did."""
 
     base: Image | None
     begun: Image
     image: Image
-    edited: Image
+    edited: Image  # after an edit of src
+    edit: Callable[[str], Image]  # builds it after one more edit
     probed: Image  # with the marks of `with_cache_probe`; the answer itself where pip keeps nothing
-    start: Run
+    start: Run  # with the proofs that the edited answer's pages must have
     run: Run
     requirements: dict[str, str]  # name → pinned version, or ""
     sources: dict[str, str]  # digest → path of each file of src
@@ -65,11 +65,11 @@ class Trial(NamedTuple):
 
 
 def docker(*words: str, limit: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run Docker's CLI; the exit code is for the caller to judge."""
+    """Run Docker's CLI; the exit code is for the caller to judge, unless the engine is at fault."""
     # No attestations: an engine without the containerd store cannot store an index.
     environment = os.environ | {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
     try:
-        return subprocess.run(
+        done = subprocess.run(
             ["docker", *words], capture_output=True, text=True, errors="replace", env=environment, timeout=limit
         )
     except OSError as error:
@@ -78,6 +78,9 @@ def docker(*words: str, limit: float = 60) -> subprocess.CompletedProcess[str]:
         ) from error
     except subprocess.TimeoutExpired as error:
         raise NotBuilt(f"It took more than {limit:.0f} seconds (`docker {words[0]}`) and was stopped.") from error
+    if done.returncode and re.search(answers.data()["no_engine"], done.stderr):
+        raise NotJudged(f"The engine cannot build or run anything now. It says: {done.stderr.strip()[-200:]}")
+    return done
 
 
 def engine_answers() -> bool:
@@ -102,7 +105,7 @@ def build(context: Path, tag: str, options: list[str], limit: float) -> str:
         # The frontend of a syntax line cannot be pulled: the engine's own one builds most Dockerfiles too.
         dockerfile.write_text(text[syntax.end() :], encoding="utf-8")
         return build(context, tag, options, limit)
-    raise NoBase(
+    raise NotJudged(
         f"{pulled[-1] if pulled else 'A base image'} cannot be pulled, so nothing was built. If you mean a stage, is its name "
         "right? Otherwise choose a base that your engine has or can pull."
     )
@@ -137,8 +140,8 @@ def container(image: str, command: list[str], *options: str) -> Iterator[tuple[s
         docker("rm", "-f", "-v", name)
 
 
-def run(image: str, command: list[str], paths: str, prober: str) -> Run:
-    """Run an image (with its own command if none is given) and ask it for paths on `PORT`.
+def run(image: str, command: list[str], asked: str, prober: str) -> Run:
+    """Run an image (with its own command if none is given) and ask it on port 8000: a token, then paths.
 
     The question comes from a container of the image ``prober`` in the same network: the answer's own programs cannot fake it.
     """
@@ -146,7 +149,7 @@ def run(image: str, command: list[str], paths: str, prober: str) -> Run:
         if refusal:
             return Run("", refusal)
         network = f"--network=container:{name}"
-        ask = ("-c", data_path("exercises/ask.py").read_text(encoding="utf-8"), str(PORT), *paths.split())
+        ask = ("-c", data_path("exercises/ask.py").read_text(encoding="utf-8"), "8000", *asked.split())
         words = ("--rm", network, *_BOUNDS, "--entrypoint=python3", prober, *ask)
         status, _, page = docker("run", *words, limit=120).stdout.strip().partition(" ")
         processes = docker("top", name, "-eo", "pid,user").stdout.split("\n")[1:]
@@ -160,47 +163,49 @@ def run(image: str, command: list[str], paths: str, prober: str) -> Run:
 def tried(answer: Answer, begin: Path, exercise: dict[str, Any], options: list[str], limit: float) -> Iterator[Trial]:
     """Build the start and the answer, the answer again after an edit, and run both; remove everything at the end."""
     context = answer.context
-    mark = uuid.uuid4().hex[:12]
-    tags = {part: f"imagelab-exercise:{mark}-{part}" for part in ("start", "answer", "edited", "probed")}
+    mark, token = uuid.uuid4().hex[:12], uuid.uuid4().hex
+    tags = {part: f"imagelab-exercise:{mark}-{part}" for part in ("start", "answer", "base", "edited", "probed")}
     requirements, sources = _requirements(context), _digests(context / "src")
-    bar = tqdm(total=5, desc="build the start", leave=False)
+    bar = tqdm(desc="build the start", leave=False, bar_format="{desc} {elapsed}")
+
+    def edited(key: str) -> Image:
+        _prove(context / "src", key)
+        build(context, tags["edited"], options, limit)
+        return load_image(f"docker-daemon:{tags['edited']}")
+
     try:
         build(begin, tags["start"], options, limit)
-        _next(bar, "build the answer")
+        bar.set_description_str("build the answer")
         build(context, tags["answer"], options, limit)
-        _next(bar, "build it after an edit of src")
-        _append(context / "src", mark)
-        build(context, tags["edited"], options, limit)
-        _next(bar, "look into the cache mounts")
-        marked = [*options, f"--build-arg=MARK={mark}"]
+        bar.set_description_str("build it after an edit of src")
+        after = edited(mark)
+        bar.set_description_str("look into the cache mounts")
         twice = "cache_mount" in exercise["checks"]
-        probed = twice or answer.caching(final=False)
-        printed = _probe_caches(answer, tags["probed"], marked, limit, twice) if probed else ""
-        _next(bar, "run containers")
-        command = [] if answer.lines("CMD") or answer.lines("ENTRYPOINT") else _command(tags["start"])
-        started = run(tags["start"], [], exercise["probe"], tags["start"])
-        ran = run(tags["answer"], command, exercise["probe"], tags["start"])
-        if not exercise.get("same_page", True):
-            ran = ran._replace(body=started.body)
-        begun, image, edited = (load_image(f"docker-daemon:{tags[part]}") for part in ("start", "answer", "edited"))
+        probed = "no_pip_cache" in exercise["checks"] and (twice or answer.caching(final=False) != [])
+        printed = _probe_caches(answer, tags["probed"], mark, options, limit, twice) if probed else ""
+        bar.set_description_str("run containers")
+        begun, image = (load_image(f"docker-daemon:{tags[part]}") for part in ("start", "answer"))
+        command = [] if answer.lines("CMD") or answer.lines("ENTRYPOINT") else begun.config["config"]["Cmd"]
+        asked = f"{token} {exercise['probe']}"
+        started = run(tags["start"], [], asked, tags["start"])
+        started = started._replace(body=re.sub(r"(?m)-$", token + mark, started.body))
+        ran = run(tags["edited"], command, asked, tags["start"])
         marks = image if not probed else load_image(f"docker-daemon:{tags['probed']}")
-        yield Trial(_base(answer), begun, image, edited, marks, started, ran, requirements, sources, printed)
+        base = _base(answer, begin, tags["base"], options, limit)
+        yield Trial(base, begun, image, after, edited, marks, started, ran, requirements, sources, printed)
     finally:
         bar.close()
         docker("image", "rm", "-f", *tags.values())
 
 
-def _base(answer: Answer) -> Image | None:
-    """Return the base image, if the engine lists it: a builder pulls one without keeping it."""
+def _base(answer: Answer, folder: Path, tag: str, options: list[str], limit: float) -> Image | None:
+    """Return the base image, built as it is: a builder pulls one without listing it. None is scratch."""
+    (folder / "Dockerfile").write_text(f"FROM {answer.base()}\n", encoding="utf-8")
     try:
-        return load_image(f"docker-daemon:{answer.base()}")
+        build(folder, tag, options, limit)
+        return load_image(f"docker-daemon:{tag}")
     except ImagelabError:
         return None
-
-
-def _command(tag: str) -> list[str]:
-    config = json.loads(docker("image", "inspect", tag).stdout)[0]["Config"]
-    return (config.get("Entrypoint") or []) + (config.get("Cmd") or [])
 
 
 def _requirements(context: Path) -> dict[str, str]:
@@ -217,21 +222,25 @@ def _digests(folder: Path) -> dict[str, str]:
     }
 
 
-def _append(folder: Path, comment: str, pattern: str = "*.py") -> None:
-    for path in folder.rglob(pattern):
-        path.write_text(f"{path.read_text(encoding='utf-8')}\n# {comment}\n", encoding="utf-8")
+def _prove(folder: Path, key: str) -> None:
+    """Edit the program so that each page which it makes shows the key, behind the token of the request."""
+    above, below = (text.replace("KEY", key) for text in answers.data()["proof"].values())
+    for path in folder.rglob("*.py"):
+        path.write_text(above + path.read_text(encoding="utf-8") + below, encoding="utf-8")
 
 
-def _probe_caches(answer: Answer, tag: str, options: list[str], limit: float, twice: bool) -> str:
-    """Build with marks in the caches, ``twice`` with an edit of requirements.txt between; return what the last build printed."""
-    (answer.context / "Dockerfile").write_text(with_cache_probe(answer), encoding="utf-8")
-    printed = ""
-    for number in range(1 + twice):
-        printed = build(answer.context, tag, [*options, f"--build-arg=ROUND={number}"], limit)
-        _append(answer.context, tag, "requirements.txt")
+def _probe_caches(answer: Answer, tag: str, mark: str, options: list[str], limit: float, twice: bool) -> str:
+    """Build with marks in the caches, ``twice`` with an edit of requirements.txt between; return what the last build printed.
+
+    A mark that is gone is looked for once more: an engine that is short of space prunes its cache.
+    """
+    dockerfile, listed = answer.context / "Dockerfile", answer.context / "requirements.txt"
+    text, printed = dockerfile.read_text(encoding="utf-8"), ""
+    for number in range(1 + 2 * twice):
+        dockerfile.write_text(with_cache_probe(answer, f"{mark}-{number}"), encoding="utf-8")
+        printed = build(answer.context, tag, options, limit)
+        dockerfile.write_text(text, encoding="utf-8")
+        listed.write_text(f"{listed.read_text(encoding='utf-8')}\n# {number}\n", encoding="utf-8")
+        if number and "|usable||" not in printed:
+            break
     return printed
-
-
-def _next(bar: tqdm, what: str) -> None:
-    bar.update()
-    bar.set_description(what)

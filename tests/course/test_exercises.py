@@ -53,7 +53,7 @@ def test_every_rule_is_used_and_judged_both_ways():
     assert used == set(known["asked"])
     for module, missing in (
         (image_rules, set()),
-        (dockerfile_rules, {"no_waste", "no_second_copy", "sources", "runs"}),
+        (dockerfile_rules, {"no_waste", "no_second_copy", "nothing_else", "sources", "runs"}),
     ):
         assert {rule for rule in used if not callable(getattr(module, rule, None))} == missing
 
@@ -165,28 +165,63 @@ def test_a_mount_that_is_left_empty_or_missing_is_a_fault():
     assert "cache_mount" in faults("cache-mount", good.replace("type=cache", "type=tmpfs"))
 
 
+def probe(folder, build):
+    """Write the programs of a build of the check c0ffee, with this folder in place of theirs; return the Dockerfile."""
+    text = "FROM x\nENV PYTHONPATH=/p\nRUN a\nRUN <<EOF\nb\nEOF\nUSER 1000\n"
+    (folder / "Dockerfile").write_text(text)
+    answer = dockerfile_rules.Answer(il.read_dockerfile(text), folder, [])
+    probed = dockerfile_rules.with_cache_probe(answer, f"c0ffee-{build}")
+    for program in (folder / "imagelab-hook" / name for name in ("sitecustomize.py", "uv")):
+        program.write_text(program.read_text().replace("/imagelab-hook", str(folder / "imagelab-hook")))
+    return probed
+
+
+def test_every_run_has_the_probe(tmp_path):
+    read = il.read_dockerfile(probe(tmp_path, 0)).instructions
+    runs = read.index[read["instruction"] == "RUN"]
+    assert (read.loc[runs[::2] - 1, "arguments"] == "imagelab-hook /imagelab-hook").all()
+    assert (
+        len(runs) == 4
+        and (read.loc[runs[1::2], "arguments"] == "cat /imagelab-hook/printed/* 2> /dev/null || true").all()
+    )
+    assert read.loc[runs[::2] - 2, "expanded"].str.contains("PYTHONPATH=/imagelab-hook.*:/p ").all()
+
+
 @pytest.mark.parametrize(
-    ("command", "tool"),
+    ("command", "folder"),
     [
-        ('["pip", "install", "flask"]', "pip "),
-        ("(pip3 install flask)", "pip3 "),
-        ('bash -c "/opt/venv/bin/pip install flask"', "/opt/venv/bin/pip "),
-        ("python3.11 -m pip install --cache-dir=/d flask", "python3.11 -m pip --cache-dir=/d"),
-        ("PIP_CACHE_DIR=/d pip wheel flask", "PIP_CACHE_DIR=/d pip "),
-        ("pip install --no-cache-dir uv && uv pip install flask", "uv "),
-        ("sh install.sh", "pip "),
+        ("python -m pip install --no-index nothing", "home/.cache/pip"),
+        ("PIP_CACHE_DIR=$PWD/d python -m pip install --no-index nothing", "d"),
+        ("set -a; PIP_CACHE_DIR=$PWD/d; python -m pip wheel --no-index nothing", "d"),
+        ("export XDG_CACHE_HOME=$PWD/d; sh -c 'python -m pip -q install --no-index nothing > /dev/null'", "d/pip"),
+        ("python -m pip --cache-dir $PWD/d install --no-index nothing", "d"),
+        ("python -m pip install --cache-dir=$PWD/d --no-index nothing", "d"),
+        ("python -m pip config set global.cache-dir $PWD/d; python -m pip download --no-index nothing", "d"),
+        ("python -m pip install --no-cache-dir --no-index nothing", None),
+        ("PIP_NO_CACHE_DIR=1 python -m pip install --no-index nothing", None),
+        ("python -m pip list", None),
+        ("echo pip install", None),
+        ("uv pip install x", "u"),
+        ("UV_CACHE_DIR=$PWD/d uv sync", "d"),
+        ("env uv --cache-dir $PWD/d pip install x", "d"),
+        ("uv pip install --no-cache x", None),
+        ("uv venv", None),
     ],
 )
-def test_a_probe_asks_the_tool_that_installs(command, tool, tmp_path):
-    text = f"FROM x\nRUN --mount=type=cache,target=/d {command}\nUSER 1000\n"
-    (tmp_path / "Dockerfile").write_text(text)
-    probed = dockerfile_rules.with_cache_probe(dockerfile_rules.Answer(il.read_dockerfile(text), tmp_path, []))
-    assert f"d=$({tool}" in probed
-    runs = [line for line in probed.splitlines() if "cache dir" in line]
-    assert runs and all(
-        line.startswith("RUN ") and line.count("$(") == line.count("cache dir ||") + line.count("$(id") for line in runs
-    )
-    il.read_dockerfile(probed)
+def test_pip_and_uv_name_their_folder_and_a_later_build_finds_the_mark(command, folder, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "uv").write_text('#!/bin/sh\n[ "$1" = cache ] && echo "${UV_CACHE_DIR:-$PWD/u}"\n')
+    (tmp_path / "bin" / "uv").chmod(0o755)
+    hook = tmp_path / "imagelab-hook"
+    path = f"{hook}:{tmp_path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {"PATH": path, "PYTHONPATH": str(hook), "HOME": str(tmp_path / "home")}
+    for build, kept in enumerate(("", "kept")):
+        probe(tmp_path, build)
+        subprocess.run(["sh", "-c", command], cwd=tmp_path, env=env, capture_output=True, timeout=60)
+        wanted = [f"imagelab-cache|{tmp_path / folder}|usable|{kept}|\n"] if folder else []
+        assert [path.read_text() for path in (hook / "printed").glob(f"{build}-*")] == wanted
+    marks = {path.parent.name for path in tmp_path.rglob("kept")}
+    assert marks == ({"imagelab-c0ffee"} if folder else set())
 
 
 @pytest.mark.parametrize(("user", "found"), [("1000", set()), ("${U}", {"other_user"}), ("0:0", {"other_user"})])
