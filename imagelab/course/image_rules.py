@@ -20,7 +20,6 @@ from imagelab.size.waste import waste
 SMALL = 100_000
 #: Bytes from which files that nothing explains are a fault: a certificate store or a user's folder is smaller.
 LARGE = 1_000_000
-_BYTECODE = r"__pycache__/([^/]+)\.[^/]+\.pyc$"
 #: Python packages that install the others.
 _INSTALLERS = ("pip", "setuptools", "wheel", "uv")
 #: Packages of Debian and Alpine that bring a compiler; a purged gcc may leave headers behind.
@@ -75,7 +74,7 @@ def nothing_else(trial: Trial) -> str:
     visible = squash(trial.image, digests=True)
     known = [package_files(trial.image)["path"], packages(trial.image)["path"]]
     found = _own(trial, visible[~visible["path"].isin(pd.concat(known)) & ~visible["digest"].isin(trial.sources)])
-    source = found["path"].str.replace(_BYTECODE, r"\1.py", regex=True)
+    source = found["path"].str.replace(r"__pycache__/([^/]+)\.[^/]+\.pyc$", r"\1.py", regex=True)
     found = found[(source == found["path"]) | ~source.isin(visible["path"])]
     # Logs and databases of the distribution grow: what counts is what the start does not have.
     start = squash(trial.begun).set_index("path")["size"]

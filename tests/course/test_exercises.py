@@ -114,7 +114,7 @@ def test_a_typical_mistake_gets_words_of_its_own(name):
         ("requirements-first", ["4, 5", [4, 5]], "Step 4 installs"),
         ("own-share", ["55 %", "55%", 55.0, "about 55 percent"], "Right."),
         ("removed-paths", ["6,435", "6_435 paths"], "Right."),
-        ("owner-changes", ["3 of 7 containers"], "Right."),
+        ("failed-rules", ["6 of 24 rules"], "Right."),
         ("security-scan", ["Werkzeug 3.1.3", "werkzeug", "Werkzeug==3.1.3"], "Right."),
         ("security-scan", ["upgrade Werkzeug to 3.1.6", "pkg:pypi/werkzeug@3.1.3"], "Right."),
         ("security-scan", ["werkzeug or flask", "3.1.3"], "Not yet"),
