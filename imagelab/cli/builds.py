@@ -10,7 +10,7 @@ import typer
 
 import imagelab as il
 from imagelab.cli.app import PANELS, app
-from imagelab.cli.output import Answer, with_arguments
+from imagelab.cli.output import Answer, Form, print_answer, with_arguments
 from imagelab.cli.verb import Platform, pairs, verb
 
 if TYPE_CHECKING:
@@ -195,6 +195,11 @@ def improve(
         output.mkdir(parents=True, exist_ok=True)
         (output / "improve.patch").write_bytes(found.patch.encode("utf-8", "surrogateescape"))
         (output / "improve.json").write_text(found.to_json(), encoding="utf-8")
-    typer.echo(found.to_json() if as_json else found.to_markdown() if as_markdown else found.to_text())
+    if as_json or as_markdown:
+        typer.echo(found.to_json() if as_json else found.to_markdown())
+    else:
+        names = ["rule", "path", "line", "predicted_bytes", "measured_bytes", "measured_rebuild_seconds", "result"]
+        shown = found.edits[[*names, "why"]]
+        print_answer(Answer({"edits": shown}, summary=found.headline, prose=["why"], diff=found.patch), Form.TEXT)
     if fail_if_possible and found.is_possible:
         raise typer.Exit(1)

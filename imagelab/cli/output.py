@@ -14,6 +14,9 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
+SECONDS = ("duration", "seconds", "measured_rebuild_seconds", "predicted_rebuild_seconds")
+"""Columns of seconds."""
+
 
 class Form(StrEnum):
     """How an answer is printed."""
@@ -102,8 +105,8 @@ def cells(column: pd.Series, whole: bool = False) -> list[str]:
         if number and BYTE_COLUMN.search(name):
             return format_bytes(value)
         if isinstance(value, float):
-            return f"{value:.4g}"
-        text = str(value)
+            return f"{value:.2f} s" if name in SECONDS else f"{value:.4g}"
+        text = f"{value:%Y-%m-%d %H:%M:%SZ}" if isinstance(value, pd.Timestamp) else str(value)
         if "instruction" in name and text.endswith("# buildkit"):
             text = " ".join(filter(None, parse_created_by(text)[:2]))
         lines = text.splitlines() if whole else [" ".join(text.split())]

@@ -58,12 +58,18 @@ def scan(
         shown={
             **{name: frame[_CHANGES] for name, frame in first.items()},
             "counts": counts,
-            "findings": shown[columns],
+            "findings": _folded(shown[columns]),
             **hidden,
         },
         summary=f"{len(counted)} findings; {counted['fixed_version'].notna().sum()} have a fix",
         hint=f"imagelab {f'remediate {image}' if image else 'scan --image IMAGE'} {' '.join(map(str, files))}",
     )
+
+
+def _folded(frame: pd.DataFrame) -> pd.DataFrame:
+    """Identical rows as one, with the number of places where a scanner found it."""
+    places = frame.groupby(list(frame), dropna=False, sort=False, observed=True).size().rename("places")
+    return frame.drop_duplicates().assign(places=places.to_numpy()) if (places > 1).any() else frame
 
 
 @verb(rows=30)

@@ -6,7 +6,6 @@ Piped output is not fitted: one line for each row, whole cells, no colours.
 from __future__ import annotations
 
 import os
-import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from imagelab.cli.output import Answer, cells, is_number, without_empty_columns
+from imagelab.cli.output import SECONDS, Answer, cells, is_number, without_empty_columns
 from imagelab.core.text import BYTE_COLUMN, clean
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 GAP = 2
 BAR = 6
 SHORTEST = 20
-"""What a text column keeps at least, before whole columns are left out; the first column, which names the row, keeps
+"""What a text column keeps at least, before the last columns move below their rows; the first column, which names the row, keeps
 two fifths of the terminal."""
 STYLES = {
     **dict.fromkeys(("critical", "FAIL", "failed"), "bold red"),
@@ -61,7 +60,7 @@ def print_text(answer: Answer, rows: int | None, *, full: bool) -> None:
 
 
 def _table(frame: pd.DataFrame, width: int | None, prose: Sequence[str]) -> list[Text]:
-    """A line for the columns' names and one for each row; below a row, its prose."""
+    """A line for the columns' names and one for each row; below a row, its prose and the columns that do not fit."""
     texts = {name: cells(frame[name], whole=name in prose) for name in map(str, frame)}
     prose = [name for name in prose if max(map(cell_len, texts.get(name, [])), default=0) > SHORTEST]
     columns = {name: values for name, values in texts.items() if name not in prose}
@@ -69,34 +68,53 @@ def _table(frame: pd.DataFrame, width: int | None, prose: Sequence[str]) -> list
     bars = _bars(frame, columns, width)
     columns |= bars
     widths = {name: max(map(cell_len, [name, *values])) for name, values in columns.items()}
-    left_out = _shrink(widths, numbers | set(bars), width)
-    lines = [
-        Text((" " * GAP).join(_fit(name, widths[name], name in numbers - set(bars)) for name in widths).rstrip(), "dim")
-    ]
+    removed = _shrink(widths, numbers | set(bars), width)
+    below = {name: texts[name] for name in [*removed, *prose]}
+    lines = _row({name: name for name in widths}, widths, numbers - set(bars), "dim")
     for row in range(len(frame)):
+        lines += _row({name: columns[name][row] for name in widths}, widths, numbers - set(bars), bars=bars)
+        known = {name: values[row] for name, values in below.items() if values[row] != "–"}
+        short = [name for name, value in known.items() if "instruction" not in name and len(value) <= SHORTEST]
+        if short:
+            lines += map(Text, _wrap("; ".join(f"{name}: {known.pop(name)}" for name in short), width, "    "))
+        for name, value in known.items():
+            again = row > 0 and "instruction" not in name and value == below[name][row - 1]
+            lines += _below(name, "as above" if again else value, width)
+    return lines
+
+
+def _row(
+    values: dict[str, str], widths: dict[str, int], right: set[str], style: str = "", bars: Iterable[str] = ()
+) -> list[Text]:
+    """A row's lines: a sentence continues below itself, a path or an instruction is cut in its middle."""
+    parts = {name: _wrap(value, widths[name]) if " " in value else [value] for name, value in values.items()}
+    parts |= {name: [value] for name, value in values.items() if "instruction" in name}
+    lines = []
+    for number in range(max(map(len, parts.values()))):
         line = Text()
-        for name in widths:
-            value = columns[name][row]
-            style = "blue" if name in bars else STYLES.get(value, "")
-            line.append(_fit(value, widths[name], name in numbers - set(bars)) + " " * GAP, style)
+        for name, width in widths.items():
+            value = parts[name][number] if number < len(parts[name]) else ""
+            chosen = "blue" if name in bars else style or STYLES.get(values[name], "")
+            line.append(_fit(value, width, name in right) + " " * GAP, chosen)
         line.rstrip()
         lines.append(line)
-        for name in (name for name in prose if texts.get(name, ["–"] * len(frame))[row] != "–"):
-            if name == "instruction" and width is not None:  # it names the place; its beginning and end are enough
-                lines += [Text(_fit(f"    {name}: {texts[name][row]}", width, False).rstrip())]
-                continue
-            for number, text in enumerate(texts[name][row].split("\n")):
-                lines += map(
-                    Text, _wrap(text if number else f"{name}: {text}", width, "    " if number == 0 else "        ")
-                )
-    if left_out:
-        lines += [Text(line, "dim") for line in _wrap(f"Not shown: {', '.join(left_out)} (--full)", width)]
     return lines
+
+
+def _below(name: str, value: str, width: int | None) -> list[Text]:
+    """A column's value on lines of its own; an instruction names the place: its beginning and end are enough."""
+    if "instruction" in name and width is not None:
+        return [Text(_fit(f"    {name}: {' '.join(value.split())}", width, False).rstrip())]
+    first, *others = value.split("\n")
+    lines = [f"{name}:", first, *others] if others else [f"{name}: {first}"]
+    return [
+        Text(part) for number, line in enumerate(lines) for part in _wrap(line, width, "        " if number else "    ")
+    ]
 
 
 def _bars(frame: pd.DataFrame, columns: dict[str, list[str]], width: int | None) -> dict[str, list[str]]:
     """The first column of sizes or seconds, each value with a bar; nothing on a narrow terminal or for one value."""
-    amounts = (name for name in columns if BYTE_COLUMN.search(name) or name in ("duration", "seconds"))
+    amounts = (name for name in columns if BYTE_COLUMN.search(name) or name in SECONDS)
     name = next((name for name in amounts if is_number(frame[name]) and frame[name].fillna(0).any()), None)
     if name is None or len(frame) < 2 or (width is not None and width < 72):
         return {}
@@ -108,8 +126,8 @@ def _bars(frame: pd.DataFrame, columns: dict[str, list[str]], width: int | None)
 
 
 def _shrink(widths: dict[str, int], fixed: set[str], width: int | None) -> list[str]:
-    """Shorten the widest text columns until the table fits; leave out the last columns, which are returned, if it cannot."""
-    left_out: list[str] = []
+    """Shorten the widest text columns until the table fits; remove the last columns, which are returned, if it cannot."""
+    removed: list[str] = []
     whole = dict(widths)
     keeps = dict.fromkeys(widths, SHORTEST) | {next(iter(widths)): max(SHORTEST, (width or 0) * 2 // 5)}
     while width is not None and sum(widths.values()) + GAP * (len(widths) - 1) > width and len(widths) > 1:
@@ -117,10 +135,10 @@ def _shrink(widths: dict[str, int], fixed: set[str], width: int | None) -> list[
         if widest not in fixed and widths[widest] > keeps[widest]:
             widths[widest] -= 1
         else:
-            left_out.insert(0, list(widths)[-1])
-            del widths[left_out[0]]
+            removed.insert(0, list(widths)[-1])
+            del widths[removed[0]]
             widths |= {name: whole[name] for name in widths}
-    return left_out
+    return removed
 
 
 def _fit(text: str, width: int, right: bool) -> str:
@@ -133,6 +151,9 @@ def _fit(text: str, width: int, right: bool) -> str:
 
 
 def _wrap(text: str, width: int | None, indent: str = "") -> list[str]:
+    """``text`` in lines of ``width`` columns, which begin with ``indent``, those after the first with more."""
     if width is None:
         return [indent + text]
-    return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent + " " * len(indent))
+    more = indent + " " * len(indent)
+    parts = Text(text).wrap(Console(), width - len(more))
+    return [(more if number else indent) + part.plain.rstrip() for number, part in enumerate(parts)]

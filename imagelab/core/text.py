@@ -8,7 +8,7 @@ from typing import Any
 
 # Columns of bytes have one of these names.
 BYTE_COLUMN = re.compile(
-    r"(^|_)(size|bytes|usage|stored|visible|wasted|saving|savings|shared|unique|total|pull|delta|added|removed|sent|ignored|memory)$"
+    r"(^|_)(size|bytes|usage|stored|visible|wasted|saving|savings|shared|unique|total|pull|delta|added|removed|sent|ignored|memory|sum_of_images)$"
 )
 
 

@@ -157,19 +157,8 @@ class Improvement:
         folded = f"<details><summary>The patch</summary>\n\n{fence}diff\n{self.patch}{fence}\n\n</details>"
         return "\n".join([line + "  " for line in lines if line] + (["", folded] if self.patch else [])) + "\n"
 
-    def to_text(self) -> str:
-        """The result in one line, the table and the patch, for a terminal."""
-        shown = self.edits[_SHOWN].assign(why=self.edits["why"].map(lambda why: clean(why, 70)))
-        texts = {name: _to_the_left(shown[name]) for name in ("rule", "path", "result", "why")}
-        table = shown.assign(**texts).to_string(index=False, na_rep="–", justify="left") if len(shown) else ""
-        return "\n\n".join(part for part in (self.headline, table, self.patch.rstrip("\n")) if part)
-
     def _repr_html_(self) -> str:
         return f"<p>{escape(self.headline)}</p>{self.edits[_SHOWN].to_html(index=False, escape=True, na_rep='–')}"
-
-
-def _to_the_left(texts: pd.Series) -> pd.Series:
-    return texts.str.ljust(int(texts.str.len().max() or 0)) if len(texts) else texts
 
 
 def _measured(before: Measures, after: Measures) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import imagelab
 from imagelab.core.errors import ImagelabError
+from imagelab.core.frames import format_bytes
 from imagelab.core.model import Image
 from imagelab.core.references import repository_and_tag
 from imagelab.core.text import clean
@@ -83,7 +84,8 @@ def report_site(folder: str | os.PathLike[str], output: str | os.PathLike[str]) 
         scans = {f"snapshot:{path}": str(scan) for path in members if (scan := beside(path, SCANS))}
         given: dict[str, Any] = {"references": [f"snapshot:{path}" for path in members], "scans": scans}
         jobs.append(new_job("trend_report", given, output / file, title=f"{name} over time"))
-        cards.append({"file": file, "title": f"{name} over time", "summary": f"{len(members)} builds"})
+        sizes = " → ".join(format_bytes(size) for at in (0, -1) if (size := _size(images[members[at]])) is not None)
+        cards.append({"file": file, "title": f"{name} over time", "summary": f"{len(members)} builds: {sizes}"})
     earlier = {path: before for members in trends.values() for before, path in pairwise(members)}
     for path, image in images.items():
         reference, before = f"snapshot:{path}", earlier.get(path)

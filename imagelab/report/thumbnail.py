@@ -22,7 +22,7 @@ Rectangle = tuple[float, float, float, float, str]  # left, top, width, height (
 
 
 def thumbnail(html: str) -> str:
-    """Return the SVG of a page's first chart of bars or areas; of a page without one, that of a table."""
+    """Return the SVG of a page's first chart of bars, areas or lines; of a page without one, that of a table."""
     found = [(column / 3, row / 5, 0.3, 0.1, REST) for column in range(3) for row in range(5)]
     for kind, text in _VIEW.findall(html):
         data = json.loads(text)
@@ -62,6 +62,11 @@ def _traces(data: dict[str, Any]) -> Iterator[Rectangle]:
                 ((end - size) / whole, 0, size / whole, 1, colour)
                 for end, (size, colour) in zip(ends, leaves, strict=True)
             )
+        if "lines" in trace.get("mode", ""):  # a column for each build
+            sizes = [size if size == size else 0 for size in _list(trace["y"])]
+            for place, size in enumerate(sizes):
+                part = size / (max(sizes) or 1)
+                yield (place + 0.15) / len(sizes), 1 - part, 0.7 / len(sizes), part, trace["line"]["color"]
     yield from _bars([trace for trace in traces if trace["type"] == "bar" and trace.get("orientation") == "h"])
 
 

@@ -1,5 +1,6 @@
 """How an answer looks on a terminal: it fits, nothing is lost, and no text of an image is markup or control."""
 
+import json
 import os
 import pty
 import re
@@ -63,7 +64,7 @@ def test_a_table_fits_and_keeps_its_suggestions_whole(width, capsys, monkeypatch
     assert max(map(cell_len, text.splitlines())) <= width
     assert FRAME["suggestion"][0] in " ".join(text.split()) and "empty" not in text
     assert ("██████" in text) == (width >= 72)
-    assert "more" in text  # as a column, or among those not shown
+    assert "y" * 11 in text  # as a column, or below its row
 
 
 def test_the_instruction_has_the_space_of_sizes_that_nobody_knows(tmp_path):
@@ -74,6 +75,36 @@ def test_the_instruction_has_the_space_of_sizes_that_nobody_knows(tmp_path):
         assert "Imported from -" in text and "disk_usage" not in text
     shown = run("waste", EXAMPLE, COLUMNS="80")
     assert "removed_instruction" in shown.partition("\nfiles\n")[0].splitlines()[3]  # both instructions fit
+
+
+def test_what_does_not_fit_is_below_its_row_and_no_sentence_is_cut(capsys, monkeypatch):
+    what = "a sentence of several words that is wider than its column"
+    frame = pd.DataFrame(
+        {
+            "reference": ["service:before", "service:after"],
+            "other": ["a" * 20, "b" * 20],
+            "what": [what, what],
+            "bytes": [2_000_000, 1_000_000],
+            "measure": ["size", "size"],
+            "suggestion": ["RUN one\nRUN two\nRUN three", "RUN one\nRUN two\nRUN three"],
+            "removed_instruction": ["RUN " + "x" * 90, None],
+        }
+    )
+    lines = shown(Answer({"sizes": frame}), 60, capsys, monkeypatch).splitlines()
+    assert "    bytes: 2 MB; measure: size" in lines and "    bytes: 1 MB; measure: size" in lines
+    start = lines.index("    suggestion:")
+    assert lines[start + 1 : start + 4] == ["        RUN one", "        RUN two", "        RUN three"]
+    assert "    suggestion: as above" in lines and sum("removed_instruction:" in line for line in lines) == 1
+    column = [line[lines[1].index("what") :].strip() for line in lines[2:5]]
+    assert " ".join(column) == what
+
+
+def test_identical_findings_are_one_row_with_the_number_of_places(tmp_path):
+    found = {"VulnerabilityID": "CVE-2024-1", "PkgName": "a", "InstalledVersion": "1", "Severity": "HIGH"}
+    twice = [{"Target": place, "Class": "lang-pkgs", "Type": "pip", "Vulnerabilities": [found]} for place in "xy"]
+    (tmp_path / "scan.json").write_text(json.dumps({"SchemaVersion": 2, "ArtifactName": "a", "Results": twice}))
+    text = run("scan", str(tmp_path / "scan.json"))
+    assert text.count("CVE-2024-1") == 1 and re.search(r"CVE-2024-1 .* 2$", text, re.M) and "places" in text
 
 
 def test_harden_begins_with_the_number_of_rules():

@@ -66,7 +66,8 @@ imagelab-view figcaption strong { display: block; font-size: 1.06em; } imagelab-
 imagelab-view .js-plotly-plot { width: 100%; }
 @media (max-width: 40em) { .il-step { grid-template-columns: 1fr 4.6em; } .il-step .il-name { grid-column: 1 / 3; white-space: normal; } .il-axis > span:first-child { display: none; }
   :is(.il-view, imagelab-view) :is(th, td) { padding: .28em .4em; }
-  :is(.il-view, imagelab-view) td.il-long { min-width: 8em; } .il-cause { grid-column: 1 / 3; } .il-node .il-gauge, .il-node .il-layer { display: none; } }
+  :is(.il-view, imagelab-view) td.il-long { min-width: 8em; }
+  :is(.il-view, imagelab-view) td.il-short { min-width: 4.4em; white-space: pre-line; overflow-wrap: anywhere; } .il-chip { white-space: nowrap; } .il-cause { grid-column: 1 / 3; } .il-node .il-gauge, .il-node .il-layer { display: none; } }
 @media print {
   div.il-bar { display: none !important; }
   .il-scroll, .il-tree { overflow: visible !important; max-height: none !important; }
@@ -433,6 +434,11 @@ function chart(element, spec) {
     const narrow = innerWidth < 640;
     drawn.margin = { ...drawn.margin, t: drawn.margin.t - saved, ...(narrow && drawn.yaxis?.ticktext ? { r: 48 } : {}) }; // the labels at the ends of bars need it
     drawn.height -= saved;
+    const { ticktext, tickvals } = drawn.xaxis ?? {};
+    if (narrow && ticktext?.length > 4 && ticktext.every((words) => /\d [kMGT]?B$/.test(words))) { // sizes lie over each other: every other one
+      const half = (values) => values.filter((value, place) => place % 2 === 0);
+      drawn.xaxis = { ...drawn.xaxis, ticktext: half(ticktext), tickvals: half(tickvals) };
+    }
     if (narrow) for (const axis of ["xaxis", "yaxis"]) {
       if (drawn[axis]?.ticktext) drawn[axis] = { ...drawn[axis], ticktext: shorten(drawn[axis].ticktext) };
     }
