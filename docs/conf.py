@@ -6,6 +6,8 @@ import importlib
 import inspect
 import pkgutil
 import sys
+import tomllib
+from html import escape
 from pathlib import Path
 
 import typer
@@ -70,21 +72,37 @@ def api() -> str:
     return "\n".join(parts)
 
 
-def columns() -> str:
-    """Every table of columns that a function promises."""
-    parts = [
-        "# Columns\n\nColumn and dtype of each DataFrame, from the constants in the code. Sizes are bytes; unknown is `<NA>`.\n"
+def returned_by(constant: str, module: str) -> str:
+    """The public functions whose docstrings promise these columns."""
+    names = [
+        f"`il.{name}`"
+        for name in il.__all__
+        if constant in (inspect.getdoc(getattr(il, name)) or "")
+        and (getattr(il, name).__module__ or "").split(".")[1] == module.split(".")[1]
     ]
+    return f"Returned by {', '.join(names)}." if names else f"In `{module}`."
+
+
+def columns() -> str:
+    """Every table of columns that a function promises, with the meanings in columns.toml."""
+    parts = [
+        "# Columns\n\nColumn, dtype, and meaning with its unit, of each DataFrame that a function returns. Unknown is `<NA>`.\n"
+    ]
+    meanings = tomllib.loads((HERE / "columns.toml").read_text(encoding="utf-8"))
+    unused = {(table, column) for table, own in meanings.items() for column in own}
     for info in pkgutil.walk_packages(il.__path__, "imagelab."):
         if info.name.endswith("__main__"):
             continue
         module = importlib.import_module(info.name)
         for name, value in vars(module).items():
             if name.endswith("COLUMNS") and isinstance(value, dict) and f"\n{name}" in "\n" + inspect.getsource(module):
-                rows = "\n".join(f"| `{column}` | {dtype} |" for column, dtype in value.items())
-                parts.append(
-                    f"## {info.name.removeprefix('imagelab.')}.{name}\n\n| column | dtype |\n|---|---|\n{rows}\n"
-                )
+                parts += [f"## {name}\n\n{returned_by(name, info.name)}\n\n| column | dtype | meaning |\n|---|---|---|"]
+                for column, dtype in value.items():
+                    table = name if column in meanings.get(name, {}) else "any"
+                    unused.discard((table, column))
+                    parts += [f"| `{column}` | {getattr(dtype, 'name', dtype)} | {escape(meanings[table][column])} |"]
+                parts += [""]
+    assert not unused, f"columns.toml describes columns that no table has: {sorted(unused)}"
     return "\n".join(parts)
 
 

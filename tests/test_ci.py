@@ -109,3 +109,14 @@ def test_the_pre_commit_hook_runs(tmp_path):
     (tmp_path / "Dockerfile").write_text("FROM python:3\nCOPY . .\nRUN pip install flask\n")
     done = run(hook["entry"], tmp_path)
     assert done.returncode == 0 and "suggestion" in done.stdout
+
+
+def test_the_recipes_of_the_documentation_give_inputs_that_exist(action):
+    page = (ROOT / "docs/howto/ci.md").read_text()
+    github, gitlab, hooks = map(yaml.safe_load, re.findall(r"^```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE))
+    uses = [step["with"] for step in github["jobs"]["image"]["steps"] if "imagelab" in step.get("uses", "")]
+    assert len(uses) == 2 and all(set(given) <= set(action["inputs"]) for given in uses)
+    spec, _ = yaml.safe_load_all((ROOT / "templates/check.yml").read_text())
+    assert set(gitlab["include"][0]["inputs"]) <= set(spec["spec"]["inputs"])
+    known = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert {hook["id"] for hook in hooks["repos"][0]["hooks"]} <= {hook["id"] for hook in known}

@@ -12,6 +12,9 @@ import pytest
 import yaml
 
 import imagelab as il
+from imagelab.images.tables.history import HISTORY_COLUMNS
+from imagelab.security.scans.findings import FINDINGS_COLUMNS
+from imagelab.size.waste import WASTE_COLUMNS
 from tests.cli.test_terminal import app, get_command, verbs
 from tests.conftest import ROOT, missing
 
@@ -61,6 +64,17 @@ def test_the_site_has_every_name_and_verb(site):
     assert not [name for name in il.__all__ if f"imagelab.{name}" not in functions and f".{name}" not in functions]
     command_line = (site / "reference/cli.html").read_text()
     assert not [words for words in verbs(get_command(app)) if " ".join(words) not in command_line]
+
+
+def test_the_site_explains_every_column(site):
+    page = (site / "reference/columns.html").read_text()  # a column without a meaning fails the build of the site
+    rows = re.findall(
+        r"<tr[^>]*><td><p><code.*?>(\w+)</span></code></p></td>\s*<td><p>(.*?)</p></td>\s*<td><p>(.*?)</p>", page
+    )
+    for columns in (WASTE_COLUMNS, HISTORY_COLUMNS, FINDINGS_COLUMNS):
+        assert set(columns) <= {name for name, _, _ in rows}
+    assert len(rows) > 400 and all(len(meaning) > 2 for _, _, meaning in rows)
+    assert len({meaning for name, _, meaning in rows if name == "step"}) == 2  # of a history, and of a Dockerfile
 
 
 def test_the_site_loads_nothing_and_its_links_resolve(site):
