@@ -6,7 +6,6 @@ import base64
 import json
 import re
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -56,18 +55,15 @@ def _traces(data: dict[str, Any]) -> Iterator[Rectangle]:
             leaves = sorted(
                 ((size, colour) for name, size, colour in sizes if name not in trace["parents"]), reverse=True
             )
-            whole = sum(size for size, _ in leaves) or 1
-            ends = accumulate(size for size, _ in leaves)
-            yield from (
-                ((end - size) / whole, 0, size / whole, 1, colour)
-                for end, (size, colour) in zip(ends, leaves, strict=True)
-            )
-        if "lines" in trace.get("mode", ""):  # a column for each build
-            sizes = [size if size == size else 0 for size in _list(trace["y"])]
-            for place, size in enumerate(sizes):
-                part = size / (max(sizes) or 1)
-                yield (place + 0.15) / len(sizes), 1 - part, 0.7 / len(sizes), part, trace["line"]["color"]
+            traces = [_bar([size for size, _ in leaves], [""] * len(leaves), [colour for _, colour in leaves])]
+        if "lines" in trace.get("mode", ""):  # a bar for each build
+            amounts = [size if size == size else 0 for size in _list(trace["y"])]
+            traces = [_bar(amounts, range(len(amounts)), trace["line"]["color"])]
     yield from _bars([trace for trace in traces if trace["type"] == "bar" and trace.get("orientation") == "h"])
+
+
+def _bar(sizes: Sequence[float], rows: Sequence[Any], colour: Any) -> dict[str, Any]:
+    return {"type": "bar", "orientation": "h", "x": sizes, "y": rows, "marker": {"color": colour}}
 
 
 def _bars(traces: Sequence[dict[str, Any]]) -> Iterator[Rectangle]:

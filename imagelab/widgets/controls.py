@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
+
+STATIC = Path(__file__).with_name("static")
 
 
 class Slider(anywidget.AnyWidget):
@@ -19,28 +22,7 @@ class Slider(anywidget.AnyWidget):
         The label.
     """
 
-    _esm = """
-    export default { render({ model, el }) {
-      el.classList.add("widget-inline-hbox");
-      const label = document.createElement("label"), input = document.createElement("input");
-      const shown = document.createElement("output");
-      label.className = "widget-label";
-      label.textContent = model.get("description");
-      label.htmlFor = input.id = `imagelab-slider-${crypto.getRandomValues(new Uint32Array(1))}`;
-      Object.assign(input, { type: "range", min: 0 });
-      input.style.cssText = "flex:1;min-width:0";
-      shown.style.cssText = "flex:0 0 3em;text-align:right;line-height:var(--jp-widgets-inline-height)";
-      el.append(label, input, shown);
-      const draw = () => {
-        input.max = model.get("max");
-        input.value = shown.textContent = model.get("value");
-      };
-      input.addEventListener("input", () => { shown.textContent = input.value; });
-      input.addEventListener("change", () => { model.set("value", Number(input.value)); model.save_changes(); });
-      model.on("change:value change:max", draw);
-      draw();
-    } }
-    """
+    _esm = STATIC / "slider.js"
     value = traitlets.Int().tag(sync=True)
     max = traitlets.Int().tag(sync=True)
     description = traitlets.Unicode().tag(sync=True)
@@ -61,15 +43,5 @@ class Status(anywidget.AnyWidget):
     element with the attribute ``data-lm-suppress-shortcuts`` (Lumino's CommandRegistry).
     """
 
-    _esm = """
-    export default { render({ model, el }) {
-      const say = () => { el.innerHTML = model.get("value"); };
-      const keep = ({ target }) => { if (target.closest(".imagelab")) target.dataset.lmSuppressShortcuts = "true"; };
-      el.setAttribute("aria-live", "polite");
-      model.on("change:value", say);
-      say();
-      document.addEventListener("focusin", keep);
-      return () => document.removeEventListener("focusin", keep);
-    } }
-    """
+    _esm = STATIC / "status.js"
     value = traitlets.Unicode().tag(sync=True)

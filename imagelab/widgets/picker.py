@@ -56,7 +56,7 @@ class ImagePicker(Panel):
         layers = self.selected
         if self.images:
             yield "Layers", layer_bars(layers, self.diff_id or None)
-        yield f"{len(layers)} layers of {len(self.images)} images", layers[SHOWN]
+        yield f"{len(layers)} layers of {len(self.images)} image{'s' * (len(self.images) != 1)}", layers[SHOWN]
 
     def refresh(self) -> None:
         references = [self.asked[image.reference] for image in self.images]

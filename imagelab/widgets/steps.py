@@ -55,9 +55,16 @@ class BuildSteps:
         return view
 
     def _repr_html_(self) -> str:
-        steps = [step for build in self.data["builds"] for step in build["steps"]]
-        rows = "".join(f"<li>{escape(step['name'])} {step['seconds']} s</li>" for step in steps[:60])
-        return view_html("build", self.data, f"<ul>{rows}</ul>")
+        return view_html("build", self.data, "".join(map(_plain, self.data["builds"])))
+
+
+def _plain(build: dict[str, Any]) -> str:
+    """Return a build as a list, for readers without script."""
+    steps = ""
+    for step in build["steps"][:60]:
+        words = f"{step['status']}, {step['seconds']:.2f} s" if step["seconds"] else step["status"]
+        steps += f"<li>{escape(step['name'])}: {escape(words)}</li>"
+    return f"<p><strong>{escape(build['title'])}</strong></p><ul>{steps}</ul>"
 
 
 def _data(builds: list[dict[str, Any]], note: str) -> dict[str, Any]:

@@ -104,7 +104,10 @@ class Table:
         return view_html("table", data, plain_html(data))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/html": self.to_html(), "text/plain": repr(self.frame)}
+        data = table_data(self.frame, self.caption, **self.options | {"rows": PLAIN_ROWS})
+        cells = pd.DataFrame(data["rows"], columns=[column["name"] for column in data["columns"]])
+        plain = f"{data['caption']}\n{cells.to_string(index=False, na_rep='', max_colwidth=60)}"
+        return {"text/html": self.to_html(), "text/plain": plain.lstrip("\n")}
 
 
 def show(

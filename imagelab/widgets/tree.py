@@ -75,4 +75,5 @@ class FileTree:
 def _plain(data: dict[str, Any], most: int = 30) -> str:
     """Return the largest files as a plain list, for readers without script."""
     largest = sorted(data["entries"], key=lambda entry: -entry[1])[:most]
-    return f"<ul>{''.join(f'<li>{escape(path)} {format_bytes(size)}</li>' for path, size, *_ in largest)}</ul>"
+    rows = "".join(f"<li>{escape(path)} {format_bytes(size)}</li>" for path, size, *_ in largest)
+    return f"<p><strong>Largest files of {escape(data['image'], 120)}</strong></p><ul>{rows}</ul>"

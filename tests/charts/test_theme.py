@@ -20,6 +20,9 @@ VISION = {
     "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
 }
 
+PALETTES = {name: value for name, value in vars(theme).items() if name.endswith("_COLOURS")}
+PALETTES["GROUP_COLOURS"] = dict(enumerate(theme.GROUP_COLOURS))
+
 
 PALETTES = {
     "instruction": theme.INSTRUCTION_COLOURS,

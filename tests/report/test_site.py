@@ -162,7 +162,7 @@ def test_a_thumbnail_has_the_rectangles_of_the_first_chart():
     assert thumbnail("<p>no chart</p>").count("<rect") == 15
 
 
-def test_a_thumbnail_of_a_trend_has_a_column_for_each_build():
+def test_a_thumbnail_of_a_trend_has_a_bar_for_each_build():
     trace = {"type": "scatter", "mode": "lines+markers", "y": [1, float("nan"), 4], "line": {"color": "#123456"}}
     page = BARS.partition("{")[0] + json.dumps({"data": [trace]}) + "</script></imagelab-view>"
-    assert re.findall(r'height="([\d.]+)"', thumbnail(page)) == ["90.0", "22.5", "1.0"]  # the largest first
+    assert re.findall(r'width="([\d.]+)"', thumbnail(page)) == ["240.0", "60.0", "1.0"]  # the largest first

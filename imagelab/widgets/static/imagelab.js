@@ -23,9 +23,9 @@ html.dark :is(imagelab-view, .il-view), [data-jp-theme-light="false"] :is(imagel
   max-height: 20em; overflow: auto; background: Canvas; color: CanvasText; border: 1px solid var(--il-line); border-radius: 4px; }
 .il-scroll { overflow-x: auto; }
 .il-view table, imagelab-view table { border-collapse: collapse; width: 100%; margin: 0; font-size: .88em; table-layout: auto; }
-.il-view :is(th, td), imagelab-view :is(th, td) { padding: .28em .6em; text-align: left; vertical-align: top;
+:is(.il-view, imagelab-view) .il-scroll :is(th, td) { padding: .28em .6em; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--il-line); overflow-wrap: anywhere; white-space: pre-line; max-width: 34em; }
-.il-view th, imagelab-view th { white-space: nowrap; } .il-view th wbr, imagelab-view th wbr { display: none; }
+:is(.il-view, imagelab-view) .il-scroll th { white-space: nowrap; } .il-view th wbr, imagelab-view th wbr { display: none; }
 .il-view th button, imagelab-view th button { border: 0; padding: 0; font-weight: 600; }
 .il-view th[aria-sort=ascending] button::after, imagelab-view th[aria-sort=ascending] button::after { content: " ▲" / ""; }
 .il-view th[aria-sort=descending] button::after, imagelab-view th[aria-sort=descending] button::after { content: " ▼" / ""; }
@@ -65,13 +65,13 @@ imagelab-view figure { margin: 0; min-width: 0; } imagelab-view figcaption { ove
 imagelab-view figcaption strong { display: block; font-size: 1.06em; } imagelab-view figcaption span { font-size: .88em; opacity: .85; }
 imagelab-view .js-plotly-plot { width: 100%; }
 @media (max-width: 40em) { .il-step { grid-template-columns: 1fr 4.6em; } .il-step .il-name { grid-column: 1 / 3; white-space: normal; } .il-axis > span:first-child { display: none; }
-  :is(.il-view, imagelab-view) :is(th, td) { padding: .28em .4em; }
+  :is(.il-view, imagelab-view) .il-scroll :is(th, td) { padding: .28em .4em; }
   :is(.il-view, imagelab-view) td.il-long { min-width: 8em; }
   :is(.il-view, imagelab-view) td.il-short { min-width: 4.4em; white-space: pre-line; overflow-wrap: anywhere; } .il-chip { white-space: nowrap; } .il-cause { grid-column: 1 / 3; } .il-node .il-gauge, .il-node .il-layer { display: none; } }
 @media print {
   div.il-bar { display: none !important; }
   .il-scroll, .il-tree { overflow: visible !important; max-height: none !important; }
-  :is(.il-view, imagelab-view) :is(th, td) { padding: .15em .3em; font-size: 7pt; min-width: 0 !important; white-space: pre-line !important;
+  :is(.il-view, imagelab-view) .il-scroll :is(th, td) { padding: .15em .3em; font-size: 7pt; min-width: 0 !important; white-space: pre-line !important;
     overflow-wrap: anywhere !important; }
   :is(.il-view, imagelab-view) td.il-right { overflow-wrap: normal !important; white-space: nowrap !important; }
   tr { break-inside: avoid; }
