@@ -268,6 +268,9 @@ def test_tables_and_trees_stay_in_any_order_of_running_saving_and_reloading(open
 
     tab.run_all()
     assert page.evaluate(VIEWS) == live
+    style = """() => [['td.il-short', 'textAlign'], ['td.il-right', 'textAlign'], ['table', 'tableLayout']]
+        .map(([part, name]) => getComputedStyle(document.querySelector(`imagelab-view .il-scroll ${part}`))[name])"""
+    assert page.evaluate(style) == ["left", "right", "auto"]  # JupyterLab's own style of tables is another
     tab.run_all()
     assert page.evaluate(VIEWS) == live, "run twice"
     reload()

@@ -22,7 +22,7 @@ html.dark :is(imagelab-view, .il-view), [data-jp-theme-light="false"] :is(imagel
 .il-bar details[open] > div { position: absolute; z-index: 5; display: grid; gap: .2em; padding: .5em .8em; right: 0;
   max-height: 20em; overflow: auto; background: Canvas; color: CanvasText; border: 1px solid var(--il-line); border-radius: 4px; }
 .il-scroll { overflow-x: auto; }
-.il-view table, imagelab-view table { border-collapse: collapse; width: 100%; margin: 0; font-size: .88em; table-layout: auto; }
+:is(.il-view, imagelab-view) .il-scroll table { border-collapse: collapse; width: 100%; margin: 0; font-size: .88em; table-layout: auto; }
 :is(.il-view, imagelab-view) .il-scroll :is(th, td) { padding: .28em .6em; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--il-line); overflow-wrap: anywhere; white-space: pre-line; max-width: 34em; }
 :is(.il-view, imagelab-view) .il-scroll th { white-space: nowrap; } .il-view th wbr, imagelab-view th wbr { display: none; }
