@@ -87,7 +87,8 @@ class Improver(Panel):
         self.found: Improvement = recorded or improve(directory or ".", build=False, **options)
         self.boxes: list[ipywidgets.Checkbox] = []
         self.size, self.view, self.chosen = ipywidgets.HTML(), View(kind="diffs"), ipywidgets.VBox()
-        self.button = ipywidgets.Button(description="Build and prove the choice", disabled=directory is None)
+        label, layout = "Build and prove the choice", {"width": "auto"}
+        self.button = ipywidgets.Button(description=label, disabled=directory is None, layout=layout)
         self.button.on_click(lambda _: self.guarded(self.prove))
         super().__init__()
         self.children = [self.chosen, self.button, self.status, self.size, self.view]
