@@ -86,11 +86,7 @@ class LoggedBuild:
             return next((row for row in reversed(self.steps) if row.stage.split(" ")[0] == base), None)
         before = [row for row in self.numbered if row.stage == step.stage and row.step == step.step - 1]
         starts = [row for row in self.numbered if row.step == 1]
-        if (
-            step.step == 2
-            and {row.instruction for row in starts} == {"FROM"}
-            and len({row.arguments for row in starts}) == 1
-        ):
+        if step.step == 2 and [word for word, _ in {(row.instruction, row.arguments) for row in starts}] == ["FROM"]:
             before = before or starts  # equal FROMs have one row, with the name of one stage
         return None if not before or "--link" in step.arguments else _of_target(before, step)[0]
 
