@@ -5,6 +5,7 @@
     python data/build/record.py services        # data/recipes' services, whose images data/snapshots holds
     python data/build/record.py agreement       # the model against real builds; needs ../shared/engine
     python data/build/record.py explained       # the diagnosis against real pairs; PRUNES the engine's build cache
+    python data/build/record.py explained-new   # only the pairs that explained.csv does not have
 
 Each recipe, `NAME/Dockerfile` with its context, is built without cache (`NAME-cold`), again (`NAME-warm`), and after
 each change below. `--python` and `--busybox` name the base images. What commands printed is not kept in the logs.
@@ -123,25 +124,27 @@ def record_agreement() -> None:
     pd.DataFrame(rows).to_csv(HERE / "agreement.csv", index=False)
 
 
-def record_explained() -> None:
+def record_explained(only_new: bool) -> None:
     """Every pair of the tests, built on DOCKER_HOST's engine: the verdict for each form, and three pairs as examples."""
     sys.path.insert(0, str(HERE.parent.parent))
+    from tests.build import explain_cases as cases
     from tests.build import test_explain as proof
-    from tests.build.explain_cases import EXAMPLES, PAIRS
     from tests.conftest import Engine
     from tests.support.registries import Registry
 
     engine = Engine("modern", dict(os.environ))
     folder = Path(tempfile.mkdtemp())
-    found = proof.run_all(engine, [pair for pair in PAIRS if not pair.pruned], folder)
+    recorded = pd.read_csv(HERE / "explained.csv") if only_new else pd.DataFrame({"pair": []})
+    pairs = [pair for pair in cases.PAIRS if pair.name not in set(recorded["pair"])]
+    found = proof.run_all(engine, [pair for pair in pairs if not pair.pruned], folder)
     registry = Registry(folder)
-    found |= proof.run_all(engine, [pair for pair in PAIRS if pair.pruned], folder / "pruned", 1, registry.host)
+    found |= proof.run_all(engine, [pair for pair in pairs if pair.pruned], folder / "pruned", 1, registry.host)
     registry.stop()
-    causes = {pair.name: " ".join(dict.fromkeys(pair.causes.values())) or "nothing" for pair in PAIRS}
+    causes = {pair.name: " ".join(dict.fromkeys(pair.causes.values())) or "nothing" for pair in pairs}
     rows = [{"pair": name, "cause": causes[name], **forms} for name, forms in found.items()]
-    pd.DataFrame(rows).to_csv(HERE / "explained.csv", index=False)
-    names = [pair.name for pair in PAIRS if not pair.pruned]
-    for name, example in EXAMPLES.items():
+    pd.concat([recorded, pd.DataFrame(rows)]).to_csv(HERE / "explained.csv", index=False)
+    names = [pair.name for pair in pairs if not pair.pruned]
+    for name, example in {} if only_new else cases.EXAMPLES.items():
         for side in ("before", "after"):
             source, kept = folder / str(names.index(example)) / side, HERE / "explained" / f"{name}-{side}"
             write_log(source.with_suffix(".rawjson").read_text(), kept.with_suffix(".rawjson.gz"))
@@ -163,7 +166,9 @@ def start_agent() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "names", nargs="*", help="recipes, `services`, `agreement` or `explained` (default: all but the last)"
+        "names",
+        nargs="*",
+        help="recipes, `services`, `agreement`, `explained` or `explained-new` (default: all but the last two)",
     )
     parser.add_argument("--python", default="python:3.11-slim", help="base image with Python and pip")
     parser.add_argument("--full", default="python:3.11", help="the same with compilers")
@@ -176,8 +181,8 @@ def main() -> None:
         if name == "agreement":
             record_agreement()
             continue
-        if name == "explained":
-            record_explained()
+        if name in ("explained", "explained-new"):
+            record_explained(name == "explained-new")
             continue
         if name == "services":
             record_services(bases)

@@ -65,8 +65,8 @@ def explain_build(before: Build, after: Build, repository: str | os.PathLike[str
     Notes
     -----
     Reads files only; ``repository`` runs ``git diff``. A log alone cannot tell an edited command from a changed argument,
-    because BuildKit writes the names of steps with their variables expanded; and it shows a stage that was built with
-    ``--no-cache-filter`` and begins with a COPY as ``context files``.
+    because BuildKit writes the names of steps with their variables expanded. It shows a changed variable in ``--mount`` as
+    ``mount``, and a stage that was built with ``--no-cache-filter`` and begins with a COPY as ``context files``.
     """
     old, new = LoggedBuild(before), LoggedBuild(after)
     findings: dict[str, Cause] = {}
@@ -137,7 +137,8 @@ def _finding(step: Any, old: LoggedBuild, new: LoggedBuild, findings: Mapping[st
     if new.reads_files(step) and (step.instruction != "RUN" or is_same):
         named = re.search(r"from=([\w.-]+)", step.arguments)
         return _CONTENT, f"the files that it reads from {f'the context {named[1]}' if named else 'the build context'}"
-    if not new.reads_files(step) and (step.instruction == "WORKDIR" or is_same):
+    has_document = step.instruction != "RUN" and "<<" in step.arguments  # BuildKit passes it on as a file of its own
+    if not new.reads_files(step) and not has_document and (step.instruction == "WORKDIR" or is_same):
         return _LOST, "its definition is the same and it reads no files"
     return "not known", "an argument, the environment or the cache may have changed"
 
@@ -154,6 +155,8 @@ def _definition(step: Any, was: Any, old: LoggedBuild, new: LoggedBuild) -> Caus
     if before and now and not _is_same_vertex(step, was):
         cause, detail = next(iter(changes(before, now, new.declared() | old.declared())), ("", ""))
         texts = old.written(was), new.written(step)
+        if not cause and "<<" in step.arguments and None not in texts and texts[0] != texts[1]:
+            return "command", "its heredoc changed"
         if cause and "actions" in now and None not in texts and texts[0] == texts[1]:
             # BuildKit expands variables in COPY, ADD and WORKDIR
             cause = "argument" if changed else "environment"

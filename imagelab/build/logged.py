@@ -161,4 +161,6 @@ def step_definition(step: Step, network: str) -> dict[str, Any]:
     state, texts = step.state, [text for _, text in step.heredocs]
     command = (*(() if step.node.json else state.shell), " ".join(step.words) + "".join(texts))
     named = {"command": command, "environment": list(state.env.items()), "user": state.user, "workdir": state.workdir}
-    return named | {"network": network, "mounts": step.flags}
+    flags = [flag for flag in step.flags if flag[0] not in ("network", "mount")]
+    mounts = [flag for flag in step.flags if flag[0] == "mount"]
+    return named | {"network": dict(step.flags).get("network", network), "mounts": mounts, "flags": flags}

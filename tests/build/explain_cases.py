@@ -322,6 +322,196 @@ PAIRS = [
     pair("LABEL and CMD", {}, BASE + "LABEL a=1\nRUN true\n", BASE + "LABEL a=2\nCMD ls\nRUN true\n"),
 ]
 
+THREE = (
+    "FROM localhost/busybox:static AS one\nRUN echo FRESH > /one\nCOPY app.py /\n"
+    "FROM localhost/busybox:static AS two\nCOPY --from=one /app.py /\nRUN cat /app.py > /two\n"
+    + FINAL
+    + "COPY --from=two /two /two\nRUN echo end\n"
+)
+CHILD = (
+    "FROM localhost/busybox:static AS base\nRUN echo FRESH\nWORKDIR /srv\n"
+    "FROM base AS build\nCOPY app.py .\nRUN cat app.py > /out\n"
+    "FROM base\nCOPY --from=build /out .\nRUN echo end\n"
+)
+#: More forms of files, commands, stages and heredocs.
+PAIRS += [
+    pair(
+        "a file of a chain of stages edited",
+        {"one:3": FILES, "two:2": "stage result", "stage-2:3": "stage result"},
+        THREE,
+        edit={"app.py": "2 FRESH"},
+    ),
+    pair(
+        "the middle command edited",
+        {"two:3": COMMAND},
+        THREE,
+        swap(THREE, "cat /app.py >", "cat /app.py | cat >"),
+        log_alone=UNKNOWN,
+    ),
+    pair(
+        "COPY --chmod edited",
+        {"stage-0:3": COMMAND},
+        BASE + "COPY --chmod=644 app.py /\nRUN true\n",
+        BASE + "COPY --chmod=755 app.py /\nRUN true\n",
+        log_alone=UNKNOWN,
+    ),
+    pair(
+        "--exclude added",
+        {"stage-0:3": COMMAND},
+        BASE + "COPY src /src\nRUN true\n",
+        BASE + "COPY --exclude=b.py src /src\nRUN true\n",
+        log_alone=UNKNOWN,
+    ),
+    pair(
+        "a source added to COPY",
+        {"stage-0:3": COMMAND},
+        BASE + "COPY app.py /d/\nRUN true\n",
+        BASE + "COPY app.py requirements.txt /d/\nRUN true\n",
+        log_alone=UNKNOWN,
+    ),
+    pair(
+        "ENTRYPOINT and USER after the last RUN", {}, BASE + "RUN true\n", BASE + 'RUN true\nUSER 5\nENTRYPOINT ["x"]\n'
+    ),
+    pair("a comment edited", {}, BASE + "# one\nRUN true\n", BASE + "# two\nRUN true\n"),
+    pair(
+        "an ignored file edited",
+        {},
+        BASE + "COPY . /d\nRUN true\n",
+        files={**APP, ".dockerignore": "src\nDockerfile\n"},
+        edit={"src/a.py": "2 FRESH"},
+    ),
+    pair(
+        "an unneeded stage edited",
+        {},
+        "FROM localhost/busybox:static AS spare\nRUN echo 1 FRESH\n" + BASE + "RUN true\n",
+        "FROM localhost/busybox:static AS spare\nRUN echo 2 FRESH\n" + BASE + "RUN true\n",
+    ),
+    pair("ENV after the steps", {}, BASE + "RUN true\nENV A=1\n", BASE + "RUN true\nENV A=2\n"),
+    pair(
+        "ENV used by WORKDIR",
+        {"stage-0:3": ENVIRONMENT},
+        BASE + "ENV D=a\nWORKDIR /$D\nRUN true\n",
+        BASE + "ENV D=b\nWORKDIR /$D\nRUN true\n",
+        log_alone=UNKNOWN,
+    ),
+    pair(
+        "ARG of FROM",
+        {"stage-0:2": "base image"},
+        "ARG TAG=FRESH\nFROM localhost/build-explain:$TAG\nRUN echo FRESH\nRUN echo end\n",
+        base_after=True,
+    ),
+    pair("global ARG that no stage declares", {}, "ARG V=1\n" + BASE + "RUN true\n", args_after={"V": "2"}),
+    pair(
+        "heredoc COPY edited",
+        {"stage-0:3": COMMAND},
+        BASE + "COPY <<X /x\none\nX\nRUN true\n",
+        BASE + "COPY <<X /x\ntwo\nX\nRUN true\n",
+        log_alone=UNKNOWN,
+    ),
+    pair(
+        "a file in a deep folder edited",
+        {"stage-0:4": FILES},
+        BASE + "RUN true\nCOPY deep /d\nRUN echo end\n",
+        files={**APP, "deep/a/b/c.txt": "1 FRESH"},
+        edit={"deep/a/b/c.txt": "2 FRESH"},
+    ),
+    pair(
+        "--link file edited",
+        {"stage-0:3": FILES},
+        BASE + "COPY --link app.py /\nRUN true\n",
+        edit={"app.py": "2 FRESH"},
+    ),
+    pair(
+        "a base stage's command edited",
+        {"base:2": COMMAND},
+        CHILD,
+        swap(CHILD, "echo FRESH", "echo x FRESH"),
+        log_alone=UNKNOWN,
+    ),
+    pair(
+        "a child stage's file edited",
+        {"build:1": FILES, "stage-2:1": "stage result"},
+        CHILD,
+        edit={"app.py": "2 FRESH"},
+        plain=UNKNOWN,
+    ),
+    pair(
+        "two RUNs joined",
+        {"stage-0:3": COMMAND},
+        BASE + "RUN echo 1\nRUN echo 2\n",
+        BASE + "RUN echo 1 && echo 2\n",
+        log_alone=UNKNOWN,
+    ),
+    pair("a step added at the end", {"stage-0:4": COMMAND}, BASE + "RUN true\n", BASE + "RUN true\nRUN echo new\n"),
+    pair("a step removed at the end", {}, BASE + "RUN true\nRUN echo old\n", BASE + "RUN true\n"),
+    pair(
+        "--network of one RUN",
+        {"stage-0:3": ENVIRONMENT},
+        BASE + "RUN --network=none true\nRUN echo end\n",
+        BASE + "RUN true\nRUN echo end\n",
+        network="host",
+        network_after="host",
+        log_alone=UNKNOWN,
+    ),
+    pair(
+        "mount from another stage's path",
+        {"stage-1:3": "mount"},
+        BUILDER + "RUN mkdir /a /b && touch /b/f\n" + FINAL + "RUN --mount=from=builder,source=/a,target=/m true\n",
+        BUILDER + "RUN mkdir /a /b && touch /b/f\n" + FINAL + "RUN --mount=from=builder,source=/b,target=/m true\n",
+    ),
+    pair(
+        "COPY --from another path",
+        {"stage-1:3": COMMAND},
+        BUILDER + "RUN echo 1 > /a; echo 2 > /b\n" + FINAL + "COPY --from=builder /a /x\nRUN true\n",
+        BUILDER + "RUN echo 1 > /a; echo 2 > /b\n" + FINAL + "COPY --from=builder /b /x\nRUN true\n",
+        log_alone=UNKNOWN,
+    ),
+    pair("a stage renamed", {}, TWO, TWO.replace("builder", "maker")),
+    pair(
+        "--no-cache-filter of the builder",
+        {"builder:2": "no cache"},
+        swap(TWO, "cat /src/a.py > /out", "date +%N > /out"),
+        options_after=("--no-cache-filter=builder",),
+        plain=UNKNOWN,
+    ),
+    pair(
+        "SHELL of a builder",
+        {"builder:3": COMMAND, "stage-1:3": "stage result"},
+        swap(STAGES, "RUN echo one > /out", "RUN echo $0 > /out"),
+        swap(STAGES, "RUN echo one > /out", 'SHELL ["/bin/ash", "-c"]\nRUN echo $0 > /out'),
+        log_alone=UNKNOWN,
+    ),
+    pair(
+        "renamed source folder",
+        {"stage-0:3": COMMAND},
+        BASE + "COPY src /d\n",
+        BASE + "COPY lib /d\n",
+        files={**APP, "lib/a.py": "a FRESH", "lib/b.py": "b FRESH"},
+        log_alone=UNKNOWN,
+    ),
+    pair(
+        "a heredoc of ADD edited",
+        {"stage-0:3": COMMAND},
+        BASE + "ADD <<X /x\none\nX\nRUN true\n",
+        BASE + "ADD <<X /x\ntwo\nX\nRUN true\n",
+        log_alone=UNKNOWN,
+    ),
+    pair(
+        "a RUN after a heredoc edited",
+        {"stage-0:4": COMMAND},
+        BASE + "COPY <<X /x\none\nX\nRUN echo 1\n",
+        BASE + "COPY <<X /x\none\nX\nRUN echo 2\n",
+        log_alone=UNKNOWN,
+    ),
+    pair(
+        "a heredoc of a builder edited",
+        {"builder:3": COMMAND, "stage-1:3": "stage result"},
+        BUILDER + "COPY <<X /x\none\nX\n" + FINAL + "COPY --from=builder /x /x\n",
+        BUILDER + "COPY <<X /x\ntwo\nX\n" + FINAL + "COPY --from=builder /x /x\n",
+        log_alone=UNKNOWN,
+    ),
+]
+
 #: What a build on another machine sees: an empty cache, and the cache that the first build exported.
 IMPORTED = [
     replace(known, case=replace(known.case, name=f"{known.name}, {cache} cache"), pruned=True, cache=cache)

@@ -18,7 +18,6 @@ from imagelab.build.dockerfile.grammar import parse_mount
 _TABLES = tomllib.loads(Path(__file__).with_name("refusals.toml").read_text("utf-8"))
 _FLAGS, _SINCE = _TABLES["flags"], _TABLES["since"]
 _UNREAD = ("ARG", "STOPSIGNAL")  # BuildKit ignores their flags
-_CHOICES = {"network": ("default", "none", "host"), "security": ("sandbox", "insecure")}
 _BOOLEANS = ("", "1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False")
 
 _STAGE = re.compile(r"[a-z][a-z0-9_.-]*")
@@ -27,11 +26,10 @@ _REFERENCE = re.compile(
     rf"(?:(?:[\w.-]+|\[[0-9a-fA-F:]+\])(?::\d+)?/)?{_PATH}(?:/{_PATH})*(?::\w[\w.-]{{0,127}})?(?:@\w[\w.+-]*:[0-9a-f]{{32,}})?",
     re.ASCII,
 )
-_PLATFORM = re.compile(r"[\w-]+(?:\([\w.+-]*\))?(?:/[\w.-]+){0,2}", re.ASCII)
-_MODE = re.compile(r"0*[0-7]{1,4}|(?:[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+)(?:,[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+)*")
 _SIGNAL = re.compile(r"0*[1-9]\d*|[A-Z]+\d?(?:[+-]\d+)?", re.I)
 _DURATION = re.compile(r"(?:\+?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+|[+-]?0)?")
 _PORTS = re.compile(r"(?:.*:)?(\d{1,5})(?:-(\d{1,5}))?(?:/(?:tcp|udp|sctp)?)?", re.I)
+_FLAG_VALUES = {key: re.compile(pattern) for key, pattern in _TABLES["flag_values"].items()}
 _MOUNT_VALUES = {key: re.compile(pattern) for key, pattern in _TABLES["mount_values"].items()}
 _MOUNT_KEYS = {"type", "from", "source", "target", "readonly", "rw", "id", "env", "mode", "uid", "gid"}
 _MOUNT_OWN = {"secret": {"required"}, "ssh": {"required"}, "tmpfs": {"size"}, "cache": {"sharing"}, "bind": set[str]()}
@@ -153,13 +151,8 @@ def _health(node: DockerfileInstruction, words: Sequence[str]) -> str:
 
 
 def _flag_value(name: str, value: str) -> str:
-    if name in _CHOICES and value not in _CHOICES[name]:
-        return f"invalid {name} mode {value[:100]!r}"
-    if name == "chmod" and value and not _MODE.fullmatch(value):
-        return f"invalid chmod parameter: {value[:100]!r}"
-    if name == "platform" and value and not _PLATFORM.fullmatch(value):
-        return f"invalid platform: {value[:100]!r}"
-    return ""
+    pattern = _FLAG_VALUES.get(name)
+    return f"invalid {name}: {value[:100]!r}" if pattern and not pattern.fullmatch(value) else ""
 
 
 def _variable(flag: str, expanded: str) -> str:
