@@ -38,7 +38,7 @@ TESTS = {
     "imagelab/build/cache/keys.py": [CACHE + "test_keys.py", CACHE + "test_plan.py"],
     "imagelab/build/cache/plan.py": [CACHE + "test_keys.py", CACHE + "test_plan.py"],
     "imagelab/build/cache/reasons.py": [CACHE + "test_keys.py", CACHE + "test_plan.py"],
-    "imagelab/core/redact.py": ["tests/core/test_redact.py"],
+    "imagelab/core/redact.py": ["tests/core/test_redact.py", "tests/core/test_masking_rates.py"],
     "imagelab/security/suppress.py": ["tests/security/test_suppress.py"],
     "imagelab/security/decisions.py": ["tests/security/test_suppress.py"],
 }  # fmt: skip

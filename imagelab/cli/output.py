@@ -61,8 +61,9 @@ class Answer:
 def print_answer(answer: Answer, form: Form, rows: int | None = None) -> None:
     """Print an answer; text and Markdown stop after ``rows`` rows of each table."""
     if form is Form.JSON:
-        found = {name: records(frame) for name, frame in answer.frames.items()}
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        from imagelab.core.json_fields import json_text
+
+        typer.echo(json_text({name: records(frame) for name, frame in answer.frames.items()}))
     elif form is Form.MARKDOWN:
         typer.echo("\n".join(_markdown(answer, rows)))
     else:

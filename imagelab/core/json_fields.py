@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from imagelab.core.errors import ArchiveError
-from imagelab.core.text import clean
+from imagelab.core.text import clean, printable
 
 T = TypeVar("T")
 Object = dict[str, Any]  # of a JSON document
@@ -39,6 +39,12 @@ def parse_json(data: bytes, what: str) -> Any:
         return document
     except (ValueError, RecursionError) as error:
         raise ArchiveError(f"{what} is not JSON: {error}. The image is damaged; save or copy it again.") from None
+
+
+def json_text(document: Any) -> str:
+    """``document`` as indented JSON; in ASCII if it has characters that a terminal would obey or not show."""
+    readable = json.dumps(document, indent=1, ensure_ascii=False)
+    return readable if printable(readable) == readable else json.dumps(document, indent=1)
 
 
 def text(value: Any) -> str | None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import format_bytes, make_frame
+from imagelab.core.json_fields import json_text
 from imagelab.core.redact import mask
 from imagelab.core.text import clean, escape
 from imagelab.improve.edits import Edit, Project, unified
@@ -145,7 +146,7 @@ class Improvement:
         measures = {
             name: None if m is None else asdict(m) for name, m in (("before", self.before), ("after", self.after))
         }
-        return json.dumps({"edits": rows, **measures, "patch": self.patch}, indent=1, ensure_ascii=False)
+        return json_text({"edits": rows, **measures, "patch": self.patch})
 
     def to_markdown(self) -> str:
         """A pull request's comment: the result, and the diff folded."""

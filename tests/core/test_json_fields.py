@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from imagelab.core.errors import ArchiveError
 from imagelab.core.json_fields import (
     array_of,
     byte_count,
+    json_text,
     labels,
     mapping,
     number,
@@ -16,6 +19,7 @@ from imagelab.core.json_fields import (
     strings,
     text,
 )
+from imagelab.core.text import printable
 
 
 def test_a_value_of_the_wrong_type_counts_as_absent():
@@ -49,3 +53,10 @@ def test_lone_surrogates_in_json_are_replaced():
 def test_a_lone_surrogate_becomes_a_question_mark(data):
     (text,) = parse_json(data, "it")
     assert text.encode() in (b"?a", b"???a")
+
+
+def test_json_text_escapes_what_a_terminal_obeys():
+    hostile = {"a": "\x1b[2J\x9b31m\u202e", "\x07": [1, None, "é"]}
+    written = json_text(hostile)
+    assert json.loads(written) == hostile and written == printable(written)
+    assert '"é"' in json_text({"a": "é"})

@@ -117,6 +117,8 @@ def test_suppressed_findings_survive_concat(scan, tmp_path):
     result = left(scan, tmp_path, ".trivyignore", "CVE-1\n")
     both = pd.concat([result, scan], ignore_index=True)
     assert len(suppressed(both)) == 1 and len(both) == 2 * len(scan)
+    hidden = suppressed(pd.concat([scan, result]))
+    assert list(hidden.index) == [0] and list(hidden.columns) == list(scan.columns)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +136,21 @@ def test_suppressed_findings_survive_concat(scan, tmp_path):
 def test_all_qualifiers_of_a_product_must_match(scan, tmp_path, product, hidden):
     document = vex({"vulnerability": "CVE-1", "products": [product], "status": "not_affected"})
     assert len(suppressed(left(scan, tmp_path, "vex.json", document))) == hidden
+
+
+@pytest.mark.parametrize(
+    ("architectures", "hidden"), [(["amd64"], 1), (["amd64", "amd64"], 1), (["amd64", "arm64"], 0)]
+)
+def test_the_architecture_of_a_product_is_that_of_every_report(scan, tmp_path, architectures, hidden):
+    scan.attrs["reports"] = [{"architecture": architecture} for architecture in architectures]
+    document = vex({"vulnerability": "CVE-1", "products": ["pkg:oci/app?arch=amd64"], "status": "not_affected"})
+    assert len(suppressed(left(scan, tmp_path, "vex.json", document))) == hidden
+
+
+@pytest.mark.parametrize("wanted", [{"paths": ["other/**", "app/site/**"]}, {"purls": ["pkg:npm/x", "pkg:pypi/flask"]}])
+def test_one_of_several_paths_or_packages_is_enough(scan, tmp_path, wanted):
+    content = json.dumps({"vulnerabilities": [{"id": "CVE-3", **wanted}]})
+    assert list(suppressed(left(scan, tmp_path, "ignore.yaml", content))["id"]) == ["CVE-3"]
 
 
 def test_the_decision_of_another_repository(field_security):

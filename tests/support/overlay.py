@@ -146,6 +146,10 @@ CASES = {
     "names around the separator": [[(b"a", D, None), (b"a/b", F, b"x"), (b"a\x01", F, b"y"), (b"a!", F, b"yy"),
                                     (b"ab", F, b"zzz")],
                                    [(b".wh.a", F, b"")]],
+    "a link between two files of one path": [[(b"a", F, b"zzz"), (b"b", H, b"a"), (b"a", F, b"x")]],
+    "links between three files of one path": [[(b"a", F, b"x"), (b"b", F, b"zzz"), (b"a!", H, b"b"), (b"b", F, b"yy"),
+                                               (b"ab", H, b"b"), (b"b", F, b"x")]],
+    "a link before two files of one path": [[(b"ab", H, b"b"), (b"b", F, b"zzz"), (b"a", F, b"x"), (b"b", F, b"yy")]],
     "no entries": [[], [], []],
     "links among dead": [[(b"a/b", F, b"x"), (b"a", F, b"y"), (b"ab", H, b"a/b")]],
 }  # fmt: skip
