@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {
-    ("core", "images"): 5_347,
+    ("core", "images"): 5_345,
     ("size",): 866,
     ("build",): 2_650,
     ("improve",): 2_500,
@@ -19,7 +19,7 @@ LIMITS = {
     ("charts", "widgets", "report"): 2_922,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
-ALL = 19_378
+ALL = 19_377
 """Lines of code that the package may have."""
 _LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

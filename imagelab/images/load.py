@@ -66,18 +66,15 @@ def _load(reference: str, platform: str | None, redact: bool) -> Image:
     if not (path or name):
         raise ImageNotFound(f"{reference!r} is an empty reference; expected a name, a path or one of {_FORMS}.")
     if transport == "example":
-        from imagelab.images.sources.snapshot import load_snapshot
-
-        return load_snapshot(str(name), example_path(str(name)))
+        return _load_path(reference, "snapshot", example_path(str(name)), None, platform, redact)
     if transport == "docker":
         from imagelab.images.sources.registry.source import load_registry
 
         return load_registry(reference, str(name), platform, redact)
     if transport == "containers-storage":
-        from imagelab.images.sources.archive import load_archive
         from imagelab.images.sources.spool import spool_storage
 
-        return load_archive(reference, spool_storage(str(name)), None, platform, redact)
+        return _load_path(reference, transport, spool_storage(str(name)), None, platform, redact)
     if path is None:
         from imagelab.images.sources.daemon_images import load_daemon
 

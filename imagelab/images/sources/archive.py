@@ -160,7 +160,7 @@ def _docker_image(archive: Archive, chosen: Choice, reference: str, path: str, m
     config_member, members = member_name(config_member), [member_name(member) for member in members]
     config_bytes = archive.read(config_member)
     config = object_of(parse_json(config_bytes, config_member), "the config")
-    layers = _plain_layers(archive, config, members)
+    layers = manifest_layers({"layers": [{}] * len(members)}, config)
     if len(layers) != len(members):
         raise ArchiveError(f"{archive.name}: {config_member} names {len(layers)} layers, manifest.json {len(members)}.")
     return assemble(
@@ -168,7 +168,7 @@ def _docker_image(archive: Archive, chosen: Choice, reference: str, path: str, m
         "docker-archive",
         config,
         mask=mask,
-        layers=layers,
+        layers=_plain_layers(archive, layers, members),
         source=ArchiveSource(path, tuple(members)),
         image_id=digest_of(config_bytes),
         tags=chosen.names,
@@ -176,11 +176,8 @@ def _docker_image(archive: Archive, chosen: Choice, reference: str, path: str, m
     )
 
 
-def _plain_layers(archive: Archive, config: dict[str, Any], members: list[str]) -> list[Layer]:
+def _plain_layers(archive: Archive, layers: list[Layer], members: list[str]) -> list[Layer]:
     """Layers of an archive without an OCI manifest: a member named by its digest says which that is."""
-    layers = manifest_layers({"layers": [{}] * len(members)}, config)
-    if len(layers) != len(members):
-        return layers  # refused by who asks
     placed = []
     for layer, member in zip(layers, members, strict=True):
         packed = member.endswith(".gz")  # go-containerregistry and jib name these by the blob's digest
