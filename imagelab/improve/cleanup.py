@@ -198,7 +198,8 @@ def deleted_later(project: Project) -> Iterator[Edit]:
                 passed = len(above)
                 continue
             if step.instruction != "RUN":
-                above = above if step.instruction in ("LABEL", "EXPOSE", "CMD", "ENTRYPOINT") else []
+                if step.instruction not in ("LABEL", "EXPOSE", "CMD", "ENTRYPOINT"):
+                    above, passed = [], 0
                 continue
             commands = commands_of(script(step).strip()) or []
             makers = _makers(project, step, commands, above) if above else []
