@@ -25,7 +25,7 @@ from imagelab.improve.installers import (
     script,
 )
 
-_APT_FILES = (r"^/var/lib/apt/lists(?:/|$)", r"^/var/cache/apt(?:/|$)")
+APT_FILES = (r"^/var/lib/apt/lists(?:/|$)", r"^/var/cache/apt(?:/|$)")
 #: What the commands of a deletion say besides the names of what they delete.
 _COMMAND_WORD = re.compile(r"-.*|&&|rm|apt|apt-get|apk|del|purge|remove|autoremove|clean|")
 _INSTALLS = re.compile("|".join(pattern.pattern for pattern in SYSTEM))
@@ -73,7 +73,7 @@ def apt_lists(project: Project) -> Iterator[Edit]:
             if alone:
                 rule, first = "apt-update-alone", alone
                 what = "apt-get update alone stays cached: a later install then uses old lists, which stay in the layer"
-            yield Edit(rule, what, first, tuple(changes), _APT_FILES, confidence=EXACT)
+            yield Edit(rule, what, first, tuple(changes), APT_FILES, confidence=EXACT)
 
 
 def _insert_before(raw: list[str], pattern: re.Pattern[str], text: str) -> list[str]:

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from imagelab.build.dockerfile.syntax import Step
-from imagelab.core.terms import LIKELY
-from imagelab.improve.cleanup import as_one
+from imagelab.improve.cleanup import APT_FILES, as_one
 from imagelab.improve.edits import Change, Edit, Project, with_command
 from imagelab.improve.installers import APK_ADD, APT_INSTALL, script
 
@@ -26,6 +25,8 @@ _NOT_MADE = re.compile(r"^/(?:root/\.|tmp/|var/(?:log|cache|lib/(?:apt|dpkg))/|r
 #: Folders of installed packages: copied whole, as their names and number change with the next version.
 _LIBRARY = re.compile(r".*?/(?:site-packages|dist-packages|node_modules)(?=/)")
 _WHY = "the compilers are needed to build, not to run"
+#: Packages that others only suggest go, too. The command writes apt's own cache again.
+_PURGE = "apt-get purge -y --auto-remove -o APT::AutoRemove::SuggestsImportant=false"
 _MOST = 12  # COPY lines; more are collapsed to the folders above
 
 
@@ -55,7 +56,7 @@ def build_stage(project: Project) -> Iterator[Edit]:
     roots = _made(project, tools, last, again)
     if roots and not any(s.error for s in steps):
         edit = _split(project, steps, tools, last, again, roots)
-        yield Edit("build-stage", _WHY, tools, edit, packages=True, made=tuple(roots), confidence=LIKELY)
+        yield Edit("build-stage", _WHY, tools, edit, APT_FILES, packages=True, made=tuple(roots))
 
 
 def purge(project: Project) -> Iterator[Edit]:
@@ -69,15 +70,14 @@ def purge(project: Project) -> Iterator[Edit]:
     if is_purged or not used or (project.layers is None and used[0] is not runs[0]):
         return
     tools, merged = runs[0], [s for s in runs if s.line <= used[-1].line]
-    command = "apk del" if APK_ADD.search(script(tools)) else "apt-get purge -y --auto-remove"
+    names = " ".join(name for s in merged for name in _compilers(s))
+    command = f"apk del {names}" if APK_ADD.search(script(tools)) else f"{_PURGE} {names} && apt-get clean"
     lines = as_one(project, merged)
-    lines = lines and with_command(
-        lines, tools, f"{command} {' '.join(name for s in merged for name in _compilers(s))}"
-    )
+    lines = lines and with_command(lines, tools, command)
     if lines and all(s.state.user == tools.state.user for s in merged):
         changes = (*map(project.change, merged[:-1]), project.change(used[-1], *lines))
         made = tuple({"/usr/local", "/opt", used[-1].state.workdir} - {"/"})
-        yield Edit("purge-compilers", _WHY, tools, changes, packages=True, made=made, confidence=LIKELY)
+        yield Edit("purge-compilers", _WHY, tools, changes, packages=True, made=made)
 
 
 def _from_tools(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:

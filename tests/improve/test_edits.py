@@ -562,7 +562,7 @@ def test_a_folder_of_installed_packages_is_copied_whole(tmp_path):
 def test_compilers_of_a_run_that_also_builds_are_purged_there(tmp_path):
     text = "FROM a\nCOPY . /src\nRUN apt-get update && apt-get install -y gcc libz1 && make -C /src\n"
     assert body(applied(project(tmp_path, text), "purge-compilers"))[1].endswith(
-        " && make -C /src && apt-get purge -y --auto-remove gcc"
+        " && make -C /src && apt-get purge -y --auto-remove -o APT::AutoRemove::SuggestsImportant=false gcc && apt-get clean"
     )
 
 

@@ -50,12 +50,12 @@ PROJECTS_BY_NAME = {
         worse="purge-compilers",
         on_classic=True,
     ),
-    # A stage stores again all that the virtual environment had before the compilers came.
+    # The whole site-packages are copied; the engine stores only what differs.
     "python-venv": Project(
         "python",
-        {"purge-compilers"},
+        {"build-stage"},
         "/venv/bin/python -c 'import fast; assert fast.add(1, 2) == 3'",
-        worse="build-stage",
+        worse="purge-compilers",
     ),
     "node-npm": Project(
         "node",
