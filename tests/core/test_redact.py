@@ -109,6 +109,41 @@ def test_secrets_in_their_usual_places(text):
     assert mask(masked.text) == (masked.text, ())
 
 
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ('environment:\n  - "DB_PASSWORD=two words 4x"\n', f'environment:\n  - "DB_PASSWORD={MASK}"\n'),
+        ("  - 'DB_PASSWORD=two words 4x'\n  - next", f"  - 'DB_PASSWORD={MASK}'\n  - next"),
+        ('- "DB_PASSWORD=two words 4x"', f'- "DB_PASSWORD={MASK}"'),
+        ('run "DB_PASSWORD=two words 4x"', f'run "DB_PASSWORD={MASK} words 4x"'),
+        ('run "password: abc4 def"', f'run "password: {MASK} def"'),
+    ],
+)
+def test_a_quoted_item_of_a_yaml_list_is_one_value(text, masked):
+    assert mask(text).text == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RUN x YWJjZGVmZ2hpamtsbW5vcAECAwQFBgcI y",  # base64 of bytes that are not text
+        "PRIMARY_KEY=customer_name",
+        "SORT_KEY=0123456789abcdef0123456789abcdef",
+    ],
+)
+def test_what_only_looks_like_a_secret_stays(text):
+    assert mask(text) == (text, ())
+
+
+def test_a_random_word_in_the_name_of_a_step_is_a_build_argument():
+    token = "aB3dE5gH7jK9mN1pQ3sT5vW7"
+    assert mask(f"#8 [2/5] RUN fetch --with {token} now") == (
+        f"#8 [2/5] RUN fetch --with {MASK} now",
+        ("build-argument",),
+    )
+    assert mask(f"fetch --with {token} now").text == f"fetch --with {token} now"
+
+
 def test_a_masked_build_argument_leaves_the_command():
     recorded = "RUN |1 TOKEN=swordfish /bin/bash -o pipefail -c make # buildkit"
     assert mask(recorded).text == recorded.replace("swordfish", MASK)
