@@ -55,10 +55,10 @@ def load_image(reference: str | os.PathLike[str], *, platform: str | None = None
 
 
 def _is_for(wanted: str, own: str) -> bool:
-    """The variant may be left out of what is wanted, and of a config, where the index tells it."""
+    """Whether the platforms are the same; either may omit the variant, which only the index may state."""
     full = normal_platform(wanted)
-    told_less = own.count("/") == 1 and full.startswith(f"{own}/")
-    return normal_platform(own) == full or told_less or own.startswith(f"{wanted}/")
+    omits_variant = own.count("/") == 1 and full.startswith(f"{own}/")
+    return normal_platform(own) == full or omits_variant or own.startswith(f"{wanted}/")
 
 
 def _load(reference: str, platform: str | None, redact: bool) -> Image:
