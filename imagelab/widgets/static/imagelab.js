@@ -592,6 +592,7 @@ function openPage(spec) {
   };
   const draw = () => {
     [first.value, second.value] = [page.chosen[0] ?? "", page.chosen[1] ?? ""];
+    for (const option of second.options) option.disabled = option.value === first.value;
     document.querySelectorAll("[data-image]").forEach((element) => { element.hidden = !shown(element.dataset.image); });
     chip.replaceChildren(...(page.layer === null ? [] : [button(`Layer ${page.layer} ✕`, () => choose({ layer: null }), { title: "Clear the filter" })]));
     bar.hidden = page.images.length < 2 && page.layer === null;
