@@ -125,18 +125,23 @@ class Search:
         if kept.measured_seconds is not None and self.rebuild is not None:
             self.rebuild -= kept.measured_seconds
 
+    @property
+    def similar(self) -> float:
+        """Bytes by which two images may differ and count as equal where seconds decide."""
+        return max(self.noise.bytes, self.current.size * _SIMILAR)
+
     def can_gain(self, outcome: Outcome, best: Outcome | None) -> bool:
         """Whether the image leaves open that the edit gains something, and more than a proven alternative."""
         if outcome.predicted is None:
             return True
         if best and best.measured is not None:
-            return outcome.predicted > best.measured + self.noise.bytes
+            return outcome.predicted - best.measured > self.similar
         return outcome.predicted != 0 or bool(outcome.edit.cached) or outcome.edit.warm
 
     def is_better(self, outcome: Outcome, other: Outcome) -> bool:
         """Smaller; of two that are about equal, the one that rebuilds faster."""
         gain = (outcome.measured or 0) - (other.measured or 0)
-        if abs(gain) > max(self.noise.bytes, self.current.size * _SIMILAR):
+        if abs(gain) > self.similar:
             return gain > 0
         return (outcome.measured_seconds or 0.0) - (other.measured_seconds or 0.0) > _LEAST_SECONDS
 
@@ -158,7 +163,7 @@ class Search:
         if (edit.cached or edit.warm or edit.packages) and self.rebuild is not None:
             rebuild = self.rebuild_seconds(candidate) or 0.0
             outcome = replace(outcome, measured_seconds=self.rebuild - rebuild)
-        if size < -max(self.noise.bytes, self.current.size * _SIMILAR):
+        if size < -self.similar:
             return outcome.without_gain(f"the image grows by {format_bytes(-size)}"), built
         if size <= self.noise.bytes and (outcome.measured_seconds or 0.0) <= _LEAST_SECONDS:
             return outcome.without_gain("neither bytes nor seconds beyond the noise"), built
