@@ -13,13 +13,13 @@ ROOT = Path(__file__).resolve().parents[1]
 LIMITS = {
     ("core", "images"): 5_345,
     ("size",): 866,
-    ("build",): 2_650,
+    ("build",): 2_651,
     ("improve",): 2_500,
     ("security",): 3_193,
     ("charts", "widgets", "report"): 2_922,
 }
 """Folders → lines of code that they may have together. Lower a limit when you delete code; CONTRIBUTING.md has the goals."""
-ALL = 19_380
+ALL = 19_381
 """Lines of code that the package may have."""
 _LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

@@ -82,5 +82,6 @@ def _history(*words: str) -> str:
         why = f"docker buildx history cannot run ({error}); give the path of a log or record."
         raise DaemonUnavailable(why) from error
     if done.returncode:
-        raise DaemonUnavailable(f"docker buildx history {words[0]} failed: {done.stderr.strip()[-300:]}")
+        why = "needs buildx 0.22 or later" if "Usage:" in done.stderr else f"failed: {done.stderr.strip()[-300:]}"
+        raise DaemonUnavailable(f"docker buildx history {words[0]} {why}")
     return done.stdout

@@ -276,7 +276,7 @@ function table(element, spec, pick) {
   sized.observe(scroll);
   paper.addEventListener("change", print);
   page.addEventListener("change", draw);
-  draw();
+  print();
   return () => { sized.disconnect(); paper.removeEventListener("change", print); page.removeEventListener("change", draw); };
 }
 

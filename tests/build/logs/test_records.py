@@ -13,9 +13,10 @@ import pytest
 
 from imagelab.build.explain import explain_build
 from imagelab.build.logs.cost import build_cost, critical_steps, timed_rows
+from imagelab.build.logs.history import builds
 from imagelab.build.logs.read import read_build_log, read_facts
 from imagelab.build.logs.records import Facts, merge
-from imagelab.core.errors import DockerfileError
+from imagelab.core.errors import DaemonUnavailable, DockerfileError
 from tests.conftest import ROOT
 
 DATA = ROOT / "tests/data/build"
@@ -372,3 +373,14 @@ def test_one_of_a_files_builds_can_be_chosen(tmp_path, name):
 def test_resolving_a_frontend_is_a_task_of_the_builder(tmp_path):
     text = "#2 resolve image config for docker-image://docker.io/docker/dockerfile:1\n#2 DONE 1.2s\n"
     assert read_build_log(write(tmp_path, text))["instruction"].tolist() == ["internal"]
+
+
+def test_a_docker_without_buildx_says_what_is_missing(tmp_path, monkeypatch):
+    docker = tmp_path / "docker"
+    docker.write_text(
+        "#!/bin/sh\nprintf 'unknown flag: --format\\n\\nUsage:  docker [OPTIONS] COMMAND\\n' >&2\nexit 125\n"
+    )
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(DaemonUnavailable, match=r"needs buildx 0\.22 or later$"):
+        builds()
