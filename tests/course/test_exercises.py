@@ -327,8 +327,10 @@ def on_engine(with_python, monkeypatch):
 # All of them take hours on a small machine: EVERY_HAND_IN=1 builds the rest too.
 BUILT = [
     answer
-    for answer in HANDED_IN
-    if os.environ.get("EVERY_HAND_IN") or answer.values[0] == "non-root" or "-field-" in str(answer.id)
+    for number, answer in enumerate(HANDED_IN)
+    if os.environ.get("EVERY_HAND_IN")
+    or "-field-" in str(answer.id)
+    or (answer.values[0] == "non-root" and number % 3 == 0)
 ]
 
 
