@@ -65,7 +65,9 @@ def print_answer(answer: Answer, form: Form, rows: int | None = None) -> None:
 
         typer.echo(json_text({name: records(frame) for name, frame in answer.frames.items()}))
     elif form is Form.MARKDOWN:
-        typer.echo("\n".join(_markdown(answer, rows)))
+        from imagelab.core.text import printable
+
+        typer.echo(printable("\n".join(_markdown(answer, rows))))
     else:
         from imagelab.cli.terminal import print_text
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from imagelab.cli.output import SECONDS, Answer, cells, is_number, without_empty_columns
-from imagelab.core.text import BYTE_COLUMN, clean
+from imagelab.core.text import BYTE_COLUMN, clean, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,10 @@ def print_text(answer: Answer, rows: int | None, *, full: bool) -> None:
 
     def write(lines: Iterable[Text | str]) -> None:
         for line in lines:
-            console.print(line, no_wrap=True, overflow="ignore", crop=False)
+            text = line if isinstance(line, Text) else Text(line)
+            # a CI service would run a line that begins as one of its commands
+            text = text if printable(text.plain) == text.plain else Text(printable(text.plain), text.style)
+            console.print(text, no_wrap=True, overflow="ignore", crop=False)
 
     if answer.summary:
         write([*(Text(line, "bold") for line in _wrap(clean(answer.summary), width)), ""])

@@ -14,7 +14,7 @@ from imagelab.core.errors import ImagelabError
 from imagelab.core.frames import format_bytes, make_frame
 from imagelab.core.json_fields import json_text
 from imagelab.core.redact import mask
-from imagelab.core.text import clean, escape
+from imagelab.core.text import clean, escape, printable
 from imagelab.improve.edits import Edit, Project, unified
 from imagelab.improve.prove import Built
 
@@ -156,7 +156,9 @@ class Improvement:
         fence = "`" * max(3, 1 + _longest_run(self.patch))
         lines = [f"**imagelab improve**: {self.headline}", measured, f"Not in the patch: {rest}"]
         folded = f"<details><summary>The patch</summary>\n\n{fence}diff\n{self.patch}{fence}\n\n</details>"
-        return "\n".join([line + "  " for line in lines if line] + (["", folded] if self.patch else [])) + "\n"
+        return printable(
+            "\n".join([line + "  " for line in lines if line] + (["", folded] if self.patch else [])) + "\n"
+        )
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(self.headline)}</p>{self.edits[_SHOWN].to_html(index=False, escape=True, na_rep='–')}"

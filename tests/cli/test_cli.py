@@ -207,3 +207,17 @@ def test_remediation_comes_first():
     assert "RUN apt-get update" in run("scan", scan, "--image", image)  # the command that introduced a finding
     changes = json.loads(run("remediate", image, scan, "--json"))["changes"]
     assert sum(row["findings"] for row in changes) == len(il.read_scan(scan)) and changes[-1]["change"] == "no fix yet"
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--markdown"]])
+@pytest.mark.parametrize("verb", [["plan-build"], ["advise-build"], ["context"], ["context", "--full"], ["improve"]])
+def test_a_build_context_reaches_the_terminal_as_text_only(tmp_path, verb, form):
+    hostile = "\x1bX\x9b\u202eEVIL\u2066\x07"
+    lines = [f'LABEL a="{hostile}\x85::error::x"', f"COPY . /app/{hostile}/", f"RUN pip install flask # {hostile}"]
+    lines += [f"RUN apt-get update && apt-get install -y gcc && echo '{hostile}\x85::warning::x'"]
+    (tmp_path / "Dockerfile").write_text("\n".join(["FROM python:3.13-slim", *lines, ""]), "utf-8", newline="")
+    for name in ("::error::name", f"f{hostile}", "a\nb"):
+        (tmp_path / name).write_text("x" * 100_000)
+    printed = run(*verb, str(tmp_path), *form)
+    assert not [letter for letter in printed if letter != "\n" and not letter.isprintable()]
+    assert not [line for line in printed.split("\n") if line.lstrip().startswith("::")]
